@@ -1,0 +1,54 @@
+"""`python3 ci run|test|app|bench|lint|lock`: makes the environment if need be, then does the job in it.
+
+Only the standard library is imported before the environment stands.
+"""
+
+import argparse
+import sys
+
+import environment
+
+JOBS = {
+    "run": "execute the five notebooks in order, headless",
+    "test": "run every test",
+    "app": "open the Streamlit app on the local account",
+    "bench": "run benchmarks; each is a ratio measured in one run",
+    "lint": "check style with ruff",
+    "lock": "write ci/constraints.txt anew from the environment",
+}
+
+
+def main() -> int:
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+    parser = argparse.ArgumentParser(prog="python3 ci", description=__doc__.splitlines()[0])
+    jobs = parser.add_subparsers(dest="job", required=True)
+    parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
+    parsers["run"].add_argument("--data", default="", help="a folder of images; without it, phantoms are made")
+    parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
+    parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
+    parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
+    parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
+    arguments, rest = parser.parse_known_args()
+    if rest and arguments.job not in ("test", "app"):
+        parser.error(f"unknown argument: {' '.join(rest)}")
+    environment.enter()
+    return _do(arguments, rest)
+
+
+def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
+    if arguments.job == "run":
+        import notebooks
+
+        return notebooks.run(arguments.data, arguments.profile, arguments.only, arguments.build)
+    if arguments.job == "bench":
+        import bench
+
+        return bench.run(arguments.names)
+    import commands
+
+    return getattr(commands, arguments.job)(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

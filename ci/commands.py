@@ -1,0 +1,42 @@
+"""The short jobs of `python3 ci`: tests, the app, style, the lock file."""
+
+import os
+import subprocess
+import sys
+
+from environment import ROOT
+
+
+def test(rest: list[str]) -> int:
+    return subprocess.call([sys.executable, "-m", "pytest", *rest], cwd=ROOT)
+
+
+def lint(rest: list[str]) -> int:
+    return subprocess.call([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT) or subprocess.call(
+        [sys.executable, "-m", "ruff", "format", "--check", "."], cwd=ROOT
+    )
+
+
+def app(rest: list[str]) -> int:
+    """The app reaches the account as it does in Snowflake, through `st.connection("snowflake")`."""
+    from cxr.session import account_directory, start_local_account
+    from cxr.settings import load
+
+    settings = load(argv=[])
+    start_local_account(settings)
+    environment = os.environ | {"SNOWFLAKE_HOME": str(account_directory(settings))}
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit/streamlit_app.py", *rest]
+    try:
+        return subprocess.call(command, cwd=ROOT, env=environment)
+    except KeyboardInterrupt:
+        return 0
+
+
+def lock(rest: list[str]) -> int:
+    """Pins go by name and version alone: no address of an index, nothing of this machine."""
+    frozen = subprocess.check_output([sys.executable, "-m", "pip", "freeze", "--exclude-editable"], text=True)
+    pins = [line for line in frozen.splitlines() if "==" in line and " @ " not in line]
+    head = "# Exact versions of everything that `python3 ci` installs. Renew with `python3 ci lock`."
+    (ROOT / "ci" / "constraints.txt").write_text("\n".join([head, *pins]) + "\n")
+    print(f"{len(pins)} versions pinned in ci/constraints.txt")
+    return 0

@@ -1,0 +1,130 @@
+"""Execute the notebooks in order through nbconvert and report what each did."""
+
+import json
+import os
+import platform
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import psutil
+import torch
+from environment import ROOT
+from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
+from nbclient.exceptions import DeadKernelError
+
+from cxr.report import METRICS_TYPE
+from cxr.settings import load
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
+
+
+def run(data: str, profile: str, only: str, build: str) -> int:
+    """0 if every notebook ran; the first that fails ends the run with 1."""
+    chosen = [path for path in NOTEBOOKS if path.name.startswith(only)]
+    if not chosen:
+        print(f"No notebook begins with {only!r}; there are {', '.join(path.stem for path in NOTEBOOKS)}.")
+        return 1
+    if data and not Path(data).is_dir():
+        print(f"There is no folder {data}.")
+        return 1
+    if data:
+        os.environ["CXR_DATA"] = str(Path(data).resolve())
+    os.environ["CXR_PROFILE"] = profile
+    settings = load(argv=[])
+    folder = Path(build).resolve()
+    report = {
+        "notebooks": [],
+        "versions": {name: version(name) for name in ("torch", "torchvision", "snowflake-ml-python", "duckdb")}
+        | {"python": platform.python_version()},
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "data": data or "phantoms",
+        "profile": profile,
+        "seed": settings.seed,
+    }
+    for path in chosen:
+        print(f"{path.stem} ...", flush=True)
+        report["notebooks"].append(_execute(path, folder / "notebooks" / path.name))
+        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        if report["notebooks"][-1]["status"] == "failed":
+            break
+    _print_table(report)
+    failed = [entry for entry in report["notebooks"] if entry["status"] == "failed"]
+    for entry in failed:
+        print(f"\n{entry['name']} failed in cell {entry['cell']!r}:\n{entry['error']}")
+        print(f"\nThe executed copy up to that cell: {folder / 'notebooks' / (entry['name'] + '.ipynb')}")
+    return 1 if failed else 0
+
+
+def _execute(source: Path, target: Path) -> dict:
+    notebook = nbformat.read(source, as_version=4)
+    runner = ExecutePreprocessor(timeout=None, kernel_name="python3")
+    entry = {"name": source.stem, "status": "ok"}
+    start = time.perf_counter()
+    with _MemoryWatch() as memory:
+        try:
+            runner.preprocess(notebook, {"metadata": {"path": str(source.parent)}})
+        except (CellExecutionError, DeadKernelError) as error:
+            entry |= {"status": "failed", "cell": _failed_cell(notebook), "error": _short(error)}
+    entry |= {"seconds": round(time.perf_counter() - start, 1), "peak_rss_mb": round(memory.peak / 2**20, 1)}
+    entry["metrics"] = _metrics(notebook)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, target)
+    return entry
+
+
+def _failed_cell(notebook) -> str:
+    """The cell that raised, or, when the kernel died, the last that had begun."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    raised = [cell for cell in code if any(output.output_type == "error" for output in cell.outputs)]
+    begun = [cell for cell in code if "execution" in cell.metadata]
+    cell = (raised or begun or code)[-1]
+    return cell.metadata.get("name", "?")
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, CellExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    return "the kernel died; the machine may be out of memory"
+
+
+def _metrics(notebook) -> dict[str, float]:
+    found = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            found |= output.get("data", {}).get(METRICS_TYPE, {})
+    return found
+
+
+def _print_table(report: dict) -> None:
+    print(f"\n{'notebook':<18}{'status':<8}{'seconds':>8}{'peak MB':>9}  metrics")
+    for entry in report["notebooks"]:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in entry["metrics"].items())
+        print(f"{entry['name']:<18}{entry['status']:<8}{entry['seconds']:>8.1f}{entry['peak_rss_mb']:>9.0f}  {figures}")
+
+
+class _MemoryWatch:
+    """The largest resident size of this process's children while the context is open, in bytes."""
+
+    def __enter__(self):
+        self.peak = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.2):
+            sizes = 0
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    sizes += child.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.peak = max(self.peak, sizes)
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._thread.join()

@@ -1,0 +1,72 @@
+"""Random changes of exposure, position and sharpness, made on the device for a whole batch at once.
+
+They stand for what differs between hospitals: tube voltage, positioning, detectors, scanners. There are no flips: the
+heart has a side.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+ROTATION = math.radians(12)
+SCALE = 0.20
+SHIFT = 0.12  # of the image's side
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Float [N, 1, H, W] in [0, 1] -> the same shape and range. `generator` lives on the images' device."""
+    images = _affine(images, generator)
+    images = _exposure(images, generator)
+    images = _resolution_loss(images, generator)
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    images = (images + noise * 0.03 * _uniform(images, 0, 1, generator)).clamp_(0, 1)
+    return _erase(images, generator)
+
+
+def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    """One number an image: [N, 1, 1, 1]."""
+    return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high, generator=generator)
+
+
+def _affine(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def draw(low, high):
+        return _uniform(images, low, high, generator).flatten()
+
+    angle, scale = draw(-ROTATION, ROTATION), 1 / (1 + draw(-SCALE, SCALE))
+    stretch = 1 + draw(-0.1, 0.1)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    # Grid coordinates span 2 units, hence twice the shift.
+    rows = [cosine * stretch, -sine, 2 * draw(-SHIFT, SHIFT), sine, cosine / stretch, 2 * draw(-SHIFT, SHIFT)]
+    grid = F.affine_grid(torch.stack(rows, dim=1).view(-1, 2, 3), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _exposure(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Gamma, contrast, brightness, and a smooth field of over- and under-exposure."""
+    images = images.clamp(1e-3, 1) ** torch.exp(_uniform(images, -0.5, 0.5, generator))
+    contrast, brightness = _uniform(images, 0.6, 1.4, generator), _uniform(images, -0.15, 0.15, generator)
+    field = torch.randn(len(images), 1, 4, 4, generator=generator, device=images.device)
+    field = F.interpolate(field, size=images.shape[2:], mode="bicubic", align_corners=False)
+    field = field * _uniform(images, 0, 0.12, generator)
+    return ((images - 0.5) * contrast + 0.5 + brightness + field).clamp_(0, 1)
+
+
+def _resolution_loss(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blend with a copy that went through half the resolution."""
+    height, width = images.shape[2:]
+    coarse = F.interpolate(F.avg_pool2d(images, 2), size=(height, width), mode="bilinear", align_corners=False)
+    share = (_uniform(images, -1, 1, generator)).clamp(min=0)
+    return torch.lerp(images, coarse, share)
+
+
+def _erase(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Grey out one rectangle of up to a third of each side, in half of the images."""
+    height, width = images.shape[2:]
+    y = torch.arange(height, device=images.device).view(1, 1, -1, 1) / height
+    x = torch.arange(width, device=images.device).view(1, 1, 1, -1) / width
+    top, left = _uniform(images, 0, 0.8, generator), _uniform(images, 0, 0.8, generator)
+    rows = (y >= top) & (y < top + _uniform(images, 0.1, 0.33, generator))
+    columns = (x >= left) & (x < left + _uniform(images, 0.1, 0.33, generator))
+    inside = rows & columns & (_uniform(images, 0, 1, generator) < 0.5)
+    return torch.where(inside, images.mean(dim=(2, 3), keepdim=True), images)

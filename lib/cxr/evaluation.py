@@ -1,0 +1,166 @@
+"""How good the classifier is, with intervals. scikit-learn computes; this module chooses what and resamples patients."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from sklearn import metrics
+from sklearn.calibration import calibration_curve
+
+RESAMPLES = 2000
+BINS = 10  # of the expected calibration error
+_BLOCK = 100  # resamples at once; bounds the memory at 100 x images
+
+
+def probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """The probability of pneumonia, float64 [N], for log-odds divided by the temperature."""
+    return 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64) / temperature))
+
+
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The temperature with the smallest log loss (Guo et al. 2017), between 0.1 and 10."""
+    labels = np.asarray(labels)
+
+    def loss(log_temperature: float) -> float:
+        return metrics.log_loss(labels, probability(logits, np.exp(log_temperature)), labels=[0, 1])
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
+
+
+def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, target_sensitivity: float | None = None) -> float:
+    """An operating point; give it validation data, never test data.
+
+    The largest threshold that reaches `target_sensitivity`, or, without one, the largest sensitivity + specificity
+    (Youden 1950). The threshold lies midway between two neighbouring probabilities, so that it does not hang on one.
+    """
+    false_positives, sensitivity, thresholds = metrics.roc_curve(labels, probabilities, drop_intermediate=False)
+    if target_sensitivity is not None:
+        best = int(np.argmax(sensitivity >= target_sensitivity))
+    else:
+        best = int(np.argmax(sensitivity - false_positives))
+    below = np.unique(probabilities[probabilities < thresholds[best]])
+    chosen = (thresholds[best] + below[-1]) / 2 if len(below) else thresholds[best]
+    return float(np.clip(chosen, 0, 1))
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean distance between predicted and observed shares over equally wide bins, weighted by their size."""
+    which = np.minimum((np.asarray(probabilities) * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(which, probabilities, BINS) - np.bincount(which, labels, BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def measure(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
+    """AUROC, AUPRC, and, at the threshold, sensitivity, specificity, PPV, NPV, F1, accuracy; ECE. NaN where undefined.
+
+    Args:
+        labels: [N], 1 for pneumonia.
+        probabilities: [N], of pneumonia.
+    """
+    labels = np.asarray(labels).astype(int)
+    called = np.asarray(probabilities) >= threshold
+    (true_negative, false_positive), (false_negative, true_positive) = metrics.confusion_matrix(
+        labels, called, labels=[0, 1]
+    )
+    both = 0 < labels.sum() < len(labels)
+
+    def share(part, other):
+        return float(part / (part + other)) if part + other else float("nan")
+
+    return {
+        "auroc": float(metrics.roc_auc_score(labels, probabilities)) if both else float("nan"),
+        "auprc": float(metrics.average_precision_score(labels, probabilities)) if both else float("nan"),
+        "sensitivity": share(true_positive, false_negative),
+        "specificity": share(true_negative, false_positive),
+        "ppv": share(true_positive, false_positive),
+        "npv": share(true_negative, false_negative),
+        "f1": share(2 * true_positive, false_positive + false_negative),
+        "accuracy": share(true_positive + true_negative, false_positive + false_negative),
+        "ece": expected_calibration_error(labels, probabilities),
+    }
+
+
+def bootstrap(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    patients: Sequence[str],
+    threshold: float,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """95% intervals of :func:`measure`, but for the ECE's, by resampling patients with replacement (percentile method).
+
+    Whole patients are drawn, because the images of one patient are alike. A resample without both classes is left out
+    of the metrics that need them.
+    """
+    order = np.argsort(-np.asarray(probabilities), kind="stable")
+    scores, truth = np.asarray(probabilities)[order], np.asarray(labels)[order].astype(float)
+    _, patient = np.unique(np.asarray(patients)[order], return_inverse=True)
+    last_of_tie = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    rng = np.random.default_rng(seed)
+    count = patient.max() + 1
+    blocks = []
+    for start in range(0, resamples, _BLOCK):
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=min(_BLOCK, resamples - start))
+        blocks.append(_weighted(drawn[:, patient].astype(float), truth, scores >= threshold, last_of_tie))
+    values = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return {name: tuple(np.nanpercentile(value, (2.5, 97.5)).tolist()) for name, value in values.items()}
+
+
+def _weighted(weights: np.ndarray, truth: np.ndarray, called: np.ndarray, last_of_tie: np.ndarray) -> dict:
+    """The metrics of each resample: weights [R, N], images in falling order of score -> arrays [R]."""
+    positive, negative = weights * truth, weights * (1 - truth)
+    hits = np.cumsum(positive, axis=1)[:, last_of_tie]
+    alarms = np.cumsum(negative, axis=1)[:, last_of_tie]
+    found, false = positive[:, called].sum(1), negative[:, called].sum(1)
+    positives, negatives = hits[:, -1], alarms[:, -1]
+    missed, cleared = positives - found, negatives - false
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before = np.pad(hits, ((0, 0), (1, 0)))[:, :-1]
+        steps = np.diff(alarms, axis=1, prepend=0)
+        gains = np.diff(hits, axis=1, prepend=0)
+        return {
+            "auroc": (steps * (before + hits) / 2).sum(1) / (positives * negatives),
+            "auprc": np.nansum(gains * hits / (hits + alarms), axis=1) / positives,
+            "sensitivity": found / positives,
+            "specificity": cleared / negatives,
+            "ppv": found / (found + false),
+            "npv": cleared / (cleared + missed),
+            "f1": 2 * found / (2 * found + false + missed),
+            "accuracy": (found + cleared) / (positives + negatives),
+        }
+
+
+def evaluate(catalog: pd.DataFrame, logits: np.ndarray, temperature: float, threshold: float, seed: int = 0) -> dict:
+    """Everything that is reported of one set of images, ready for JSON.
+
+    Args:
+        catalog: rows with LABEL, PATIENT_ID and CAUSE, in the order of `logits`.
+    """
+    labels = (catalog["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
+    scores = probability(logits, temperature)
+    values = measure(labels, scores, threshold)
+    intervals = bootstrap(labels, scores, catalog["PATIENT_ID"].to_numpy(), threshold, seed=seed)
+    return {
+        "images": len(labels),
+        "patients": int(catalog["PATIENT_ID"].nunique()),
+        "pneumonia": int(labels.sum()),
+        "metrics": {
+            name: {"value": value, "interval": list(intervals[name]) if name in intervals else None}
+            for name, value in values.items()
+        },
+        "ece_before_temperature": expected_calibration_error(labels, probability(logits)),
+        "by_cause": _sensitivity_by_cause(catalog, scores >= threshold),
+    }
+
+
+def _sensitivity_by_cause(catalog: pd.DataFrame, called: np.ndarray) -> dict[str, dict[str, float]]:
+    known = catalog["CAUSE"].notna().to_numpy()
+    groups = pd.DataFrame({"cause": catalog["CAUSE"].to_numpy()[known], "found": called[known]}).groupby("cause")["found"]
+    return {str(cause): {"images": len(found), "sensitivity": float(found.mean())} for cause, found in groups}
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(observed, predicted) share of pneumonia in each bin that holds images."""
+    return calibration_curve(labels, probabilities, n_bins=BINS)

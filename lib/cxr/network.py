@@ -1,0 +1,137 @@
+"""The network: a torchvision backbone for one-channel X-rays with one output, the log-odds of pneumonia."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+
+BACKBONES = (
+    "resnet18",
+    "resnet50",
+    "vgg16_bn",
+    "densenet121",
+    "efficientnet_b0",
+    "mobilenet_v3_large",
+    "convnext_tiny",
+)
+
+
+class PneumoniaNetwork(nn.Module):
+    """Float [N, 1, H, W] with values in [0, 1] -> float [N], the log-odds of pneumonia.
+
+    Each image is standardised to zero mean and unit variance inside the network, so that an overall change of exposure
+    changes nothing and no caller can forget it.
+    """
+
+    def __init__(self, backbone: str = "resnet18", prior: float = 0.5, pretrained: bool = False):
+        """`prior` is the share of pneumonia that the first predictions equal.
+
+        `pretrained` takes ImageNet weights from torch's cache, where :func:`find_imagenet_weights` puts them.
+        """
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone {backbone!r} is not one of {', '.join(BACKBONES)}")
+        self.name = backbone
+        self.backbone = torchvision.models.get_model(backbone, weights="DEFAULT" if pretrained else None)
+        _use_one_channel(self.backbone)
+        _use_one_output(self.backbone, prior)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean(dim=(2, 3), keepdim=True)
+        deviation = images.std(dim=(2, 3), keepdim=True)
+        return self.backbone((images - mean) / (deviation + 1e-3)).squeeze(1)
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N, H, W] as :mod:`cxr.images` makes them -> float32 [N, 1, H, W] in [0, 1]."""
+    return images.unsqueeze(1).float().div_(255.0)
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is fast on this device; where a CPU emulates it, it is ten times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@torch.inference_mode()
+def predict_logits(network: nn.Module, images: torch.Tensor, batch_size: int = 64) -> torch.Tensor:
+    """Log-odds of pneumonia for uint8 [N, H, W]: float32 [N] on the CPU. In float32, so that every path agrees."""
+    network.eval()
+    device = next(network.parameters()).device
+    batches = [network(to_float(batch.to(device))).float().cpu() for batch in images.split(batch_size)]
+    return torch.cat(batches) if batches else torch.empty(0)
+
+
+def _use_one_channel(backbone: nn.Module) -> None:
+    """Replace the first convolution; summed over its three inputs it answers a grey image as it would its RGB copy."""
+    name, first = next((n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
+    stem = nn.Conv2d(1, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None)
+    stem.load_state_dict({key: _grey(value) for key, value in first.state_dict().items()})
+    backbone.set_submodule(name, stem)
+
+
+def _grey(weight: torch.Tensor) -> torch.Tensor:
+    return weight.sum(dim=1, keepdim=True) if weight.ndim == 4 else weight
+
+
+def _use_one_output(backbone: nn.Module, prior: float) -> None:
+    name, last = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)][-1]
+    head = nn.Linear(last.in_features, 1)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.constant_(head.bias, math.log(prior / (1 - prior)))
+    backbone.set_submodule(name, head)
+
+
+def find_imagenet_weights(
+    backbone: str, from_stage: Callable[[str, Path], Path | None], log: Callable[[str], None] = print
+) -> Path | None:
+    """The file of ImageNet weights: from the stage, else from torch's cache, else downloaded; None where none can be had.
+
+    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 does not
+    begin as torchvision's file name says is not used.
+    """
+    url = torchvision.models.get_model_weights(backbone).DEFAULT.url
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / url.rpartition("/")[2]
+    sources = {"stage": lambda: from_stage(path.name, folder), "cache": lambda: path, "download": lambda: _download(url, path)}
+    for source, fetch in sources.items():
+        found = fetch()
+        if found and found.is_file():
+            if _has_hash_of_its_name(found):
+                log(f"ImageNet weights for {backbone}: from the {source} ({found.name})")
+                return found
+            log(f"{found.name} from the {source} is damaged (its SHA-256 differs from its name); trying elsewhere")
+    return None
+
+
+def _has_hash_of_its_name(path: Path) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2])
+
+
+def _download(url: str, path: Path) -> Path | None:
+    import httpx
+
+    aside = path.with_suffix(".part")
+    try:
+        # A closed network may swallow packets rather than refuse them: five seconds are enough to find out.
+        with httpx.stream("GET", url, timeout=httpx.Timeout(60, connect=5), follow_redirects=True) as answer:
+            answer.raise_for_status()
+            with aside.open("wb") as file:
+                for chunk in answer.iter_bytes(2**20):
+                    file.write(chunk)
+    except (httpx.HTTPError, OSError):
+        aside.unlink(missing_ok=True)
+        return None
+    return aside.replace(path)

@@ -1,0 +1,120 @@
+"""`connect()`: a Snowpark session, in Snowflake, on a named connection, or on the local account."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from snowflake.snowpark import Session
+from snowflake.snowpark.context import get_active_session
+from snowflake.snowpark.exceptions import SnowparkSessionException
+
+from cxr.settings import Settings, load
+
+PROJECT = Path(__file__).resolve().parents[2]
+_VARIABLE = re.compile(r"<%\s*(\w+)\s*%>")
+
+
+def connect(connection_name: str | None = None, settings: Settings | None = None) -> Session:
+    """A Snowpark session that stands in this project's database and schema where they exist.
+
+    The active session inside Snowflake; else the connection of that name in `connections.toml` (argument or
+    `CXR_CONNECTION`); else the local account, started if it is not running.
+
+    Raises:
+        RuntimeError: the local account cannot be started; says why.
+        snowflake.connector.errors.Error: the connection is refused or unknown.
+    """
+    settings = settings or load()
+    session = _active_session()
+    if session is None:
+        name = connection_name or os.environ.get("CXR_CONNECTION")
+        session = Session.builder.configs({"connection_name": name} if name else start_local_account(settings)).create()
+    use_schema(session, settings)
+    return session
+
+
+def use_schema(session: Session, settings: Settings) -> bool:
+    """Stand in the project's schema; False where it does not exist yet (notebook 01 makes it)."""
+    exists = session.sql(f"SHOW DATABASES LIKE '{settings.database}'").collect()
+    if exists and session.sql(f"SHOW SCHEMAS LIKE '{settings.schema}' IN DATABASE {settings.database}").collect():
+        session.use_database(settings.database)
+        session.use_schema(settings.schema)
+        return True
+    return False
+
+
+def account_directory(settings: Settings) -> Path:
+    return Path(settings.account_dir or PROJECT / ".account").resolve()
+
+
+def start_local_account(settings: Settings) -> dict[str, object]:
+    """Connection parameters of the local account, which is a program of its own; started if it is not running.
+
+    Raises:
+        RuntimeError: it did not start; carries what it said.
+    """
+    command = [sys.executable, "-m", "local_account", "start", "--root", str(account_directory(settings))]
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "lib")}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if answer.returncode:
+        raise RuntimeError(f"The local account did not start: {answer.stderr.strip() or 'no message'}")
+    found = json.loads(answer.stdout)
+    wanted = ("account", "user", "password", "host", "port", "protocol")
+    return {key: found[key] for key in wanted} | {
+        "warehouse": settings.warehouse,
+        "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
+    }
+
+
+def run_sql_file(session: Session, path: Path, settings: Settings) -> list[tuple[str, str]]:
+    """Run the statements of one file of `sql/`; `<% name %>` stands for the setting of that name.
+
+    Returns (statement's first line, status) pairs. Raises whatever the failing statement raises.
+    """
+    done = []
+    for statement in split_statements(render(path.read_text(), settings)):
+        answer = session.sql(statement).collect()
+        done.append((statement.splitlines()[0], str(answer[0][0]) if answer else "done"))
+    return done
+
+
+def render(text: str, settings: Settings) -> str:
+    """Fill in `<% name %>`, the Snowflake CLI's own template form. Raises AttributeError for an unknown name."""
+    return _VARIABLE.sub(lambda match: str(getattr(settings, match[1])), text)
+
+
+def split_statements(text: str) -> list[str]:
+    """The statements of a script without its `--` comments; quotes and `$$` bodies may hold semicolons."""
+    tokens = re.findall(r"--[^\n]*|'(?:[^']|'')*'|\$\$.*?\$\$|\"(?:[^\"]|\"\")*\"|;|[^;'\"$-]+|.", text, re.DOTALL)
+    statements = [""]
+    for token in tokens:
+        if token == ";":
+            statements.append("")
+        elif not token.startswith("--"):
+            statements[-1] += token
+    return [statement.strip() for statement in statements if statement.strip()]
+
+
+def environment_line(session: Session) -> str:
+    """What runs where, in one line, for the head of each notebook."""
+    import platform
+
+    import snowflake.ml.version
+    import torch
+
+    place = session.sql("SELECT CURRENT_ACCOUNT(), CURRENT_VERSION()").collect()[0]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return (
+        f"Snowflake {place[1]} on account {place[0]} | Python {platform.python_version()} | torch {torch.__version__} "
+        f"({device}) | snowflake-ml-python {snowflake.ml.version.VERSION}"
+    )
+
+
+def _active_session() -> Session | None:
+    try:
+        return get_active_session()
+    except SnowparkSessionException:
+        return None

@@ -1,0 +1,154 @@
+"""Names and knobs of the project, in one place.
+
+Every value can be overridden, in this order of strength: a command-line argument (``--epochs 5``, how Snowflake
+passes arguments to a notebook), an environment variable (``CXR_EPOCHS=5``), a keyword of :func:`load`, the profile.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass, fields, replace
+
+LABELS = ("NORMAL", "PNEUMONIA")
+SPLITS = ("train", "validation", "test")
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
+# Account-level objects may be named by an administrator with a database in front (`DB.SCHEMA.NAME`).
+_QUALIFIED = re.compile(rf"{_IDENTIFIER.pattern}(\.{_IDENTIFIER.pattern}){{0,2}}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All names and knobs. Identifiers are checked when the object is made, so they are safe to put into SQL."""
+
+    # Snowflake objects
+    database: str = "MEDICAL_IMAGES"
+    schema: str = "CHEST_XRAY"
+    images_stage: str = "IMAGES"
+    artifacts_stage: str = "ARTIFACTS"
+    code_stage: str = "CODE"
+    catalog_table: str = "IMAGE_CATALOG"
+    rejected_table: str = "REJECTED_IMAGES"
+    predictions_table: str = "PREDICTIONS"
+    training_log_table: str = "TRAINING_LOG"
+    model_name: str = "PNEUMONIA_CLASSIFIER"
+    service_name: str = "PNEUMONIA_SERVICE"
+    app_name: str = "PNEUMONIA_APP"
+    warehouse: str = "COMPUTE_WH"
+    # Exists in most regions, so that serving needs no administrator; CPU nodes.
+    service_pool: str = "SYSTEM_COMPUTE_POOL_CPU"
+
+    # Data
+    data: str = ""  # a folder of images; empty: phantoms
+    phantom_patients: int = 160
+    validation_share: float = 0.10
+    test_share: float = 0.10
+    seed: int = 0
+
+    # Training
+    profile: str = "default"
+    backbone: str = "resnet18"
+    weights: str = "imagenet"  # or "random"
+    image_size: int = 128  # pixels a side
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    minutes: float = 10.0  # training stops at the end of the epoch that would pass this
+
+    # Where the images stage is mounted, if it is (code_bundle.yml, stage_mounts)
+    images_mount: str = "/mnt/images"
+
+    # Where the local account keeps its files; unused in Snowflake
+    account_dir: str = ""
+
+    def __post_init__(self):
+        for name in _IDENTIFIER_FIELDS:
+            if not _IDENTIFIER.fullmatch(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not a plain Snowflake identifier")
+        for name in ("warehouse", "service_pool"):
+            if not _QUALIFIED.fullmatch(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not a Snowflake identifier")
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile={self.profile!r} is not one of {sorted(PROFILES)}")
+        if self.weights not in ("imagenet", "random"):
+            raise ValueError(f"weights={self.weights!r} is neither 'imagenet' nor 'random'")
+        if not 0 < self.validation_share + self.test_share < 1:
+            raise ValueError("validation_share + test_share must lie between 0 and 1: train needs patients too")
+        if not 32 <= self.image_size <= 1024:
+            raise ValueError(f"image_size={self.image_size} is outside 32 to 1024 pixels")
+
+    def qualified(self, name: str) -> str:
+        """`DATABASE.SCHEMA.NAME` of one of this project's objects, given its name."""
+        return f"{self.database}.{self.schema}.{name}"
+
+    @property
+    def images(self) -> str:
+        return f"@{self.qualified(self.images_stage)}"
+
+    @property
+    def artifacts(self) -> str:
+        return f"@{self.qualified(self.artifacts_stage)}"
+
+
+_IDENTIFIER_FIELDS = [
+    field.name
+    for field in fields(Settings)
+    if field.name in ("database", "schema") or field.name.endswith(("_stage", "_table", "_name"))
+]
+
+PROFILES = {
+    # Proves that every part works; its quality figures mean nothing.
+    "smoke": dict(phantom_patients=36, image_size=64, epochs=2, batch_size=16, minutes=0.5),
+    # Minutes on two cores.
+    "default": dict(),
+    # For a GPU.
+    "full": dict(image_size=224, epochs=30, batch_size=128, minutes=240.0),
+}
+
+
+def load(argv: list[str] | None = None, environ: dict[str, str] | None = None, **overrides) -> Settings:
+    """Settings from the profile, `overrides`, `CXR_*` variables and arguments, the later over the earlier.
+
+    An override that is empty or zero leaves the profile's value alone, so that a notebook's parameters cell can
+    name a knob without choosing it.
+
+    Raises:
+        ValueError: a value has the wrong type, or a name is not a plain identifier.
+        TypeError: an override is not a setting.
+    """
+    types = {field.name: field.type for field in fields(Settings)}
+    unknown = set(overrides) - set(types)
+    if unknown:
+        raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+    chosen = {name: value for name, value in overrides.items() if value not in ("", 0, None)}
+    if overrides.get("seed") == 0:
+        chosen["seed"] = 0
+    environ = os.environ if environ is None else environ
+    for name in types:
+        if environ.get(f"CXR_{name.upper()}"):
+            chosen[name] = environ[f"CXR_{name.upper()}"]
+    chosen |= {name: value for name, value in _arguments(sys.argv[1:] if argv is None else argv) if name in types}
+    typed = {name: _convert(name, value, types[name]) for name, value in chosen.items()}
+    profile = typed.get("profile", "default")
+    if profile not in PROFILES:
+        raise ValueError(f"profile={profile!r} is not one of {sorted(PROFILES)}")
+    return replace(Settings(), **(PROFILES[profile] | typed))
+
+
+def _arguments(argv: list[str]):
+    """`--name value` and `--name=value` pairs; whatever else stands there (a kernel's own `-f file`) is not ours."""
+    for position, word in enumerate(argv):
+        if not word.startswith("--"):
+            continue
+        name, equals, value = word[2:].partition("=")
+        if not equals and position + 1 < len(argv):
+            value = argv[position + 1]
+        if equals or value:
+            yield name.replace("-", "_"), value
+
+
+def _convert(name: str, value, kind: type):
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}={value!r} is not {'a number' if kind is float else f'of type {kind.__name__}'}") from None

@@ -1,0 +1,63 @@
+-- The project's database, schema, stages and tables. Notebook 01 runs this file; it can run any number of times.
+-- <% name %> stands for the setting of that name (lib/cxr/settings.py); `snow sql -D name=value` fills it in too.
+
+CREATE DATABASE IF NOT EXISTS <% database %>;
+CREATE SCHEMA IF NOT EXISTS <% database %>.<% schema %>;
+
+-- Batch inference over files needs server-side encryption.
+CREATE STAGE IF NOT EXISTS <% database %>.<% schema %>.<% images_stage %>
+    DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')
+    COMMENT = 'Chest X-rays, each named by the SHA-256 of its file';
+CREATE STAGE IF NOT EXISTS <% database %>.<% schema %>.<% artifacts_stage %>
+    DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')
+    COMMENT = 'Weights, checkpoints, evaluations and figures';
+CREATE STAGE IF NOT EXISTS <% database %>.<% schema %>.<% code_stage %>
+    DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')
+    COMMENT = 'This repository, for the code bundle and the app';
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
+    IMAGE_ID STRING NOT NULL COMMENT 'SHA-256 of the file',
+    RELATIVE_PATH STRING NOT NULL COMMENT 'Place on the images stage',
+    SOURCE_NAME STRING NOT NULL COMMENT 'Path in the folder that was ingested',
+    LABEL STRING NOT NULL COMMENT 'NORMAL or PNEUMONIA',
+    CAUSE STRING COMMENT 'bacteria or virus, where known',
+    PATIENT_ID STRING NOT NULL,
+    SPLIT STRING NOT NULL COMMENT 'train, validation or test; all images of a patient share it',
+    SPLIT_SEED NUMBER(38, 0) NOT NULL,
+    WIDTH NUMBER(38, 0) NOT NULL COMMENT 'pixels',
+    HEIGHT NUMBER(38, 0) NOT NULL COMMENT 'pixels',
+    BYTES NUMBER(38, 0) NOT NULL,
+    FORMAT STRING NOT NULL,
+    VIEW_POSITION STRING,
+    LATERALITY STRING,
+    SEX STRING,
+    AGE_BAND STRING COMMENT 'ten years',
+    CATALOGED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ,
+    PRIMARY KEY (IMAGE_ID)
+) COMMENT = 'One row per usable image';
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
+    SOURCE_NAME STRING NOT NULL,
+    REASON STRING NOT NULL COMMENT 'A code of cxr.images.BadImage, or duplicate',
+    DETAIL STRING,
+    REJECTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+) COMMENT = 'Files that were found and not cataloged';
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% predictions_table %> (
+    IMAGE_ID STRING COMMENT 'Of the catalog; the SHA-256 of the file for an upload',
+    MODEL_NAME STRING NOT NULL,
+    MODEL_VERSION STRING NOT NULL,
+    P_PNEUMONIA FLOAT COMMENT 'Null where the image could not be scored',
+    LABEL STRING,
+    STATUS STRING NOT NULL COMMENT 'ok, or why there is no probability',
+    PATH_TAKEN STRING NOT NULL COMMENT 'WAREHOUSE, SERVICE, REST or BATCH',
+    SCORED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+) COMMENT = 'Every answer of the model, appended';
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% training_log_table %> (
+    RUN_ID STRING NOT NULL COMMENT 'Names the folder runs/RUN_ID on the artifacts stage',
+    EPOCH NUMBER(38, 0) NOT NULL COMMENT '0 for figures of the whole run',
+    METRIC STRING NOT NULL,
+    VALUE FLOAT,
+    LOGGED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+) COMMENT = 'Metrics of every training run';

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cxr.phantom_drawing import CAUSES, Anatomy, Finding, View, render
+from cxr.phantom_anatomy import Anatomy
+from cxr.phantom_drawing import CAUSES, Finding, View, render
 
 LABELS = ("NORMAL", "PNEUMONIA")
 MANIFEST = "phantoms.json"

@@ -3,6 +3,7 @@
 For demonstration and tests only: drawn by eye, not measured.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -170,26 +171,38 @@ def airways(anatomy: Anatomy, pose: Pose) -> Shapes:
     return [(band(trachea, 0.042), 255), (right, 170), (left, 150)]
 
 
+def branches(root: Points, side: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A lung's vessels, thick ones first: lines [N, 4, 2] of one generation and their widths [N]."""
+    count = 9
+    start = root + np.stack([np.zeros(count), np.linspace(-0.12, 0.20, count)], 1) + rng.normal(0, 0.02, (count, 2))
+    angle = np.linspace(-1.3, 1.35, count) + rng.normal(0, 0.25, count)
+    width = rng.uniform(0.010, 0.018, count)
+    for _ in range(4):
+        angles = angle[:, None] + np.cumsum(rng.normal(0, 0.15, (count, 3)), 1)
+        steps = rng.uniform(0.04, 0.065, (count, 3, 1)) * np.stack([side * np.cos(angles), np.sin(angles)], -1)
+        line = np.concatenate([start[:, None], start[:, None] + np.cumsum(steps, 1)], 1)
+        yield line, width
+        count *= 2
+        start = np.repeat(line[:, -1], 2, 0)
+        angle = np.repeat(angles[:, -1], 2) + np.tile([-0.3, 0.3], count // 2) + rng.normal(0, 0.24, count)
+        width = np.repeat(width, 2) * rng.uniform(0.55, 0.85, count)
+
+
 def ribs(anatomy: Anatomy, pose: Pose) -> tuple[Shapes, Shapes]:
     """Twelve pairs of tilted rings, seen from the front: the back halves, and the fainter, lower front halves."""
-    theta = np.linspace(0.0, 2.55, 45)
+    theta = np.linspace(0.0, 2.55, 31)
     number = np.arange(12)[:, None]
     spacing = (anatomy.base - anatomy.apex) / 10.5
     drop = (0.32 + 0.045 * number) * (0.85 + 0.45 * anatomy.age) - 0.5 * pose.breath
-    y = (
-        anatomy.apex
-        - 0.07
-        + number * spacing
-        - 0.04 * np.minimum(number / 5, 1) * np.sin(2 * theta)
-        + drop * (1 - np.cos(theta)) / 2
-    )
-    reach = anatomy.wall(y[:, 27:28])
+    rise = 0.04 * np.minimum(number / 5, 1) * np.sin(2 * theta)
+    y = anatomy.apex - 0.05 + number * spacing - rise + drop * (1 - np.cos(theta)) / 2
+    reach = anatomy.wall(y[:, 18:19])
     out = 0.05 + (reach - 0.05) * np.sin(theta)
     middle = anatomy.midline(y) + pose.turn * (1 - np.cos(theta))
     lines = np.concatenate([np.stack([middle + side * out, y], -1) for side in (-1, 1)])
     half = 0.017 + 0.005 * np.sin(theta)
-    back = _bands(lines[:, :29], half[:29], 190, 140)
-    front = _bands(lines[np.r_[0:9, 12:21], 27:], half[27:] * 1.15, 150, 120)
+    back = _bands(lines[:, :20], half[:20], 190, 140)
+    front = _bands(lines[np.r_[0:9, 12:21], 18:], half[18:] * 1.15, 150, 120)
     return back, front
 
 
@@ -200,13 +213,20 @@ def _bands(lines: np.ndarray, half: np.ndarray, rim: int, core: int) -> Shapes:
 
 
 def spine(anatomy: Anatomy) -> Shapes:
+    """Vertebrae with their pedicles and spinous processes, on the column's soft shadow."""
     y = np.linspace(-1.5, 1.5, 16)
     shapes = [(band(np.stack([anatomy.midline(y), y], 1), 0.07), 70)]
-    for y in np.arange(-1.2, 1.3, 0.125):
-        x, half = anatomy.midline(y), 0.072 + 0.008 * y
-        shapes += [(_VERTEBRA * [half, 0.048] + [x, y], 150), (_VERTEBRA * [half * 0.84, 0.036] + [x, y], 120)]
-        shapes += [(ellipse(x + side * half * 0.62, y - 0.012, 0.015, 0.02), 200) for side in (-1, 1)]
-        shapes.append((ellipse(x, y + 0.04, 0.010, 0.03), 195))
+    level = np.arange(-1.2, 1.3, 0.125)
+    centre = np.stack([anatomy.midline(level), level], 1)[:, None]
+    half = 0.072 + 0.008 * level[:, None, None]
+    for outline, grey in (
+        (_VERTEBRA * (half * [1, 0] + [0, 0.048]), 150),
+        (_VERTEBRA * (half * [0.84, 0] + [0, 0.036]), 120),
+        (_CIRCLE * [0.015, 0.020] + half * [0.62, 0] + [0, -0.012], 200),
+        (_CIRCLE * [0.015, 0.020] - half * [0.62, 0] + [0, -0.012], 200),
+        (_CIRCLE * [0.010, 0.030] + [0, 0.04], 195),
+    ):
+        shapes += [(points, grey) for points in outline + centre]
     return shapes
 
 
@@ -255,9 +275,9 @@ def ellipse(x: float, y: float, rx: float, ry: float) -> Points:
     return _CIRCLE * [rx, ry] + [x, y]
 
 
-_ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+_ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
-_VERTEBRA = smooth([(0, -0.88), (1, -1), (0.9, 0), (1, 1), (0, 0.88), (-1, 1), (-0.9, 0), (-1, -1)])
+_VERTEBRA = smooth([(0, -0.88), (1, -1), (0.9, 0), (1, 1), (0, 0.88), (-1, 1), (-0.9, 0), (-1, -1)])[::4]
 _BLADE = smooth([(0.60, -0.66), (0.78, -0.64), (0.88, -0.50), (0.80, -0.05), (0.74, 0.02), (0.64, -0.3)])
 _ARM = np.interp(
     np.linspace(-0.09, 0.9, 14), [-0.09, -0.03, 0.03, 0.15, 0.4, 0.9], [0.04, 0.085, 0.08, 0.05, 0.042, 0.05]

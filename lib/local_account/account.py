@@ -1,0 +1,91 @@
+"""The account: the database file, the folders beside it, locks between writers, and what runs in its name."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from . import catalog
+from .errors import SnowflakeError
+from .macros import MACROS
+from .workers import Workers
+
+LOCK_SECONDS = 600.0  # how long a statement waits for another writer of the same table
+
+
+class WriteLocks:
+    """One writer at a time for each object, as Snowflake does: updates queue, they do not conflict."""
+
+    def __init__(self) -> None:
+        self.locks: dict[str, threading.Lock] = {}
+        self.guard = threading.Lock()
+
+    def acquire(self, key: str) -> threading.Lock:
+        with self.guard:
+            lock = self.locks.setdefault(key, threading.Lock())
+        if not lock.acquire(timeout=LOCK_SECONDS):
+            raise SnowflakeError(f"Statement timed out: {key} is locked by another transaction.", 625, "57014")
+        return lock
+
+
+class Account:
+    """Everything that one account folder holds. One process owns it; sessions share it."""
+
+    def __init__(self, root: Path, token: str, port: int):
+        self.root = root
+        self.token = token
+        self.port = port
+        self.user = "LOCAL_USER"
+        self.name = "LOCAL_ACCOUNT"
+        self.started = time.time()
+        self.locks = WriteLocks()
+        self.functions: dict[str, str] = {}  # what an engine function was registered for -> its name
+        self.function_lock = threading.Lock()
+        for folder in ("stages", "models", "logs"):
+            (root / folder).mkdir(exist_ok=True)
+        self.engine = duckdb.connect()
+        self.engine.execute(f"ATTACH '{root / 'account.duckdb'}' AS {catalog.FILE}")
+        self.engine.execute("SET TimeZone = 'UTC'")
+        self.engine.execute("SET default_null_order = 'NULLS_LAST_ON_ASC_FIRST_ON_DESC'")
+        for macro in MACROS:
+            self.engine.execute(f"CREATE MACRO {macro}")
+        self.open_catalog()
+        self.workers = Workers(root / "logs")
+
+    def open_catalog(self) -> None:
+        """Create what a new account has, and clear what a killed server left half done."""
+        self.engine.execute("BEGIN")
+        catalog.create_tables(self.engine)
+        if not catalog.find(self.engine, "ROLE"):
+            for thing in catalog.FIRST_OBJECTS:
+                catalog.put(self.engine, thing)
+        self.engine.execute("COMMIT")
+        kept = {row[0] for row in self.engine.execute(
+            f"SELECT json_extract_string(properties, '$.folder') FROM {catalog.SYSTEM}.objects"
+        ).fetchall()}  # fmt: skip
+        for folder in [*(self.root / "stages").iterdir(), *(self.root / "models").iterdir()]:
+            if folder.name not in kept:
+                shutil.rmtree(folder)
+
+    def new_folder(self, kind: str, label: str) -> Path:
+        """A fresh folder under ``stages`` or ``models``; it counts only once a catalog row names it."""
+        folder = self.root / kind / f"{label.replace('/', '_')}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir(parents=True)
+        return folder
+
+    @contextlib.contextmanager
+    def registering(self) -> Iterator[dict[str, str]]:
+        """Hold the table of engine functions while one is added."""
+        with self.function_lock:
+            yield self.functions
+
+    def close(self) -> None:
+        self.workers.stop_all()
+        self.engine.close()

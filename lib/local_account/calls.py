@@ -1,0 +1,164 @@
+"""Calls that depend on the session or the account rather than on their arguments alone: CURRENT_*, SYSTEM$*, session
+variables, MODEL(...)!METHOD, service!METHOD and user-defined functions."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from . import names
+from .errors import compilation_error, unsupported
+from .functions import call
+from .types import T
+
+if TYPE_CHECKING:
+    from .session import Session
+
+SERVER_VERSION = "10.30.0"
+CURRENT: dict[str, Callable[[Session], str | None]] = {
+    "DATABASE": lambda session: session.database,
+    "SCHEMA": lambda session: session.schema,
+    "ROLE": lambda session: session.role,
+    "WAREHOUSE": lambda session: session.warehouse,
+    "USER": lambda session: session.account.user,
+    "ACCOUNT": lambda session: session.account.name,
+    "ACCOUNT_NAME": lambda session: session.account.name,
+    "ORGANIZATION_NAME": lambda session: "LOCAL",
+    "REGION": lambda session: "LOCAL",
+    "VERSION": lambda session: SERVER_VERSION,
+    "SESSION": lambda session: session.id,
+    "CLIENT": lambda session: "local",
+    "AVAILABLE_ROLES": lambda session: json.dumps([session.role]),
+    "SECONDARY_ROLES": lambda session: json.dumps({"roles": "", "value": ""}),
+}
+SYSTEM_FUNCTIONS: dict[str, Callable] = {}
+"""SYSTEM$ functions: name -> (session, *text arguments) -> value. Modules add theirs with ``system_function``."""
+
+
+def system_function(name: str) -> Callable:
+    def register(function: Callable) -> Callable:
+        SYSTEM_FUNCTIONS[name] = function
+        return function
+
+    return register
+
+
+def call_system_function(session: Session, name: str, arguments: list[str]) -> object:
+    if name not in SYSTEM_FUNCTIONS:
+        raise unsupported(f"the function {name}", "calls.py")
+    return SYSTEM_FUNCTIONS[name](session, *arguments)
+
+
+@system_function("SYSTEM$ML_PLATFORM_CAPABILITIES")
+def ml_platform_capabilities(session: Session) -> str:
+    return json.dumps({})
+
+
+@system_function("SYSTEM$GET_DEFAULT_PYTHON_ARTIFACT_REPOSITORY")
+def default_artifact_repository(session: Session, *_: str) -> str:
+    return "snowflake.snowpark.pypi_shared_repository"
+
+
+@system_function("SYSTEM$CANCEL_ALL_QUERIES")
+def cancel_all_queries(session: Session, *_: str) -> str:
+    return "0 queries cancelled"
+
+
+def resolve_calls(session: Session, tree: exp.Expression) -> exp.Expression:
+    """Replace each such call by its value or by the engine function that computes it."""
+    for node in reversed(list(tree.walk(bfs=False))):
+        made = resolve_call(session, node)
+        if made is None:
+            continue
+        if node is tree:
+            tree = made
+        else:
+            node.replace(made)
+    return tree
+
+
+def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | None:
+    kind = type(node).__name__
+    if kind.startswith("Current") and isinstance(node, exp.Func):
+        key = node.sql_name().removeprefix("CURRENT_")
+        return constant(CURRENT[key](session)) if key in CURRENT else None
+    if isinstance(node, exp.Parameter) and isinstance(node.this, exp.Var) and node.parent is not None:
+        if node.name.upper() in session.variables:
+            return session.variables[node.name.upper()].copy()
+        if isinstance(node.parent, exp.Anonymous):
+            return None  # a stage in a call such as BUILD_SCOPED_FILE_URL(@stage, path)
+        raise compilation_error(f"Session variable '${node.name.upper()}' does not exist", 1, "02000")
+    if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
+        return engine(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
+    if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+        parts = [part.name for part in node.flatten() if isinstance(part, exp.Identifier)]
+        return user_function(session, parts, node.expression)
+    if isinstance(node, exp.Anonymous):
+        return resolve_anonymous(session, node)
+    return None
+
+
+def resolve_anonymous(session: Session, node: exp.Anonymous) -> exp.Expression | None:
+    name = node.name.upper()
+    if name == "__MODEL_CALL":
+        from .models import model_function
+
+        model, version, method, *arguments = node.expressions
+        return object_call(model_function(session, model.name, version.name, method.name), arguments)
+    if name == "__SERVICE_CALL":
+        from .services import service_function
+
+        service, method, *arguments = node.expressions
+        return object_call(service_function(session, service.name, method.name), arguments)
+    if name.startswith("CURRENT_") and name.removeprefix("CURRENT_") in CURRENT:
+        return constant(CURRENT[name.removeprefix("CURRENT_")](session))
+    if name == "LAST_QUERY_ID":
+        return constant(next(reversed(session.results), None))
+    if name.startswith("SYSTEM$") and not isinstance(node.parent, exp.TableFromRows):
+        return constant(call_system_function(session, name, [a.name for a in node.expressions]))
+    if name in ("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL", "GET_STAGE_LOCATION"):
+        from .staged import file_url
+
+        return engine(file_url(session, node.expressions))
+    if isinstance(node.parent, (exp.Dot, exp.TableFromRows)):
+        return None
+    return user_function(session, [], node)
+
+
+def user_function(session: Session, qualifier: list[str], node: exp.Anonymous) -> exp.Expression | None:
+    from .functions_sql import python_function
+
+    made = python_function(session, [*qualifier, node.name.upper()], node.expressions)
+    if made is None and qualifier:
+        raise compilation_error(f"Unknown user-defined function {'.'.join([*qualifier, node.name.upper()])}.", 2140, "42601")
+    return made
+
+
+def object_call(function: str, arguments: list[exp.Expression]) -> exp.Expression:
+    """A call that answers an OBJECT. The engine function returns JSON text, which becomes VARIANT here."""
+    inner = engine(call(function, *arguments))
+    made = engine(exp.Cast(this=inner, to=exp.DataType.build("JSON", dialect="duckdb")))
+    made.type = exp.DataType(this=T.OBJECT)
+    return made
+
+
+def engine(node: exp.Expression) -> exp.Expression:
+    node.meta["engine"] = True
+    return node
+
+
+def constant(value: object) -> exp.Expression:
+    if value is None:
+        return exp.null()
+    return exp.Literal.number(value) if isinstance(value, int) else exp.Literal.string(str(value))
+
+
+def unused_name(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex[:10]}"
+
+
+__all__ = ["call_system_function", "names", "resolve_calls", "system_function"]

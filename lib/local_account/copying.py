@@ -1,0 +1,207 @@
+"""COPY INTO a table, COPY INTO a stage, and INFER_SCHEMA."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from . import names, statements
+from .errors import SnowflakeError, unsupported
+from .execute import QUERIES, run
+from .results import Result, listing
+from .session import Session
+from .staged import Location, file_format, locate, matching, read_files
+from .statements import Matched, nested, options, statement
+from .tables import engine_columns, existing
+from .types import snowflake_type
+
+COPY_RESULT = "file status rows_parsed# rows_loaded# error_limit# errors_seen# first_error"
+
+
+@statement("COPY INTO <table> [<columns:list>] FROM <stage:stage> [<options:rest>]", "executed")
+def copy_from_stage(session: Session, s: Matched) -> Result:
+    """COPY INTO t FROM @stage: by position, or by name with MATCH_BY_COLUMN_NAME."""
+    given = options(s["options"])
+    location, files = source_files(session, s["stage"], given)
+    if not files:
+        return listing("status", [{"status": "Copy executed with 0 files processed."}])
+    spec = file_format(session, nested(given.get("FILE_FORMAT", "()")))
+    _, target = existing(session, s["table"])
+    columns = [column for column, *_ in engine_columns(session, target)]
+    if s["columns"]:
+        columns = [names.fold(part) for part in s["columns"].strip()[1:-1].split(",")]
+    rows = read_files(files, spec, location)
+    with session.modify(target):
+        selected = select_columns(session, rows, columns, spec, given)
+        listed = ", ".join(names.quote(column) for column, _ in selected)
+        values = ", ".join(value for _, value in selected)
+        sql = f"INSERT INTO {target} ({listed}) SELECT {values} FROM ({rows}) AS files"
+        number = session.con.execute(sql).fetchone()[0]
+    return loaded(files, number, given)
+
+
+def select_columns(session: Session, rows: str, columns: list[str], spec: dict, given: dict) -> list[tuple[str, str]]:
+    """(target column, engine expression) pairs."""
+    found = session.con.sql(rows).columns
+    if spec.get("TYPE", "CSV").upper() == "PARQUET":
+        how = given.get("MATCH_BY_COLUMN_NAME", "NONE").upper()
+        if how == "NONE":
+            return [(columns[0], '"COLUMN1"')]
+        fold = str.upper if how == "CASE_INSENSITIVE" else str
+        have = {fold(column): column for column in found}
+        return [(c, names.quote(have[fold(c)])) for c in columns if fold(c) in have]
+    have = [column for column in found if re.fullmatch(r"COLUMN\d+", column)]
+    if len(have) != len(columns) and given.get("ERROR_ON_COLUMN_COUNT_MISMATCH", "TRUE").upper() == "TRUE":
+        raise SnowflakeError(
+            f"Number of columns in file ({len(have)}) does not match that of the corresponding table ({len(columns)}).",
+            100080, "22000",
+        )  # fmt: skip
+    return list(zip(columns, map(names.quote, have), strict=False))
+
+
+@statement("COPY INTO <table> [<columns:list>] FROM <query:list> [<options:rest>]", "executed")
+def copy_from_query(session: Session, s: Matched) -> Result:
+    """COPY INTO t FROM (SELECT $1:"A"::INT FROM @stage): an INSERT whose staged source knows the file format."""
+    given = options(s["options"])
+    stage = re.search(rf"\bFROM\s+({statements.PLACEHOLDERS['stage']})", s["query"], re.I)
+    if not stage:
+        raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
+    _, files = source_files(session, stage[1], given)
+    if not files:
+        return listing("status", [{"status": "Copy executed with 0 files processed."}])
+    session.copy_format = file_format(session, nested(given.get("FILE_FORMAT", "()")))
+    try:
+        query = staged_columns(s["query"].strip()[1:-1], session.copy_format)
+        result = run(session, f"INSERT INTO {s['table']} {s['columns'] or ''} {query}")
+    finally:
+        session.copy_format = None
+    return loaded(files, result.rows[0][0], given)
+
+
+def staged_columns(query: str, spec: dict[str, str]) -> str:
+    """In Parquet ``$1:"A"`` is the file's column A with its own type, not a path into a JSON text."""
+    if spec.get("TYPE", "CSV").upper() != "PARQUET":
+        return query
+
+    def column(found: re.Match) -> str:
+        return found[1] if found[1].startswith('"') else names.quote(found[1])
+
+    return re.sub(r'\$1:("(?:[^"]|"")+"|\w+)', column, query)
+
+
+def source_files(session: Session, stage: str, given: dict[str, str]) -> tuple[Location, list[Path]]:
+    location = locate(session, stage)
+    files = matching(location, given.get("PATTERN"))
+    if "FILES" in given:
+        wanted = {location.target / name for name in statements.items(given["FILES"])}
+        files = [f for f in files if f in wanted]
+    return location, files
+
+
+def loaded(files: list[Path], number: int, given: dict[str, str]) -> Result:
+    rows = [
+        {"file": f.name, "status": "LOADED", "rows_parsed": number if i == 0 else 0,
+         "rows_loaded": number if i == 0 else 0, "error_limit": 1, "errors_seen": 0}
+        for i, f in enumerate(files)
+    ]  # fmt: skip
+    if given.get("PURGE", "FALSE").upper() == "TRUE":
+        for file in files:
+            file.unlink()
+    return listing(COPY_RESULT, rows)
+
+
+# ---------------------------------------------------------------- unloading
+
+
+@statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", "executed")
+def unload_query(session: Session, s: Matched) -> Result:
+    return unload(session, s["stage"], s["source"].strip()[1:-1], options(s["options"]))
+
+
+@statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", "executed")
+def unload_table(session: Session, s: Matched) -> Result:
+    return unload(session, s["stage"], f"SELECT * FROM {s['source']}", options(s["options"]))
+
+
+def unload(session: Session, stage: str, query: str, given: dict[str, str]) -> Result:
+    """Write one file: aside first, so that a reader never meets half of it."""
+    from .translate import generate, translate
+
+    if "PARTITION" in given:
+        raise unsupported("COPY INTO a stage with PARTITION BY", "copying.py")
+    spec = file_format(session, nested(given.get("FILE_FORMAT", "()")))
+    tree = translate(session, query)
+    if not isinstance(tree, QUERIES):
+        raise unsupported("COPY INTO a stage from a statement that is not a query", "copying.py")
+    target = unload_target(locate(session, stage), stage, spec, given.get("SINGLE", "FALSE").upper() == "TRUE")
+    if target.exists() and given.get("OVERWRITE", "FALSE").upper() != "TRUE":
+        raise SnowflakeError(
+            f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading.",
+            100128, "22000",
+        )  # fmt: skip
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.part")
+    how = copy_options(spec, given.get("HEADER", "FALSE").upper() == "TRUE")
+    number = session.con.execute(f"COPY ({generate(tree)}) TO {names.literal(aside)} ({how})").fetchone()[0]
+    aside.replace(target)
+    size = target.stat().st_size
+    return listing("rows_unloaded# input_bytes# output_bytes#",
+                   [{"rows_unloaded": number, "input_bytes": size, "output_bytes": size}])  # fmt: skip
+
+
+def unload_target(location: Location, stage: str, spec: dict[str, str], single: bool) -> Path:
+    if single:
+        return location.target
+    kind = spec.get("TYPE", "CSV").lower()
+    suffix = f"_0_0_0.{'snappy.parquet' if kind == 'parquet' else kind}" + (".gz" if compressed(spec) else "")
+    folder = not location.path or stage.strip("'").endswith("/")
+    return location.target / f"data{suffix}" if folder else location.target.with_name(location.target.name + suffix)
+
+
+def compressed(spec: dict[str, str]) -> bool:
+    return spec.get("TYPE", "CSV").upper() != "PARQUET" and spec.get("COMPRESSION", "AUTO").upper() in ("AUTO", "GZIP")
+
+
+def copy_options(spec: dict[str, str], header: bool) -> str:
+    kind = spec.get("TYPE", "CSV").upper()
+    gzip = ", COMPRESSION gzip" if compressed(spec) else ""
+    if kind == "CSV":
+        return f"FORMAT csv, HEADER {str(header).lower()}, DELIMITER {names.literal(spec.get('FIELD_DELIMITER', ','))}{gzip}"
+    if kind in ("PARQUET", "JSON"):
+        return f"FORMAT {kind.lower()}{gzip}"
+    raise unsupported(f"unloading to {kind}", "copying.py")
+
+
+# ---------------------------------------------------------------- INFER_SCHEMA
+
+
+@statement("SELECT <columns:rest> FROM TABLE ( INFER_SCHEMA <arguments:list> ) [ORDER BY <order:rest>]", "executed")
+def infer_schema(session: Session, s: Matched) -> Result:
+    pairs = re.findall(rf"(\w+)\s*=>\s*({statements.STRING})", s["arguments"])
+    arguments = {key.upper(): statements.unquote(value) for key, value in pairs}
+    location = locate(session, arguments["LOCATION"])
+    spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]})
+    if spec.get("TYPE", "CSV").upper() != "PARQUET":
+        raise unsupported("INFER_SCHEMA of files that are not Parquet", "copying.py")
+    rows = session.con.sql(read_files(location.files(), spec, location))
+    found = [
+        {"COLUMN_NAME": name, "TYPE": infer_type(str(kind)), "NULLABLE": True,
+         "EXPRESSION": f"$1:{name}::{infer_type(str(kind))}", "FILENAMES": "", "ORDER_ID": i}
+        for i, (name, kind) in enumerate(zip(rows.columns, rows.types, strict=True))
+        if name not in ("COLUMN1", "METADATA$FILENAME")
+    ]  # fmt: skip
+    everything = list(found[0]) if found else []
+    wanted = everything if s["columns"].strip() == "*" else [c.strip().upper() for c in s["columns"].split(",")]
+    return listing(" ".join(c + "#" if c == "ORDER_ID" else c for c in wanted), found)
+
+
+def infer_type(engine: str) -> str:
+    plain = {"VARCHAR": "TEXT", "DOUBLE": "REAL", "FLOAT": "REAL", "BLOB": "BINARY", "TIMESTAMP_NS": "TIMESTAMP_NTZ",
+             "TIMESTAMP": "TIMESTAMP_NTZ", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP_LTZ"}  # fmt: skip
+    if engine in plain:
+        return plain[engine]
+    if engine.endswith("[]") or engine.startswith(("STRUCT", "MAP")):
+        return "VARIANT"
+    return snowflake_type(engine).replace(",", ", ")
+
+

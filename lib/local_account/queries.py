@@ -1,0 +1,137 @@
+"""Queries in flight: each runs on its own thread, so that a client can wait, poll, or cancel."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import uuid
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from .errors import SnowflakeError
+from .execute import describe, insert_many, run
+from .results import Result, read_bind
+from .session import Session, strip_comments
+from .stages import Transfer
+
+log = logging.getLogger("local_account")
+QUERIES_KEPT = 500
+
+
+@dataclass
+class Query:
+    id: str
+    request_id: str
+    session: Session
+    sql: str
+    future: Future
+
+    @property
+    def state(self) -> str:
+        if not self.future.done():
+            return "RUNNING"
+        return "FAILED_WITH_ERROR" if self.future.exception() else "SUCCESS"
+
+    def cancel(self) -> None:
+        if not self.future.done():
+            self.session.con.interrupt()
+
+
+class Queries:
+    """Starts queries and remembers the latest ones."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="query")
+        self.known: OrderedDict[str, Query] = OrderedDict()
+        self.guard = threading.Lock()
+
+    def start(self, session: Session, body: dict, request_id: str) -> Query:
+        query_id = str(uuid.uuid4())
+        future = self.pool.submit(execute, session, body, query_id)
+        query = Query(query_id, request_id, session, body["sqlText"], future)
+        with self.guard:
+            self.known[query_id] = query
+            while len(self.known) > QUERIES_KEPT:
+                self.known.popitem(last=False)
+        return query
+
+    def get(self, query_id: str) -> Query:
+        with self.guard:
+            if query_id not in self.known:
+                raise SnowflakeError(f"Statement {query_id} not found", 709, "02000")
+            return self.known[query_id]
+
+    def cancel(self, request_id: str) -> None:
+        with self.guard:
+            found = [query for query in self.known.values() if query.request_id == request_id]
+        for query in found:
+            query.cancel()
+
+    @property
+    def running(self) -> int:
+        with self.guard:
+            return sum(not query.future.done() for query in self.known.values())
+
+
+def execute(session: Session, body: dict, query_id: str) -> dict:
+    """Run one request of the connector; the ``data`` of its answer."""
+    sql, bindings = body["sqlText"], body.get("bindings") or {}
+    ordered = [bindings[key] for key in sorted(bindings, key=int)]
+    with session.lock:
+        if body.get("describeOnly"):
+            result = Result(describe(session, sql, read_binds(ordered)), rows=[])
+        elif ordered and isinstance(ordered[0]["value"], list):
+            result = insert_many(session, sql, [[read_bind(b["type"], v) for v in b["value"]] for b in ordered])
+        else:
+            result = run(session, sql, read_binds(ordered))
+        if isinstance(result, Transfer):
+            return {**result.data, "queryId": query_id, "command": result.data["command"]}
+        if not body.get("describeOnly"):
+            session.keep(query_id, result)
+        return answer(session, sql, result, query_id)
+
+
+def read_binds(ordered: list[dict]) -> list:
+    return [read_bind(bind["type"], bind["value"]) for bind in ordered]
+
+
+STATEMENT_TYPES = [("SELECT|WITH|\\(|SHOW|DESC|LIST|LS|CALL|VALUES", 0x1000), ("INSERT", 0x3100), ("UPDATE", 0x3200),
+                   ("DELETE", 0x3300), ("MERGE", 0x3400)]  # fmt: skip
+OTHER_STATEMENT = 0x6000
+
+
+def answer(session: Session, sql: str, result: Result, query_id: str) -> dict:
+    text = strip_comments(sql)
+    kind = next((code for words, code in STATEMENT_TYPES if re.match(words, text, re.I)), OTHER_STATEMENT)
+    data = {
+        "queryId": query_id,
+        "rowtype": [column.describe() for column in result.columns],
+        "total": result.count,
+        "returned": result.count,
+        "parameters": [],
+        "finalDatabaseName": session.database,
+        "finalSchemaName": session.schema,
+        "finalRoleName": session.role,
+        "finalWarehouseName": session.warehouse,
+        "statementTypeId": kind,
+    }
+    if result.table is None:
+        return {**data, "queryResultFormat": "json", "rowset": result.json_rows()}
+    return {**data, "queryResultFormat": "arrow", "parts": result.arrow_parts()}
+
+
+def failure(query: Query) -> SnowflakeError:
+    """Why a finished query failed. What is not a refusal is a defect of this account, and says so."""
+    error = query.future.exception()
+    if isinstance(error, SnowflakeError):
+        return error
+    log.error("query %s failed: %s", query.id, query.sql[:2000], exc_info=error)
+    return SnowflakeError(
+        f"The local account failed on this statement ({type(error).__name__}: {error}). This is a defect in "
+        "lib/local_account; server.log in the account's folder has the details.", 300002, "XX000"
+    )  # fmt: skip
+
+
+

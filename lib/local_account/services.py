@@ -1,0 +1,2 @@
+"""Placeholder."""
+def stop_services(*a): pass

@@ -1,0 +1,266 @@
+"""What a query reads from: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
+INFORMATION_SCHEMA, each turned into a DuckDB table or subquery."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import sqlglot
+from sqlglot import exp
+
+from . import catalog, names, staged
+from .errors import missing, unsupported
+from .information_schema import information_schema
+from .names import Name
+from .types import T
+
+if TYPE_CHECKING:
+    from .session import Session
+
+FLATTEN_COLUMNS = ["SEQ", "KEY", "PATH", "INDEX", "VALUE", "THIS"]
+
+
+def resolve_sources(session: Session, tree: exp.Expression) -> None:
+    """Point every table of the statement at what holds its rows."""
+    for lateral in list(tree.find_all(exp.Lateral)):
+        if not lateral.meta.get("engine"):
+            resolve_lateral(lateral)
+    for call in list(tree.find_all(exp.TableFromRows)):
+        resolve_table_function(session, call)
+    for values in list(tree.find_all(exp.Values)):
+        name_value_columns(values)
+    ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
+    for table in list(tree.find_all(exp.Table)):
+        if not table.meta.get("engine"):
+            resolve_table(session, table, ctes)
+    for parameter in list(tree.find_all(exp.Parameter)):
+        if parameter.name.isdigit():
+            parameter.replace(exp.column(exp.to_identifier(f"COLUMN{parameter.name}", quoted=True)))
+
+
+def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
+    inner = table.this
+    if isinstance(inner, exp.DirectoryStage):
+        return replace_source(table, staged.directory(session, stage_text(inner.this)), "DIRECTORY")
+    if isinstance(inner, (exp.Var, exp.Literal)) and stage_text(inner).startswith(("@", "snow://")):
+        return replace_source(table, staged.select_files(session, stage_text(inner), staged.source_options(table)), "T")
+    if not isinstance(inner, exp.Identifier):
+        raise unsupported(f"the source {table.sql('snowflake')}", "sources.py")
+    if table.args.get("when"):
+        raise unsupported("time travel (AT | BEFORE)", "sources.py")
+    if not table.db and inner.name in ctes:
+        return None
+    if table.db.upper() == "INFORMATION_SCHEMA" or (not table.db and session.schema == "INFORMATION_SCHEMA"):
+        database = table.catalog or session.database
+        return replace_source(table, information_schema(session, database, inner.name), inner.name)
+    name = session.qualify([part.name for part in table.parts])
+    view = session.get("VIEW", name)
+    if view is not None and not written(table):
+        return replace_source(table, expand_view(session, view, name), name.name)
+    return point(table, session, name)
+
+
+def stage_text(node: exp.Expression) -> str:
+    return node.name if isinstance(node, (exp.Var, exp.Literal)) else node.sql("snowflake")
+
+
+def written(table: exp.Table) -> bool:
+    """Whether the table is the target of the statement rather than a source."""
+    holder = table.parent.parent if isinstance(table.parent, exp.Schema) else table.parent
+    target = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
+    return isinstance(holder, target) and table.arg_key in ("this", "expressions")
+
+
+def point(table: exp.Table, session: Session, name: Name) -> None:
+    """Name the engine's table: one schema per Snowflake schema, session tables in the engine's temporary schema."""
+    temporary = ("TABLE", name) in session.temporary
+    creating = table.find_ancestor(exp.Create) is not None and written(table)
+    if not temporary and not creating:
+        need_table(session, name)
+    parts = ("temp", "main", str(name)) if temporary else (catalog.FILE, engine_schema(name), name.name)
+    if not table.alias and not written(table):
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(name.name, quoted=True)))
+    elif not table.alias and isinstance(table.parent, (exp.Update, exp.Delete, exp.Merge)):
+        table.set("alias", exp.TableAlias(this=exp.to_identifier(name.name, quoted=True)))
+    for key, part in zip(("catalog", "db", "this"), parts, strict=True):
+        table.set(key, exp.to_identifier(part, quoted=True))
+    strip_qualifiers(table, name)
+
+
+def strip_qualifiers(table: exp.Table, name: Name) -> None:
+    """``SCHEMA.T.COLUMN`` -> ``T.COLUMN``: the engine knows the table by its alias."""
+    scope = table.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Merge)
+    for column in scope.find_all(exp.Column) if scope else ():
+        if column.args.get("db") and column.table == name.name:
+            column.set("db", None)
+            column.set("catalog", None)
+
+
+def engine_schema(name: Name) -> str:
+    return f"{name.database}.{name.schema}"
+
+
+def need_table(session: Session, name: Name) -> None:
+    found = session.con.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
+        [catalog.FILE, engine_schema(name), name.name],
+    ).fetchone()
+    if found is None:
+        raise missing("Object", str(name))
+
+
+def replace_source(table: exp.Table, query: str | exp.Expression, default_alias: str) -> None:
+    """Put a subquery in the table's place. Text is the engine's own SQL and is not rewritten again."""
+    tree = engine_query(query) if isinstance(query, str) else query
+    given = table.args.get("alias")
+    alias = given or exp.TableAlias(this=exp.to_identifier(default_alias, quoted=True))
+    made = exp.Subquery(this=tree, alias=alias.copy())
+    for key in ("joins", "sample", "pivots"):
+        if table.args.get(key):
+            made.set(key, table.args[key])
+    table.replace(made)
+
+
+def engine_query(sql: str) -> exp.Expression:
+    """Parse the engine's own SQL, marked so that neither checks nor rewrites touch it."""
+    tree = sqlglot.parse_one(sql, read="duckdb")
+    for node in tree.walk():
+        node.meta["engine"] = True
+    return tree
+
+
+def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expression:
+    """The view's own text, translated where it stands: names in it belong to the view's schema."""
+    from . import translate
+
+    kept = session.database, session.schema
+    session.database, session.schema = view.properties["database"], view.properties["schema"]
+    try:
+        tree = translate.prepare(session, translate.parse(view.properties["text"]))
+    finally:
+        session.database, session.schema = kept
+    columns = view.properties.get("columns")
+    if columns:
+        alias = exp.TableAlias(
+            this=exp.to_identifier(name.name, quoted=True),
+            columns=[exp.to_identifier(column, quoted=True) for column in columns],
+        )
+        tree = exp.select("*").from_(exp.Subquery(this=tree, alias=alias))
+    return tree
+
+
+def name_value_columns(values: exp.Values) -> None:
+    """VALUES has the columns COLUMN1, COLUMN2, ... unless it is given others."""
+    if isinstance(values.parent, exp.Insert):
+        return
+    alias = values.args.get("alias")
+    if alias is not None and alias.args.get("columns"):
+        return
+    row = values.expressions[0]
+    width = len(row.expressions) if isinstance(row, exp.Tuple) else 1
+    name = alias.name if alias is not None and alias.name else f"V{uuid.uuid4().hex[:6]}"
+    columns = [exp.to_identifier(f"COLUMN{i + 1}", quoted=True) for i in range(width)]
+    values.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=columns))
+
+
+# ---------------------------------------------------------------- table functions
+
+
+def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
+    function = call.this
+    if isinstance(function, exp.Explode):
+        alias = call.args.get("alias") or exp.TableAlias(this=exp.to_identifier("FLATTEN", quoted=True))
+        put_flatten(call, function, alias)
+        return
+    query = table_function_query(session, function)
+    alias = call.args.get("alias") or exp.TableAlias(this=exp.to_identifier("T", quoted=True))
+    call.replace(exp.Subquery(this=engine_query(query), alias=alias.copy()))
+
+
+def table_function_query(session: Session, function: exp.Expression) -> str:
+    if isinstance(function, exp.Generator):
+        count = function.args.get("rowcount")
+        if count is None:
+            raise unsupported("GENERATOR without ROWCOUNT", "sources.py")
+        return f'SELECT range AS "_" FROM range({int(count.name)})'
+    called = function.expression if isinstance(function, exp.Dot) else function
+    name = called.name.upper()
+    arguments = [argument.name for argument in called.expressions]
+    if name == "RESULT_SCAN":
+        table = f"RESULT_{uuid.uuid4().hex}"
+        session.con.register(table, session.answer(arguments[0]).to_arrow())
+        return f'SELECT * FROM "{table}"'
+    if name in TABLE_FUNCTIONS:
+        return TABLE_FUNCTIONS[name](session, function, arguments)
+    raise unsupported(f"the table function {name}", "sources.py")
+
+
+TABLE_FUNCTIONS: dict = {}
+"""Table functions that other modules answer: name -> (session, node, literal arguments) -> engine SQL."""
+
+
+def resolve_lateral(lateral: exp.Lateral) -> None:
+    if not isinstance(lateral.this, exp.Explode):
+        raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", "sources.py")
+    put_flatten(lateral, lateral.this, lateral.args["alias"])
+
+
+def put_flatten(node: exp.Expression, function: exp.Explode, alias: exp.TableAlias) -> None:
+    """Replace ``LATERAL FLATTEN(...)`` or ``TABLE(FLATTEN(...))`` by a lateral subquery over DuckDB's json_each."""
+    arguments = {}
+    for argument in [function.this, *function.expressions]:
+        if isinstance(argument, exp.Kwarg):
+            arguments[argument.this.name.upper()] = argument.expression
+        else:
+            arguments["INPUT"] = argument
+    for unknown in arguments.keys() - {"INPUT", "PATH", "OUTER", "RECURSIVE", "MODE"}:
+        raise unsupported(f"FLATTEN with {unknown}", "sources.py")
+    if str(arguments.get("RECURSIVE", "FALSE")).upper() == "TRUE":
+        raise unsupported("FLATTEN with RECURSIVE", "sources.py")
+    outer = str(arguments.get("OUTER", "FALSE")).upper() == "TRUE"
+    named = exp.TableAlias(this=exp.to_identifier(alias.name or "FLATTEN", quoted=True))
+    lateral = exp.Lateral(this=exp.Subquery(this=flatten_query(arguments, outer)), alias=named)
+    lateral.meta["engine"] = True
+    if isinstance(node.parent, exp.Join):
+        node.parent.set("this", lateral)
+        node.parent.set("kind", "CROSS")
+        node.parent.set("side", None)
+    elif isinstance(node.parent, exp.From):
+        node.replace(exp.Subquery(this=lateral.this.this, alias=named))
+    else:
+        select = node.parent
+        select.set("laterals", [other for other in select.args.get("laterals", []) if other is not node])
+        select.append("joins", exp.Join(this=lateral, kind="CROSS"))
+
+
+def flatten_query(arguments: dict[str, exp.Expression], outer: bool) -> exp.Expression:
+    """SEQ, KEY, PATH, INDEX, VALUE, THIS for each member of the input."""
+    members = """
+        SELECT 1 AS "SEQ", CASE WHEN json_type(i) = 'OBJECT' THEN e.key END AS "KEY",
+            CASE WHEN json_type(i) = 'ARRAY' THEN '[' || e.key || ']' ELSE e.key END AS "PATH",
+            CASE WHEN json_type(i) = 'ARRAY' THEN CAST(e.key AS BIGINT) END AS "INDEX",
+            CAST(e.value AS JSON) AS "VALUE", CAST(i AS JSON) AS "THIS"
+        FROM (SELECT __INPUT__ AS i) AS s, json_each(i) AS e"""
+    if outer:
+        members = f"""
+            SELECT 1 AS "SEQ", m."KEY", m."PATH", m."INDEX", m."VALUE", CAST(o.i AS JSON) AS "THIS"
+            FROM (SELECT __INPUT__ AS i) AS o LEFT JOIN LATERAL ({members.replace("__INPUT__", "o.i")}) AS m ON true"""
+    tree = engine_query(members)
+    value = arguments["INPUT"].copy()
+    path = arguments.get("PATH")
+    if path is not None and path.name:
+        value = exp.JSONExtract(this=value, expression=exp.Literal.string(f"$.{path.name}"))
+    value = exp.Cast(this=value, to=exp.DataType(this=T.VARIANT))
+    for column in list(tree.find_all(exp.Column)):
+        if column.name == "__INPUT__":
+            column.replace(value)
+    return tree
+
+
+def table_name(session: Session, text: str) -> tuple[Name, str]:
+    """A table's name as typed -> its qualified name and the engine's name for it."""
+    name = session.resolve(text)
+    if ("TABLE", name) in session.temporary:
+        return name, names.quote("temp", "main", str(name))
+    return name, names.quote(catalog.FILE, engine_schema(name), name.name)

@@ -1,0 +1,219 @@
+"""Files on stages: where they lie, which there are, and how a query reads them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from . import catalog, names, statements
+from .errors import SnowflakeError, compilation_error, missing, unsupported
+from .names import Name
+
+if TYPE_CHECKING:
+    from .session import Session
+
+DIGESTS: dict[tuple[str, int, int], str] = {}  # (path, size, mtime in ns) -> md5; a listing hashes a file once
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place on a stage. ``base`` is the stage's folder, ``path`` what follows its name, ``label`` how listings
+    call the base, ``stage`` the stage's qualified name (empty for ``snow://`` places)."""
+
+    base: Path
+    path: str
+    label: str
+    stage: str = ""
+    directory: bool = False
+
+    @property
+    def target(self) -> Path:
+        return self.base / self.path if self.path else self.base
+
+    def files(self) -> list[Path]:
+        """The files at this place: a stage path is a prefix, as in Snowflake. Sorted by name."""
+        if self.target.is_file():
+            return [self.target]
+        if self.target.is_dir():
+            return sorted(f for f in self.target.rglob("*") if f.is_file())
+        parent = self.target.parent
+        if not parent.is_dir():
+            return []
+        return sorted(f for f in parent.rglob("*") if f.is_file() and str(f).startswith(str(self.target)))
+
+    def relative(self, file: Path) -> str:
+        return file.relative_to(self.base).as_posix()
+
+
+def locate(session: Session, text: str) -> Location:
+    """``@stage/path``, ``@~/path`` or ``snow://model|experiment/...`` -> its place. Raises 002003."""
+    text = statements.unquote(text) if text.startswith("'") else text
+    if text.startswith("snow://"):
+        return locate_snow(session, text)
+    found = re.fullmatch(rf"@({names.DOTTED}|~)(?:/(.*))?", text, re.S)
+    if not found:
+        raise unsupported(f"the stage path {text!r}", "staged.py")
+    path = safe_path(found[2] or "")
+    if found[1] == "~":
+        return Location(folder(session, "~"), path, "", "~")
+    name = session.resolve(found[1])
+    stage = session.need("STAGE", name)
+    return Location(
+        folder(session, stage.properties["folder"]), path, name.name.lower() + "/", str(name),
+        stage.properties.get("directory", False),
+    )  # fmt: skip
+
+
+def locate_snow(session: Session, text: str) -> Location:
+    found = re.fullmatch(rf"snow://(model|experiment)/({names.DOTTED})/versions/({names.PART})(?:/(.*))?", text, re.S)
+    if not found:
+        raise unsupported(f"the path {text!r}", "staged.py")
+    kind, part = ("MODEL", "MODEL VERSION") if found[1] == "model" else ("EXPERIMENT", "RUN")
+    name, member = session.resolve(found[2]), names.fold(found[3])
+    session.need(kind, name)
+    owner = catalog.get(session.con, part, Name(name.database, name.schema, member), parent=name.name)
+    if owner is None:
+        raise missing("Version" if kind == "MODEL" else "Run", member)
+    root = session.account.root / ("models" if kind == "MODEL" else "stages")
+    label = f"versions/{member}/" if kind == "MODEL" else f"/versions/{member}/"
+    return Location(root / owner.properties["folder"], safe_path(found[4] or ""), label)
+
+
+def safe_path(path: str) -> str:
+    if ".." in path.split("/"):
+        raise compilation_error(f"invalid stage path '{path}': it leaves the stage")
+    return path.strip("/")
+
+
+def folder(session: Session, name: str) -> Path:
+    made = session.account.root / "stages" / name
+    made.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def digest(file: Path) -> str:
+    stat = file.stat()
+    key = (str(file), stat.st_size, stat.st_mtime_ns)
+    if key not in DIGESTS:
+        with open(file, "rb") as stream:
+            DIGESTS[key] = hashlib.file_digest(stream, "md5").hexdigest()
+    return DIGESTS[key]
+
+
+def modified(file: Path) -> dt.datetime:
+    return dt.datetime.fromtimestamp(int(file.stat().st_mtime), dt.UTC)
+
+
+def matching(location: Location, pattern: str | None) -> list[Path]:
+    """The location's files whose path on the stage matches the regular expression in full."""
+    if pattern is None:
+        return location.files()
+    regex = re.compile(pattern)
+    return [f for f in location.files() if regex.fullmatch(location.relative(f))]
+
+
+# ---------------------------------------------------------------- as a query's source
+
+
+def directory(session: Session, text: str) -> str:
+    """DIRECTORY(@stage): the files as of the last ALTER STAGE ... REFRESH."""
+    location = locate(session, text if text.startswith("@") else f"@{text}")
+    if not location.directory:
+        raise compilation_error(f"Directory table is not enabled on stage {location.stage}.", 391707, "0A000")
+    return f"""
+        SELECT relative_path AS "RELATIVE_PATH", size AS "SIZE", last_modified AS "LAST_MODIFIED", md5 AS "MD5",
+            md5 AS "ETAG", {names.literal("snow://stage/" + location.stage + "/")} || relative_path AS "FILE_URL"
+        FROM {catalog.SYSTEM}.stage_files WHERE stage = {names.literal(location.stage)}"""
+
+
+def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    """BUILD_SCOPED_FILE_URL(@stage, path): a ``file:`` address that only local readers can open."""
+    stage, path = arguments
+    spelled = stage.name if isinstance(stage, (exp.Var, exp.Parameter)) else stage.sql("snowflake").lstrip("@")
+    base = locate(session, "@" + spelled.lstrip("@")).base
+    return exp.DPipe(this=exp.Literal.string(f"file://{base}/"), expression=path)
+
+
+def source_options(table: exp.Table) -> dict[str, str]:
+    """``@stage (FILE_FORMAT => 'f', PATTERN => '...')`` -> options."""
+    found = {key.upper(): table.args[key].name for key in ("format", "pattern") if table.args.get(key) is not None}
+    return {"FORMAT_NAME": found["FORMAT"], **found} if "FORMAT" in found else found
+
+
+def select_files(session: Session, text: str, options: dict[str, str]) -> str:
+    """An engine query over staged files: Parquet by its own columns, CSV as COLUMN1.., JSON as one VARIANT."""
+    location = locate(session, text)
+    files = matching(location, options.get("PATTERN"))
+    if not files:
+        raise SnowflakeError(f"Remote file '{text}' was not found. There are no files at that place.", 91016, "22000")
+    return read_files(files, file_format(session, options), location)
+
+
+def file_format(session: Session, options: dict[str, str]) -> dict[str, str]:
+    """The format's options, by name or as given; CSV unless it says otherwise."""
+    chosen = options.get("FORMAT_NAME") or session.parameters.get("COPY_FORMAT_NAME")
+    if chosen:
+        return session.need("FILE FORMAT", session.resolve(chosen.strip("'")), "File format").properties
+    return options if "TYPE" in options else session_format(session) or options
+
+
+def session_format(session: Session) -> dict[str, str] | None:
+    return getattr(session, "copy_format", None)
+
+
+def read_files(files: list[Path], options: dict[str, str], location: Location) -> str:
+    listed = "[" + ", ".join(names.literal(f) for f in files) + "]"
+    kind = options.get("TYPE", "CSV").upper()
+    file_name = f"replace(filename, {names.literal(str(location.base) + '/')}, '') AS \"METADATA$FILENAME\""
+    if kind == "PARQUET":
+        return f"SELECT * EXCLUDE (filename), to_json(r) AS \"COLUMN1\", {file_name} FROM read_parquet({listed}, " \
+               "union_by_name = true, filename = true) AS r"  # fmt: skip
+    if kind == "JSON":
+        strip = options.get("STRIP_OUTER_ARRAY", "FALSE").upper() == "TRUE"
+        how = "array" if strip else "auto"
+        return f"SELECT json AS \"COLUMN1\", {file_name} FROM read_json_objects({listed}, format = '{how}', filename = true)"
+    if kind != "CSV":
+        raise unsupported(f"files of type {kind}", "staged.py")
+    width = csv_width(files, options)
+    columns = ", ".join(f'"COLUMN{i + 1}"' for i in range(width))
+    spec = "{" + ", ".join(f"'COLUMN{i + 1}': 'VARCHAR'" for i in range(width)) + "}"
+    return (
+        f"SELECT {columns}, {file_name} FROM read_csv({listed}, columns = {spec}, filename = true, header = false, "
+        f"auto_detect = false, null_padding = true, {csv_options(options)})"
+    )
+
+
+def csv_options(options: dict[str, str]) -> str:
+    enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+    quote = "" if enclosed.upper() == "NONE" else enclosed
+    null = options.get("NULL_IF")
+    markers = statements.items(null) if null else ["\\N", "NULL"] if null is None else []
+    if options.get("EMPTY_FIELD_AS_NULL", "TRUE").upper() != "FALSE":
+        markers.append("")
+    nulls = "[" + ", ".join(names.literal(marker) for marker in markers) + "]"
+    return (
+        f"delim = {names.literal(options.get('FIELD_DELIMITER', ','))}, quote = {names.literal(quote)}, escape = "
+        f"{names.literal(quote)}, skip = {int(options.get('SKIP_HEADER', 0))}, nullstr = {nulls}"
+    )
+
+
+def csv_width(files: list[Path], options: dict[str, str]) -> int:
+    """The most columns that any of the first lines has."""
+    import csv
+    import gzip
+    import itertools
+
+    opener = gzip.open if files[0].suffix == ".gz" else open
+    with opener(files[0], "rt", newline="") as stream:
+        enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+        reader = csv.reader(
+            stream, delimiter=options.get("FIELD_DELIMITER", ","), quotechar=None if enclosed == "NONE" else enclosed,
+            quoting=csv.QUOTE_NONE if enclosed == "NONE" else csv.QUOTE_MINIMAL,
+        )  # fmt: skip
+        return max((len(row) for row in itertools.islice(reader, 100)), default=1)

@@ -1,0 +1,184 @@
+"""The register of statements that are not queries, and the little grammar they are declared in.
+
+A handler is declared by the statement's own shape::
+
+    @statement("CREATE [OR REPLACE] STAGE [IF NOT EXISTS] <name> [<options:rest>]", "executed")
+    def create_stage(session, s): ...
+
+Words match case-insensitively. ``[...]`` is optional; a group made of words alone becomes a flag (``s.or_replace``).
+``{A|B}`` is a choice, readable as ``s.choice`` (a second one as ``s.choice2``). ``<x>`` is an object name, ``<x:string>`` a string literal,
+``<x:stage>`` a stage or ``snow://`` path, ``<x:word>`` one word, ``<x:number>`` digits, ``<x:body>`` text in ``$$`` or
+quotes, ``<x:list>`` text in parentheses, ``<x:rest>`` anything. A value that was not given reads as None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import names
+from .results import Result
+
+STRING = r"'(?:[^'\\]|\\.|'')*'"
+DOLLARS = r"\$\$.*?\$\$"
+PLACEHOLDERS = {
+    "name": rf"{names.DOTTED}",
+    "system": r"SYSTEM\$\w+",
+    "string": STRING,
+    "stage": rf"(?:{STRING}|@[^\s;()]+|snow://[^\s;]+)",
+    "word": r"[\w$]+",
+    "number": r"\d+",
+    "body": rf"(?:{DOLLARS}|{STRING})",
+    "list": rf"\((?:[^()']|{STRING}|\((?:[^()']|{STRING})*\))*\)",
+    "rest_until_stage": rf"(?:{STRING}|.+?(?=\s+(?:'?@|'?snow://)))",
+    "rest_until_options": rf"(?:{STRING}|\S+)",
+    "rest": r".*",
+}
+FATES = ("executed", "emulated", "recorded")
+
+
+class Matched:
+    """The parts of one statement: ``s["name"]`` is the text of a placeholder, ``s.if_not_exists`` a flag."""
+
+    def __init__(self, text: str, groups: dict[str, str | None]):
+        self.text = text
+        self.groups = groups
+
+    def __getitem__(self, key: str) -> str | None:
+        return self.groups[key]
+
+    def __getattr__(self, key: str) -> str | bool:
+        if key not in self.groups:
+            raise AttributeError(key)
+        value = self.groups[key]
+        return re.sub(r"\s+", " ", value).upper() if key.startswith("choice") and value else value is not None
+
+    def value(self, key: str) -> str | None:
+        """A string literal or ``$$`` body without its quotes."""
+        return None if self.groups[key] is None else unquote(self.groups[key])
+
+
+@dataclass
+class Statement:
+    shape: str
+    fate: str
+    regex: re.Pattern
+    handler: Callable
+
+
+REGISTER: list[Statement] = []
+
+
+def statement(shape: str, fate: str) -> Callable:
+    """Register a handler ``(session, matched) -> Result`` for a statement of this shape.
+
+    ``fate`` is what the documentation's table says of it: executed (it does what Snowflake does), emulated (it does
+    the visible part of it), recorded (it is kept in the catalog and shown, not executed).
+    """
+    assert fate in FATES, fate
+
+    def register(handler: Callable) -> Callable:
+        REGISTER.append(Statement(shape, fate, compile_shape(shape), handler))
+        return handler
+
+    return register
+
+
+def match(text: str) -> tuple[Callable, Matched] | None:
+    """The handler of a statement, or None when the engine is to execute it."""
+    for entry in REGISTER:
+        found = entry.regex.fullmatch(text)
+        if found:
+            return entry.handler, Matched(text, found.groupdict())
+    return None
+
+
+def compile_shape(shape: str) -> re.Pattern:
+    tokens = re.findall(r"\[|\]|\{[^}]*\}|<[^>]*>|\(|\)|,|=|[^\s\[\]{}<>(),=]+", shape)
+    return re.compile(r"\s*" + compile_tokens(tokens, set(re.findall(r"<(\w+)", shape))) + r"\s*;?\s*", re.I | re.S)
+
+
+END_OF_WORD = r"""(?:\s+|(?=[('@$"=,);])|$)"""
+
+
+def compile_tokens(tokens: list[str], flags: set[str]) -> str:
+    """Tokens of a shape as one regular expression. ``flags`` collects the names of flag groups already made."""
+    out, i = "", 0
+    while i < len(tokens):
+        token = tokens[i]
+        if token == "[":
+            end = closing(tokens, i)
+            out += compile_option(tokens[i + 1 : end], flags)
+            i = end
+        elif token.startswith("{"):
+            choices = "|".join(r"\s+".join(choice.split()) for choice in token[1:-1].split("|"))
+            group = "choice2" if "choice" in flags else "choice"
+            flags.add(group)
+            out += rf"(?P<{group}>{choices}){END_OF_WORD}"
+        elif token.startswith("<"):
+            key, _, kind = token[1:-1].partition(":")
+            out += rf"(?P<{key}>{PLACEHOLDERS[kind or 'name']})\s*"
+        elif token in "(),=":
+            out += rf"{re.escape(token)}\s*"
+        else:
+            out += rf"(?:{token}){END_OF_WORD}"
+        i += 1
+    return out
+
+
+def compile_option(tokens: list[str], flags: set[str]) -> str:
+    inner = compile_tokens(tokens, flags)
+    flag = "_".join(token.split("|")[0].lower() for token in tokens)
+    if not re.fullmatch(r"\w+", flag) or flag in flags:
+        return f"(?:{inner})?"
+    flags.add(flag)
+    return f"(?P<{flag}>{inner})?"
+
+
+def closing(tokens: list[str], start: int) -> int:
+    depth = 0
+    for i in range(start, len(tokens)):
+        depth += (tokens[i] == "[") - (tokens[i] == "]")
+        if depth == 0:
+            return i
+    raise ValueError(f"unbalanced brackets in {' '.join(tokens)}")
+
+
+def unquote(text: str) -> str:
+    """The value of a SQL string literal or of a ``$$`` body."""
+    if text.startswith("$$"):
+        return text[2:-2]
+    escapes = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "'": "'"}
+    return re.sub(
+        r"\\(.)|''", lambda m: "'" if m[1] is None else escapes.get(m[1], m[1]), text[1:-1], flags=re.S
+    )
+
+
+def options(text: str | None) -> dict[str, str]:
+    """``A = 1 B = 'x' C = (D = TRUE)`` -> {"A": "1", "B": "x", "C": "(D = TRUE)"}; keys in upper case."""
+    value = rf"{PLACEHOLDERS['body']}|{PLACEHOLDERS['list']}|[^\s,()]+"
+    found = re.findall(rf"([\w$]+)\s*=\s*({value})", text or "", re.S)
+    return {key.upper(): unquote(v) if v.startswith(("'", "$$")) else v for key, v in found}
+
+
+def nested(text: str | None) -> dict[str, str]:
+    """The options inside one pair of parentheses."""
+    return options(text.strip()[1:-1]) if text else {}
+
+
+def items(text: str | None) -> list[str]:
+    """The members of a parenthesised list, unquoted: ``('a', b)`` -> ["a", "b"]."""
+    found = re.findall(rf"{STRING}|[^\s,()]+", text or "")
+    return [unquote(item) if item.startswith("'") else item for item in found]
+
+
+def load() -> list[Statement]:
+    """Import every module that declares statements, once, in the order in which they are tried."""
+    from . import bundles, copying, experiments, functions_sql, inference_jobs, models, objects, scripting  # noqa: F401
+    from . import services, show, stages, tables, transactions  # noqa: F401
+
+    return REGISTER
+
+
+__all__ = ["Matched", "Result", "items", "load", "match", "nested", "options", "statement", "unquote"]

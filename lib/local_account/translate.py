@@ -1,0 +1,179 @@
+"""Snowflake SQL -> DuckDB SQL: parse, resolve names, infer types, rewrite expressions.
+
+The order matters. Names come first, because types need the columns of real tables; types come before rewrites,
+because Snowflake's division, casts and comparisons depend on them; rewrites go from the leaves up, so that each sees
+rewritten arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.schema import MappingSchema
+
+from . import functions, names
+from .calls import resolve_calls
+from .errors import SnowflakeError
+from .functions import RULES, check, wrap_aggregates
+from .sources import resolve_sources
+from .types import T, annotation_type
+
+if TYPE_CHECKING:
+    from .session import Session
+
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
+
+STRING = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$|\"(?:[^\"]|\"\")*\""
+METHOD = rf"(?P<method>{names.PART})\s*\(\s*(?P<close>\))?"
+MODEL_CALL = re.compile(
+    rf"(?P<skip>{STRING})|\bMODEL\s*\(\s*(?P<model>{names.DOTTED})\s*(?:,\s*(?P<version>{names.PART})\s*)?\)\s*!\s*{METHOD}",
+    re.I | re.S,
+)
+SERVICE_CALL = re.compile(rf"(?P<skip>{STRING}(?!\s*[.!]))|(?P<service>{names.DOTTED})\s*!\s*{METHOD}", re.I | re.S)
+
+
+def translate(session: Session, sql: str) -> exp.Expression:
+    """One Snowflake statement as a DuckDB syntax tree with every name resolved.
+
+    Raises SnowflakeError for a syntax error, an unknown object, or something the account does not support.
+    """
+    tree = prepare(session, parse(sql))
+    infer_types(session, tree)
+    return rewrite(tree)
+
+
+def generate(tree: exp.Expression) -> str:
+    return tree.sql(dialect="duckdb", identify=True)
+
+
+def parse(sql: str) -> exp.Expression:
+    try:
+        found = [tree for tree in sqlglot.parse(spell_method_calls(sql), read="snowflake") if tree is not None]
+    except SqlglotError as error:
+        raise SnowflakeError(f"SQL compilation error:\nsyntax error: {error}", 1003, "42000") from error
+    if len(found) != 1:
+        raise SnowflakeError(
+            f"Actual statement count {len(found)} did not match the desired statement count 1.", 8, "0A000"
+        )
+    return normalize_identifiers(found[0], dialect="snowflake")
+
+
+def spell_method_calls(sql: str) -> str:
+    """``MODEL(m, v)!F(x)`` and ``svc!F(x)`` as ordinary calls, which the parser can read."""
+    if "!" not in sql:
+        return sql
+
+    def model(found: re.Match) -> str:
+        if found["skip"]:
+            return found[0]
+        parts = (found["model"], found["version"] or "DEFAULT", found["method"])
+        return f"__MODEL_CALL({', '.join(map(names.literal, parts))}" + (")" if found["close"] else ", ")
+
+    def service(found: re.Match) -> str:
+        if found["skip"]:
+            return found[0]
+        return f"__SERVICE_CALL({names.literal(found['service'])}, {names.literal(found['method'])}" + (
+            ")" if found["close"] else ", "
+        )
+
+    return SERVICE_CALL.sub(service, MODEL_CALL.sub(model, sql))
+
+
+def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
+    """Names resolved, functions checked. Views are expanded through this same function."""
+    name_projections(tree)
+    tree = resolve_calls(session, tree)
+    for node in tree.walk():
+        if not node.meta.get("engine"):
+            check(node)
+    resolve_sources(session, tree)
+    return tree
+
+
+def name_projections(tree: exp.Expression) -> None:
+    """Snowflake names an expression's column by its text."""
+    for select in tree.find_all(exp.Select):
+        for node in list(select.expressions):
+            if isinstance(node, (exp.Alias, exp.Column, exp.Star, exp.Aliases)) or node.is_star:
+                continue
+            spelled = node.sql(dialect="snowflake")
+            spelled = spelled if "'" in spelled or '"' in spelled else spelled.upper()
+            node.replace(exp.alias_(node.copy(), exp.to_identifier(spelled, quoted=True)))
+
+
+VARIANT_CLASSES = [exp.JSONExtract, exp.Bracket, exp.GetExtract, exp.ParseJSON]
+
+
+def infer_types(session: Session, tree: exp.Expression) -> None:
+    """Set ``type`` on the expressions whose type can be known; the others keep none.
+
+    Works on a qualified copy, so that a statement which the optimizer cannot qualify still runs, untyped.
+    """
+    nodes = {}
+    for number, node in enumerate(tree.walk()):
+        node.meta["id"] = number
+        nodes[number] = node
+    schema = schema_of(session, tree)
+    try:
+        copy = qualify(
+            tree.copy(), schema=schema, dialect="snowflake", expand_stars=True, validate_qualify_columns=False,
+            quote_identifiers=False,
+        )  # fmt: skip
+        copy = annotate_types(copy, schema=schema, dialect="snowflake", expression_metadata=annotators())
+    except SqlglotError:
+        return
+    for node in copy.walk():
+        original = nodes.get(node.meta.get("id"))
+        if original is not None and node.type is not None and original.type is None:
+            original.type = node.type
+
+
+def annotators() -> dict:
+    """The annotator's table, with VARIANT known as such."""
+    known = dict(sqlglot.Dialect.get_or_raise("snowflake").EXPRESSION_METADATA)
+    return known | {cls: {"returns": T.VARIANT} for cls in VARIANT_CLASSES}
+
+
+def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
+    """The columns of every stored table that the statement reads or writes."""
+    schema = MappingSchema(dialect="snowflake", normalize=False)
+    for table in tree.find_all(exp.Table):
+        if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)):
+            continue
+        found = session.con.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE (database_name, schema_name, table_name) = (?, ?, ?)",
+            [table.catalog, table.db, table.name],
+        ).fetchall()
+        columns = {name: exp.DataType.build(annotation_type(kind), dialect="snowflake") for name, kind in found}
+        schema.add_table(
+            exp.table_(table.name, table.db, table.catalog, quoted=True), columns, dialect="snowflake", normalize=False
+        )
+    return schema
+
+
+def rewrite(tree: exp.Expression) -> exp.Expression:
+    """Apply the rules of functions.py from the leaves up."""
+    wrap_aggregates(tree)
+    for node in reversed(list(tree.walk(bfs=False))):
+        rule = RULES.get(type(node))
+        if rule is None or node.meta.get("engine"):
+            continue
+        made = rule(node)
+        if made is node:
+            continue
+        if node is tree:
+            tree = made
+        else:
+            node.replace(made)
+    return tree
+
+
+__all__ = ["functions", "generate", "translate"]

@@ -1,0 +1,98 @@
+"""Types: Snowflake's in DDL and casts -> DuckDB's, and what kind of value an expression has."""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+T = exp.DataType.Type
+
+VARIANT_TYPES = {T.VARIANT, T.OBJECT, T.ARRAY, T.JSON, T.MAP, T.STRUCT}
+TEXT_TYPES = {T.TEXT, T.VARCHAR, T.CHAR, T.NCHAR, T.NVARCHAR}
+REAL_TYPES = {T.FLOAT, T.DOUBLE}
+INTEGER_TYPES = {T.INT, T.BIGINT, T.SMALLINT, T.TINYINT, T.INT128, T.MEDIUMINT}
+ENGINE_TYPES = (
+    (VARIANT_TYPES, "JSON"),
+    (REAL_TYPES, "DOUBLE"),
+    (INTEGER_TYPES, "BIGINT"),
+    ({T.BINARY, T.VARBINARY}, "BLOB"),
+    (TEXT_TYPES, "VARCHAR"),
+    ({T.TIMESTAMPTZ, T.TIMESTAMPLTZ}, "TIMESTAMPTZ"),
+    ({T.TIMESTAMP, T.TIMESTAMPNTZ, T.DATETIME}, "TIMESTAMP"),
+    ({T.DATE}, "DATE"),
+    ({T.TIME}, "TIME"),
+    ({T.BOOLEAN}, "BOOLEAN"),
+)
+
+
+def engine_type(kind: exp.DataType) -> exp.DataType | None:
+    """The DuckDB type that stores a Snowflake type; None when there is none."""
+    if kind.this in (T.DECIMAL, T.BIGDECIMAL):
+        sizes = [int(part.name) for part in kind.expressions] or [38, 0]
+        precision, scale = [*sizes, 0][:2]
+        return exp.DataType.build(f"DECIMAL({precision}, {scale})", dialect="duckdb")
+    for members, name in ENGINE_TYPES:
+        if kind.this in members:
+            return exp.DataType.build(name, dialect="duckdb")
+    return None
+
+
+def snowflake_type(engine: str) -> str:
+    """DuckDB's column type as DESCRIBE TABLE and INFORMATION_SCHEMA print it."""
+    fixed = {
+        "VARCHAR": "VARCHAR(16777216)",
+        "BIGINT": "NUMBER(38,0)",
+        "HUGEINT": "NUMBER(38,0)",
+        "INTEGER": "NUMBER(38,0)",
+        "DOUBLE": "FLOAT",
+        "FLOAT": "FLOAT",
+        "BLOB": "BINARY(8388608)",
+        "TIMESTAMP": "TIMESTAMP_NTZ(9)",
+        "TIMESTAMP WITH TIME ZONE": "TIMESTAMP_LTZ(9)",
+        "JSON": "VARIANT",
+        "TIME": "TIME(9)",
+    }
+    return fixed.get(engine, engine.replace("DECIMAL", "NUMBER"))
+
+
+def annotation_type(engine: str) -> str:
+    """DuckDB's column type as the type annotator wants it."""
+    if engine == "JSON":
+        return "VARIANT"
+    return {"TIMESTAMP": "TIMESTAMPNTZ", "TIMESTAMP WITH TIME ZONE": "TIMESTAMPLTZ", "HUGEINT": "INT128"}.get(
+        engine, engine
+    )
+
+
+def kind_of(node: exp.Expression) -> T | None:
+    """The type of an expression, None when it is not known."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    kind = node.type
+    return None if kind is None or kind.this == T.UNKNOWN else kind.this
+
+
+def is_variant(node: exp.Expression) -> bool:
+    return kind_of(node) in VARIANT_TYPES
+
+
+def exact_scale(node: exp.Expression) -> int | None:
+    """Digits after the point of an exact number (NUMBER); None for any other type and where it is not known."""
+    if isinstance(node, (exp.Paren, exp.Neg, exp.Sum, exp.Max, exp.Min, exp.Abs)):
+        return exact_scale(node.this)
+    if isinstance(node, exp.Literal):
+        return None if node.is_string or "e" in node.this.lower() else len(node.this.partition(".")[2])
+    if isinstance(node, exp.Count):
+        return 0
+    if isinstance(node, (exp.Add, exp.Sub, exp.Mul)):
+        left, right = exact_scale(node.this), exact_scale(node.expression)
+        if left is None or right is None:
+            return None
+        return left + right if isinstance(node, exp.Mul) else max(left, right)
+    if kind_of(node) in INTEGER_TYPES:
+        return 0
+    if kind_of(node) == T.DECIMAL:
+        digits = re.findall(r"\d+", node.type.sql())
+        return int(digits[1]) if len(digits) == 2 else None
+    return None

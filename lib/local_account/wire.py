@@ -1,0 +1,239 @@
+"""The connector's HTTP protocol: login, queries, results, heartbeat, cancel."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import re
+import secrets
+import time
+import uuid
+from collections import OrderedDict
+from concurrent.futures import wait
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .account import Account
+from .calls import SERVER_VERSION
+from .catalog import get
+from .errors import SnowflakeError
+from .names import Name, split
+from .queries import Queries, Query, failure
+from .session import Session
+from .transactions import PARAMETERS, set_parameter
+
+ANSWER_SECONDS = 45.0  # then the client is told to ask again, as Snowflake does
+REQUEST_BYTES = 512 << 20
+IN_PROGRESS, IN_PROGRESS_ASYNC = "333333", "333334"
+CLIENT_PARAMETERS = {
+    "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY": 3600,
+    "CLIENT_TELEMETRY_ENABLED": False,
+    "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 0,
+    "CLIENT_RESULT_CHUNK_SIZE": 160,
+    "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "ARROW",
+}
+
+
+class Wire:
+    """The routes, over one account."""
+
+    def __init__(self, account: Account):
+        self.account = account
+        self.sessions: dict[str, Session] = {}
+        self.queries = Queries()
+        self.parts: OrderedDict[str, list[bytes]] = OrderedDict()
+        self.last_request = time.monotonic()
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/health", self.health),
+            Route("/session/v1/login-request", self.login, methods=["POST"]),
+            Route("/session/token-request", self.renew, methods=["POST"]),
+            Route("/session/heartbeat", self.heartbeat, methods=["POST"]),
+            Route("/session", self.close_session, methods=["POST"]),
+            Route("/queries/v1/query-request", self.query, methods=["POST"]),
+            Route("/queries/v1/abort-request", self.abort, methods=["POST"]),
+            Route("/queries/{query_id}/result", self.result),
+            Route("/queries/{query_id}/abort-request", self.abort, methods=["POST"]),
+            Route("/monitoring/queries/{query_id}", self.status),
+            Route("/parts/{key}/{number:int}", self.part),
+            Route("/telemetry/send", self.accept, methods=["POST"]),
+        ]
+        return Starlette(routes=routes, exception_handlers={SnowflakeError: refuse})
+
+    # ---- session
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"account": self.account.name, "pid": os.getpid()})
+
+    async def login(self, request: Request) -> Response:
+        data = (await read(request))["data"]
+        if not secrets.compare_digest(str(data.get("PASSWORD", "")), self.account.token):
+            raise SnowflakeError("Incorrect username or password was specified.", 390100, "08001")
+        session = await run_in_threadpool(self.open_session, request.query_params, data)
+        token = secrets.token_hex(24)
+        self.sessions[token] = session
+        answer = {
+            "token": token,
+            "masterToken": token,
+            "validityInSeconds": 86400,
+            "masterValidityInSeconds": 86400,
+            "sessionId": int(session.id[:8], 16),
+            "serverVersion": SERVER_VERSION,
+            "parameters": [{"name": key, "value": value} for key, value in CLIENT_PARAMETERS.items()]
+            + [{"name": key, "value": session.parameters.get(key, value)} for key, value in PARAMETERS.items()],
+            "sessionInfo": {"databaseName": session.database, "schemaName": session.schema, "roleName": session.role,
+                            "warehouseName": session.warehouse},
+        }  # fmt: skip
+        return success(answer)
+
+    def open_session(self, query: dict, data: dict) -> Session:
+        """A session with what the client asks for, as far as it exists."""
+        session = Session(self.account)
+        con = session.con
+        database = fold(query.get("databaseName"))
+        schema = fold(query.get("schemaName"))
+        if database and get(con, "DATABASE", Name("", "", database)):
+            session.use_database(database)
+            if schema and get(con, "SCHEMA", Name(database, "", schema)):
+                session.schema = schema
+        for kind, key in (("ROLE", "roleName"), ("WAREHOUSE", "warehouse")):
+            wanted = fold(query.get(key))
+            if wanted and get(con, kind, Name("", "", wanted)):
+                setattr(session, kind.lower(), wanted)
+            elif wanted and kind == "ROLE":
+                raise SnowflakeError(f"Role '{wanted}' specified in the connect string does not exist.", 390189, "08001")
+        for key, value in (data.get("SESSION_PARAMETERS") or {}).items():
+            if key.upper() in PARAMETERS:
+                set_parameter(session, key, value)
+        return session
+
+    def session(self, request: Request) -> Session:
+        found = re.search(r'Token="(.*?)"', request.headers.get("authorization", ""))
+        session = self.sessions.get(found[1]) if found else None
+        if session is None:
+            raise SnowflakeError("Session no longer exists. New login required to access the service.", 390111, "08001")
+        self.last_request = time.monotonic()
+        return session
+
+    async def renew(self, request: Request) -> Response:
+        found = re.search(r'Token="(.*?)"', request.headers.get("authorization", ""))
+        self.session(request)
+        return success({"sessionToken": found[1], "masterToken": found[1], "validityInSecondsST": 86400,
+                        "validityInSecondsMT": 86400})  # fmt: skip
+
+    async def heartbeat(self, request: Request) -> Response:
+        self.session(request)
+        return success({})
+
+    async def close_session(self, request: Request) -> Response:
+        session = self.session(request)
+        self.sessions = {token: other for token, other in self.sessions.items() if other is not session}
+        await run_in_threadpool(session.close)
+        return success({})
+
+    async def accept(self, request: Request) -> Response:
+        return success({})
+
+    # ---- queries
+
+    async def query(self, request: Request) -> Response:
+        session = self.session(request)
+        body = await read(request)
+        query = self.queries.start(session, body, request.query_params.get("requestId", ""))
+        if body.get("asyncExec"):
+            return in_progress(query, IN_PROGRESS_ASYNC)
+        return await self.answer(query, request)
+
+    async def result(self, request: Request) -> Response:
+        self.session(request)
+        return await self.answer(self.queries.get(request.path_params["query_id"]), request)
+
+    async def answer(self, query: Query, request: Request) -> Response:
+        await run_in_threadpool(wait, [query.future], ANSWER_SECONDS)
+        if not query.future.done():
+            return in_progress(query, IN_PROGRESS)
+        if query.future.exception():
+            return refuse(request, failure(query), query.id)
+        data = query.future.result()
+        if "parts" in data:
+            data = self.publish(dict(data), request)
+        return success(data)
+
+    def publish(self, data: dict, request: Request) -> dict:
+        """The first part of an Arrow answer travels inline, further ones are fetched by their address."""
+        first, *rest = data.pop("parts")
+        data["rowsetBase64"] = base64.b64encode(first).decode()
+        if rest:
+            import pyarrow as pa
+
+            key = uuid.uuid4().hex
+            self.parts[key] = rest
+            while len(self.parts) > 20:
+                self.parts.popitem(last=False)
+            data["chunkHeaders"] = {}
+            data["chunks"] = [
+                {"url": f"{str(request.base_url).rstrip('/')}/parts/{key}/{i}", "uncompressedSize": len(part),
+                 "compressedSize": len(part), "rowCount": pa.ipc.open_stream(part).read_all().num_rows}
+                for i, part in enumerate(rest)
+            ]  # fmt: skip
+        return data
+
+    async def part(self, request: Request) -> Response:
+        parts = self.parts.get(request.path_params["key"])
+        if parts is None or request.path_params["number"] >= len(parts):
+            return Response("this part of the result has expired; run the query again", status_code=404)
+        self.last_request = time.monotonic()
+        return Response(parts[request.path_params["number"]], media_type="application/octet-stream")
+
+    async def status(self, request: Request) -> Response:
+        self.session(request)
+        query = self.queries.get(request.path_params["query_id"])
+        entry = {"id": query.id, "status": query.state, "sqlText": query.sql}
+        if query.state == "FAILED_WITH_ERROR":
+            error = failure(query)
+            entry |= {"errorCode": f"{error.code:06d}", "errorMessage": error.message}
+        return success({"queries": [entry]})
+
+    async def abort(self, request: Request) -> Response:
+        self.session(request)
+        if "query_id" in request.path_params:
+            self.queries.get(request.path_params["query_id"]).cancel()
+        else:
+            self.queries.cancel((await read(request)).get("requestId", ""))
+        return success({})
+
+
+def fold(text: str | None) -> str | None:
+    return split(text)[-1] if text else None
+
+
+async def read(request: Request) -> dict:
+    """The JSON body, unzipped. Raises for one that is too large."""
+    if int(request.headers.get("content-length", 0)) > REQUEST_BYTES:
+        raise SnowflakeError(f"The request is larger than {REQUEST_BYTES >> 20} MiB.", 413, "22000")
+    body = await request.body()
+    if request.headers.get("content-encoding") == "gzip":
+        body = gzip.decompress(body)
+    return json.loads(body) if body else {}
+
+
+def success(data: dict) -> Response:
+    return JSONResponse({"data": data, "success": True, "code": None, "message": None})
+
+
+def in_progress(query: Query, code: str) -> Response:
+    data = {"queryId": query.id, "getResultUrl": f"/queries/{query.id}/result", "queryAbortsAfterSecs": 300}
+    return JSONResponse({"data": data, "success": True, "code": code, "message": "Query execution in progress."})
+
+
+def refuse(request: Request, error: SnowflakeError, query_id: str | None = None) -> Response:
+    code = f"{error.code:06d}"
+    data = {"errorCode": code, "sqlState": error.sqlstate, "queryId": query_id or str(uuid.uuid4()), "line": -1, "pos": -1}
+    return JSONResponse({"data": data, "code": code, "message": error.message, "success": False})

@@ -9,6 +9,8 @@ import math
 import torch
 from torch.nn import functional as F
 
+from cxr.network import to_float
+
 ROTATION = math.radians(12)
 SCALE = 0.20
 SHIFT = 0.12  # of the image's side
@@ -22,6 +24,16 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     noise = torch.randn(images.shape, generator=generator, device=images.device)
     images = (images + noise * 0.03 * _uniform(images, 0, 1, generator)).clamp_(0, 1)
     return _erase(images, generator)
+
+
+def shifted(images: torch.Tensor, seed: int, batch_size: int = 64) -> torch.Tensor:
+    """Each image once, changed as another hospital might: uint8 [N, H, W] -> uint8 [N, H, W].
+
+    Validation patients put through this say more about images from elsewhere than validation as it is, which saturates.
+    """
+    generator = torch.Generator(images.device).manual_seed(seed)
+    batches = [augment(to_float(batch), generator).squeeze(1) for batch in images.split(batch_size)]
+    return torch.cat(batches).mul_(255).round_().to(torch.uint8)
 
 
 def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:

@@ -142,16 +142,17 @@ def split_of(patient_id: str, seed: int, validation_share: float, test_share: fl
 def split_patients(labels: dict[str, str], seed: int, validation_share: float, test_share: float) -> dict[str, str]:
     """The split of every patient, given each patient's label.
 
-    :func:`split_of`, with one exception for small data: where a label has patients enough but a split holds none of
-    them, the train patients that come next in the hash order move there, so that each split can be evaluated.
+    :func:`split_of`, with one exception for small data: where a split holds no patient of a label, it gets the first,
+    in hash order, of the split that holds most of them, so that each split can be trained on or evaluated.
     """
     splits = {patient: split_of(patient, seed, validation_share, test_share) for patient in labels}
     for label in LABELS:
         own = sorted((p for p in labels if labels[p] == label), key=lambda p: _position(p, seed))
-        for split in SPLITS[1:]:
-            spare = [p for p in own if splits[p] == "train"]
-            if len(spare) > 1 and not any(splits[p] == split for p in own):
-                splits[spare[0]] = split
+        for split in SPLITS:
+            members = {name: [p for p in own if splits[p] == name] for name in SPLITS}
+            fullest = max(members.values(), key=len)
+            if not members[split] and len(fullest) > 1:
+                splits[fullest[0]] = split
     return splits
 
 

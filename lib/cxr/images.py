@@ -21,7 +21,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 MAX_BYTES = 64 * 2**20
@@ -30,6 +30,9 @@ MIN_SIDE = 32  # pixels
 MAX_ASPECT_RATIO = 4.0
 MIN_CONTRAST = 8  # grey levels between the 1st and the 99th percentile
 MAX_COLOURFULNESS = 12.0  # mean difference between the largest and the smallest channel, in levels
+
+# Damaged files are answered with BadImage; the decoders' warnings beside it would fill a log with file contents.
+warnings.filterwarnings("ignore", module=r"(PIL|pydicom)(\.|$)")
 
 _UNSUPPORTED_SIGNATURES = (b"GIF8", b"BM", b"RIFF", b"PK\x03\x04", b"%PDF", b"\x00\x00\x00\x0cjP", b"\xff\x4f\xff\x51")
 # What Pillow and its codecs raise on damaged files.
@@ -132,19 +135,16 @@ def check_size(width: int, height: int) -> None:
 
 def _decode_picture(data: bytes, at_least: int | None) -> XRay:
     try:
-        with warnings.catch_warnings():
-            # Pillow warns where check_size refuses.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                check_size(width, height)
-                if getattr(image, "n_frames", 1) > 1:
-                    raise BadImage("multiframe", f"{image.n_frames} frames; one image per file is read")
-                if at_least and isinstance(image, ImageFile.ImageFile):
-                    image.draft(image.mode, (at_least, at_least))
-                kind = image.format or "unknown"
-                image.load()
-                grey = _greyscale(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            check_size(width, height)
+            if getattr(image, "n_frames", 1) > 1:
+                raise BadImage("multiframe", f"{image.n_frames} frames; one image per file is read")
+            if at_least:
+                image.draft(image.mode, (at_least, at_least))
+            kind = image.format
+            image.load()
+            grey = _greyscale(ImageOps.exif_transpose(image))
     except BadImage:
         raise
     except Image.UnidentifiedImageError:
@@ -188,28 +188,26 @@ def _stretch(values: np.ndarray) -> np.ndarray:
 def _decode_dicom(data: bytes) -> XRay:
     # Only DICOM needs it, and the import takes longer than decoding a JPEG.
     import pydicom
+    from pydicom.errors import BytesLengthException, InvalidDicomError
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header = pydicom.dcmread(io.BytesIO(data))
-            if int(header.get("NumberOfFrames") or 1) > 1:
-                raise BadImage("multiframe", f"{header.NumberOfFrames} frames; one image per file is read")
-            if "PixelData" not in header:
-                raise BadImage("unreadable", "the DICOM file holds no pixel data")
-            if int(header.get("SamplesPerPixel", 1)) != 1:
-                raise BadImage("not_greyscale", "the DICOM file holds a colour image")
-            check_size(int(header.Columns), int(header.Rows))
-            values = apply_voi_lut(apply_modality_lut(header.pixel_array, header), header)
+        header = pydicom.dcmread(io.BytesIO(data))
+        if int(header.get("NumberOfFrames") or 1) > 1:
+            raise BadImage("multiframe", f"{header.NumberOfFrames} frames; one image per file is read")
+        if "PixelData" not in header:
+            raise BadImage("unreadable", "the DICOM file holds no pixel data")
+        if int(header.get("SamplesPerPixel", 1)) != 1:
+            raise BadImage("not_greyscale", "the DICOM file holds a colour image")
+        check_size(int(header.Columns), int(header.Rows))
+        pixels = _stretch(apply_voi_lut(apply_modality_lut(header.pixel_array, header), header))
+        if header.get("PhotometricInterpretation") == "MONOCHROME1":
+            pixels = 255 - pixels
+        return XRay(pixels, "DICOM", int(header.Columns), int(header.Rows), **_facts(header))
     except BadImage:
         raise
-    except (*_DECODER_ERRORS, NotImplementedError, RuntimeError, pydicom.errors.InvalidDicomError) as error:
+    except (*_DECODER_ERRORS, RuntimeError, InvalidDicomError, BytesLengthException) as error:
         raise BadImage("unreadable", f"the DICOM decoder stopped with {type(error).__name__}") from None
-    pixels = _stretch(values)
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        pixels = 255 - pixels
-    return XRay(pixels, "DICOM", int(header.Columns), int(header.Rows), **_facts(header))
 
 
 def _facts(header) -> dict[str, str | None]:
@@ -222,7 +220,8 @@ def _facts(header) -> dict[str, str | None]:
     age = str(header.get("PatientAge") or "")
     years = int(age[:3]) if len(age) == 4 and age[:3].isdigit() and age[3] == "Y" else None
     months = len(age) == 4 and age[:3].isdigit() and age[3] in "DWM"
-    band = "0-9" if months else None if years is None else "90+" if years >= 90 else f"{years // 10 * 10}-{years // 10 * 10 + 9}"
+    decade = 0 if months else None if years is None else min(years // 10 * 10, 90)
+    band = None if decade is None else "90+" if decade == 90 else f"{decade}-{decade + 9}"
     return {
         "view_position": one_of("ViewPosition", ("PA", "AP", "LL", "RL")),
         "laterality": one_of("ImageLaterality", ("L", "R", "B", "U")),

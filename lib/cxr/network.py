@@ -87,9 +87,26 @@ def _grey(weight: torch.Tensor) -> torch.Tensor:
 def _use_one_output(backbone: nn.Module, prior: float) -> None:
     name, last = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)][-1]
     head = nn.Linear(last.in_features, 1)
-    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.weight)
     nn.init.constant_(head.bias, math.log(prior / (1 - prior)))
     backbone.set_submodule(name, head)
+
+
+def build(
+    backbone: str,
+    weights: str,
+    from_stage: Callable[[str, Path], Path | None] = lambda name, folder: None,
+    log: Callable[[str], None] = print,
+) -> tuple[PneumoniaNetwork, str]:
+    """The network on the best device, and the weights that it really starts from: "imagenet" or "random"."""
+    found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
+    if weights == "imagenet" and found is None:
+        log(
+            f"No ImageNet weights for {backbone} on the stage, in torch's cache or by download: "
+            "the network starts from random weights."
+        )
+    network = PneumoniaNetwork(backbone, pretrained=found is not None).to(best_device())
+    return network, "imagenet" if found else "random"
 
 
 def find_imagenet_weights(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ from snowflake.snowpark.exceptions import SnowparkSessionException
 from cxr.settings import Settings, load
 
 PROJECT = Path(__file__).resolve().parents[2]
-_VARIABLE = re.compile(r"<%\s*(\w+)\s*%>")
 
 
 def connect(connection_name: str | None = None, settings: Settings | None = None) -> Session:
@@ -67,35 +65,6 @@ def start_local_account(settings: Settings) -> dict[str, object]:
         "warehouse": settings.warehouse,
         "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
     }
-
-
-def run_sql_file(session: Session, path: Path, settings: Settings) -> list[tuple[str, str]]:
-    """Run the statements of one file of `sql/`; `<% name %>` stands for the setting of that name.
-
-    Returns (statement's first line, status) pairs. Raises whatever the failing statement raises.
-    """
-    done = []
-    for statement in split_statements(render(path.read_text(), settings)):
-        answer = session.sql(statement).collect()
-        done.append((statement.splitlines()[0], str(answer[0][0]) if answer else "done"))
-    return done
-
-
-def render(text: str, settings: Settings) -> str:
-    """Fill in `<% name %>`, the Snowflake CLI's own template form. Raises AttributeError for an unknown name."""
-    return _VARIABLE.sub(lambda match: str(getattr(settings, match[1])), text)
-
-
-def split_statements(text: str) -> list[str]:
-    """The statements of a script without its `--` comments; quotes and `$$` bodies may hold semicolons."""
-    tokens = re.findall(r"--[^\n]*|'(?:[^']|'')*'|\$\$.*?\$\$|\"(?:[^\"]|\"\")*\"|;|[^;'\"$-]+|.", text, re.DOTALL)
-    statements = [""]
-    for token in tokens:
-        if token == ";":
-            statements.append("")
-        elif not token.startswith("--"):
-            statements[-1] += token
-    return [statement.strip() for statement in statements if statement.strip()]
 
 
 def environment_line(session: Session) -> str:

@@ -49,11 +49,15 @@ class Settings:
     profile: str = "default"
     backbone: str = "resnet18"
     weights: str = "imagenet"  # or "random"
-    image_size: int = 128  # pixels a side
-    epochs: int = 12
+    image_size: int = 96  # pixels a side
+    epochs: int = 7
     batch_size: int = 32
     learning_rate: float = 3e-3
-    minutes: float = 10.0  # training stops at the end of the epoch that would pass this
+
+    # Registration and deployment
+    run: str = ""  # a training run's id; empty: the latest
+    at_most: int = 0  # images scored by each path in notebook 5; 0: all test images
+    keep_service: bool = False  # False: notebook 5 drops the service that it made
 
     # Where the images stage is mounted, if it is (code_bundle.yml, stage_mounts)
     images_mount: str = "/mnt/images"
@@ -98,11 +102,11 @@ _IDENTIFIER_FIELDS = [
 
 PROFILES = {
     # Proves that every part works; its quality figures mean nothing.
-    "smoke": dict(phantom_patients=36, image_size=64, epochs=2, batch_size=16, minutes=0.5),
+    "smoke": dict(phantom_patients=36, image_size=64, epochs=2, batch_size=16),
     # Minutes on two cores.
     "default": dict(),
     # For a GPU.
-    "full": dict(image_size=224, epochs=30, batch_size=128, minutes=240.0),
+    "full": dict(image_size=224, epochs=30, batch_size=128),
 }
 
 
@@ -148,6 +152,10 @@ def _arguments(argv: list[str]):
 
 
 def _convert(name: str, value, kind: type):
+    if kind is bool and isinstance(value, str):
+        if value.lower() not in ("true", "false", "1", "0"):
+            raise ValueError(f"{name}={value!r} is neither true nor false")
+        return value.lower() in ("true", "1")
     try:
         return kind(value)
     except (TypeError, ValueError):

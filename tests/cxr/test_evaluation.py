@@ -1,0 +1,104 @@
+"""Figures of quality, held against scikit-learn and against cases whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from cxr import evaluation
+
+
+@pytest.fixture
+def scored():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    logits = np.round(rng.normal(labels * 2 - 1, 1.5), 1)  # rounded, so that ties occur
+    return labels, evaluation.probability(logits), rng.integers(0, 120, 300).astype(str)
+
+
+def test_counts_at_the_threshold():
+    labels, scores = np.array([1, 1, 1, 0, 0, 0, 0, 1]), np.array([0.9, 0.8, 0.3, 0.2, 0.6, 0.1, 0.4, 0.5])
+    found = evaluation.measure(labels, scores, threshold=0.5)
+    assert found["sensitivity"] == 3 / 4 and found["specificity"] == 3 / 4
+    assert found["ppv"] == 3 / 4 and found["npv"] == 3 / 4 and found["accuracy"] == 6 / 8
+    assert found["f1"] == pytest.approx(metrics.f1_score(labels, scores >= 0.5))
+
+
+def test_what_cannot_be_said_is_nan():
+    found = evaluation.measure(np.ones(3), np.array([0.2, 0.7, 0.9]), 0.5)
+    assert np.isnan(found["auroc"]) and np.isnan(found["specificity"]) and found["sensitivity"] == 2 / 3
+
+
+def test_youden_threshold_parts_the_classes():
+    labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.7, 0.8])
+    assert evaluation.choose_threshold(labels, scores) == pytest.approx(0.5)
+
+
+def test_target_sensitivity_is_reached_with_as_few_alarms_as_possible(scored):
+    labels, scores, _ = scored
+    threshold = evaluation.choose_threshold(labels, scores, target_sensitivity=0.9)
+    assert (scores[labels == 1] >= threshold).mean() >= 0.9
+    assert (scores[labels == 1] >= threshold + 0.1).mean() < 0.9
+
+
+def test_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(1)
+    true_logits = rng.normal(0, 2, 4000)
+    labels = rng.random(4000) < evaluation.probability(true_logits)
+    assert evaluation.fit_temperature(labels, 3 * true_logits) == pytest.approx(3, rel=0.1)
+    overconfident = evaluation.expected_calibration_error(labels, evaluation.probability(3 * true_logits))
+    assert evaluation.expected_calibration_error(labels, evaluation.probability(true_logits)) < overconfident / 3
+
+
+def test_calibration_error_of_a_known_case():
+    """Ten images at 0.75, of which five are ill: off by 0.25."""
+    assert evaluation.expected_calibration_error(np.array([1, 0] * 5), np.full(10, 0.75)) == pytest.approx(0.25)
+
+
+def test_the_vectorised_resamples_equal_scikit_learn(scored):
+    """One patient per image and known weights: each figure must be scikit-learn's with sample_weight."""
+    labels, scores, _ = scored
+    order = np.argsort(-scores, kind="stable")
+    weights = np.random.default_rng(2).multinomial(300, np.full(300, 1 / 300), size=5).astype(float)
+    last = np.append(np.flatnonzero(np.diff(scores[order])), 299)
+    truth, called = labels[order], scores[order] >= 0.5
+    found = evaluation._weighted(weights, truth.astype(float), called, last)
+    for row, weight in enumerate(weights):
+        assert found["auroc"][row] == pytest.approx(metrics.roc_auc_score(truth, scores[order], sample_weight=weight))
+        expected = metrics.average_precision_score(truth, scores[order], sample_weight=weight)
+        assert found["auprc"][row] == pytest.approx(expected)
+        assert found["sensitivity"][row] == pytest.approx(metrics.recall_score(truth, called, sample_weight=weight))
+        assert found["ppv"][row] == pytest.approx(metrics.precision_score(truth, called, sample_weight=weight))
+        assert found["f1"][row] == pytest.approx(metrics.f1_score(truth, called, sample_weight=weight))
+        assert found["accuracy"][row] == pytest.approx(metrics.accuracy_score(truth, called, sample_weight=weight))
+
+
+def test_intervals_hold_the_value_and_are_wider_for_fewer_patients(scored):
+    labels, scores, patients = scored
+    value = evaluation.measure(labels, scores, 0.5)
+    many = evaluation.bootstrap(labels, scores, np.arange(300).astype(str), 0.5)
+    for name, (low, high) in many.items():
+        assert low <= value[name] <= high, name
+    # The same images ten times over are no more patients than before.
+    copied = evaluation.bootstrap(np.tile(labels, 10), np.tile(scores, 10), np.tile(np.arange(300), 10), 0.5)
+    assert np.diff(copied["auroc"]) == pytest.approx(np.diff(many["auroc"]), rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_interval(scored):
+    labels, scores, patients = scored
+    assert evaluation.bootstrap(labels, scores, patients, 0.5) == evaluation.bootstrap(labels, scores, patients, 0.5)
+
+
+def test_evaluation_of_a_catalog_reports_causes_and_counts():
+    rows = pd.DataFrame(
+        {
+            "LABEL": ["PNEUMONIA"] * 4 + ["NORMAL"] * 4,
+            "CAUSE": ["bacteria", "bacteria", "virus", "virus"] + [None] * 4,
+            "PATIENT_ID": list("aabbccdd"),
+        }
+    )
+    report = evaluation.evaluate(rows, np.array([3.0, 2, 1, -2, -1, -3, -2, -1]), temperature=1.0, threshold=0.5)
+    assert (report["images"], report["patients"], report["pneumonia"]) == (8, 4, 4)
+    assert report["by_cause"]["bacteria"] == {"images": 2, "sensitivity": 1.0}
+    assert report["by_cause"]["virus"] == {"images": 2, "sensitivity": 0.5}
+    assert report["metrics"]["specificity"]["value"] == 1.0

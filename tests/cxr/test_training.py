@@ -1,0 +1,112 @@
+"""Training and its augmentation, on tiny pictures whose answer is plain to see."""
+
+import dataclasses
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from cxr import training
+from cxr.augmentation import augment, shifted
+from cxr.network import PneumoniaNetwork, predict_logits, to_float
+from cxr.saliency import grad_cam, to_png
+
+RECIPE = training.Recipe(epochs=2, batch_size=8, average_decay=0.8, small_epochs=0)
+
+
+def pictures(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise; the ill ones have a bright patch in the upper left."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(60, 120, (count, 64, 64), generator=generator, dtype=torch.uint8)
+    labels = (torch.arange(count) % 2).float()
+    images[labels == 1, 8:32, 8:32] += 100
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    network = PneumoniaNetwork()
+    recipe = dataclasses.replace(RECIPE, epochs=4)
+    result = training.train(network, *pictures(96, 0), *pictures(32, 1), recipe)
+    network.load_state_dict(result.state)
+    return network, result
+
+
+def test_a_network_learns_what_is_plain_to_see(trained):
+    network, result = trained
+    images, labels = pictures(64, 2)
+    assert roc_auc_score(labels, predict_logits(network, images)) > 0.95
+    assert result.history[-1]["training_loss"] < result.history[0]["training_loss"]
+
+
+def test_the_best_epoch_is_the_one_that_is_kept(trained):
+    network, result = trained
+    best = max(metrics["validation_auroc"] for metrics in result.history)
+    images, labels = pictures(32, 1)
+    assert roc_auc_score(labels, predict_logits(network, images)) == pytest.approx(best)
+
+
+def test_the_heat_map_hangs_on_the_weights(trained):
+    network, _ = trained
+    images, labels = pictures(16, 3)
+    maps = grad_cam(network, images[labels == 1])
+    assert maps.shape == (8, 64, 64) and maps.min() >= 0 and maps.max() == pytest.approx(1)
+    torch.manual_seed(1)
+    assert abs(maps - grad_cam(PneumoniaNetwork(), images[labels == 1])).mean() > 0.05
+    assert to_png(maps[0]).startswith(b"\x89PNG")
+
+
+def test_the_same_seed_gives_the_same_weights():
+    def run():
+        torch.manual_seed(0)
+        return training.train(PneumoniaNetwork(), *pictures(24, 0), *pictures(16, 1), RECIPE).state
+
+    first, second = run(), run()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_one_class_only_is_refused_with_the_counts():
+    images, labels = pictures(8, 0)
+    with pytest.raises(ValueError, match="training holds 8 images of PNEUMONIA and 0 of NORMAL"):
+        training.train(PneumoniaNetwork(), images, torch.ones(8), images, labels, RECIPE)
+    with pytest.raises(ValueError, match="validation holds 0"):
+        training.train(PneumoniaNetwork(), images, labels, images, torch.zeros(8), RECIPE)
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    network = PneumoniaNetwork()
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="epoch 1"):
+        training.train(network, *pictures(16, 0), *pictures(16, 1), RECIPE)
+
+
+def test_validation_images_are_never_augmented(monkeypatch):
+    """A leak planted on purpose: were validation augmented, the batch counts would tell."""
+    seen = []
+    monkeypatch.setattr(training, "augment", lambda batch, generator: seen.append(len(batch)) or batch)
+    training.train(PneumoniaNetwork(), *pictures(24, 0), *pictures(16, 1), dataclasses.replace(RECIPE, epochs=1))
+    assert sum(seen) == 24
+
+
+def test_augmentation_keeps_shape_and_range_and_follows_its_seed():
+    images = to_float(pictures(8, 0)[0])
+    first, second, other = (augment(images.clone(), torch.Generator().manual_seed(s)) for s in (5, 5, 6))
+    assert first.shape == images.shape and 0 <= first.min() and first.max() <= 1
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_augmentation_never_mirrors():
+    """The heart has a side: a bright left half stays on the left in every one of 200 draws."""
+    images = torch.zeros(200, 1, 64, 64)
+    images[..., :32] = 0.8
+    changed = augment(images, torch.Generator().manual_seed(0))
+    assert (changed[..., :20].mean(dim=(1, 2, 3)) > changed[..., -20:].mean(dim=(1, 2, 3))).all()
+
+
+def test_shifted_images_are_images_again():
+    images = pictures(10, 0)[0]
+    changed = shifted(images, seed=0)
+    assert changed.shape == images.shape and changed.dtype == torch.uint8
+    assert torch.equal(changed, shifted(images, seed=0)) and not torch.equal(changed, images)

@@ -123,13 +123,10 @@ def body(anatomy: Anatomy, pose: Pose) -> Shapes:
 
 
 def trunk(anatomy: Anatomy, pose: Pose) -> Shapes:
+    """The thickness of the chest, and in its middle of all that lies before and behind the heart."""
     y = np.linspace(-1.6, 1.6, 24)
-    return [(band(np.stack([anatomy.midline(y), y], 1), anatomy.wall(y) - 0.02), 255)]
-
-
-def middle(anatomy: Anatomy, pose: Pose) -> Shapes:
-    y = np.linspace(-1.5, 1.5, 12)
-    return [(band(np.stack([anatomy.midline(y) + pose.turn, y], 1), 0.15), 255)]
+    middle = band(np.stack([anatomy.midline(y) + pose.turn, y], 1), 0.15)
+    return [(band(np.stack([anatomy.midline(y), y], 1), anatomy.wall(y) - 0.02), 207), (middle, 255)]
 
 
 def belly(anatomy: Anatomy, pose: Pose) -> Shapes:

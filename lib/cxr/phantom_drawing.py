@@ -131,6 +131,7 @@ def render(anatomy: Anatomy, view: View, finding: Finding | None, difficulty: fl
     belly = view.soft(outlines.belly(anatomy, view.pose), 0.016)
     vessels = _vessels(anatomy, view)
     air = lungs * (0.62 + 0.38 * view.again(lungs, 0.08)) * (1 - 0.75 * heart)
+    air *= 1 - 0.04 * _noise(np.random.default_rng(anatomy.texture), view.half, 70)
     if finding:
         opacity = _opacity(anatomy, view, finding, vessels[::2, ::2])
         air = air * (1 - np.clip((1 - 0.3 * difficulty - 0.65 * difficulty**2) * opacity, 0, 0.97))
@@ -138,8 +139,8 @@ def render(anatomy: Anatomy, view: View, finding: Finding | None, difficulty: fl
     # Scatter washes bone out where the body is thick.
     clear = 1 - 0.45 * belly - 0.25 * heart
     thick, air, clear = (np.asarray(_resize(Image.fromarray(layer), view.size)) for layer in (thick, air, clear))
-    grainy = 0.72 * anatomy.vessels * vessels + 0.03 * _noise(np.random.default_rng(anatomy.texture), view.size, 70)
-    return _expose(thick - 0.70 * air * (1 - grainy) + clear * _bones(anatomy, view), view)
+    air = air * (1 - 0.72 * anatomy.vessels * vessels)
+    return _expose(thick - 0.70 * air + clear * _bones(anatomy, view), view)
 
 
 def _tissue(anatomy: Anatomy, view: View) -> np.ndarray:
@@ -147,8 +148,7 @@ def _tissue(anatomy: Anatomy, view: View) -> np.ndarray:
     body = view.soft(outlines.body(anatomy, view.pose), 0.016)
     depth = view.again(body, 0.14)
     tissue = body * (0.06 + (0.30 + 0.20 * anatomy.fat) * depth * depth)
-    tissue += 0.60 * view.soft(outlines.trunk(anatomy, view.pose), 0.07)
-    tissue += 0.14 * view.soft(outlines.middle(anatomy, view.pose), 0.08)
+    tissue += 0.74 * view.soft(outlines.trunk(anatomy, view.pose), 0.07)
     if view.pose.chin:
         tissue += 0.40 * view.soft(outlines.chin(view.pose), 0.020)
     return tissue - 0.28 * view.soft(outlines.airways(anatomy, view.pose), 0.018)
@@ -213,8 +213,9 @@ def _expose(attenuation: np.ndarray, view: View) -> np.ndarray:
     attenuation += grain * ((0.004 + 0.006 * attenuation) / view.dose)
     signal = 255 * (1 - np.exp(-1.05 * view.contrast * np.maximum(attenuation, 0)))
     image = Image.fromarray(np.clip(signal, 0, 255).astype(np.uint8))
-    for share, radius, factor in ((0.5, 0.022, 2), (0.6, 0.12, 4)):
-        soft = view.soften(image.reduce(factor), radius) * 255
+    small = image.reduce(4)
+    for share, radius in ((0.5, 0.025), (0.6, 0.12)):
+        soft = view.soften(small, radius) * 255
         signal = signal + view.edge * share * (signal - soft)
     curve = (250 * np.linspace(0, 1, 256) ** view.gamma).astype(int).tolist()
     image = Image.fromarray(np.clip(signal, 0, 255).astype(np.uint8)).point(curve)

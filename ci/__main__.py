@@ -19,7 +19,7 @@ JOBS = {
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs an older Python should be told in one line
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     parser = argparse.ArgumentParser(prog="python3 ci", description=__doc__.splitlines()[0])
     jobs = parser.add_subparsers(dest="job", required=True)

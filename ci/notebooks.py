@@ -11,12 +11,12 @@ from pathlib import Path
 import nbformat
 import psutil
 import torch
-from environment import ROOT
-from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
 from nbclient.exceptions import DeadKernelError
+from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
 
 from cxr.report import METRICS_TYPE
 from cxr.settings import load
+from environment import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 
@@ -60,7 +60,8 @@ def run(data: str, profile: str, only: str, build: str) -> int:
 
 def _execute(source: Path, target: Path) -> dict:
     notebook = nbformat.read(source, as_version=4)
-    runner = ExecutePreprocessor(timeout=None, kernel_name="python3")
+    # The kernel's own warnings say nothing about the notebook.
+    runner = ExecutePreprocessor(timeout=None, kernel_name="python3", extra_arguments=["--log-level=40"])
     entry = {"name": source.stem, "status": "ok"}
     start = time.perf_counter()
     with _MemoryWatch() as memory:

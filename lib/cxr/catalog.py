@@ -90,7 +90,9 @@ def find_files(folder: Path) -> list[tuple[Path, str]]:
         for home in sorted({*folder.glob(label), *folder.glob(f"*/{label}")}):
             found += [(path, label) for path in sorted(home.rglob("*")) if path.is_file() and path.name[0] != "."]
     if not found:
-        raise FileNotFoundError(f"{folder} holds no images below {' or '.join(LABELS)} (or train/{LABELS[0]} and so on)")
+        raise FileNotFoundError(
+            f"{folder} holds no images below {' or '.join(LABELS)} (or train/{LABELS[0]} and so on)"
+        )
     return found
 
 
@@ -183,7 +185,8 @@ def ingest(session: Session, folder: Path, settings: Settings) -> dict[str, int]
     with tqdm(total=len(rows), unit="image", desc="uploading", mininterval=5) as progress:
         for start in range(0, len(rows), FILES_PER_UPLOAD):
             part = rows.iloc[start : start + FILES_PER_UPLOAD]
-            upload(session, [(folder / name, place) for name, place in zip(part.SOURCE_NAME, part.RELATIVE_PATH)], settings)
+            places = zip(part["SOURCE_NAME"], part["RELATIVE_PATH"], strict=True)
+            upload(session, [(folder / name, place) for name, place in places], settings)
             merge(session, catalog, part, ["IMAGE_ID"])
             progress.update(len(part))
     if rejected:
@@ -198,11 +201,13 @@ def _frame(rows: list) -> pd.DataFrame:
 
 
 def _with_splits(accepted: list[Accepted], known: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    rows = _frame(accepted) if accepted else pd.DataFrame(columns=["SOURCE_NAME", "RELATIVE_PATH", "PATIENT_ID", "LABEL"])
+    rows = (
+        _frame(accepted) if accepted else pd.DataFrame(columns=["SOURCE_NAME", "RELATIVE_PATH", "PATIENT_ID", "LABEL"])
+    )
     # A patient with any image of pneumonia counts as one for the balance of the splits.
     labels = pd.concat([known, rows]).groupby("PATIENT_ID")["LABEL"].max().to_dict()
     splits = split_patients(labels, settings.seed, settings.validation_share, settings.test_share)
-    splits |= dict(zip(known["PATIENT_ID"], known["SPLIT"]))
+    splits |= dict(zip(known["PATIENT_ID"], known["SPLIT"], strict=True))
     return rows.assign(SPLIT=rows["PATIENT_ID"].map(splits), SPLIT_SEED=settings.seed)
 
 

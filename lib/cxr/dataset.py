@@ -86,7 +86,9 @@ def _build(path: Path, files: list[Path], size: int) -> None:
 
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(tqdm(pool.map(fill, range(len(files))), total=len(files), unit="image", desc="decoding", mininterval=5))
+            list(
+                tqdm(pool.map(fill, range(len(files))), total=len(files), unit="image", desc="decoding", mininterval=5)
+            )
         stack.flush()
         aside.replace(path)
     finally:

@@ -1,4 +1,4 @@
-"""How good the classifier is, with intervals. scikit-learn computes; this module chooses what and resamples patients."""
+"""How good the classifier is, with intervals. scikit-learn computes; this module chooses and resamples."""
 
 from collections.abc import Sequence
 
@@ -157,7 +157,9 @@ def evaluate(catalog: pd.DataFrame, logits: np.ndarray, temperature: float, thre
 
 def _sensitivity_by_cause(catalog: pd.DataFrame, called: np.ndarray) -> dict[str, dict[str, float]]:
     known = catalog["CAUSE"].notna().to_numpy()
-    groups = pd.DataFrame({"cause": catalog["CAUSE"].to_numpy()[known], "found": called[known]}).groupby("cause")["found"]
+    groups = pd.DataFrame({"cause": catalog["CAUSE"].to_numpy()[known], "found": called[known]}).groupby("cause")[
+        "found"
+    ]
     return {str(cause): {"images": len(found), "sensitivity": float(found.mean())} for cause, found in groups}
 
 

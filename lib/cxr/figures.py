@@ -1,4 +1,4 @@
-"""Pictures. Colours are those of Okabe and Ito, which colour-blind readers can tell apart; lines differ in style too."""
+"""Pictures, in the colours of Okabe and Ito, which colour-blind readers can tell apart; lines differ in style too."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,9 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 def contact_sheet(pixels: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:
     """X-rays side by side. `pixels` is uint8 [N, H, W]."""
     rows = -(-len(pixels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * 1.8, rows * 2.05), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * 1.8, rows * 2.05), squeeze=False, layout="constrained"
+    )
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, title in zip(axes.flat, pixels, titles, strict=False):
@@ -44,7 +46,9 @@ def roc_and_confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: 
     called = probabilities >= threshold
     point = called[labels == 0].mean(), called[labels == 1].mean()
     left.plot(*point, "o", color=ORANGE, markersize=9, label=f"threshold {threshold:.3f}")
-    left.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title="Test patients")
+    left.set(
+        xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title="Test patients"
+    )
     left.legend(loc="lower right", frameon=False)
     matrix = metrics.confusion_matrix(labels, called, labels=[0, 1])
     right.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
@@ -60,7 +64,9 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     """Training loss and validation AUROC by epoch."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     left.plot(history["epoch"], history["training_loss"], color=BLUE, marker="o", label="training")
-    left.plot(history["epoch"], history["validation_loss"], color=ORANGE, marker="s", linestyle="--", label="validation")
+    left.plot(
+        history["epoch"], history["validation_loss"], color=ORANGE, marker="s", linestyle="--", label="validation"
+    )
     left.set(xlabel="epoch", ylabel="cross-entropy")
     left.legend(frameon=False)
     right.plot(history["epoch"], history["validation_auroc"], color=GREEN, marker="o")

@@ -112,7 +112,7 @@ def build(
 def find_imagenet_weights(
     backbone: str, from_stage: Callable[[str, Path], Path | None], log: Callable[[str], None] = print
 ) -> Path | None:
-    """The file of ImageNet weights: from the stage, else from torch's cache, else downloaded; None where none can be had.
+    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None where none can be had.
 
     `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 does not
     begin as torchvision's file name says is not used.
@@ -121,7 +121,11 @@ def find_imagenet_weights(
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / url.rpartition("/")[2]
-    sources = {"stage": lambda: from_stage(path.name, folder), "cache": lambda: path, "download": lambda: _download(url, path)}
+    sources = {
+        "stage": lambda: from_stage(path.name, folder),
+        "cache": lambda: path,
+        "download": lambda: _download(url, path),
+    }
     for source, fetch in sources.items():
         found = fetch()
         if found and found.is_file():

@@ -17,7 +17,7 @@ def run_sql_file(session: Session, path: Path, settings: Settings) -> list[tuple
     Returns (statement's first line, status) pairs. Raises whatever the failing statement raises.
     """
     done = []
-    for statement in split_statements(render(path.read_text(), settings)):
+    for statement in [render(text, settings) for text in split_statements(path.read_text())]:
         answer = session.sql(statement).collect()
         done.append((statement.splitlines()[0], str(answer[0][0]) if answer else "done"))
     return done
@@ -44,7 +44,12 @@ def readiness(session: Session, settings: Settings) -> pd.DataFrame:
     """What the other notebooks need: kind, name, ready, and the statement that makes what is missing."""
     schema = f"{settings.database}.{settings.schema}"
     needed = [
-        ("WAREHOUSE", settings.warehouse, "", f"CREATE WAREHOUSE {settings.warehouse} WAREHOUSE_SIZE = XSMALL AUTO_SUSPEND = 60"),
+        (
+            "WAREHOUSE",
+            settings.warehouse,
+            "",
+            f"CREATE WAREHOUSE {settings.warehouse} WAREHOUSE_SIZE = XSMALL AUTO_SUSPEND = 60",
+        ),
         ("COMPUTE POOL", settings.service_pool, "", _pool_statement(settings.service_pool)),
     ]
     stages = (settings.images_stage, settings.artifacts_stage, settings.code_stage)

@@ -1,28 +1,22 @@
 """Log a training run as a version of the registered model, and verify that it answers as the network did."""
 
-import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from snowflake.ml.model import ModelVersion, model_signature
 from snowflake.ml.model.code_path import CodePath
 from snowflake.ml.model.custom_model import ModelContext
-from snowflake.ml.registry import Registry
 from snowflake.snowpark import Session
 
 from cxr.scoring_model import PneumoniaClassifier
+from cxr.serving import find_version, open_registry, score
 from cxr.settings import Settings
 
 SHIPPED = ("__init__.py", "images.py", "network.py", "saliency.py", "scoring_model.py")
 # From Snowflake's channel: what a warehouse and a service can both install. torch is named pytorch there.
 CONDA_DEPENDENCIES = ["pytorch", "torchvision", "pillow", "pydicom", "httpx"]
-
-
-def open_registry(session: Session, settings: Settings) -> Registry:
-    return Registry(session, database_name=settings.database, schema_name=settings.schema)
 
 
 def signatures(threshold: float) -> dict[str, model_signature.ModelSignature]:
@@ -54,7 +48,7 @@ def log_version(session: Session, settings: Settings, run_id: str, artifacts: Pa
         artifacts: a folder with the run's `network.pt`, `model.json` and `evaluation.json`.
     """
     registry, name = open_registry(session, settings), version_name(run_id)
-    if existing := find_version(registry, settings, name):
+    if existing := find_version(registry, settings.model_name, name):
         return existing
     config = json.loads((artifacts / "model.json").read_text())
     evaluation = json.loads((artifacts / "evaluation.json").read_text())
@@ -76,15 +70,6 @@ def log_version(session: Session, settings: Settings, run_id: str, artifacts: Pa
     )
 
 
-def find_version(registry: Registry, settings: Settings, name: str) -> ModelVersion | None:
-    """A version of the model by name, None where there is none."""
-    models = registry.show_models()
-    if models.empty or settings.model_name.upper() not in set(models["name"]):
-        return None
-    model = registry.get_model(settings.model_name)
-    return model.version(name) if name in set(model.show_versions()["name"]) else None
-
-
 def describe(config: dict, evaluation: dict) -> str:
     """The version's comment: what it is for, how it was made, how good it is."""
     test = evaluation["test"]
@@ -96,7 +81,8 @@ def describe(config: dict, evaluation: dict) -> str:
 
     return (
         "Pneumonia in frontal chest X-rays; research and teaching only, not a medical device. "
-        f"{config['backbone']} at {config['image_size']} px, from {config['weights']} weights, trained on {config['data']}. "
+        f"{config['backbone']} at {config['image_size']} px, from {config['weights']} weights, "
+        f"trained on {config['data']}. "
         f"Test: {test['images']} images of {test['patients']} patients held out: "
         f"{', '.join(figure(name) for name in ('auroc', 'sensitivity', 'specificity'))} "
         f"at threshold {config['threshold']:.3f}."
@@ -112,11 +98,6 @@ class Parity:
     labels_equal: bool
 
 
-def encode(files: list[bytes]) -> pd.DataFrame:
-    """The model's input: one column IMAGE of base64 text."""
-    return pd.DataFrame({"IMAGE": [base64.b64encode(data).decode() for data in files]})
-
-
 def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray, threshold: float) -> Parity:
     """Compare the registered model with the network it was made from.
 
@@ -127,7 +108,7 @@ def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray
     Raises:
         ValueError: a probability differs by more than 1e-5 or a label differs; the version must not be used.
     """
-    answer = version.run(encode(files), function_name="predict")
+    answer = score(version, files)
     difference = float(np.abs(answer["P_PNEUMONIA"].to_numpy(dtype=float) - expected).max())
     labels = np.where(expected >= threshold, "PNEUMONIA", "NORMAL")
     parity = Parity(len(files), difference, bool((answer["LABEL"].to_numpy() == labels).all()))

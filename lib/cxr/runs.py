@@ -86,7 +86,7 @@ def fetch(session: Session, settings: Settings, name: str, folder: Path) -> Path
 
 
 def staged_weights(session: Session, settings: Settings):
-    """A function for :func:`cxr.network.build` that fetches a weight file from `@ARTIFACTS/weights/`, if it is there."""
+    """A function for :func:`cxr.network.build` that fetches a file from `@ARTIFACTS/weights/` if it is there."""
 
     def fetch_file(name: str, folder: Path) -> Path | None:
         try:

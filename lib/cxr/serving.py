@@ -1,19 +1,43 @@
-"""Ask the registered model: on a warehouse, through its service, over REST; and keep the answers."""
+"""Ask the registered model: on a warehouse, through its service, over REST; and keep the answers.
 
+Holds no torch, so that the app can import it.
+"""
+
+import base64
 import time
 from collections.abc import Iterator
 
 import httpx
 import pandas as pd
 from snowflake.ml.model import ModelVersion
+from snowflake.ml.registry import Registry
 from snowflake.snowpark import Session
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from cxr.registry import encode
 from cxr.settings import Settings
 
 ROWS_PER_CALL = 64
 _RETRIED = (429, 503, 504)
+
+
+def open_registry(session: Session, settings: Settings) -> Registry:
+    return Registry(session, database_name=settings.database, schema_name=settings.schema)
+
+
+def find_version(registry: Registry, model_name: str, version_name: str | None = None) -> ModelVersion | None:
+    """A version of the model, the default one without a name; None where there is none."""
+    models = registry.show_models()
+    if models.empty or model_name.upper() not in set(models["name"]):
+        return None
+    model = registry.get_model(model_name)
+    if version_name is None:
+        return model.default
+    return model.version(version_name) if version_name in set(model.show_versions()["name"]) else None
+
+
+def encode(files: list[bytes]) -> pd.DataFrame:
+    """The model's input: one column IMAGE of base64 text."""
+    return pd.DataFrame({"IMAGE": [base64.b64encode(data).decode() for data in files]})
 
 
 def ensure_service(version: ModelVersion, settings: Settings) -> str:

@@ -159,4 +159,6 @@ def _convert(name: str, value, kind: type):
     try:
         return kind(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name}={value!r} is not {'a number' if kind is float else f'of type {kind.__name__}'}") from None
+        raise ValueError(
+            f"{name}={value!r} is not {'a number' if kind is float else f'of type {kind.__name__}'}"
+        ) from None

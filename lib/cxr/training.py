@@ -87,7 +87,9 @@ def train(
             metrics = {"epoch": epoch + 1, "side": side, "training_loss": loss}
             metrics |= _validate(average.module, validation_images, validation_labels)
             metrics["images_per_second"] = len(images) / (time.perf_counter() - start)
-            if not trained.history or metrics["validation_auroc"] >= max(h["validation_auroc"] for h in trained.history):
+            if not trained.history or metrics["validation_auroc"] >= max(
+                h["validation_auroc"] for h in trained.history
+            ):
                 trained.best_epoch, trained.state = epoch + 1, _to_cpu(average.module.state_dict())
             trained.history.append(metrics)
             on_epoch(metrics)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cxr import images
 from cxr.broken_files import DUPLICATE, mutate, write_broken_files
 

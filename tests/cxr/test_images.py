@@ -5,7 +5,6 @@ import io
 import zlib
 
 import numpy as np
-import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,10 +57,10 @@ def close(pixels, expected=GREY, by=2.0):
         encode(GREY, "JPEG", mode="CMYK", quality=95),
         encode(GREY, mode="RGBA"),
         encode(GREY, mode="P"),
-        encode((GREY.astype(np.uint16) * 257)),
+        encode(GREY.astype(np.uint16) * 257),
         dicom(GREY.astype(np.uint16) * 16),
     ],
-    ids="png jpeg tiff rgb cmyk rgba palette png16 dicom".split(),
+    ids=["png", "jpeg", "tiff", "rgb", "cmyk", "rgba", "palette", "png16", "dicom"],
 )
 def test_every_supported_kind_gives_the_same_picture(data):
     assert close(images.decode(data).pixels)

@@ -6,11 +6,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from cxr import images
-from cxr.phantoms import MANIFEST, phantom, write_phantoms
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+
+from cxr import images
+from cxr.phantoms import MANIFEST, phantom, write_phantoms
 
 
 def draw(label="NORMAL", seed=0, **options):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -80,11 +79,14 @@ class Account:
         folder.mkdir(parents=True)
         return folder
 
-    @contextlib.contextmanager
-    def registering(self) -> Iterator[dict[str, str]]:
-        """Hold the table of engine functions while one is added."""
+    def register_function(self, key: str, function: Callable) -> str:
+        """Make a Python function over Arrow columns callable by the engine, once; the name to call it by."""
         with self.function_lock:
-            yield self.functions
+            if key not in self.functions:
+                name = f"fn_{uuid.uuid4().hex[:12]}"
+                self.engine.create_function(name, function, None, "VARCHAR", type="arrow", null_handling="special")
+                self.functions[key] = name
+            return self.functions[key]
 
     def close(self) -> None:
         self.workers.stop_all()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from . import names
 from .errors import compilation_error, unsupported
 from .functions import call
 from .types import T
@@ -63,6 +62,13 @@ def default_artifact_repository(session: Session, *_: str) -> str:
     return "snowflake.snowpark.pypi_shared_repository"
 
 
+@system_function("SYSTEM$GET_TAG")
+def get_tag(session: Session, tag: str, thing: str, domain: str = "") -> str | None:
+    from .catalog import need
+
+    return need(session.con, "MODEL", session.resolve(thing)).properties["tags"].get(str(session.resolve(tag)))
+
+
 @system_function("SYSTEM$CANCEL_ALL_QUERIES")
 def cancel_all_queries(session: Session, *_: str) -> str:
     return "0 queries cancelled"
@@ -95,6 +101,8 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
         return engine(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+        if isinstance(node.parent, exp.TableFromRows):
+            return None
         parts = [part.name for part in node.flatten() if isinstance(part, exp.Identifier)]
         return user_function(session, parts, node.expression)
     if isinstance(node, exp.Anonymous):
@@ -104,6 +112,8 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
 
 def resolve_anonymous(session: Session, node: exp.Anonymous) -> exp.Expression | None:
     name = node.name.upper()
+    if isinstance(node.parent, (exp.TableFromRows, exp.Window)) and name == "__MODEL_CALL":
+        return None  # a table function: sources.py joins it to the rows beside it
     if name == "__MODEL_CALL":
         from .models import model_function
 
@@ -134,7 +144,8 @@ def user_function(session: Session, qualifier: list[str], node: exp.Anonymous) -
 
     made = python_function(session, [*qualifier, node.name.upper()], node.expressions)
     if made is None and qualifier:
-        raise compilation_error(f"Unknown user-defined function {'.'.join([*qualifier, node.name.upper()])}.", 2140, "42601")
+        name = ".".join([*qualifier, node.name.upper()])
+        raise compilation_error(f"Unknown user-defined function {name}.", 2140, "42601")
     return made
 
 
@@ -159,6 +170,3 @@ def constant(value: object) -> exp.Expression:
 
 def unused_name(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex[:10]}"
-
-
-__all__ = ["call_system_function", "names", "resolve_calls", "system_function"]

@@ -203,5 +203,3 @@ def infer_type(engine: str) -> str:
     if engine.endswith("[]") or engine.startswith(("STRUCT", "MAP")):
         return "VARIANT"
     return snowflake_type(engine).replace(",", ", ")
-
-

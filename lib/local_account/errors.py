@@ -30,5 +30,7 @@ def already_exists(name: str) -> SnowflakeError:
 def unsupported(what: str, where: str) -> SnowflakeError:
     """Something Snowflake may know and this account does not: names itself and the file to extend."""
     return SnowflakeError(
-        f"The local account does not support {what}. If your work needs it, add it to lib/local_account/{where}.", 2, "0A000"
+        f"The local account does not support {what}. If your work needs it, add it to lib/local_account/{where}.",
+        2,
+        "0A000",
     )

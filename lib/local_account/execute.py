@@ -12,21 +12,22 @@ from sqlglot import exp
 
 from . import names, statements
 from .errors import SnowflakeError, missing, unsupported
-from .names import Name
 from .results import Column, Result, column_of, counts, status
 from .session import Session, strip_comments
 from .stages import Transfer
-from .tables import create_table_as, create_view, engine_columns
+from .tables import create_table_as, create_view
 from .translate import generate, translate
 
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
-IDENTIFIER_CALL = re.compile(rf"({statements.STRING}|\$\$.*?\$\$|\"[^\"]*\")|\bIDENTIFIER\s*\(\s*('[^']*'|\?)\s*\)|\?", re.I | re.S)
+IDENTIFIER_CALL = re.compile(
+    rf"({statements.STRING}|\$\$.*?\$\$|\"[^\"]*\")|\bIDENTIFIER\s*\(\s*('[^']*'|\?)\s*\)|\?", re.I | re.S
+)
 
 
 def run(session: Session, sql: str, binds: list | None = None) -> Result | Transfer:
     """Execute one statement. Raises SnowflakeError."""
     sql, binds = inline_identifiers(strip_comments(sql), binds or [])
-    found = statements.match(sql) or statements.match(inline_binds(sql, binds)) if binds else statements.match(sql)
+    found = statements.match(inline_binds(sql, binds) if binds else sql)
     with engine_errors():
         if found:
             handler, matched = found
@@ -125,7 +126,10 @@ def change_columns(tree: exp.Expression) -> list[Column]:
         past = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}
         return counts(**{f"number_of_rows_{past[verb]}": 0 for verb in merge_verbs(tree)}).columns
     if isinstance(tree, exp.Update):
-        return [*counts(number_of_rows_updated=0).columns, Column("number of multi-joined rows updated", "FIXED", 38, 0)]
+        return [
+            *counts(number_of_rows_updated=0).columns,
+            Column("number of multi-joined rows updated", "FIXED", 38, 0),
+        ]
     past = {exp.Insert: "inserted", exp.Delete: "deleted"}.get(type(tree))
     return counts(**{f"number_of_rows_{past}": 0}).columns if past else status().columns
 
@@ -216,7 +220,9 @@ def engine_errors() -> Iterator[None]:
     except duckdb.ConstraintException as error:
         raise constraint_error(str(error)) from error
     except duckdb.TransactionException as error:
-        raise SnowflakeError(f"The transaction conflicts with another one: {error}. Run it again.", 625, "57014") from error
+        raise SnowflakeError(
+            f"The transaction conflicts with another one: {error}. Run it again.", 625, "57014"
+        ) from error
     except duckdb.Error as error:
         text = re.sub(r"^(Invalid Input|Conversion) Error: ", "", str(error))
         raise SnowflakeError(text, 100051 if "Division by zero" in text else 100038, "22000") from error
@@ -244,6 +250,3 @@ def constraint_error(text: str) -> SnowflakeError:
     if found:
         return SnowflakeError(f"NULL result in a non-nullable column: {found[1]}", 100072, "22000")
     return SnowflakeError(text, 100038, "22000")
-
-
-__all__ = ["Name", "describe", "engine_columns", "insert_many", "run"]

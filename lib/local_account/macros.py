@@ -23,8 +23,7 @@ MACROS = [
     "sf_object_insert(o, k, v) AS json_merge_patch(o, json_object(CAST(k AS VARCHAR), v))",
     "sf_object_keys(o) AS CASE WHEN json_type(o) = 'OBJECT' THEN to_json(json_keys(o)) END",
     "sf_array_size(v) AS CASE WHEN json_type(v) = 'ARRAY' THEN CAST(json_array_length(v) AS BIGINT) END",
-    "sf_array_contains(v, a) AS CASE WHEN v IS NOT NULL AND a IS NOT NULL THEN"
-    " list_contains(CAST(a AS JSON[]), v) END",
+    "sf_array_contains(v, a) AS CASE WHEN v IS NOT NULL AND a IS NOT NULL THEN list_contains(CAST(a AS JSON[]), v) END",
     "sf_array_append(a, v) AS to_json(list_append(CAST(a AS JSON[]), v))",
     "sf_array_cat(a, b) AS to_json(list_concat(CAST(a AS JSON[]), CAST(b AS JSON[])))",
     "sf_array_text(a, s) AS array_to_string(list_transform(CAST(a AS JSON[]),"

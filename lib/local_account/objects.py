@@ -112,7 +112,9 @@ def remove_schema(session: Session, database: str, schema: str) -> None:
     from .services import stop_services
 
     stop_services(session, database, schema)
-    session.con.execute(f"DROP SCHEMA IF EXISTS {FILE}.{names.quote(engine_schema(Name(database, schema, '')))} CASCADE")
+    session.con.execute(
+        f"DROP SCHEMA IF EXISTS {FILE}.{names.quote(engine_schema(Name(database, schema, '')))} CASCADE"
+    )
     session.con.execute(f"DELETE FROM {catalog.SYSTEM}.objects WHERE database = ? AND schema = ?", [database, schema])
     prefix = str(Name(database, schema, "X")).removesuffix("X")
     session.con.execute(f"DELETE FROM {catalog.SYSTEM}.stage_files WHERE starts_with(stage, ?)", [prefix])
@@ -127,7 +129,9 @@ def create_account_object(session: Session, s: Matched) -> Result:
     return record(session, s, Name("", "", names.split(s["name"])[-1]))
 
 
-@statement(f"CREATE [OR REPLACE] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", "recorded")
+@statement(
+    f"CREATE [OR REPLACE] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", "recorded"
+)
 def create_schema_object(session: Session, s: Matched) -> Result:
     name = session.resolve(s["name"])
     session.need_schema(name.database, name.schema)

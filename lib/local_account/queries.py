@@ -132,6 +132,3 @@ def failure(query: Query) -> SnowflakeError:
         f"The local account failed on this statement ({type(error).__name__}: {error}). This is a defect in "
         "lib/local_account; server.log in the account's folder has the details.", 300002, "XX000"
     )  # fmt: skip
-
-
-

@@ -8,14 +8,6 @@ from .session import Session
 from .statements import Matched, items, statement
 
 
-@statement("{CALL|SELECT} SYSTEM$DEPLOY_MODEL <arguments:list>", "executed")
-def deploy_model(session: Session, s: Matched) -> Result:
-    from .services import deploy
-
-    (specification,) = items(s["arguments"])
-    return answer("SYSTEM$DEPLOY_MODEL", deploy(session, specification))
-
-
 @statement("CALL <function:system> <arguments:list>", "executed")
 def call_system(session: Session, s: Matched) -> Result:
     name = s["function"].upper()

@@ -26,7 +26,9 @@ def serve(root: Path, idle_seconds: float) -> None:
             raise AccountError(f"the database of {root} cannot be opened: {error}") from error
         statements.load()
         wire = Wire(account)
-        config = uvicorn.Config(wire.app(), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75)
+        config = uvicorn.Config(
+            wire.app(), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75
+        )
         server = uvicorn.Server(config)
         threading.Thread(target=watch, args=(server, wire, idle_seconds), daemon=True).start()
         try:

@@ -62,7 +62,10 @@ def show_databases(session: Session, s: Matched) -> Result:
     return listing("created_on@ name is_current owner comment kind", rows)
 
 
-@statement(f"SHOW [TERSE] SCHEMAS [LIKE <like:string>] [IN ACCOUNT] [IN DATABASE <in_database>] [IN <in_name>] {FILTER}", "executed")
+@statement(
+    f"SHOW [TERSE] SCHEMAS [LIKE <like:string>] [IN ACCOUNT] [IN DATABASE <in_database>] [IN <in_name>] {FILTER}",
+    "executed",
+)
 def show_schemas(session: Session, s: Matched) -> Result:
     text = s["in_database"] or s["in_name"]
     database = names.split(text)[-1] if text else None if s.in_account else session.database
@@ -141,7 +144,9 @@ def show_pools(session: Session, s: Matched) -> Result:
 
 @statement("{DESC|DESCRIBE} COMPUTE POOL <name>", "executed")
 def describe_pool(session: Session, s: Matched) -> Result:
-    return pools([catalog.need(session.con, "COMPUTE POOL", Name("", "", names.split(s["name"])[-1]), label="Compute pool")])
+    return pools(
+        [catalog.need(session.con, "COMPUTE POOL", Name("", "", names.split(s["name"])[-1]), label="Compute pool")]
+    )
 
 
 def pools(found: list[Object]) -> Result:
@@ -179,11 +184,11 @@ def show_grants(session: Session, s: Matched) -> Result:
     for grant in catalog.find(session.con, "GRANT"):
         privilege, _, rest = grant.name.partition(" ON ")
         target = rest.rpartition(" TO ")[0] or ""
-        if wanted and wanted not in (grant.properties["grantee"], names.split(target.split()[-1])[-1] if target else ""):
+        if wanted and wanted not in (
+            grant.properties["grantee"],
+            names.split(target.split()[-1])[-1] if target else "",
+        ):
             continue
         rows.append({**grant.row(), "privilege": privilege, "granted_on": target.rpartition(" ")[0],
                      "name": target.rpartition(" ")[2], "grantee_name": grant.properties["grantee"]})  # fmt: skip
     return listing("created_on@ privilege granted_on name grantee_name", rows)
-
-
-

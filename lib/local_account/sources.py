@@ -3,6 +3,7 @@ INFORMATION_SCHEMA, each turned into a DuckDB table or subquery."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING
 
@@ -79,9 +80,7 @@ def point(table: exp.Table, session: Session, name: Name) -> None:
     if not temporary and not creating:
         need_table(session, name)
     parts = ("temp", "main", str(name)) if temporary else (catalog.FILE, engine_schema(name), name.name)
-    if not table.alias and not written(table):
-        table.set("alias", exp.TableAlias(this=exp.to_identifier(name.name, quoted=True)))
-    elif not table.alias and isinstance(table.parent, (exp.Update, exp.Delete, exp.Merge)):
+    if not table.alias and (not written(table) or isinstance(table.parent, (exp.Update, exp.Delete, exp.Merge))):
         table.set("alias", exp.TableAlias(this=exp.to_identifier(name.name, quoted=True)))
     for key, part in zip(("catalog", "db", "this"), parts, strict=True):
         table.set(key, exp.to_identifier(part, quoted=True))
@@ -173,6 +172,9 @@ def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
         alias = call.args.get("alias") or exp.TableAlias(this=exp.to_identifier("FLATTEN", quoted=True))
         put_flatten(call, function, alias)
         return
+    if isinstance(function, (exp.Anonymous, exp.Window)) and function.name.upper() == "__MODEL_CALL":
+        put_lateral(call, model_rows(session, function), call.args.get("alias"))
+        return
     query = table_function_query(session, function)
     alias = call.args.get("alias") or exp.TableAlias(this=exp.to_identifier("T", quoted=True))
     call.replace(exp.Subquery(this=engine_query(query), alias=alias.copy()))
@@ -219,19 +221,45 @@ def put_flatten(node: exp.Expression, function: exp.Explode, alias: exp.TableAli
     if str(arguments.get("RECURSIVE", "FALSE")).upper() == "TRUE":
         raise unsupported("FLATTEN with RECURSIVE", "sources.py")
     outer = str(arguments.get("OUTER", "FALSE")).upper() == "TRUE"
-    named = exp.TableAlias(this=exp.to_identifier(alias.name or "FLATTEN", quoted=True))
-    lateral = exp.Lateral(this=exp.Subquery(this=flatten_query(arguments, outer)), alias=named)
+    put_lateral(node, flatten_query(arguments, outer), alias)
+
+
+def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAlias | None) -> None:
+    """Join a subquery that depends on the rows to its left."""
+    named = exp.TableAlias(this=exp.to_identifier(alias.name if alias and alias.name else "F", quoted=True))
+    lateral = exp.Lateral(this=exp.Subquery(this=query), alias=named)
     lateral.meta["engine"] = True
     if isinstance(node.parent, exp.Join):
         node.parent.set("this", lateral)
         node.parent.set("kind", "CROSS")
         node.parent.set("side", None)
     elif isinstance(node.parent, exp.From):
-        node.replace(exp.Subquery(this=lateral.this.this, alias=named))
+        node.replace(exp.Subquery(this=query, alias=named))
     else:
         select = node.parent
         select.set("laterals", [other for other in select.args.get("laterals", []) if other is not node])
         select.append("joins", exp.Join(this=lateral, kind="CROSS"))
+
+
+def model_rows(session: Session, function: exp.Anonymous | exp.Window) -> exp.Expression:
+    """``TABLE(MODEL(m, v)!METHOD(...))``: one row of typed outputs for each row of input."""
+    from .calls import object_call
+    from .models import model_function, output_columns
+
+    if isinstance(function, exp.Window):
+        raise unsupported("a model's table function over partitions", "sources.py")
+    model, version, method, *arguments = function.expressions
+    name = model_function(session, model.name, version.name, method.name, in_table=True)
+    outputs = output_columns(session, model.name, version.name, method.name)
+    columns = ", ".join(
+        f"CAST(json_extract_string(o, {names.literal('$.' + json.dumps(column))}) AS {kind}) AS {names.quote(column)}"
+        for column, kind in outputs
+    )
+    tree = engine_query(f"SELECT {columns} FROM (SELECT __CALL__ AS o) AS m")
+    for column in list(tree.find_all(exp.Column)):
+        if column.name == "__CALL__":
+            column.replace(object_call(name, arguments))
+    return tree
 
 
 def flatten_query(arguments: dict[str, exp.Expression], outer: bool) -> exp.Expression:

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import names
-from .results import Result
 
 STRING = r"'(?:[^'\\]|\\.|'')*'"
 DOLLARS = r"\$\$.*?\$\$"
@@ -68,6 +67,7 @@ class Statement:
 
 
 REGISTER: list[Statement] = []
+BY_FIRST_WORD: dict[str, list[Statement]] = {}
 
 
 def statement(shape: str, fate: str) -> Callable:
@@ -79,7 +79,10 @@ def statement(shape: str, fate: str) -> Callable:
     assert fate in FATES, fate
 
     def register(handler: Callable) -> Callable:
-        REGISTER.append(Statement(shape, fate, compile_shape(shape), handler))
+        entry = Statement(shape, fate, compile_shape(shape), handler)
+        REGISTER.append(entry)
+        for choice in re.match(r"\{(.*?)\}|(\w+)", shape)[0].strip("{}").split("|"):
+            BY_FIRST_WORD.setdefault(choice.split()[0], []).append(entry)
         return handler
 
     return register
@@ -87,7 +90,8 @@ def statement(shape: str, fate: str) -> Callable:
 
 def match(text: str) -> tuple[Callable, Matched] | None:
     """The handler of a statement, or None when the engine is to execute it."""
-    for entry in REGISTER:
+    word = re.match(r"\w*", text)[0].upper()
+    for entry in BY_FIRST_WORD.get(word, ()):
         found = entry.regex.fullmatch(text)
         if found:
             return entry.handler, Matched(text, found.groupdict())
@@ -122,7 +126,7 @@ def compile_tokens(tokens: list[str], flags: set[str]) -> str:
         elif token in "(),=":
             out += rf"{re.escape(token)}\s*"
         else:
-            out += rf"(?:{token}){END_OF_WORD}"
+            out += rf"(?:{'|'.join(map(re.escape, token.split('|')))}){END_OF_WORD}"
         i += 1
     return out
 
@@ -150,9 +154,7 @@ def unquote(text: str) -> str:
     if text.startswith("$$"):
         return text[2:-2]
     escapes = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "'": "'"}
-    return re.sub(
-        r"\\(.)|''", lambda m: "'" if m[1] is None else escapes.get(m[1], m[1]), text[1:-1], flags=re.S
-    )
+    return re.sub(r"\\(.)|''", lambda m: "'" if m[1] is None else escapes.get(m[1], m[1]), text[1:-1], flags=re.S)
 
 
 def options(text: str | None) -> dict[str, str]:
@@ -175,10 +177,20 @@ def items(text: str | None) -> list[str]:
 
 def load() -> list[Statement]:
     """Import every module that declares statements, once, in the order in which they are tried."""
-    from . import bundles, copying, experiments, functions_sql, inference_jobs, models, objects, scripting  # noqa: F401
-    from . import services, show, stages, tables, transactions  # noqa: F401
+    from . import (  # noqa: F401  # noqa: F401
+        bundles,
+        copying,
+        experiments,
+        functions_sql,
+        inference_jobs,
+        models,
+        objects,
+        scripting,
+        services,
+        show,
+        stages,
+        tables,
+        transactions,
+    )
 
     return REGISTER
-
-
-__all__ = ["Matched", "Result", "items", "load", "match", "nested", "options", "statement", "unquote"]

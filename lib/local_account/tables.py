@@ -72,10 +72,11 @@ def create_table_as(session: Session, tree: exp.Create, binds: list) -> Result:
     with session.change(target):
         if exists:
             session.con.execute(f"DROP TABLE {target}")
+        create = f"CREATE {'TEMP ' if temporary else ''}TABLE {target}"
         if columns and not source:
-            session.con.execute(f"CREATE TABLE {target} ({', '.join(columns.values())})")
+            session.con.execute(f"{create} ({', '.join(columns.values())})")
         else:
-            session.con.execute(f"CREATE TABLE {target} AS {source}", binds or None)
+            session.con.execute(f"{create} AS {source}", binds or None)
         comment_columns(session, tree, target)
         record(session, name, temporary, comment.this.name if comment else "")
     return status(f"Table {name.name} successfully created.")
@@ -298,4 +299,3 @@ def show_kind(column) -> str:
         return f"NUMBER({column.precision},{column.scale})"
     sizes = {"TEXT": "VARCHAR(16777216)", "REAL": "FLOAT", "BINARY": "BINARY(8388608)"}
     return sizes.get(column.kind, column.kind + ("(9)" if column.kind.startswith("TIME") else ""))
-

@@ -19,7 +19,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
-from . import functions, names
+from . import names
 from .calls import resolve_calls
 from .errors import SnowflakeError
 from .functions import RULES, check, wrap_aggregates
@@ -31,13 +31,11 @@ if TYPE_CHECKING:
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
-STRING = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$|\"(?:[^\"]|\"\")*\""
-METHOD = rf"(?P<method>{names.PART})\s*\(\s*(?P<close>\))?"
-MODEL_CALL = re.compile(
-    rf"(?P<skip>{STRING})|\bMODEL\s*\(\s*(?P<model>{names.DOTTED})\s*(?:,\s*(?P<version>{names.PART})\s*)?\)\s*!\s*{METHOD}",
-    re.I | re.S,
-)
-SERVICE_CALL = re.compile(rf"(?P<skip>{STRING}(?!\s*[.!]))|(?P<service>{names.DOTTED})\s*!\s*{METHOD}", re.I | re.S)
+TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
+METHOD = rf"\s*!\s*(?P<method>{names.PART})\s*\(\s*(?P<close>\))?"
+MODEL = rf"\bMODEL\s*\(\s*(?P<model>{names.DOTTED})\s*(?:,\s*(?P<version>{names.PART})\s*)?\)"
+SERVICE = rf"(?P<service>{names.DOTTED})"
+METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{names.DOTTED})", re.I | re.S)
 
 
 def translate(session: Session, sql: str) -> exp.Expression:
@@ -71,20 +69,16 @@ def spell_method_calls(sql: str) -> str:
     if "!" not in sql:
         return sql
 
-    def model(found: re.Match) -> str:
-        if found["skip"]:
+    def spell(found: re.Match) -> str:
+        if found["other"]:
             return found[0]
-        parts = (found["model"], found["version"] or "DEFAULT", found["method"])
-        return f"__MODEL_CALL({', '.join(map(names.literal, parts))}" + (")" if found["close"] else ", ")
+        if found["model"]:
+            call, parts = "__MODEL_CALL", (found["model"], found["version"] or "DEFAULT", found["method"])
+        else:
+            call, parts = "__SERVICE_CALL", (found["service"], found["method"])
+        return f"{call}({', '.join(map(names.literal, parts))}" + (")" if found["close"] else ", ")
 
-    def service(found: re.Match) -> str:
-        if found["skip"]:
-            return found[0]
-        return f"__SERVICE_CALL({names.literal(found['service'])}, {names.literal(found['method'])}" + (
-            ")" if found["close"] else ", "
-        )
-
-    return SERVICE_CALL.sub(service, MODEL_CALL.sub(model, sql))
+    return METHOD_CALL.sub(spell, sql)
 
 
 def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
@@ -92,10 +86,18 @@ def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
     name_projections(tree)
     tree = resolve_calls(session, tree)
     for node in tree.walk():
-        if not node.meta.get("engine"):
+        if not node.meta.get("engine") and not is_table_function(node):
             check(node)
     resolve_sources(session, tree)
     return tree
+
+
+def is_table_function(node: exp.Expression) -> bool:
+    """Whether the call stands in TABLE(...): sources.py knows which of those there are."""
+    parent = node.parent
+    while isinstance(parent, exp.Dot):
+        parent = parent.parent
+    return isinstance(parent, (exp.TableFromRows, exp.Lateral))
 
 
 def name_projections(tree: exp.Expression) -> None:
@@ -149,7 +151,8 @@ def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
         if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)):
             continue
         found = session.con.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE (database_name, schema_name, table_name) = (?, ?, ?)",
+            "SELECT column_name, data_type FROM duckdb_columns() "
+            "WHERE database_name = ? AND schema_name = ? AND table_name = ?",
             [table.catalog, table.db, table.name],
         ).fetchall()
         columns = {name: exp.DataType.build(annotation_type(kind), dialect="snowflake") for name, kind in found}
@@ -174,6 +177,3 @@ def rewrite(tree: exp.Expression) -> exp.Expression:
         else:
             node.replace(made)
     return tree
-
-
-__all__ = ["functions", "generate", "translate"]

@@ -108,7 +108,9 @@ class Wire:
             if wanted and get(con, kind, Name("", "", wanted)):
                 setattr(session, kind.lower(), wanted)
             elif wanted and kind == "ROLE":
-                raise SnowflakeError(f"Role '{wanted}' specified in the connect string does not exist.", 390189, "08001")
+                raise SnowflakeError(
+                    f"Role '{wanted}' specified in the connect string does not exist.", 390189, "08001"
+                )
         for key, value in (data.get("SESSION_PARAMETERS") or {}).items():
             if key.upper() in PARAMETERS:
                 set_parameter(session, key, value)
@@ -169,7 +171,8 @@ class Wire:
     def publish(self, data: dict, request: Request) -> dict:
         """The first part of an Arrow answer travels inline, further ones are fetched by their address."""
         first, *rest = data.pop("parts")
-        data["rowsetBase64"] = base64.b64encode(first).decode()
+        # An empty answer has no stream at all: clients refuse one without a batch.
+        data["rowsetBase64"] = base64.b64encode(first).decode() if data["total"] else ""
         if rest:
             import pyarrow as pa
 
@@ -235,5 +238,11 @@ def in_progress(query: Query, code: str) -> Response:
 
 def refuse(request: Request, error: SnowflakeError, query_id: str | None = None) -> Response:
     code = f"{error.code:06d}"
-    data = {"errorCode": code, "sqlState": error.sqlstate, "queryId": query_id or str(uuid.uuid4()), "line": -1, "pos": -1}
+    data = {
+        "errorCode": code,
+        "sqlState": error.sqlstate,
+        "queryId": query_id or str(uuid.uuid4()),
+        "line": -1,
+        "pos": -1,
+    }
     return JSONResponse({"data": data, "code": code, "message": error.message, "success": False})

@@ -1,0 +1,179 @@
+"""A process that serves one packaged model over HTTP: ``service_worker FOLDER PORT``.
+
+It speaks the protocol of Snowflake's model services: ``POST /<method, underscores as dashes>`` with the bodies
+``{"data": [[0, ...]]}`` (flat, or wide with one object a row), ``{"dataframe_split": ...}`` or
+``{"dataframe_records": ...}``, each with optional ``params``; the answer is ``{"data": [[0, {...}], ...]}``.
+It prints its port when the model is loaded and ends when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import pandas as pd
+import uvicorn
+from snowflake.ml.model import model_signature
+from snowflake.ml.model._packager.model_packager import ModelPackager
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+REQUEST_BYTES = 128 << 20
+WAITING_LIMIT = 32  # requests that may wait for the model; more are told to come back later
+
+
+class BadRequest(Exception):
+    """What is wrong with the body, for the caller to read."""
+
+
+class Service:
+    def __init__(self, folder: Path, token: str):
+        packager = ModelPackager(str(folder / "model"))
+        packager.load(as_custom_model=True)
+        self.model, self.signatures = packager.model, packager.meta.signatures
+        self.methods = {name.lower().replace("_", "-"): name for name in self.signatures}
+        self.token = token
+        self.lock = threading.Lock()
+        self.waiting = 0
+
+    def app(self) -> Starlette:
+        return Starlette(routes=[
+            Route("/health", self.health),
+            Route("/{method}", self.predict, methods=["POST"]),
+        ])  # fmt: skip
+
+    async def health(self, request: Request) -> JSONResponse:
+        return JSONResponse({"status": "READY", "methods": sorted(self.methods)})
+
+    async def predict(self, request: Request) -> JSONResponse:
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f'Snowflake Token="{self.token}"'.encode()):
+            return problem(401, 'The header Authorization: Snowflake Token="..." is missing or its token is wrong.')
+        method = self.methods.get(request.path_params["method"])
+        if method is None:
+            return problem(
+                404, f"There is no method {request.path_params['method']!r}; there are {sorted(self.methods)}."
+            )
+        if int(request.headers.get("content-length", 0)) > REQUEST_BYTES:
+            return problem(413, f"The body is larger than {REQUEST_BYTES >> 20} MiB; send fewer rows at a time.")
+        if self.waiting >= WAITING_LIMIT:
+            return problem(429, "Too many requests are waiting for the model; try again later.")
+        self.waiting += 1
+        try:
+            body = json.loads(await request.body())
+            return JSONResponse({"data": await run_in_threadpool(self.answer, method, body)})
+        except json.JSONDecodeError as error:
+            return problem(400, f"The body is not JSON: {error}")
+        except BadRequest as error:
+            return problem(400, str(error))
+        finally:
+            self.waiting -= 1
+
+    def answer(self, method: str, body: dict) -> list:
+        signature = self.signatures[method]
+        index, frame, params = read_body(body, signature)
+        try:
+            frame = model_signature._convert_and_validate_local_data(frame, signature.inputs, strict=False)
+        except (TypeError, ValueError) as error:
+            raise BadRequest(f"The rows do not fit the method's signature: {error}") from error
+        with self.lock:
+            output = getattr(self.model, method)(frame, **params)
+        records = json.loads(output.to_json(orient="records", double_precision=15))
+        return [[i, record] for i, record in zip(index, records, strict=True)]
+
+
+def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[list, pd.DataFrame, dict]:
+    """Row numbers, the input frame and the call's parameters, from any of the documented forms."""
+    columns = [feature.name for feature in signature.inputs]
+    known = [param.name for param in signature.params or []]
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.")
+    params = dict(body.get("params") or {})
+    if "data" in body:
+        index, frame, more = read_data(body["data"], columns, known)
+        params |= more
+    elif "dataframe_split" in body:
+        split = body["dataframe_split"]
+        try:
+            frame = pd.DataFrame(split["data"], columns=split["columns"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadRequest(f"dataframe_split needs columns and rows of equal width: {error}") from error
+        index = split.get("index", list(range(len(frame))))
+    elif "dataframe_records" in body:
+        frame = pd.DataFrame(body["dataframe_records"])
+        index = list(range(len(frame)))
+    else:
+        raise BadRequest("The body must have one of: data, dataframe_split, dataframe_records.")
+    for name in columns:
+        if name not in frame.columns:
+            raise BadRequest(f"The column {name} is missing; the method takes {columns}.")
+    for name in params:
+        if name not in known:
+            raise BadRequest(f"There is no parameter {name}; the method takes {known}.")
+    return index, frame[columns], {name: value for name, value in params.items() if value is not None}
+
+
+def read_data(rows: list, columns: list[str], known: list[str]) -> tuple[list, pd.DataFrame, dict]:
+    """``[[0, a, b, param], ...]`` (flat) or ``[[0, {"A": a, "B": b}], ...]`` (wide)."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) and row for row in rows):
+        raise BadRequest("data must be a list of rows, each a list that starts with the row's number.")
+    index = [row[0] for row in rows]
+    if rows and len(rows[0]) == 2 and isinstance(rows[0][1], dict):
+        records = [row[1] for row in rows]
+        params = {name: records[0][name] for name in known if name in records[0]}
+        return index, pd.DataFrame(records), params
+    width = len(columns)
+    for row in rows:
+        if not width <= len(row) - 1 <= width + len(known):
+            raise BadRequest(f"A row has {len(row) - 1} values; the method takes {columns} and optionally {known}.")
+    frame = pd.DataFrame([row[1 : width + 1] for row in rows], columns=columns)
+    params = dict(zip(known, rows[0][width + 1 :], strict=False)) if rows else {}
+    return index, frame, params
+
+
+def problem(code: int, message: str) -> JSONResponse:
+    headers = {"Retry-After": "1"} if code == 429 else None
+    return JSONResponse({"error": message}, status_code=code, headers=headers)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on the port wanted, or on a free one."""
+    for candidate in (port, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", candidate))
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise OSError("no free port")
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    service = Service(Path(sys.argv[1]), os.environ["LOCAL_ACCOUNT_TOKEN"])
+    listener = listen(int(sys.argv[2]))
+    server = uvicorn.Server(uvicorn.Config(service.app(), log_level="warning", access_log=False, lifespan="off"))
+
+    def end_with_parent() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    listener.listen(256)
+    print(json.dumps({"port": listener.getsockname()[1]}), file=answers, flush=True)
+    server.run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

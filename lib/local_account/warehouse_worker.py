@@ -1,0 +1,103 @@
+"""A process that runs one method of one packaged model for the warehouse: ``warehouse_worker FOLDER METHOD``.
+
+It executes the handler file which the SDK generated into the model (``functions/<method>.py``), as the warehouse does.
+Requests and answers are length-prefixed messages on its standard streams; it ends when its input closes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import traceback
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    pass
+
+
+def main() -> None:
+    folder, method = Path(sys.argv[1]), sys.argv[2]
+    requests = sys.stdin.buffer
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the model prints goes to the log, not into an answer
+    handler = failure = None
+    while True:
+        size = requests.read(8)
+        if len(size) < 8:
+            return
+        body = requests.read(int.from_bytes(size, "big"))
+        try:
+            if failure:
+                raise RuntimeError(failure)
+            handler = handler or load(folder, method)
+            send(answers, b"R", json.dumps(run(handler, body)).encode())
+        except BaseException:  # noqa: BLE001 - whatever the model raises is the caller's answer
+            text = traceback.format_exc()
+            failure = text if handler is None else None
+            send(answers, b"E", text.encode())
+
+
+def send(stream: BinaryIO, kind: bytes, body: bytes) -> None:
+    stream.write(kind + len(body).to_bytes(8, "big") + body)
+    stream.flush()
+
+
+def load(folder: Path, method: str) -> types.ModuleType:
+    """Import the handler file the way the warehouse's Python does."""
+    snowflake = types.ModuleType("_snowflake")
+    snowflake.vectorized = lambda **_: lambda function: function
+    sys.modules["_snowflake"] = snowflake
+    sys._xoptions["snowflake_import_directory"] = f"{folder}/"
+    spec = importlib.util.spec_from_file_location("handler", folder / "functions" / f"{method}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(handler: types.ModuleType, body: bytes) -> list[str]:
+    import pyarrow as pa
+
+    frame = pa.ipc.open_stream(body).read_all().to_pandas()
+    wanted = len(handler.input_cols) + len(handler.param_cols)
+    if not len(handler.input_cols) <= frame.shape[1] <= wanted:
+        raise TypeError(f"{frame.shape[1]} arguments given, the method takes {', '.join(handler.input_cols)}"
+                        + (f" and optionally {', '.join(handler.param_cols)}" if handler.param_cols else ""))  # fmt: skip
+    for missing in range(frame.shape[1], wanted):
+        frame[f"missing_{missing}"] = None
+    step = handler.MAX_BATCH_SIZE or len(frame)
+    out: list[str] = []
+    for start in range(0, len(frame), step):
+        values = infer(handler, frame.iloc[start : start + step].reset_index(drop=True))
+        out += [json.dumps(value, default=plain) for value in values]
+    return out
+
+
+def infer(handler: types.ModuleType, frame: pd.DataFrame) -> list:
+    """One value a row, from a function's handler or from a table function's (a class with ``process``)."""
+    import numpy as np
+    import pandas as pd
+
+    if not isinstance(handler.infer, type):
+        answer = handler.infer(frame)
+        return answer.tolist() if isinstance(answer, pd.Series) else answer
+    answer = handler.infer().process(frame)
+    if len(answer) != len(frame):
+        raise NotImplementedError("the local account runs table functions that answer one row for each row of input")
+    return answer.replace({pd.NA: None, np.nan: None}).to_dict("records")
+
+
+def plain(value: object) -> object:
+    """numpy, bytes and time values as JSON knows them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    return str(value)
+
+
+if __name__ == "__main__":
+    main()

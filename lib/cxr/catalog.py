@@ -15,12 +15,12 @@ from itertools import islice
 from pathlib import Path
 
 import pandas as pd
-from snowflake.snowpark import Session, Table
-from snowflake.snowpark.functions import when_matched, when_not_matched
+from snowflake.snowpark import Session
 from tqdm import tqdm
 
 from cxr import images
 from cxr.settings import LABELS, SPLITS, Settings
+from cxr.tables import merge
 
 FILES_PER_UPLOAD = 1000
 STAGE_FOLDER = "xrays"
@@ -169,8 +169,8 @@ def ingest(session: Session, folder: Path, settings: Settings) -> dict[str, int]
     found = cataloged + rejected + already_there. Files that stand in the catalog already are not uploaded again; their
     patients keep the split that they have.
     """
-    catalog = session.table(settings.qualified(settings.catalog_table))
-    known = catalog.select("IMAGE_ID", "PATIENT_ID", "LABEL", "SPLIT").to_pandas()
+    table = settings.qualified(settings.catalog_table)
+    known = session.table(table).select("IMAGE_ID", "PATIENT_ID", "LABEL", "SPLIT").to_pandas()
     known_ids = set(known["IMAGE_ID"])
     files = find_files(folder)
     accepted, rejected, already = [], [], 0
@@ -187,11 +187,10 @@ def ingest(session: Session, folder: Path, settings: Settings) -> dict[str, int]
             part = rows.iloc[start : start + FILES_PER_UPLOAD]
             places = zip(part["SOURCE_NAME"], part["RELATIVE_PATH"], strict=True)
             upload(session, [(folder / name, place) for name, place in places], settings)
-            merge(session, catalog, part, ["IMAGE_ID"])
+            merge(session, table, part, ["IMAGE_ID"])
             progress.update(len(part))
     if rejected:
-        table = session.table(settings.qualified(settings.rejected_table))
-        merge(session, table, _frame(rejected), ["SOURCE_NAME", "REASON"])
+        merge(session, settings.qualified(settings.rejected_table), _frame(rejected), ["SOURCE_NAME", "REASON"])
     session.sql(f"ALTER STAGE {settings.qualified(settings.images_stage)} REFRESH").collect()
     return {"found": len(files), "cataloged": len(rows), "rejected": len(rejected), "already_there": already}
 
@@ -218,17 +217,6 @@ def upload(session: Session, files: list[tuple[Path, str]], settings: Settings) 
             Path(scratch, Path(place).name).symlink_to(source.resolve())
         target = f"{settings.images}/{STAGE_FOLDER}"
         session.file.put(f"file://{scratch}/*", target, auto_compress=False, overwrite=True)
-
-
-def merge(session: Session, table: Table, rows: pd.DataFrame, keys: list[str]) -> None:
-    """Insert the rows, or update those whose keys stand in the table. Columns are matched by name."""
-    source = session.create_dataframe(rows)
-    condition = table[keys[0]] == source[keys[0]]
-    for key in keys[1:]:
-        condition &= table[key] == source[key]
-    values = {name: source[name] for name in rows.columns}
-    changed = {name: column for name, column in values.items() if name not in keys}
-    table.merge(source, condition, [when_matched().update(changed), when_not_matched().insert(values)])
 
 
 def read_catalog(session: Session, settings: Settings) -> pd.DataFrame:

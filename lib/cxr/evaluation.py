@@ -155,6 +155,16 @@ def evaluate(catalog: pd.DataFrame, logits: np.ndarray, temperature: float, thre
     }
 
 
+def as_table(evaluation: dict) -> pd.DataFrame:
+    """An :func:`evaluate` for people: a row a metric, with its interval in words."""
+
+    def words(interval):
+        return "{:.3f} to {:.3f}".format(*interval) if interval else ""
+
+    rows = {name: (metric["value"], words(metric["interval"])) for name, metric in evaluation["metrics"].items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "95% interval"])
+
+
 def _sensitivity_by_cause(catalog: pd.DataFrame, called: np.ndarray) -> dict[str, dict[str, float]]:
     known = catalog["CAUSE"].notna().to_numpy()
     groups = pd.DataFrame({"cause": catalog["CAUSE"].to_numpy()[known], "found": called[known]}).groupby("cause")[

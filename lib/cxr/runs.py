@@ -12,6 +12,7 @@ from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
 from cxr.settings import Settings
+from cxr.tables import append
 
 WEIGHTS_FOLDER = "weights"
 
@@ -61,7 +62,7 @@ def save(
     ]
     frame = pd.DataFrame(rows).assign(LOGGED_AT=pd.Timestamp.now("UTC").tz_localize(None))
     table = settings.qualified(settings.training_log_table)
-    session.create_dataframe(frame).write.mode("append").save_as_table(table, column_order="name")
+    append(session, table, frame)
     return name
 
 

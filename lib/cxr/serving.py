@@ -15,6 +15,7 @@ from snowflake.snowpark import Session
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from cxr.settings import Settings
+from cxr.tables import append
 
 ROWS_PER_CALL = 64
 _RETRIED = (429, 503, 504)
@@ -125,9 +126,7 @@ def write_predictions(
         PATH_TAKEN=path,
         SCORED_AT=pd.Timestamp.now("UTC").tz_localize(None),
     )
-    session.create_dataframe(rows).write.mode("append").save_as_table(
-        settings.qualified(settings.predictions_table), column_order="name"
-    )
+    append(session, settings.qualified(settings.predictions_table), rows)
 
 
 def timed(function, *arguments) -> tuple[pd.DataFrame, float]:

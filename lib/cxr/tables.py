@@ -1,0 +1,41 @@
+"""Write rows to tables: appended or merged, with the types of the table and not of what pandas guesses."""
+
+import pandas as pd
+from snowflake.snowpark import DataFrame, Session, Table
+from snowflake.snowpark.functions import when_matched, when_not_matched
+from snowflake.snowpark.types import StructType
+
+
+def append(session: Session, name: str, rows: pd.DataFrame) -> None:
+    """Add the rows; columns are matched by name, and those that the rows lack get their defaults."""
+    _typed(session, session.table(name), rows).write.mode("append").save_as_table(name, column_order="name")
+
+
+def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str]) -> None:
+    """Insert the rows, or update those whose keys stand in the table. Columns are matched by name."""
+    table = session.table(name)
+    source = _typed(session, table, rows)
+    condition = table[keys[0]] == source[keys[0]]
+    for key in keys[1:]:
+        condition &= table[key] == source[key]
+    values = {column: source[column] for column in rows.columns}
+    changed = {column: value for column, value in values.items() if column not in keys}
+    table.merge(source, condition, [when_matched().update(changed), when_not_matched().insert(values)])
+
+
+def _typed(session: Session, table: Table, rows: pd.DataFrame) -> DataFrame:
+    """A column without a single value has no type in pandas, hence the table's own schema."""
+    fields = {field.name.strip('"'): field for field in table.schema.fields}
+    missing = set(rows.columns) - set(fields)
+    if missing:
+        raise KeyError(f"{table.table_name} has no column {', '.join(sorted(missing))}")
+    plain = rows.astype(object).where(rows.notna(), None)
+    values = [tuple(map(_plain, row)) for row in plain.itertuples(index=False)]
+    return session.create_dataframe(values, schema=StructType([fields[name] for name in rows.columns]))
+
+
+def _plain(value):
+    """Python's own type for what NumPy and pandas hold: the connector binds no others."""
+    if isinstance(value, pd.Timestamp):
+        return value.to_pydatetime()
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,84 @@
+"""What every notebook keeps to, so that people find their way and headless runs can steer it."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MACHINE_PATH = re.compile(r"(?<![\w@.])/(home|root|Users|tmp|work|private|var)/")
+
+
+def test_there_are_five_in_order():
+    assert [path.stem for path in NOTEBOOKS] == "01_setup 02_data_ingest 03_train 04_register 05_deploy".split()
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_it_is_valid_and_says_python3(notebook):
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_it_begins_with_a_question_what_it_needs_and_what_it_leaves(notebook):
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown" and "?" in first.source.splitlines()[0]
+    assert "**Needs**" in first.source and "**Leaves**" in first.source
+
+
+def test_outputs_are_stripped(notebook):
+    for cell in code(notebook):
+        assert not cell.outputs and cell.execution_count is None
+
+
+def test_every_cell_has_a_name_of_its_own(notebook):
+    names = [cell.metadata.get("name") for cell in notebook.cells]
+    assert all(names) and len(set(names)) == len(names)
+
+
+def test_no_cell_is_longer_than_a_person_reads_at_once(notebook):
+    for cell in code(notebook):
+        assert len(cell.source.splitlines()) <= 20, cell.metadata.name
+
+
+def test_one_parameters_cell_of_literals_comes_before_all_other_code(notebook):
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == code(notebook)[:1]
+    for statement in ast.parse(tagged[0].source).body:
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+
+
+def test_every_parameter_is_a_setting_so_that_arguments_and_variables_reach_it(notebook):
+    from cxr.settings import load
+
+    parameters = {target.id for node in ast.parse(code(notebook)[0].source).body for target in node.targets}
+    load(argv=[], environ={}, **{name: None for name in parameters})  # raises for a name that is no setting
+    passed = re.search(r"cxr\.load\((.*)\)", code(notebook)[1].source)[1] + code(notebook)[1].source
+    assert all(f"{name}={name}" in passed for name in parameters)
+
+
+def test_imports_stand_in_one_cell_that_ends_with_the_environment(notebook):
+    importing = [cell for cell in code(notebook) if re.search(r"^(import|from) ", cell.source, re.MULTILINE)]
+    assert [cell.metadata.name for cell in importing] == ["imports"]
+    assert "environment_line(session)" in "".join(importing[0].source.splitlines()[-2:])
+
+
+def test_metrics_are_recorded_in_the_end(notebook):
+    assert "cxr.record(" in code(notebook)[-1].source
+
+
+def test_no_path_of_one_machine_and_no_question_where_it_runs(notebook):
+    for cell in notebook.cells:
+        assert not MACHINE_PATH.search(cell.source), cell.metadata.name
+        assert not re.search(r"\bif .*\blocal\b", cell.source), cell.metadata.name

@@ -1,0 +1,152 @@
+"""`python3 ci run`, for real: five notebooks on tiny phantoms, then a fresh process that asks the registered model."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = "01_setup 02_data_ingest 03_train 04_register 05_deploy".split()
+
+ASK_THE_MODEL = """
+import base64, json, pandas, cxr
+from cxr.broken_files import write_broken_files
+from cxr.phantoms import write_phantoms
+from pathlib import Path
+from snowflake.ml.registry import Registry
+import sys
+new = write_phantoms(Path(sys.argv[1]), patients=4, seed=99)
+files = [path.read_bytes() for path in sorted(new.rglob("*.jpeg"))] + [b"not an image"]
+session = cxr.connect()
+registry = Registry(session, database_name="MEDICAL_IMAGES", schema_name="CHEST_XRAY")
+model = registry.get_model("PNEUMONIA_CLASSIFIER")
+answer = model.default.run(pandas.DataFrame({"IMAGE": [base64.b64encode(f).decode() for f in files]}),
+                           function_name="predict")
+print(answer.to_json(orient="records"))
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder for the account, the caches and what the run leaves; the account's server is stopped in the end."""
+    folder = tmp_path_factory.mktemp("run")
+    yield folder
+    stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
+    subprocess.run(stop, env=environment(folder), check=True)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    own = {"CXR_ACCOUNT_DIR": folder / "account", "CXR_CACHE_DIR": folder / "cache", "PYTHONPATH": ROOT / "lib"}
+    # No weights are looked for outside: the tests need no network.
+    return os.environ | {name: str(value) for name, value in own.items()} | {"CXR_WEIGHTS": "random"}
+
+
+def run(folder: Path, *arguments: str, build: str = "build", **variables: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "ci"), "run", "--build", str(folder / build), *arguments]
+    return subprocess.run(command, env=environment(folder) | variables, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def finished(place):
+    done = run(place, "--profile", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def report(place, finished):
+    return json.loads((place / "build" / "report.json").read_text())
+
+
+def test_all_five_run_and_say_so(finished, report):
+    assert [(entry["name"], entry["status"]) for entry in report["notebooks"]] == [(name, "ok") for name in NAMES]
+    assert all(name in finished.stdout for name in NAMES)
+    assert report["data"] == "phantoms" and report["device"] in ("cpu", "cuda")
+
+
+def test_the_executed_copies_hold_outputs_and_pictures(place, report):
+    for name in NAMES:
+        notebook = nbformat.read(place / "build" / "notebooks" / f"{name}.ipynb", as_version=4)
+        assert any(cell.get("outputs") for cell in notebook.cells)
+    pictures = [
+        output
+        for cell in nbformat.read(place / "build" / "notebooks" / "03_train.ipynb", as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) >= 4
+
+
+def test_the_figures_lie_where_figures_lie(report):
+    metrics = {name: value for entry in report["notebooks"] for name, value in entry["metrics"].items()}
+    for name in ("test_auroc", "test_sensitivity", "test_specificity", "validation_auroc", "accuracy"):
+        assert 0 <= metrics[name] <= 1, name
+    assert metrics["imagenet_weights"] == 0
+    assert metrics["found"] == metrics["cataloged"] + metrics["rejected"] + metrics["already_there"]
+    assert metrics["parity_largest_difference"] < 1e-5 and metrics["largest_difference"] < 1e-5
+    assert all(entry["seconds"] > 0 and entry["peak_rss_mb"] > 50 for entry in report["notebooks"])
+
+
+def test_a_fresh_process_scores_images_that_the_model_has_never_seen(place, report):
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_THE_MODEL, str(place / "new")],
+        env=environment(place),
+        cwd=place,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    *good, bad = json.loads(done.stdout.splitlines()[-1])
+    assert all(row["STATUS"] == "ok" and 0 <= row["P_PNEUMONIA"] <= 1 for row in good)
+    assert bad["P_PNEUMONIA"] is None and bad["STATUS"].startswith("unreadable")
+
+
+def test_a_second_ingest_finds_everything_there(place, report):
+    done = run(place, "--profile", "smoke", "--only", "02", build="again")
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = json.loads((place / "again" / "report.json").read_text())["notebooks"][0]["metrics"]
+    assert metrics["cataloged"] == 0 and metrics["already_there"] == metrics["found"]
+
+
+def test_plain_nbconvert_executes_a_notebook_from_any_folder(place, report):
+    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(place / "plain")]
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    notebook = ROOT / "notebooks" / "01_setup.ipynb"
+    done = subprocess.run([*command, str(notebook)], env=environment(place), cwd=elsewhere, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (place / "plain" / "01_setup.ipynb").exists()
+
+
+def test_a_failing_cell_stops_the_run_by_name_and_keeps_the_copy(place, report):
+    """The data folder holds no images: notebook 2 fails in the cell that looks for them."""
+    empty = place / "empty"
+    empty.mkdir()
+    done = run(place, "--profile", "smoke", "--data", str(empty), build="failed")
+    assert done.returncode == 1
+    assert "02_data_ingest failed in cell 'find_images'" in done.stdout and "FileNotFoundError" in done.stdout
+    entries = json.loads((place / "failed" / "report.json").read_text())["notebooks"]
+    assert [(entry["name"], entry["status"]) for entry in entries] == [("01_setup", "ok"), ("02_data_ingest", "failed")]
+    assert (place / "failed" / "notebooks" / "02_data_ingest.ipynb").exists()
+
+
+REAL = ROOT.parent / "shared" / "data" / "quickstart_sample"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real X-rays of shared/data are not here")
+def test_real_xrays_are_ingested_and_their_counts_add_up(tmp_path):
+    try:
+        assert run(tmp_path, "--only", "01").returncode == 0
+        done = run(tmp_path, "--only", "02", "--data", str(REAL))
+        assert done.returncode == 0, done.stdout
+        metrics = json.loads((tmp_path / "build" / "report.json").read_text())["notebooks"][0]["metrics"]
+        assert metrics["found"] == 69 == metrics["cataloged"] + metrics["rejected"]
+    finally:
+        stop = [sys.executable, "-m", "local_account", "stop", "--root", str(tmp_path / "account")]
+        subprocess.run(stop, env=environment(tmp_path), check=True)
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)

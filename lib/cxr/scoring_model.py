@@ -5,6 +5,7 @@ It travels inside the registry with `images`, `network` and `saliency`, and need
 
 import base64
 import json
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +18,8 @@ from cxr import images
 from cxr.network import PneumoniaNetwork, best_device, predict_logits
 from cxr.saliency import grad_cam, to_png
 
+# Stands for the threshold that validation chose; the registry allows a parameter no other type than float.
+OWN = math.nan
 CHUNK = 32  # images decoded and scored together; bounds the memory whatever batch arrives
 
 
@@ -35,9 +38,9 @@ class PneumoniaClassifier(custom_model.CustomModel):
         self.network.eval().requires_grad_(False).to(best_device())
 
     @custom_model.inference_api
-    def predict(self, X: pd.DataFrame, *, threshold: float | None = None) -> pd.DataFrame:
+    def predict(self, X: pd.DataFrame, *, threshold: float = OWN) -> pd.DataFrame:
         """IMAGE (base64) -> P_PNEUMONIA, LABEL, STATUS; by default at the threshold that validation chose."""
-        return self._score(X, self.config["threshold"] if threshold is None else threshold)
+        return self._score(X, self.config["threshold"] if math.isnan(threshold) else threshold)
 
     @custom_model.inference_api
     def explain(self, X: pd.DataFrame) -> pd.DataFrame:

@@ -407,7 +407,15 @@ def rewrite_array_cat(node: exp.Expression) -> exp.Expression:
 
 # ---------------------------------------------------------------- functions that sqlglot has no class for
 
+
+def timestamp_ntz(node: exp.Anonymous) -> exp.Expression:
+    if len(node.expressions) != 1:
+        raise unsupported("the function TO_TIMESTAMP_NTZ with a format or a scale", "functions.py")
+    return cast(node.expressions[0], "TIMESTAMP", T.TIMESTAMPNTZ)
+
+
 ANONYMOUS: dict[str, Callable] = {
+    "TO_TIMESTAMP_NTZ": timestamp_ntz,
     "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),
     "AS_VARCHAR": lambda node: as_text(node.expressions[0]),
     "AS_INTEGER": lambda node: cast(as_text(node.expressions[0]), "BIGINT", T.BIGINT),

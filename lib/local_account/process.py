@@ -137,7 +137,8 @@ def serving(root: Path) -> Iterator[tuple[dict, socket.socket]]:
 def bind(port: int) -> socket.socket:
     """A listening socket on the port wanted, or on a free one when that is taken."""
     for candidate in (port, 0):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # The protocol must be named: asyncio turns Nagle's delay off only for sockets that say TCP.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, candidate))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hmac
 import json
 import os
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -25,6 +24,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from local_account.process import bind
 
 REQUEST_BYTES = 128 << 20
 WAITING_LIMIT = 32  # requests that may wait for the model; more are told to come back later
@@ -144,25 +145,11 @@ def problem(code: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=code, headers=headers)
 
 
-def listen(port: int) -> socket.socket:
-    """A socket on the port wanted, or on a free one."""
-    for candidate in (port, 0):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", candidate))
-        except OSError:
-            listener.close()
-            continue
-        return listener
-    raise OSError("no free port")
-
-
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     service = Service(Path(sys.argv[1]), os.environ["LOCAL_ACCOUNT_TOKEN"])
-    listener = listen(int(sys.argv[2]))
+    listener = bind(int(sys.argv[2]))
     server = uvicorn.Server(uvicorn.Config(service.app(), log_level="warning", access_log=False, lifespan="off"))
 
     def end_with_parent() -> None:
@@ -170,7 +157,6 @@ def main() -> None:
         server.should_exit = True
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    listener.listen(256)
     print(json.dumps({"port": listener.getsockname()[1]}), file=answers, flush=True)
     server.run(sockets=[listener])
 

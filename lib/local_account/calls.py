@@ -99,6 +99,8 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
             return None  # a stage in a call such as BUILD_SCOPED_FILE_URL(@stage, path)
         raise compilation_error(f"Session variable '${node.name.upper()}' does not exist", 1, "02000")
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
+        if node.find_ancestor(exp.Window):
+            return exp.Literal.number(1)  # as an ORDER BY it only says that any order will do
         return engine(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
         if isinstance(node.parent, exp.TableFromRows):

@@ -414,7 +414,24 @@ def timestamp_ntz(node: exp.Anonymous) -> exp.Expression:
     return cast(node.expressions[0], "TIMESTAMP", T.TIMESTAMPNTZ)
 
 
+def to_timestamp(target: T) -> Callable:
+    """TO_TIMESTAMP_NTZ and its kin: a number counts seconds, anything else is cast."""
+
+    def convert(node: exp.Anonymous) -> exp.Expression:
+        value, *how = node.expressions
+        if how:
+            raise unsupported(f"{node.name.upper()} with a format or scale", "functions.py")
+        if exact_scale(value) is not None or kind_of(value) in REAL_TYPES:
+            value = call("sf_to_timestamp", value, kind=T.TIMESTAMPNTZ)
+        return rewrite_cast(exp.Cast(this=value, to=exp.DataType(this=target)))
+
+    return convert
+
+
 ANONYMOUS: dict[str, Callable] = {
+    "TO_TIMESTAMP_NTZ": to_timestamp(T.TIMESTAMPNTZ),
+    "TO_TIMESTAMP_LTZ": to_timestamp(T.TIMESTAMPLTZ),
+    "TO_TIMESTAMP_TZ": to_timestamp(T.TIMESTAMPLTZ),
     "TO_TIMESTAMP_NTZ": timestamp_ntz,
     "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),
     "AS_VARCHAR": lambda node: as_text(node.expressions[0]),

@@ -1,7 +1,5 @@
 """DuckDB macros that carry the parts of Snowflake's semantics which one DuckDB function does not."""
 
-JSON_LIST = "CAST({0} AS JSON[])"
-
 MACROS = [
     # Snowflake raises where DuckDB answers NULL or infinity.
     "sf_div(a, b) AS CASE WHEN b = 0 THEN error('Division by zero') ELSE CAST(a AS DOUBLE) / b END",
@@ -30,6 +28,10 @@ MACROS = [
     " lambda v: coalesce(json_extract_string(v, '$'), '')), s)",
     "sf_array_slice(a, lo, hi) AS to_json(CAST(a AS JSON[])[lo + 1:hi])",
     "sf_array_distinct(a) AS to_json(list_distinct(CAST(a AS JSON[])))",
+    "sf_array_agg(l) AS coalesce(to_json(l), CAST('[]' AS JSON))",
+    "sf_to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
+    "width_bucket(x, lo, hi, n) AS CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1"
+    " ELSE CAST(floor((x - lo) / ((hi - lo) / n)) + 1 AS BIGINT) END",
     "sf_is_json_null(v) AS CASE WHEN v IS NOT NULL THEN json_type(v) = 'NULL' END",
     "sf_check_json(t) AS CASE WHEN t IS NULL OR json_valid(t) THEN NULL ELSE 'unable to parse JSON' END",
     "sf_haversine(a, b, c, d) AS 2 * 6371 * asin(sqrt(pow(sin(radians(c - a) / 2), 2)"

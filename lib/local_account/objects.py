@@ -130,7 +130,8 @@ def create_account_object(session: Session, s: Matched) -> Result:
 
 
 @statement(
-    f"CREATE [OR REPLACE] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", "recorded"
+    f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]",
+    "recorded",
 )
 def create_schema_object(session: Session, s: Matched) -> Result:
     name = session.resolve(s["name"])

@@ -134,7 +134,7 @@ def infer_types(session: Session, tree: exp.Expression) -> None:
         return
     for node in copy.walk():
         original = nodes.get(node.meta.get("id"))
-        if original is not None and node.type is not None and original.type is None:
+        if original is not None and node.type is not None and node.type.this != T.UNKNOWN:
             original.type = node.type
 
 

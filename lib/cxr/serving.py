@@ -56,9 +56,11 @@ def ensure_service(version: ModelVersion, settings: Settings) -> str:
     return name
 
 
-def score(version: ModelVersion, files: list[bytes], service: str | None = None) -> pd.DataFrame:
+def score(
+    version: ModelVersion, files: list[bytes], service: str | None = None, rows_per_call: int = ROWS_PER_CALL
+) -> pd.DataFrame:
     """P_PNEUMONIA, LABEL and STATUS of each image, on a warehouse or through a service, in the order given."""
-    parts = [files[start : start + ROWS_PER_CALL] for start in range(0, len(files), ROWS_PER_CALL)]
+    parts = [files[start : start + rows_per_call] for start in range(0, len(files), rows_per_call)]
     answers = [version.run(encode(part), function_name="predict", service_name=service) for part in parts]
     return pd.concat(answers, ignore_index=True)[["P_PNEUMONIA", "LABEL", "STATUS"]]
 

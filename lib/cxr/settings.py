@@ -40,7 +40,8 @@ class Settings:
 
     # Data
     data: str = ""  # a folder of images; empty: phantoms
-    phantom_patients: int = 160
+    phantom_patients: int = 140
+    phantom_difficulty: float = 0.1  # 0: obvious, 1: near invisible
     validation_share: float = 0.10
     test_share: float = 0.10
     seed: int = 0
@@ -50,9 +51,9 @@ class Settings:
     backbone: str = "resnet18"
     weights: str = "imagenet"  # or "random"
     image_size: int = 96  # pixels a side
-    epochs: int = 7
+    epochs: int = 0  # 0: as many as the number of images asks for
     batch_size: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 3e-3  # for a batch of 32
 
     # Registration and deployment
     run: str = ""  # a training run's id; empty: the latest

@@ -20,7 +20,7 @@ from cxr.network import PneumoniaNetwork, has_bfloat16, predict_logits, to_float
 class Recipe:
     """How to train. The averaged weights (`average_decay`) are those that are evaluated and kept."""
 
-    epochs: int = 12
+    epochs: int = 7
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
@@ -31,6 +31,17 @@ class Recipe:
     seed: int = 0
 
 
+def recipe_for(count: int, epochs: int, batch_size: int, learning_rate: float, seed: int) -> Recipe:
+    """The recipe for `count` training images; `epochs` 0 chooses as many as see 30,000 images, between 7 and 10.
+
+    Small data get smaller batches, because what a network learns grows with the number of steps; the learning rate,
+    which is given for a batch of 32, follows the batch.
+    """
+    chosen = epochs or min(10, max(7, round(30_000 / count)))
+    size = max(4, min(batch_size, count // 16))
+    return Recipe(chosen, size, learning_rate * size / 32, seed=seed)
+
+
 @dataclass
 class Trained:
     """`state` is the best epoch's averaged state dict on the CPU; `history` one dict of metrics an epoch."""
@@ -38,6 +49,27 @@ class Trained:
     state: dict[str, torch.Tensor]
     best_epoch: int
     history: list[dict[str, float]] = field(default_factory=list)
+
+
+class MovingAverage:
+    """An exponential moving average of a network's weights and statistics, kept in a copy of the network.
+
+    Its memory is short at first, so that the random start is forgotten within a few steps. Updates never wait for the
+    device, which torch.optim.swa_utils.AveragedModel does at every step.
+    """
+
+    def __init__(self, source: nn.Module, decay: float):
+        self.network = copy.deepcopy(source).requires_grad_(False)
+        self._decay, self._steps = decay, 0
+        pairs = zip(self.network.state_dict().values(), source.state_dict().values(), strict=True)
+        self._pairs = [pair for pair in pairs if pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self._steps += 1
+        weight = 1 - min(self._decay, self._steps / (10 + self._steps))
+        averaged, current = zip(*self._pairs, strict=True)
+        torch._foreach_lerp_(averaged, current, weight)
 
 
 def train(
@@ -72,9 +104,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs, pct_start=0.2
     )
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average_decay), use_buffers=True
-    )
+    average = MovingAverage(network, recipe.average_decay)
     generator = torch.Generator(device).manual_seed(recipe.seed)
     trained = Trained({}, -1)
     with tqdm(total=recipe.epochs * len(images), unit="image", unit_scale=True, mininterval=5) as progress:
@@ -85,12 +115,12 @@ def train(
                 network, average, optimizer, schedule, images, labels, side, recipe, generator, progress, epoch
             )
             metrics = {"epoch": epoch + 1, "side": side, "training_loss": loss}
-            metrics |= _validate(average.module, validation_images, validation_labels)
+            metrics |= _validate(average.network, validation_images, validation_labels)
             metrics["images_per_second"] = len(images) / (time.perf_counter() - start)
             if not trained.history or metrics["validation_auroc"] >= max(
                 h["validation_auroc"] for h in trained.history
             ):
-                trained.best_epoch, trained.state = epoch + 1, _to_cpu(average.module.state_dict())
+                trained.best_epoch, trained.state = epoch + 1, _to_cpu(average.network.state_dict())
             trained.history.append(metrics)
             on_epoch(metrics)
     return trained
@@ -124,7 +154,7 @@ def _one_epoch(
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        average.update_parameters(network)
+        average.update()
         total += loss.detach() * len(chosen)
         progress.update(len(chosen))
     mean = float(total) / len(images)

@@ -1,5 +1,6 @@
 """Execute the notebooks in order through nbconvert and report what each did."""
 
+import base64
 import json
 import os
 import platform
@@ -71,6 +72,7 @@ def _execute(source: Path, target: Path) -> dict:
             entry |= {"status": "failed", "cell": _failed_cell(notebook), "error": _short(error)}
     entry |= {"seconds": round(time.perf_counter() - start, 1), "peak_rss_mb": round(memory.peak / 2**20, 1)}
     entry["metrics"] = _metrics(notebook)
+    _keep_pictures(notebook, source.stem, target.parents[1] / "figures")
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
     return entry
@@ -97,6 +99,16 @@ def _metrics(notebook) -> dict[str, float]:
         for output in cell.get("outputs", []):
             found |= output.get("data", {}).get(METRICS_TYPE, {})
     return found
+
+
+def _keep_pictures(notebook, stem: str, folder: Path) -> None:
+    """Each picture of the notebook as a file named by its cell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                picture = folder / f"{stem}-{cell.metadata.get('name', '?')}.png"
+                picture.write_bytes(base64.b64decode(output["data"]["image/png"]))
 
 
 def _print_table(report: dict) -> None:

@@ -68,8 +68,10 @@ def predict_logits(network: nn.Module, images: torch.Tensor, batch_size: int = 6
     """Log-odds of pneumonia for uint8 [N, H, W]: float32 [N] on the CPU. In float32, so that every path agrees."""
     network.eval()
     device = next(network.parameters()).device
+    if not len(images):
+        return torch.empty(0)
     batches = [network(to_float(batch.to(device))).float().cpu() for batch in images.split(batch_size)]
-    return torch.cat(batches) if batches else torch.empty(0)
+    return torch.cat(batches)
 
 
 def _use_one_channel(backbone: nn.Module) -> None:

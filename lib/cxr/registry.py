@@ -17,6 +17,15 @@ from cxr.settings import Settings
 SHIPPED = ("__init__.py", "images.py", "network.py", "saliency.py", "scoring_model.py")
 # From Snowflake's channel: what a warehouse and a service can both install. torch is named pytorch there.
 CONDA_DEPENDENCIES = ["pytorch", "torchvision", "pillow", "pydicom", "httpx"]
+OPTIONS = {
+    "relax_version": True,
+    # By default a row of the sample input, here a patient's image, would be stored with the model.
+    "capture_sample_input_data": False,
+    # Without it no service of this version could ever run on a GPU.
+    "cuda_version": "12.4",
+    # The registry makes every method called explain a table function unless told otherwise.
+    "method_options": {"explain": {"function_type": "FUNCTION"}},
+}
 
 
 def signatures(threshold: float) -> dict[str, model_signature.ModelSignature]:
@@ -65,8 +74,7 @@ def log_version(session: Session, settings: Settings, run_id: str, artifacts: Pa
         target_platforms=["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"],
         metrics={f"test_{key}": metric["value"] for key, metric in evaluation["test"]["metrics"].items()},
         comment=describe(config, evaluation),
-        # No sample row of a patient's image may be stored with the model; a GPU service needs the CUDA version.
-        options={"relax_version": True, "capture_sample_input_data": False, "cuda_version": "12.4"},
+        options=OPTIONS,
     )
 
 

@@ -4,6 +4,7 @@ Holds no torch, so that the app can import it.
 """
 
 import base64
+import os
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from snowflake.ml.registry import Registry
 from snowflake.snowpark import Session
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from cxr.session import SERVICE_TOKEN
 from cxr.settings import Settings
 from cxr.tables import append
 
@@ -65,6 +67,21 @@ def score(
     return pd.concat(answers, ignore_index=True)[["P_PNEUMONIA", "LABEL", "STATUS"]]
 
 
+def connect_client(session: Session, service: str) -> "ServiceClient":
+    """A REST client of a running service, with the token in `CXR_SERVICE_TOKEN` (a programmatic access token).
+
+    Raises:
+        LookupError: there is no public endpoint, or no token; says what to do.
+    """
+    endpoints = session.sql(f"SHOW ENDPOINTS IN SERVICE {service}").collect()
+    addresses = [row["ingress_url"] for row in endpoints if row["ingress_url"]]
+    if not addresses:
+        raise LookupError(f"{service} has no public endpoint: create it with ingress_enabled=True")
+    if not os.environ.get(SERVICE_TOKEN):
+        raise LookupError(f"no token: put a programmatic access token into the environment variable {SERVICE_TOKEN}")
+    return ServiceClient(addresses[0], os.environ[SERVICE_TOKEN])
+
+
 class ServiceClient:
     """A small REST client of the model service: retries 429, 503 and 504 with growing pauses, times out, batches.
 
@@ -96,7 +113,7 @@ class ServiceClient:
             body["params"] = {"threshold": threshold}
         for attempt in Retrying(
             retry=retry_if_exception(_worth_retrying),
-            wait=wait_exponential_jitter(initial=0.2, max=10),
+            wait=wait_exponential_jitter(multiplier=0.2, max=10),
             stop=stop_after_attempt(self._attempts),
             reraise=True,
         ):

@@ -12,6 +12,7 @@ from snowflake.snowpark.exceptions import SnowparkSessionException
 
 from cxr.settings import Settings, load
 
+SERVICE_TOKEN = "CXR_SERVICE_TOKEN"
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -60,6 +61,8 @@ def start_local_account(settings: Settings) -> dict[str, object]:
     if answer.returncode:
         raise RuntimeError(f"The local account did not start: {answer.stderr.strip() or 'no message'}")
     found = json.loads(answer.stdout)
+    # As in Snowflake, where a programmatic access token is a password and opens service endpoints too.
+    os.environ.setdefault(SERVICE_TOKEN, found["password"])
     wanted = ("account", "user", "password", "host", "port", "protocol")
     return {key: found[key] for key in wanted} | {
         "warehouse": settings.warehouse,

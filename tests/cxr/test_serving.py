@@ -1,0 +1,70 @@
+"""The REST client against a real HTTP server that misbehaves on purpose."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from cxr import serving
+
+
+@pytest.fixture
+def service():
+    """A service that answers with as many rows as it got; `refusals` lists the codes that it sends first."""
+    seen = {"refusals": [], "sizes": [], "thresholds": [], "tokens": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen["tokens"].append(self.headers["Authorization"])
+            if seen["refusals"]:
+                self.send_response(seen["refusals"].pop(0))
+                self.end_headers()
+                return
+            split = body["dataframe_split"]
+            seen["sizes"].append(len(split["data"]))
+            seen["thresholds"].append(body.get("params", {}).get("threshold"))
+            answers = [[i, {"P_PNEUMONIA": i / 100, "LABEL": "NORMAL", "STATUS": "ok"}] for i in split["index"]]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": answers[::-1]}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield seen, f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_large_calls_are_cut_and_answers_keep_their_order(service):
+    seen, address = service
+    answers = serving.ServiceClient(address, "secret").predict([b"x"] * 150, threshold=0.25)
+    assert seen["sizes"] == [64, 64, 22] and seen["thresholds"] == [0.25] * 3
+    assert answers["P_PNEUMONIA"].tolist()[62:66] == [0.62, 0.63, 0.0, 0.01]
+    assert set(seen["tokens"]) == {'Snowflake Token="secret"'}
+
+
+@pytest.mark.parametrize("code", [429, 503, 504])
+def test_a_busy_service_is_asked_again(service, code):
+    seen, address = service
+    seen["refusals"] = [code, code]
+    assert len(serving.ServiceClient(address, "secret").predict([b"x"])) == 1
+
+
+@pytest.mark.parametrize("code", [400, 401, 413])
+def test_a_refusal_is_not_repeated(service, code):
+    seen, address = service
+    seen["refusals"] = [code] * 9
+    with pytest.raises(httpx.HTTPStatusError):
+        serving.ServiceClient(address, "secret").predict([b"x"])
+    assert len(seen["refusals"]) == 8
+
+
+def test_a_dead_service_is_given_up_in_the_end():
+    with pytest.raises(httpx.ConnectError):
+        serving.ServiceClient("127.0.0.1:9", "secret", attempts=2).predict([b"x"])

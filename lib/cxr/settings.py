@@ -13,8 +13,6 @@ LABELS = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "validation", "test")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
-# Account-level objects may be named by an administrator with a database in front (`DB.SCHEMA.NAME`).
-_QUALIFIED = re.compile(rf"{_IDENTIFIER.pattern}(\.{_IDENTIFIER.pattern}){{0,2}}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,13 @@ class Settings:
     warehouse: str = "COMPUTE_WH"
     # Exists in most regions, so that serving needs no administrator; CPU nodes.
     service_pool: str = "SYSTEM_COMPUTE_POOL_CPU"
+    gpu_pool: str = "CXR_GPU"
+    gpu_family: str = "GPU_NV_S"  # AWS; see sql/10_account.sql for other clouds
+    app_pool: str = "CXR_APP"
+    app_family: str = "CPU_X64_XS"
+    bundle_name: str = "PNEUMONIA_BUNDLE"
+    engineer_role: str = "CXR_ENGINEER"
+    viewer_role: str = "CXR_VIEWER"
 
     # Data
     data: str = ""  # a folder of images; empty: phantoms
@@ -70,9 +75,6 @@ class Settings:
         for name in _IDENTIFIER_FIELDS:
             if not _IDENTIFIER.fullmatch(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not a plain Snowflake identifier")
-        for name in ("warehouse", "service_pool"):
-            if not _QUALIFIED.fullmatch(getattr(self, name)):
-                raise ValueError(f"{name}={getattr(self, name)!r} is not a Snowflake identifier")
         if self.profile not in PROFILES:
             raise ValueError(f"profile={self.profile!r} is not one of {sorted(PROFILES)}")
         if self.weights not in ("imagenet", "random"):
@@ -98,7 +100,8 @@ class Settings:
 _IDENTIFIER_FIELDS = [
     field.name
     for field in fields(Settings)
-    if field.name in ("database", "schema") or field.name.endswith(("_stage", "_table", "_name"))
+    if field.name in ("database", "schema", "warehouse")
+    or field.name.endswith(("_stage", "_table", "_name", "_pool", "_family", "_role"))
 ]
 
 PROFILES = {

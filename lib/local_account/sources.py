@@ -187,7 +187,7 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
             raise unsupported("GENERATOR without ROWCOUNT", "sources.py")
         return f'SELECT range AS "_" FROM range({int(count.name)})'
     called = function.expression if isinstance(function, exp.Dot) else function
-    name = called.name.upper()
+    name = called.name.upper() if isinstance(called, exp.Anonymous) else called.sql_name()
     arguments = [argument.name for argument in called.expressions]
     if name == "RESULT_SCAN":
         table = f"RESULT_{uuid.uuid4().hex}"

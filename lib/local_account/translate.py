@@ -169,11 +169,12 @@ def rewrite(tree: exp.Expression) -> exp.Expression:
         rule = RULES.get(type(node))
         if rule is None or node.meta.get("engine"):
             continue
+        parent, key, index = node.parent, node.arg_key, node.index
         made = rule(node)
         if made is node:
             continue
-        if node is tree:
+        if parent is None:
             tree = made
-        else:
-            node.replace(made)
+        else:  # not node.replace(): the rule may have put the node inside what it made
+            parent.set(key, made, index=index)
     return tree

@@ -1,0 +1,90 @@
+"""One server for a folder, whatever happens to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+import snowflake.connector
+
+from tests.local_account.conftest import local_account, open_session, start
+
+
+@pytest.fixture
+def root(tmp_path):
+    yield tmp_path / "account"
+    local_account("stop", tmp_path / "account")
+
+
+def kill(pid: int) -> None:
+    process = psutil.Process(pid)
+    os.kill(pid, signal.SIGKILL)
+    process.wait(timeout=10)
+
+
+def test_two_starters_get_one_server(root):
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(start, [root, root])
+    assert first == second
+    assert psutil.pid_exists(first["pid"])
+
+
+def test_data_port_and_token_survive_kill_9(root):
+    before = start(root)
+    session = open_session(before)
+    session.sql("CREATE DATABASE D").collect()
+    session.sql("CREATE TABLE T AS SELECT 1 AS A").collect()
+    session.sql("BEGIN").collect()
+    session.sql("INSERT INTO T VALUES (2)").collect()
+    kill(before["pid"])
+    after = start(root)
+    assert {**after, "pid": None} == {**before, "pid": None}
+    again = open_session(after, database="D", schema="PUBLIC")
+    assert again.table("T").collect() == [(1,)], "what was committed is there, what was not is not"
+    again.close()
+    session.close()  # its server is gone; left open, the connector would try to close it at exit, for minutes
+
+
+def test_a_wrong_token_is_refused(account):
+    with pytest.raises(snowflake.connector.errors.DatabaseError, match="Incorrect username or password"):
+        open_session({**account, "password": "guess"})
+
+
+def test_secrets_are_readable_by_their_owner_alone(account):
+    for name in ("server.json", "connections.toml"):
+        assert (account["root"] / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_of_another_version_is_refused(root):
+    start(root)
+    local_account("stop", root)
+    info = json.loads((root / "server.json").read_text())
+    (root / "server.json").write_text(json.dumps({**info, "version": "0"}))
+    done = local_account("start", root)
+    assert done.returncode == 1
+    assert "made by version 0" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_had_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = local_account("start", tmp_path / "file" / "account")
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
+
+
+def test_an_idle_server_stops(root):
+    info = start(root, "--idle-seconds", "0.2")
+    psutil.Process(info["pid"]).wait(timeout=20)
+    assert local_account("status", root).returncode == 1
+
+
+def test_connections_toml_is_enough_for_the_cli(account):
+    environment = {**os.environ, "SNOWFLAKE_HOME": str(account["root"])}
+    command = [sys.executable, "-c", "import snowflake.connector as c; print(c.connect(connection_name='local').user)"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "LOCAL_USER", done.stderr

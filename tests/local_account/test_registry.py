@@ -1,0 +1,219 @@
+"""The real Registry against the account, with a model small enough to be fast."""
+
+import httpx
+import pandas as pd
+import psutil
+import pytest
+from snowflake.ml.model import custom_model, model_signature
+from snowflake.ml.registry import Registry
+from snowflake.snowpark.exceptions import SnowparkSQLException
+
+INPUT = pd.DataFrame({"IMAGE": ["a", "abcdefg", "abcdefghijkl"]})
+PREDICT = model_signature.infer_signature(
+    INPUT,
+    pd.DataFrame({"P": [0.5], "LABEL": ["x"]}),
+    params=[model_signature.ParamSpec("threshold", model_signature.DataType.DOUBLE, 0.5)],
+)
+EXPLAIN = model_signature.infer_signature(INPUT, pd.DataFrame({"HEATMAP": ["x"]}))
+
+
+class Lengths(custom_model.CustomModel):
+    """P is a tenth of the text's length."""
+
+    def __init__(self, context):
+        super().__init__(context)
+
+    @custom_model.inference_api
+    def predict(self, X: pd.DataFrame, *, threshold: float = 0.5) -> pd.DataFrame:
+        p = X["IMAGE"].str.len() / 10
+        return pd.DataFrame({"P": p, "LABEL": ["BIG" if value >= threshold else "SMALL" for value in p]})
+
+    @custom_model.inference_api
+    def explain(self, X: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"HEATMAP": X["IMAGE"].str[::-1]})
+
+
+def log(registry, version):
+    return registry.log_model(
+        Lengths(custom_model.ModelContext()),
+        model_name="LENGTHS",
+        version_name=version,
+        signatures={"predict": PREDICT, "explain": EXPLAIN},
+        conda_dependencies=["pandas"],
+        target_platforms=["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"],
+        comment="counts letters",
+        metrics={"accuracy": 0.9},
+        options={"relax_version": True, "capture_sample_input_data": False},
+    )
+
+
+@pytest.fixture(scope="module")
+def registry(session):
+    return Registry(session, database_name="TEST_REGISTRY", schema_name="PUBLIC")
+
+
+@pytest.fixture(scope="module")
+def version(registry):
+    return log(registry, "V1")
+
+
+def test_a_logged_version_is_listed(registry, version):
+    model = registry.get_model("LENGTHS")
+    assert [v.version_name for v in model.versions()] == ["V1"]
+    assert model.default.version_name == "V1"
+    assert registry.show_models()["name"].tolist() == ["LENGTHS"]
+    assert version.comment == "counts letters"
+    assert version.show_metrics() == {"accuracy": 0.9}
+    assert {f["name"] for f in version.show_functions()} == {"PREDICT", "EXPLAIN"}
+
+
+def test_a_version_cannot_be_logged_twice(registry, version):
+    with pytest.raises(Exception, match="already existed"):
+        log(registry, "V1")
+
+
+def test_names_aliases_metrics_and_tags_change(session, registry, version):
+    model = registry.get_model("LENGTHS")
+    version.set_alias("PROD")
+    version.set_metric("auroc", 0.95)
+    version.comment = "better"
+    model.comment = "letters"
+    session.sql("CREATE TAG LIVE").collect()
+    model.set_tag("LIVE", "V1")
+    assert model.version("PROD").version_name == "V1"
+    assert version.get_metric("auroc") == 0.95
+    assert (version.comment, model.description) == ("better", "letters")
+    assert model.show_tags() == {"TEST_REGISTRY.PUBLIC.LIVE": "V1"}
+
+
+def test_the_warehouse_runs_the_model(session, version):
+    assert version.run(INPUT, function_name="predict")["LABEL"].tolist() == ["SMALL", "BIG", "BIG"]
+    strict = version.run(INPUT, function_name="predict", params={"threshold": 0.9})
+    assert strict["LABEL"].tolist() == ["SMALL", "SMALL", "BIG"]
+    assert version.run(session.create_dataframe(INPUT), function_name="explain").to_pandas()["HEATMAP"][1] == "gfedcba"
+
+
+@pytest.mark.parametrize("name", ["LENGTHS, V1", "TEST_REGISTRY.PUBLIC.LENGTHS, LAST", "LENGTHS, DEFAULT", "LENGTHS"])
+def test_sql_calls_the_model_anywhere_in_a_query(query, version, name):
+    counted = query(f"""
+        SELECT MODEL({name})!PREDICT(X):LABEL::STRING AS L, COUNT(*) FROM VALUES ('abc'), ('abcdef') AS T(X)
+        WHERE MODEL({name})!PREDICT(X, 0.1):P::FLOAT > 0 GROUP BY 1 ORDER BY 1""")
+    assert counted == [("BIG", 1), ("SMALL", 1)]
+
+
+def test_a_failing_model_shows_its_own_traceback(query, version):
+    with pytest.raises(SnowparkSQLException, match="must be equal"):
+        query("SELECT MODEL(LENGTHS)!PREDICT(X, Y) FROM VALUES ('a', 0.1), ('b', 0.2) AS T(X, Y)")
+
+
+def test_load_and_export_give_the_same_model_back(version, tmp_path):
+    assert version.load(force=True).predict(INPUT)["P"].tolist() == [0.1, 0.7, 1.2]
+    version.export(str(tmp_path))
+    assert (tmp_path / "model" / "model.yaml").is_file()
+
+
+def test_versions_can_be_dropped_but_not_the_default_one(registry, version):
+    log(registry, "V2")
+    model = registry.get_model("LENGTHS")
+    with pytest.raises(SnowparkSQLException, match="default version"):
+        model.delete_version("V1")
+    model.delete_version("V2")
+    assert model.show_versions()["name"].tolist() == ["V1"]
+
+
+# ---------------------------------------------------------------- services
+
+
+@pytest.fixture(scope="module")
+def service(session, version):
+    """A deployed service; its address on loopback."""
+    version.create_service(
+        service_name="LETTERS", service_compute_pool="SYSTEM_COMPUTE_POOL_CPU", ingress_enabled=True, max_instances=1
+    )
+    yield f"http://{session.sql('SHOW ENDPOINTS IN SERVICE LETTERS').collect()[0]['ingress_url']}"
+    version.delete_service("LETTERS")
+
+
+@pytest.fixture
+def post(service, account):
+    headers = {"Authorization": f'Snowflake Token="{account["password"]}"'}
+    return lambda body, route="predict": httpx.post(f"{service}/{route}", json=body, headers=headers)
+
+
+ANSWER = {"data": [[0, {"P": 0.3, "LABEL": "SMALL"}]]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [[0, "abc"]]},
+        {"data": [[0, "abc", 0.5]]},
+        {"data": [[0, {"IMAGE": "abc"}]]},
+        {"dataframe_split": {"index": [0], "columns": ["IMAGE"], "data": [["abc"]]}},
+        {"dataframe_records": [{"IMAGE": "abc"}], "params": {"threshold": 0.5}},
+    ],
+    ids=["flat", "flat with param", "wide", "split", "records"],
+)
+def test_every_documented_form_is_understood(post, body):
+    answer = post(body)
+    assert (answer.status_code, answer.json()) == (200, ANSWER)
+
+
+@pytest.mark.parametrize(
+    "body, route, code, words",
+    [
+        ({"rows": []}, "predict", 400, "one of: data"),
+        ({"dataframe_records": [{"PICTURE": "abc"}]}, "predict", 400, "column IMAGE is missing"),
+        ({"dataframe_records": [{"IMAGE": "abc"}], "params": {"limit": 1}}, "predict", 400, "no parameter limit"),
+        ({"data": [[0, "abc"]]}, "guess", 404, "no method 'guess'"),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said(post, body, route, code, words):
+    answer = post(body, route)
+    assert answer.status_code == code
+    assert words in answer.json()["error"]
+
+
+def test_a_request_without_the_token_is_refused(service):
+    assert httpx.post(f"{service}/predict", json={"data": [[0, "abc"]]}).status_code == 401
+
+
+def test_sql_and_the_registry_reach_the_service(query, version, service):
+    assert query("SELECT LETTERS!PREDICT(X):P::FLOAT FROM VALUES ('abc') AS T(X)") == [(0.3,)]
+    answer = version.run(INPUT, function_name="predict", service_name="LETTERS", params={"threshold": 0.9})
+    assert answer["LABEL"].tolist() == ["SMALL", "SMALL", "BIG"]
+    assert version.list_services()["status"].tolist() == ["RUNNING"]
+
+
+def test_a_suspended_service_comes_back_on_its_port(query, service):
+    query("ALTER SERVICE LETTERS SUSPEND")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{service}/health")
+    query("ALTER SERVICE LETTERS RESUME")
+    assert httpx.get(f"{service}/health").json()["status"] == "READY"
+
+
+def test_a_service_on_an_unknown_pool_is_refused(version):
+    with pytest.raises(RuntimeError, match="Compute pool 'NOWHERE' does not exist"):
+        version.create_service(service_name="S", service_compute_pool="NOWHERE", ingress_enabled=True, max_instances=1)
+
+
+def test_no_worker_outlives_a_killed_server(tmp_path, version, session):
+    from tests.local_account.conftest import open_session, start
+    from tests.local_account.test_process import kill
+
+    account = start(tmp_path / "a")
+    other = open_session(account)
+    other.sql("CREATE DATABASE D").collect()
+    moved = Registry(other, database_name="D", schema_name="PUBLIC")
+    log(moved, "V1").run(INPUT, function_name="predict")
+    workers = psutil.Process(account["pid"]).children(recursive=True)
+    assert workers
+    kill(account["pid"])
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+    start(tmp_path / "a")
+    other.close()
+    from tests.local_account.conftest import local_account
+
+    local_account("stop", tmp_path / "a")

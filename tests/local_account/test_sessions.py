@@ -1,0 +1,111 @@
+"""Sessions, transactions, queries in flight, and the words of refusals."""
+
+import threading
+import time
+
+import pytest
+from snowflake.snowpark.exceptions import SnowparkSQLException
+
+
+def test_nothing_is_in_use_at_first(account):
+    from tests.local_account.conftest import open_session
+
+    session = open_session(account)
+    assert session.get_current_database() is None
+    assert session.sql("SELECT CURRENT_WAREHOUSE(), CURRENT_ROLE()").collect() == [("COMPUTE_WH", "SYSADMIN")]
+    with pytest.raises(SnowparkSQLException, match="does not have a current database"):
+        session.table("T").collect()
+    session.close()
+
+
+def test_an_unknown_object_is_refused_in_snowflakes_words(session):
+    with pytest.raises(SnowparkSQLException) as refused:
+        session.table("NOPE").collect()
+    assert refused.value.error_code == "1304"
+    assert "002003 (42S02)" in str(refused.value)
+    assert "Object 'TEST_SESSIONS.PUBLIC.NOPE' does not exist or not authorized." in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "sql, named",
+    [
+        ("SELECT SOUNDEX_P123('x')", "SOUNDEX_P123"),
+        ("CREATE MASKING POLICY P AS (V STRING) RETURNS STRING -> V", "CREATE MASKING POLICY"),
+        ("ALTER SESSION SET WEEK_START = 1", "WEEK_START"),
+        ("SELECT * FROM TABLE(SPLIT_TO_TABLE('a b', ' '))", "SPLIT_TO_TABLE"),
+        ("SELECT 1 AT(OFFSET => -1)", "syntax error"),
+    ],
+)
+def test_what_is_not_supported_names_itself(session, sql, named):
+    with pytest.raises(SnowparkSQLException, match=named):
+        session.sql(sql).collect()
+
+
+def test_a_transaction_commits_or_rolls_back(session, connect):
+    other = connect()
+    session.sql("CREATE OR REPLACE TABLE T (A INT)").collect()
+    for end, expected in (("ROLLBACK", 0), ("COMMIT", 1)):
+        session.sql("BEGIN").collect()
+        session.sql("INSERT INTO T VALUES (1)").collect()
+        assert other.table("T").count() == 0, "not visible before it is committed"
+        session.sql(end).collect()
+        assert other.table("T").count() == expected
+
+
+def test_writers_queue_and_lose_no_update(connect):
+    sessions = [connect() for _ in range(4)]
+    sessions[0].sql("CREATE OR REPLACE TABLE COUNTER AS SELECT 0 AS N").collect()
+
+    def add(session):
+        for _ in range(5):
+            session.sql("UPDATE COUNTER SET N = N + 1").collect()
+
+    threads = [threading.Thread(target=add, args=(session,)) for session in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sessions[0].table("COUNTER").collect() == [(20,)]
+
+
+
+def test_a_long_query_delays_no_other_and_can_be_cancelled(session, connect):
+    slow = connect().connection.cursor()
+    slow.execute_async("SELECT COUNT(A.X * B.X % 7) FROM (SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000))) A,"
+                       " (SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000))) B")  # fmt: skip
+    started = time.monotonic()
+    assert session.sql("SELECT 1").collect() == [(1,)]
+    assert time.monotonic() - started < 2
+    connection = slow.connection
+    assert connection.is_still_running(connection.get_query_status(slow.sfqid))
+    slow.connection.rest.request(f"/queries/{slow.sfqid}/abort-request", {})
+    with pytest.raises(Exception, match="SQL execution canceled"):
+        slow.get_results_from_sfqid(slow.sfqid)
+        slow.fetchall()
+
+
+def test_asynchronous_results(session):
+    job = session.sql("SELECT 41 + 1 AS A").collect_nowait()
+    assert job.result() == [(42,)]
+
+
+def test_the_last_result_can_be_queried(query):
+    query("SHOW WAREHOUSES")
+    assert query('SELECT "name" FROM TABLE(RESULT_SCAN(LAST_QUERY_ID()))') == [("COMPUTE_WH",)]
+
+
+def test_large_answers_come_in_parts(session):
+    frame = session.sql("SELECT REPEAT('x', 1000000) AS S, SEQ4() AS I FROM TABLE(GENERATOR(ROWCOUNT => 50))")
+    rows = frame.to_pandas()
+    assert rows["S"].str.len().sum() == 50_000_000
+    assert sorted(rows["I"]) == list(range(50))
+
+
+def test_temporary_objects_belong_to_one_session(session, connect):
+    session.sql("CREATE TEMPORARY TABLE ONLY_MINE AS SELECT 1 AS A").collect()
+    session.sql("CREATE TEMPORARY STAGE ONLY_MINE").collect()
+    with pytest.raises(SnowparkSQLException, match="does not exist"):
+        connect().table("ONLY_MINE").collect()
+    with pytest.raises(SnowparkSQLException, match="does not exist"):
+        connect().sql("LIST @ONLY_MINE").collect()
+    assert session.table("ONLY_MINE").collect() == [(1,)]

@@ -1,0 +1,174 @@
+"""What the app reads from the account. Cached here is only what belongs to every viewer alike."""
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+from snowflake.ml.model import ModelVersion
+from snowflake.snowpark import Session
+from snowflake.snowpark.exceptions import SnowparkClientException
+
+from cxr import serving
+from cxr.catalog import STAGE_FOLDER
+from cxr.session import use_schema
+from cxr.settings import Settings, load
+
+MOST_VERSIONS = 20
+_CATALOG_COLUMNS = (
+    "IMAGE_ID, RELATIVE_PATH, LABEL, CAUSE, PATIENT_ID, SPLIT, WIDTH, HEIGHT, FORMAT, VIEW_POSITION, SEX, AGE_BAND"
+)
+
+
+class NotReady(LookupError):
+    """Something is not there yet; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the registered model, and what the registry says of it."""
+
+    name: str
+    asked: ModelVersion
+    default: bool
+    created: pd.Timestamp
+    comment: str
+    metrics: dict[str, float]
+    threshold: float
+
+
+def settings() -> Settings:
+    return load(argv=[])  # the process's arguments are Streamlit's
+
+
+@st.cache_resource(show_spinner=False)
+def session() -> Session:
+    """One session for all viewers: Streamlit's connection is shared, and each call would open another session on it."""
+    return st.connection("snowflake").session()
+
+
+def ready_session() -> Session:
+    """The session, standing in the project's schema. Raises NotReady where there is no such schema."""
+    found = session()
+    if not found.get_current_schema() and not use_schema(found, settings()):
+        raise NotReady(
+            f"There is no schema {settings().database}.{settings().schema} yet, or this app may not use it. "
+            "Run `notebooks/01_setup.ipynb`."
+        )
+    return found
+
+
+def reconnect() -> None:
+    """Forget the session and everything read through it; the next use opens a new one."""
+    st.connection("snowflake").reset()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@st.cache_resource(ttl=60, show_spinner=False)
+def versions() -> dict[str, Version]:
+    """The model's versions by name, newest first. Raises NotReady where there is none."""
+    name = settings().model_name
+    registry = serving.open_registry(ready_session(), settings())
+    if serving.find_version(registry, name) is None:
+        raise NotReady(
+            "No model is registered yet. Run `notebooks/03_train.ipynb`, then `notebooks/04_register.ipynb`."
+        )
+    model = registry.get_model(name)
+    table = model.show_versions().sort_values("created_on", ascending=False).head(MOST_VERSIONS)
+    return {row["name"]: _version(model.version(row["name"]), row) for _, row in table.iterrows()}
+
+
+def _version(asked: ModelVersion, row: pd.Series) -> Version:
+    predict = next(function for function in asked.show_functions() if function["name"] == "PREDICT")
+    (threshold,) = [p.default_value for p in predict["signature"].params if p.name == "threshold"]
+    return Version(
+        name=row["name"],
+        asked=asked,
+        default=str(row["is_default_version"]).lower() == "true",
+        created=pd.Timestamp(row["created_on"]),
+        comment=row["comment"] or "",
+        metrics=json.loads(row["metadata"] or "{}").get("metrics", {}),
+        threshold=float(threshold),
+    )
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def services(version_name: str) -> list[dict[str, str]]:
+    """Name and status of the services that run a version."""
+    found = versions()[version_name].asked.list_services()
+    return [] if found.empty else found[["name", "status"]].to_dict("records")
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def catalog() -> pd.DataFrame:
+    """The catalog without source names, which may hold a person's. Raises NotReady where it is empty."""
+    table = settings().qualified(settings().catalog_table)
+    rows = ready_session().sql(f"SELECT {_CATALOG_COLUMNS} FROM {table} ORDER BY IMAGE_ID").to_pandas()
+    if rows.empty:
+        raise NotReady("The catalog holds no image yet. Run `notebooks/02_data_ingest.ipynb`.")
+    return rows
+
+
+def catalog_or_empty() -> pd.DataFrame:
+    """The catalog, for pages that can do without."""
+    try:
+        return catalog()
+    except NotReady:
+        return pd.DataFrame(columns=_CATALOG_COLUMNS.split(", "))
+
+
+def read_staged(places: list[str]) -> list[bytes]:
+    """The files at these places of the images stage, fetched in one transfer. Raises NotReady where one is missing."""
+    names = [Path(place).name for place in places]
+    with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
+        # A pattern needs no escaping when every character but letters and digits may be any character.
+        pattern = f".*({'|'.join(re.sub('[^0-9A-Za-z]', '.', name) for name in names)})"
+        ready_session().file.get(f"{settings().images}/{STAGE_FOLDER}/", folder, pattern=pattern)
+        there = {path.name: path for path in Path(folder).rglob("*")}
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise NotReady(
+                f"{len(missing)} of {len(names)} images stand in the catalog and not on the stage. "
+                "Run `notebooks/02_data_ingest.ipynb` again."
+            )
+        return [there[name].read_bytes() for name in names]
+
+
+def evaluation(version_name: str) -> dict | None:
+    """What the version's training run measured; None where its artifacts are not on the stage."""
+    try:
+        return _evaluation(version_name)
+    except (SnowparkClientException, OSError):
+        return None
+
+
+@st.cache_data(ttl=3600, show_spinner=False)
+def _evaluation(version_name: str) -> dict:
+    run = version_name.removeprefix("V_").lower()
+    with ready_session().file.get_stream(f"{settings().artifacts}/runs/{run}/evaluation.json") as stream:
+        return json.load(stream)
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def scores(version_name: str, split: str) -> pd.DataFrame:
+    """The version's latest probability for each image of a split that it has scored, by any path."""
+    known = settings()
+    return (
+        ready_session()
+        .sql(
+            f"""
+            SELECT P.IMAGE_ID, C.LABEL, C.PATIENT_ID, P.P_PNEUMONIA
+            FROM {known.qualified(known.predictions_table)} P
+            JOIN {known.qualified(known.catalog_table)} C ON C.IMAGE_ID = P.IMAGE_ID
+            WHERE P.MODEL_NAME = ? AND P.MODEL_VERSION = ? AND P.STATUS = 'ok' AND C.SPLIT = ?
+            QUALIFY ROW_NUMBER() OVER (PARTITION BY P.IMAGE_ID ORDER BY P.SCORED_AT DESC) = 1
+            ORDER BY P.IMAGE_ID
+            """,
+            params=[known.model_name, version_name, split],
+        )
+        .to_pandas()
+    )

@@ -1,0 +1,163 @@
+"""What every page shares: the notice, the choice of model and path, errors in plain words, state in the URL."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import app_account
+import streamlit as st
+from snowflake.connector.errors import Error as ConnectorError
+from snowflake.snowpark.exceptions import SnowparkClientException
+from streamlit.errors import StreamlitAPIException
+
+PATHS = {"WAREHOUSE": "Warehouse", "SERVICE": "Service"}
+_DOES_NOT_EXIST = 2003
+
+# Constant text: nothing that a viewer or a file says may ever be part of it.
+_NOTICE = """
+<style>
+  .cxr-notice {position: fixed; bottom: 0; left: 0; right: 0; z-index: 1000000; padding: 0.35rem 1rem;
+    background: #1f2937; color: #ffffff; font-size: 0.85rem; text-align: center;}
+  .stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 4rem;}
+</style>
+<div class="cxr-notice" role="note">For research and teaching. <strong>Not a medical device.</strong></div>
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The version that is asked, and how."""
+
+    version: app_account.Version
+    path: str
+    service: str | None
+
+
+def show_notice() -> None:
+    st.html(_NOTICE)
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Say in a sentence what went wrong. The log gets the kind of error alone: a statement may hold an image."""
+    try:
+        yield
+    except app_account.NotReady as missing:
+        st.info(str(missing), icon=":material/info:")
+        st.button("Look again", on_click=app_account.reconnect)
+    except (SnowparkClientException, ConnectorError, OSError, StreamlitAPIException) as error:
+        code = getattr(error, "sql_error_code", None) or getattr(error, "errno", None)
+        logging.getLogger("cxr.app").error("%s %s", type(error).__name__, code)
+        if code == _DOES_NOT_EXIST:
+            st.info(
+                "A table or stage of this project is not there, or this app may not use it. "
+                "Run `notebooks/01_setup.ipynb`, or ask for the rights.",
+                icon=":material/info:",
+            )
+        elif isinstance(error, StreamlitAPIException):
+            st.error("No connection to Snowflake is configured. On a laptop start the app with `python3 ci app`.")
+        else:
+            st.error(
+                f"Snowflake did not answer ({type(error).__name__}, {code or 'no code'}).", icon=":material/error:"
+            )
+        st.button("Try again", on_click=app_account.reconnect)
+
+
+def choose_model() -> Choice:
+    """The version and the path, chosen in the sidebar. Stops the page, saying why, where the path cannot be taken."""
+    versions = app_account.versions()
+    default = next((name for name, version in versions.items() if version.default), next(iter(versions)))
+    with st.sidebar:
+        st.header("Model")
+        name = chosen(
+            "version",
+            list(versions),
+            default,
+            lambda key, options: st.selectbox(
+                "Version",
+                options,
+                key=key,
+                format_func=lambda name: f"{name} (default)" if versions[name].default else name,
+            ),
+        )
+        path = chosen(
+            "path",
+            list(PATHS),
+            "WAREHOUSE",
+            lambda key, options: st.radio(
+                "Path",
+                options,
+                key=key,
+                format_func=PATHS.get,
+                captions=["Starts by itself", "Fastest, while it runs"],
+            ),
+        )
+    service = _running_service(name) if path == "SERVICE" else None
+    return Choice(versions[name], path, service)
+
+
+def _running_service(version_name: str) -> str | None:
+    found = app_account.services(version_name)
+    running = [service["name"] for service in found if service["status"] == "RUNNING"]
+    if running:
+        return running[0]
+    if found:
+        st.warning(f"The service is {found[0]['status'].lower()}; it does not answer now.", icon=":material/bedtime:")
+    else:
+        st.warning(
+            f"No service runs version {version_name}. "
+            "`notebooks/05_deploy.ipynb` with `keep_service = True` starts one.",
+            icon=":material/cloud_off:",
+        )
+    with st.container(horizontal=True):
+        st.button("Use the warehouse", type="primary", on_click=_use_warehouse)
+        if found and found[0]["status"] == "SUSPENDED":
+            st.button("Wake the service", on_click=_wake, args=(found[0]["name"],))
+        else:
+            st.button("Look again", on_click=app_account.services.clear)
+    return st.stop()
+
+
+def _use_warehouse() -> None:
+    st.session_state["path"] = "WAREHOUSE"
+
+
+def _wake(service: str) -> None:
+    with plain_errors():
+        app_account.ready_session().sql(f"ALTER SERVICE {service} RESUME").collect()
+        app_account.services.clear()
+
+
+def chosen(name: str, options: Sequence, default, widget):
+    """The value of a widget whose state stands in the URL. What the URL says is used only if it is an option.
+
+    Args:
+        widget: called with the widget's key and the options.
+    """
+    if st.session_state.get(name) not in options:
+        asked = st.query_params.get(name)
+        st.session_state[name] = next((option for option in options if str(option) == asked), default)
+    value = widget(name, options)
+    keep_in_url(name, value, default)
+    return value
+
+
+def typed(name: str, default, widget):
+    """As :func:`chosen` for text and numbers, which the widget itself checks."""
+    if name not in st.session_state:
+        asked = st.query_params.get(name, default)
+        try:
+            st.session_state[name] = type(default)(asked)
+        except ValueError:
+            st.session_state[name] = default
+    value = widget(name)
+    keep_in_url(name, value, default)
+    return value
+
+
+def keep_in_url(name: str, value, default) -> None:
+    if value == default:
+        st.query_params.pop(name, None)
+    elif st.query_params.get(name) != str(value):
+        st.query_params[name] = str(value)

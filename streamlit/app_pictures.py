@@ -1,0 +1,101 @@
+"""Pictures and charts. Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes differ too."""
+
+import base64
+import inspect
+import io
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from cxr import images
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
+OKABE_ITO = [BLUE, ORANGE, GREEN, "#E69F00", "#56B4E9", "#CC79A7", GREY]
+THUMBNAIL = 96  # pixels a side
+_HAS_ALT = "alt" in inspect.signature(st.image).parameters  # younger than the oldest Streamlit that is supported
+# Matplotlib's inferno at eight places; the library would cost a second at the app's start.
+_INFERNO = np.array(
+    [
+        (0, 0, 4),
+        (40, 11, 84),
+        (101, 21, 110),
+        (159, 42, 99),
+        (212, 72, 66),
+        (245, 125, 21),
+        (250, 193, 39),
+        (252, 255, 164),
+    ]
+)
+
+
+def show(pixels: np.ndarray, caption: str, width: int | str = "stretch") -> None:
+    st.image(pixels, caption=caption, width=width, output_format="JPEG", **({"alt": caption} if _HAS_ALT else {}))
+
+
+def overlay(pixels: np.ndarray, heatmap: bytes, opacity: float) -> np.ndarray:
+    """The X-ray under its heat map: uint8 [height, width, 3]. Where the map is zero the X-ray stays as it is."""
+    height, width = pixels.shape
+    with Image.open(io.BytesIO(heatmap)) as image:
+        heat = np.asarray(image.convert("L").resize((width, height), Image.Resampling.BILINEAR))
+    places = np.linspace(0, 255, len(_INFERNO))
+    levels = np.arange(256)
+    colours = np.stack([np.interp(levels, places, _INFERNO[:, channel]) for channel in range(3)], axis=1)
+    share = (opacity * heat / 255)[..., None]
+    return np.rint(pixels[..., None] * (1 - share) + colours[heat] * share).astype(np.uint8)
+
+
+def thumbnail(data: bytes) -> str:
+    """A small JPEG as a data address; empty for a file that cannot be read."""
+    try:
+        pixels = images.decode(data, at_least=2 * THUMBNAIL).pixels
+    except images.BadImage:
+        return ""
+    small = Image.fromarray(pixels)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def gauge(probability: float, threshold: float) -> alt.Chart:
+    """The probability as a bar from 0 to 1, the threshold as a line across it."""
+    scale = alt.Scale(domain=[0, 1])
+    axis = alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], title=None, grid=False)
+    colour = ORANGE if probability >= threshold else BLUE
+    value = pd.DataFrame({"probability": [probability], "threshold": [threshold]})
+    bar = alt.Chart(value).mark_bar(color=colour, height=16).encode(x=alt.X("probability:Q", scale=scale, axis=axis))
+    line = alt.Chart(value).mark_tick(color=GREY, thickness=3, size=34).encode(x=alt.X("threshold:Q", scale=scale))
+    return alt.layer(bar, line).properties(height=44)
+
+
+def confusion(truth: pd.Series, called: pd.Series, labels: tuple[str, ...]) -> alt.Chart:
+    """Counts of truth (rows) against call (columns); the colour is the share of the row."""
+    counts = pd.crosstab(truth, called).reindex(index=labels, columns=labels, fill_value=0)
+    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    cells = counts.stack().rename("images").reset_index().set_axis(["truth", "called", "images"], axis=1)
+    cells["share"] = share.stack().to_numpy()
+    where = dict(
+        x=alt.X("called:N", sort=list(labels), title="Called", axis=alt.Axis(labelAngle=0, orient="top")),
+        y=alt.Y("truth:N", sort=list(labels), title="Truth"),
+    )
+    squares = (
+        alt.Chart(cells)
+        .mark_rect()
+        .encode(
+            **where, color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE]), legend=None)
+        )
+    )
+    numbers = (
+        alt.Chart(cells)
+        .mark_text(fontSize=20, fontWeight="bold")
+        .encode(
+            **where,
+            text="images:Q",
+            color=alt.condition(alt.datum.share > 0.5, alt.value("white"), alt.value("black")),
+            tooltip=["truth", "called", "images", alt.Tooltip("share:Q", format=".0%")],
+        )
+    )
+    return alt.layer(squares, numbers).properties(height=220)

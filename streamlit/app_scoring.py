@@ -1,0 +1,123 @@
+"""Ask the registered model, and keep what it says: for one image with its heat map, or for many in few calls."""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import app_account
+import numpy as np
+import pandas as pd
+import streamlit as st
+from app_common import Choice
+
+from cxr import images, serving
+
+MAX_UPLOAD_BYTES = 20 * 2**20
+IMAGES_PER_CALL = 100
+BYTES_PER_CALL = 64 * 2**20
+_ANSWERS_KEPT = 20
+
+
+@dataclass(frozen=True)
+class Study:
+    """One image that a viewer looks at; `pixels` is uint8 [height, width], at most about a screen large."""
+
+    image_id: str
+    data: bytes
+    pixels: np.ndarray
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said; `heatmap` is a greyscale PNG. Without a probability `status` says why."""
+
+    probability: float | None
+    label: str | None
+    status: str
+    heatmap: bytes | None
+    seconds: float
+
+
+def open_study(data: bytes) -> Study:
+    """Check a file before it is sent anywhere. Raises images.BadImage."""
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise images.BadImage("too_large", f"more than {MAX_UPLOAD_BYTES // 2**20} MB")
+    xray = images.decode(data, at_least=1000)
+    return Study(hashlib.sha256(data).hexdigest(), data, xray.pixels, xray.format, xray.width, xray.height)
+
+
+def answer_for(study: Study, choice: Choice) -> Answer:
+    """The model's answer with its heat map. A viewer's reruns do not ask again; nobody else sees what is kept."""
+    kept = st.session_state.setdefault("answers", {})
+    key = (study.image_id, choice.version.name, choice.path)
+    if key not in kept:
+        start = time.perf_counter()
+        row = choice.version.asked.run(
+            serving.encode([study.data]), function_name="explain", service_name=choice.service
+        ).iloc[0]
+        heatmap = base64.b64decode(row["HEATMAP"]) if isinstance(row["HEATMAP"], str) else None
+        probability = None if pd.isna(row["P_PNEUMONIA"]) else float(row["P_PNEUMONIA"])
+        label = row["LABEL"] if isinstance(row["LABEL"], str) else None
+        while len(kept) >= _ANSWERS_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = Answer(probability, label, str(row["STATUS"]), heatmap, time.perf_counter() - start)
+    return kept[key]
+
+
+def record_once(study: Study, choice: Choice, answer: Answer) -> None:
+    """Append the answer to the predictions table; a viewer's reruns do not append it again."""
+    done = st.session_state.setdefault("recorded", set())
+    key = (study.image_id, choice.version.name, choice.path)
+    if key not in done:
+        row = {"P_PNEUMONIA": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
+        _record([study.image_id], pd.DataFrame([row]), choice)
+        done.add(key)
+
+
+def score_rows(
+    rows: pd.DataFrame, choice: Choice, report: Callable[[float, str], None]
+) -> tuple[pd.DataFrame, list[bytes]]:
+    """Fetch, score and record images of the catalog; up to 100 images, or 64 MB, travel in one call.
+
+    Args:
+        rows: of the catalog.
+        report: told the share done and what is being done.
+
+    Returns:
+        the rows with P_PNEUMONIA, CALLED and STATUS, paired by image id, and the files in the same order.
+    """
+    report(0.0, "Fetching images from the stage")
+    files = app_account.read_staged(list(rows["RELATIVE_PATH"]))
+    parts = _parts([len(data) for data in files])
+    answers = []
+    for start, end in parts:
+        report(0.2 + 0.7 * start / len(files), f"Scoring images {start + 1} to {end} of {len(files)}")
+        answer = serving.score(choice.version.asked, files[start:end], choice.service, rows_per_call=end - start)
+        _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice)
+        answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
+    report(1.0, "Done")
+    said = pd.concat(answers, ignore_index=True).rename(columns={"LABEL": "CALLED"})
+    return rows.rename(columns={"LABEL": "TRUTH"}).merge(said, on="IMAGE_ID", validate="one_to_one"), files
+
+
+def _parts(sizes: list[int]) -> list[tuple[int, int]]:
+    """(start, end) of runs of files that travel together."""
+    parts, start, weight = [], 0, 0
+    for position, size in enumerate(sizes):
+        if position > start and (position - start == IMAGES_PER_CALL or weight + size > BYTES_PER_CALL):
+            parts.append((start, position))
+            start, weight = position, 0
+        weight += size
+    return [*parts, (start, len(sizes))] if sizes else []
+
+
+def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice) -> None:
+    serving.write_predictions(
+        app_account.ready_session(), app_account.settings(), image_ids, answers, choice.version.name, choice.path
+    )
+    app_account.scores.clear()

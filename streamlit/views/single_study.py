@@ -1,0 +1,202 @@
+"""Single study: one X-ray, uploaded or from the stage, beside what the model saw in it."""
+
+import math
+
+import app_account
+import app_pictures
+import pandas as pd
+import streamlit as st
+from app_common import PATHS, Choice, choose_model, chosen, keep_in_url, typed
+from app_scoring import MAX_UPLOAD_BYTES, Answer, Study, answer_for, open_study, record_once
+
+from cxr import images
+from cxr.settings import LABELS, SPLITS
+
+SOURCES = {"upload": "Upload", "stage": "From the stage"}
+CARDS = 8  # thumbnails a page
+REASONS = {
+    "empty": "The file is empty.",
+    "unreadable": "This is not an image that can be read. JPEG, PNG, TIFF and DICOM can.",
+    "truncated": "The file ends too early: it was cut off on its way. Send it again.",
+    "unsupported": "This kind of file is not read. JPEG, PNG, TIFF and DICOM are.",
+    "multiframe": "The file holds several images. Send one image a file.",
+    "too_large": "The image is too large.",
+    "too_small": "The image is too small to be read.",
+    "aspect_ratio": "The image is too long and narrow for a chest X-ray.",
+    "not_greyscale": "The image is in colour, so it is no X-ray.",
+    "blank": "The image is blank.",
+}
+
+
+def main() -> None:
+    st.title("Single study")
+    choice = choose_model()
+    source = chosen(
+        "source",
+        list(SOURCES),
+        "upload",
+        lambda key, options: st.radio(
+            "X-ray", options, key=key, format_func=SOURCES.get, horizontal=True, label_visibility="collapsed"
+        ),
+    )
+    data = _uploaded() if source == "upload" else _from_stage()
+    if data is None:
+        return
+    try:
+        study = open_study(data)
+    except images.BadImage as bad:
+        st.error(
+            f"{REASONS.get(bad.reason, 'The file cannot be used.')} It was not sent. ({bad})", icon=":material/block:"
+        )
+        return
+    show_study(study, choice)
+
+
+def _uploaded() -> bytes | None:
+    # No list of endings: a DICOM file often has none. What a file is follows from its bytes alone.
+    file = st.file_uploader(f"Chest X-ray: JPEG, PNG, TIFF or DICOM, at most {MAX_UPLOAD_BYTES // 2**20} MB")
+    if file is None:
+        st.caption("The image is checked here, then sent to the model. Only its hash and the answer are kept.")
+        return None
+    return file.getvalue()
+
+
+def _from_stage() -> bytes | None:
+    rows = app_account.catalog()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = typed("q", "", lambda key: st.text_input("Search patient, image id or cause", key=key))
+        split = chosen("split", ["all", *SPLITS], "all", lambda key, options: st.selectbox("Split", options, key=key))
+        label = chosen("label", ["all", *LABELS], "all", lambda key, options: st.selectbox("Truth", options, key=key))
+    found = _search(rows, text, split, label)
+    if found.empty:
+        st.info("No image fits. Clear the search or widen the filters.", icon=":material/search_off:")
+        return None
+    pages = math.ceil(len(found) / CARDS)
+    page = min(max(_number(st.query_params.get("page")), 1), pages)
+    _cards(found.iloc[(page - 1) * CARDS : page * CARDS])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Previous", disabled=page == 1, on_click=keep_in_url, args=("page", page - 1, 1))
+        st.button("Next", disabled=page == pages, on_click=keep_in_url, args=("page", page + 1, 1))
+        st.caption(f"{len(found):,} images, page {page} of {pages}")
+    picked = rows[rows["IMAGE_ID"] == st.query_params.get("image")]
+    return app_account.read_staged([picked["RELATIVE_PATH"].iloc[0]])[0] if len(picked) else None
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 9 else 1
+
+
+def _search(rows: pd.DataFrame, text: str, split: str, label: str) -> pd.DataFrame:
+    fits = pd.Series(True, index=rows.index)
+    if text.strip():
+        columns = rows[["PATIENT_ID", "IMAGE_ID", "CAUSE"]].fillna("").astype(str)
+        hits = [columns[name].str.contains(text.strip(), case=False, regex=False) for name in columns]
+        fits &= hits[0] | hits[1] | hits[2]
+    if split != "all":
+        fits &= rows["SPLIT"] == split
+    if label != "all":
+        fits &= rows["LABEL"] == label
+    return rows[fits]
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _thumbnails(places: tuple[str, ...]) -> list[str]:
+    """Thumbnails of staged images, which every viewer of the app may see."""
+    return [app_pictures.thumbnail(data) for data in app_account.read_staged(list(places))]
+
+
+def _cards(rows: pd.DataFrame) -> None:
+    small = _thumbnails(tuple(rows["RELATIVE_PATH"]))
+    with st.container(horizontal=True):
+        for row, picture in zip(rows.itertuples(), small, strict=True):
+            with st.container(width=112, gap="small"):
+                if picture:
+                    app_pictures.show(picture, f"{row.LABEL.title()}, {row.SPLIT}", width=app_pictures.THUMBNAIL)
+                st.button(
+                    "Open",
+                    key=f"open-{row.IMAGE_ID}",
+                    help=f"Image {row.IMAGE_ID[:12]}",
+                    width="stretch",
+                    on_click=keep_in_url,
+                    args=("image", row.IMAGE_ID, None),
+                )
+
+
+def show_study(study: Study, choice: Choice) -> None:
+    with st.spinner("Asking the model"):
+        answer = answer_for(study, choice)
+    if answer.probability is None:
+        st.error(f"The model could not score this image: {answer.status}", icon=":material/block:")
+    else:
+        _verdict(study, choice, answer)
+        _pictures(study, answer)
+        _meaning(choice)
+    st.caption(
+        f"{choice.version.name} by {PATHS[choice.path].lower()}, {answer.seconds:.1f} s. "
+        f"{study.format}, {study.width} x {study.height} pixels, image {study.image_id[:12]}."
+    )
+    record_once(study, choice, answer)
+
+
+def _verdict(study: Study, choice: Choice, answer: Answer) -> None:
+    rows = app_account.catalog_or_empty()
+    truth = rows.loc[rows["IMAGE_ID"] == study.image_id]
+    left, middle, right = st.columns(3)
+    with left:
+        st.metric("Probability of pneumonia", f"{answer.probability:.1%}")
+        st.altair_chart(app_pictures.gauge(answer.probability, choice.version.threshold))
+    side = "at or above" if answer.label == LABELS[1] else "below"
+    with middle:
+        st.metric("The model's call", answer.label.title())
+        st.caption(f"The probability is {side} the threshold of {choice.version.threshold:.1%}.")
+    with right:
+        if truth.empty:
+            st.metric("Truth", "Unknown")
+            st.caption("The catalog does not know this image.")
+        else:
+            row = truth.iloc[0]
+            agrees = "agrees with" if row["LABEL"] == answer.label else "contradicts"
+            st.metric("Truth", row["LABEL"].title())
+            cause = f", {row['CAUSE']}" if isinstance(row["CAUSE"], str) else ""
+            seen = " The model was trained on this image." if row["SPLIT"] == "train" else ""
+            st.caption(f"The call {agrees} the catalog ({row['SPLIT']} split{cause}).{seen}")
+
+
+@st.fragment
+def _pictures(study: Study, answer: Answer) -> None:
+    opacity = st.slider("Opacity of the overlay", 0, 100, 60, step=5, format="%d%%", key="opacity")
+    left, right = st.columns(2)
+    with left:
+        app_pictures.show(study.pixels, "The X-ray as the model reads it")
+    with right:
+        seen = app_pictures.overlay(study.pixels, answer.heatmap, opacity / 100)
+        app_pictures.show(seen, "Brighter where the image speaks more for pneumonia (Grad-CAM)")
+
+
+def _meaning(choice: Choice) -> None:
+    measured = app_account.evaluation(choice.version.name)
+    st.subheader("What this means")
+    if measured is None:
+        st.write(
+            f"What this version's threshold of {choice.version.threshold:.1%} trades is not known here: its training "
+            "run is not on the stage. `notebooks/03_train.ipynb` leaves it there."
+        )
+        return
+    test = measured["test"]
+    found, cleared, error = (test["metrics"][name] for name in ("sensitivity", "specificity", "ece"))
+    st.markdown(
+        f"- **The probability is calibrated**: of images that get 80%, about 80 in 100 should show pneumonia. "
+        f"On test patients it was off by {100 * error['value']:.1f} points on average. It holds for patients like "
+        f"those, of whose images {test['pneumonia'] / test['images']:.0%} showed pneumonia.\n"
+        f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
+        f"{_share(found)} of images with pneumonia, and clears {_share(cleared)} of those without.\n"
+        f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw."
+    )
+
+
+def _share(metric: dict) -> str:
+    low, high = metric["interval"]
+    return f"**{metric['value']:.0%}** (95% interval {low:.0%} to {high:.0%})"
+
+
+main()

@@ -1,0 +1,131 @@
+"""Worklist: many images of the catalog, scored together, truth and call side by side."""
+
+import app_account
+import app_pictures
+import pandas as pd
+import streamlit as st
+from app_common import PATHS, choose_model, chosen, typed
+from app_scoring import score_rows
+
+from cxr.settings import LABELS, SPLITS
+
+MOST = 500  # images; larger sets belong to a batch job, `notebooks/05_deploy.ipynb`
+RESULTS = {
+    ("NORMAL", "NORMAL"): "Correct",
+    ("PNEUMONIA", "PNEUMONIA"): "Correct",
+    ("PNEUMONIA", "NORMAL"): "Missed",
+    ("NORMAL", "PNEUMONIA"): "False alarm",
+}
+NOT_SCORED = "Not scored"
+# Okabe and Ito's, pale enough for the text on them; the word in the column says the same.
+_TINTS = {"Missed": "#D55E0055", "False alarm": "#E69F0055", NOT_SCORED: "#80808055"}
+_COLUMNS = {
+    "X-ray": st.column_config.ImageColumn("X-ray", width="small"),
+    "Image": st.column_config.TextColumn("Image", help="The first digits of the file's SHA-256"),
+    "Probability": st.column_config.ProgressColumn("Probability", format="percent", min_value=0, max_value=1),
+}
+
+
+def main() -> None:
+    st.title("Worklist")
+    choice = choose_model()
+    rows = app_account.catalog()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        split = chosen("split", ["all", *SPLITS], "test", lambda key, options: st.selectbox("Split", options, key=key))
+        label = chosen("label", ["all", *LABELS], "all", lambda key, options: st.selectbox("Truth", options, key=key))
+        causes = ["all", *sorted(rows["CAUSE"].dropna().unique())]
+        cause = chosen("cause", causes, "all", lambda key, options: st.selectbox("Cause", options, key=key))
+        order = chosen(
+            "order", ["mixed", "by image id"], "mixed", lambda key, options: st.selectbox("Order", options, key=key)
+        )
+        wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key))
+    found = _filter(rows, SPLIT=split, LABEL=label, CAUSE=cause)
+    if found.empty:
+        st.info("No image fits these filters. Widen them.", icon=":material/search_off:")
+        return
+    # The same seed gives the same images to the same filters, so that a link shows what its sender saw.
+    picked = found.sample(frac=1, random_state=0).head(wanted) if order == "mixed" else found.head(wanted)
+    st.caption(f"{len(found):,} images fit.")
+    if st.button(f"Score {len(picked)} images", type="primary"):
+        with st.container():
+            bar = st.progress(0.0, "Starting")
+            scored, files = score_rows(picked, choice, bar.progress)
+            bar.empty()
+        st.session_state["worklist"] = (
+            _table(scored, files),
+            f"{len(scored)} images by {PATHS[choice.path].lower()} with {choice.version.name}",
+        )
+    if "worklist" in st.session_state:
+        _show(*st.session_state["worklist"])
+    else:
+        st.info("Choose the images, then score them. Every answer is added to the table of predictions.")
+
+
+def _filter(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    for column, value in wanted.items():
+        if value != "all":
+            rows = rows[rows[column] == value]
+    return rows
+
+
+def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
+    pairs = zip(scored["TRUTH"], scored["CALLED"], strict=True)
+    return pd.DataFrame(
+        {
+            "X-ray": [app_pictures.thumbnail(data) for data in files],
+            "Image": scored["IMAGE_ID"].str[:12],
+            "Patient": scored["PATIENT_ID"],
+            "Split": scored["SPLIT"],
+            "Truth": scored["TRUTH"],
+            "Called": scored["CALLED"],
+            "Probability": scored["P_PNEUMONIA"],
+            "Result": [RESULTS.get(pair, NOT_SCORED) for pair in pairs],
+            "Status": scored["STATUS"],
+            "image_id": scored["IMAGE_ID"],
+        }
+    )
+
+
+def _show(table: pd.DataFrame, what: str) -> None:
+    st.subheader("Results")
+    st.caption(what)
+    counts = table["Result"].value_counts()
+    with st.container(horizontal=True):
+        for result in ("Correct", "Missed", "False alarm", NOT_SCORED):
+            st.metric(result, int(counts.get(result, 0)))
+    errors = st.toggle(
+        "Errors first", value=True, help="Missed and false alarms before the rest; or sort by any column"
+    )
+    shown = table.sort_values("Result", key=lambda column: column == "Correct", kind="stable") if errors else table
+    st.dataframe(
+        shown.drop(columns="image_id").style.apply(_tint, axis=1),
+        hide_index=True,
+        row_height=64,
+        height=min(80 + 64 * len(shown), 560),
+        column_config=_COLUMNS,
+    )
+    st.download_button(
+        "Download as CSV", to_csv(table), "worklist.csv", "text/csv", icon=":material/download:", on_click="ignore"
+    )
+    answered = table[table["Called"].notna()]
+    if len(answered):
+        st.subheader("Truth against call")
+        left, _ = st.columns([1, 1])
+        left.altair_chart(app_pictures.confusion(answered["Truth"], answered["Called"], LABELS))
+
+
+def _tint(row: pd.Series) -> list[str]:
+    colour = _TINTS.get(row["Result"])
+    return [f"background-color: {colour}" if colour else ""] * len(row)
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """The table without pictures. A cell that a spreadsheet would take for a formula gets a quote in front."""
+    plain = table.drop(columns=["X-ray", "Image"]).rename(columns=str.lower)
+    plain = plain[["image_id", *plain.columns.drop("image_id")]]
+    for name in plain.select_dtypes(exclude="number"):
+        plain[name] = plain[name].map(lambda cell: f"'{cell}" if str(cell)[:1] in tuple("=+-@\t\r") else cell)
+    return plain.to_csv(index=False).encode()
+
+
+main()

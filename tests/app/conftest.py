@@ -1,0 +1,158 @@
+"""A local account, filled once: phantoms, and a registered network with random weights that was never trained."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from streamlit import config as streamlit_config
+from streamlit.testing.v1 import AppTest
+
+import cxr
+from cxr import catalog, evaluation, phantoms, registry, runs, serving
+from cxr.network import PneumoniaNetwork
+from cxr.objects import run_sql_file
+from cxr.session import PROJECT, start_local_account
+
+APP = PROJECT / "streamlit" / "streamlit_app.py"
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory):
+    """The settings of a filled account; its `secrets.toml` lets `st.connection("snowflake")` find it."""
+    root = tmp_path_factory.mktemp("app-account")
+    settings = cxr.load(argv=[], environ={}, account_dir=str(root), image_size=64)
+    session = cxr.connect(settings=settings)
+    run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
+    fill(session, settings, tmp_path_factory.mktemp("app-phantoms"))
+    yield settings
+    session.close()
+    command = [sys.executable, "-m", "local_account", "stop", "--root", str(root)]
+    subprocess.run(command, cwd=PROJECT / "lib", check=False, capture_output=True)
+
+
+def fill(session, settings, folder: Path) -> None:
+    phantoms.write_phantoms(folder / "set", patients=14, images_per_patient=1, size=128, seed=3)
+    (folder / "set" / "NORMAL" / "IM-9999-0001.jpeg").write_text("no image")
+    catalog.ingest(session, folder / "set", settings)
+    log_random_network(session, settings, folder / "run", seed=0)
+
+
+def log_random_network(session, settings, folder: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    network = PneumoniaNetwork("mobilenet_v3_large")
+    # The head starts at zero; with these weights images differ in their answers.
+    torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.5)
+    rows = catalog.read_catalog(session, settings)
+    report = {}
+    for split in ("validation", "test"):
+        part = rows[rows["SPLIT"] == split]
+        report[split] = evaluation.evaluate(part, np.linspace(-2, 2, len(part)), 1.0, 0.4)
+    made = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=seed, data="phantoms")
+    made |= dict(temperature=1.0, threshold=0.4, labels=["NORMAL", "PNEUMONIA"], best_epoch=1)
+    history = [{"epoch": 1, "training_loss": 0.7}]
+    run = runs.save(session, settings, network.state_dict(), made, report, history, {})
+    registry.log_version(session, settings, run, runs.fetch(session, settings, run, folder))
+
+
+@pytest.fixture(scope="session")
+def session(account):
+    opened = cxr.connect(settings=account)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def second_version(session, account, tmp_path) -> None:
+    log_random_network(session, account, tmp_path / "run", seed=1)
+    yield
+    model = serving.open_registry(session, account).get_model(account.model_name)
+    for name in model.show_versions()["name"]:
+        if name != model.default.version_name:
+            model.delete_version(name)
+
+
+@pytest.fixture
+def streamlit_secrets(account, tmp_path) -> Path:
+    login = start_local_account(account)
+    login.pop("session_parameters")
+    lines = [f"{key} = {json.dumps(value)}" for key, value in login.items()]
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text("\n".join(["[connections.snowflake]", *lines]))
+    return secrets
+
+
+@pytest.fixture
+def open_app(streamlit_secrets) -> Callable[..., AppTest]:
+    """Opens a page of the app; keywords stand in the URL. Environment variables `CXR_*` may be set before."""
+    before = streamlit_config.get_option("secrets.files")
+    streamlit_config.set_option("secrets.files", [str(streamlit_secrets)])
+    forget()
+
+    def start(page: str = "", /, **url: str) -> AppTest:
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        for name, value in url.items():
+            app.query_params[name] = value
+        if page:
+            app.run()
+            app.switch_page(f"views/{page}.py")
+        return app.run()
+
+    yield start
+    forget()
+    streamlit_config.set_option("secrets.files", before)
+
+
+def forget() -> None:
+    """Drop what a test before left in Streamlit's caches: they are one process's, and here tests share a process."""
+    import streamlit
+    from streamlit.runtime.secrets import secrets_singleton
+
+    streamlit.cache_data.clear()
+    streamlit.cache_resource.clear()
+    secrets_singleton._reset()
+
+
+@pytest.fixture
+def empty_schema(session, account, monkeypatch) -> None:
+    """The app looks at a schema of the same account that holds the tables and stages, and nothing in them."""
+    empty = replace(account, schema="EMPTY")
+    run_sql_file(session, PROJECT / "sql" / "20_objects.sql", empty)
+    monkeypatch.setenv("CXR_SCHEMA", "EMPTY")
+
+
+@pytest.fixture
+def empty_catalog(session, account, monkeypatch) -> None:
+    """There is a model, and no image is cataloged."""
+    name = account.qualified("EMPTY_CATALOG")
+    session.sql(f"CREATE TABLE IF NOT EXISTS {name} LIKE {account.qualified(account.catalog_table)}").collect()
+    monkeypatch.setenv("CXR_CATALOG_TABLE", "EMPTY_CATALOG")
+
+
+@pytest.fixture
+def predictions(session, account) -> Callable[[], int]:
+    """Counts the rows of the predictions table."""
+    return lambda: session.table(account.qualified(account.predictions_table)).count()
+
+
+@pytest.fixture
+def xray() -> bytes:
+    """An X-ray that the catalog does not know."""
+    pixels = phantoms.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def words() -> Callable[[AppTest], str]:
+    """All that a page says in text."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success")
+    return lambda app: "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))

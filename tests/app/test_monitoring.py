@@ -1,0 +1,56 @@
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr.tables import append
+
+
+@pytest.fixture
+def history(session, account):
+    """Three days of answers: two alike, one far higher; some refused; and one rejected file a day."""
+    table = account.qualified(account.predictions_table)
+    session.sql(f"DELETE FROM {table}").collect()
+    rng = np.random.default_rng(0)
+    today = dt.datetime.combine(dt.date.today(), dt.time(1))
+    rows = []
+    for ago, (low, high) in ((3, (0.0, 0.5)), (2, (0.0, 0.5)), (1, (0.5, 1.0))):
+        for number, p in enumerate(rng.uniform(low, high, 60)):
+            answer = {"P_PNEUMONIA": p, "LABEL": "PNEUMONIA" if p >= 0.4 else "NORMAL", "STATUS": "ok"}
+            if number < 3:
+                answer = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "blank: only 2 grey levels"}
+            rows.append(answer | {"IMAGE_ID": f"{ago}-{number}", "SCORED_AT": today - dt.timedelta(days=ago)})
+    frame = pd.DataFrame(rows).assign(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="WAREHOUSE")
+    append(session, table, frame)
+    yield frame
+    session.sql(f"DELETE FROM {table}").collect()
+
+
+def metric(app, label):
+    return next(each.value for each in app.metric if each.label == label)
+
+
+def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
+    app = open_app("monitoring")
+    assert not app.exception
+    assert metric(app, "Images") == "180"
+    assert metric(app, "Refused") == "5%"
+    called = (history["LABEL"] == "PNEUMONIA").sum() / (history["STATUS"] == "ok").sum()
+    assert metric(app, "Called pneumonia") == f"{called:.0%}"
+    assert metric(app, "On the latest day").endswith("large")
+    refused = app.dataframe[0].value.set_index("Reason")["Images"].to_dict()
+    assert refused["blank"] == 9
+    assert refused["unreadable"] == 1, "the file that was rejected when cataloged"
+
+
+def test_with_nothing_scored_the_page_says_what_to_do(open_app, session, account, words):
+    session.sql(f"DELETE FROM {account.qualified(account.predictions_table)}").collect()
+    app = open_app("monitoring")
+    assert "Nothing was scored" in words(app)
+    assert "05_deploy.ipynb" in words(app)
+    assert not app.exception
+
+
+def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):
+    assert "04_register.ipynb" in words(open_app("monitoring"))

@@ -1,0 +1,149 @@
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from cxr.broken_files import write_broken_files
+from cxr.session import PROJECT
+
+
+def upload(app, name, data):
+    return app.file_uploader[0].upload(name, data).run()
+
+
+def metric(app, label):
+    return next(element.value for element in app.metric if element.label == label)
+
+
+def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_app, xray, session, account, words):
+    app = upload(open_app(), "xray.png", xray)
+    assert not app.exception
+    assert metric(app, "Truth") == "Unknown"
+    assert "threshold of 40.0%" in words(app)
+    assert "95% interval" in words(app)
+    assert len(app.image) == 2, "the X-ray and its overlay"
+    app.slider(key="opacity").set_value(20).run()
+    rows = session.table(account.qualified(account.predictions_table)).to_pandas()
+    mine = rows[rows["IMAGE_ID"] == hashlib.sha256(xray).hexdigest()]
+    assert len(mine) == 1, "a rerun asks and records nothing again"
+    assert mine["PATH_TAKEN"].item() == "WAREHOUSE"
+    assert f"{mine['P_PNEUMONIA'].item():.1%}" == metric(app, "Probability of pneumonia")
+
+
+def test_no_page_ever_imports_torch(open_app, streamlit_secrets, xray, tmp_path):
+    """Asked of a process of its own: this one has torch, because it made the model."""
+    (tmp_path / "xray.png").write_bytes(xray)
+    script = f"""
+import sys
+from pathlib import Path
+from streamlit import config
+from streamlit.testing.v1 import AppTest
+config.set_option("secrets.files", [{str(streamlit_secrets)!r}])
+app = AppTest.from_file("streamlit/streamlit_app.py", default_timeout=60).run()
+app.file_uploader[0].upload("xray.png", Path({str(tmp_path)!r}, "xray.png").read_bytes()).run()
+print(len(app.metric))
+for page in ("worklist", "model", "monitoring"):
+    app.switch_page(f"views/{{page}}.py").run()
+    print(len(app.exception))
+print("torch" in sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    assert answer.stdout.split() == ["3", "0", "0", "0", "False"], answer.stderr[-2000:]
+
+
+def test_a_staged_image_shows_the_truth(open_app, session, account):
+    app = open_app(source="stage")
+    cards = [button for button in app.button if (button.key or "").startswith("open-")]
+    assert len(cards) == 8
+    cards[0].click().run()
+    image = app.query_params["image"]
+    truth = session.table(account.qualified(account.catalog_table)).to_pandas().set_index("IMAGE_ID")["LABEL"]
+    assert metric(app, "Truth") == truth[image].title()
+    assert not app.exception
+
+
+def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, words):
+    app = open_app(source="stage", split="train", label="NORMAL", q="IM-")
+    assert app.selectbox(key="split").value == "train"
+    assert app.text_input(key="q").value == "IM-"
+    app.text_input(key="q").set_value("[no such(").run()
+    assert app.query_params["q"] in ("[no such(", ["[no such("])
+    assert "No image fits" in words(app)
+    app = open_app(source="stage")
+    next(button for button in app.button if button.label == "Next").click().run()
+    assert "page 2 of 2" in words(app)
+
+
+def test_what_stands_in_the_url_is_only_used_if_it_is_an_option(open_app):
+    app = open_app(source="nowhere", version="'; DROP TABLE X", path="CARRIER PIGEON", page="-7", image="x")
+    assert not app.exception
+    assert app.radio(key="source").value == "upload"
+    assert app.radio(key="path").value == "WAREHOUSE"
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>.png", "notes.dcm"])
+def test_a_file_that_is_no_image_is_refused_before_it_is_sent(open_app, predictions, words, name):
+    before = predictions()
+    app = upload(open_app(), name, b"just some text, whatever the name says")
+    assert "not an image that can be read" in words(app)
+    assert "not sent" in words(app)
+    assert "onerror" not in words(app)
+    assert not app.exception
+    assert predictions() == before
+
+
+def test_every_reason_to_refuse_a_file_has_its_sentence(tmp_path):
+    reasons = set(write_broken_files(tmp_path).values()) - {"ok", "duplicate"}
+    page = (PROJECT / "streamlit" / "views" / "single_study.py").read_text()
+    assert reasons
+    assert [reason for reason in reasons if f'"{reason}": "' not in page] == []
+
+
+def test_a_file_above_the_limit_is_refused(open_app, words):
+    app = upload(open_app(), "big.png", b"\x89PNG" + bytes(21 * 2**20))
+    assert "too large" in words(app)
+    assert not app.exception
+
+
+def test_two_viewers_do_not_see_each_other(open_app, xray):
+    mine, theirs = open_app(), open_app()
+    upload(mine, "xray.png", xray)
+    theirs.run()
+    assert mine.metric and not theirs.metric
+    assert "answers" not in theirs.session_state
+
+
+def test_the_notice_is_on_every_page(open_app):
+    for page in ("single_study", "worklist", "model", "monitoring"):
+        assert "Not a medical device" in open_app(page).get("html")[0].proto.body
+
+
+def test_without_a_schema_the_first_notebook_is_named(open_app, monkeypatch, words):
+    monkeypatch.setenv("CXR_SCHEMA", "NOWHERE")
+    assert "01_setup.ipynb" in words(open_app())
+
+
+def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):
+    assert "04_register.ipynb" in words(open_app())
+
+
+def test_with_an_empty_catalog_uploads_work_and_the_stage_names_the_notebook(open_app, empty_catalog, xray, words):
+    assert "02_data_ingest.ipynb" in words(open_app(source="stage"))
+    app = upload(open_app(), "xray.png", xray)
+    assert metric(app, "Truth") == "Unknown"
+
+
+def test_without_a_service_the_warehouse_is_offered(open_app, words):
+    app = open_app(path="SERVICE")
+    assert "No service runs version" in words(app)
+    next(button for button in app.button if button.label == "Use the warehouse").click().run()
+    assert app.radio(key="path").value == "WAREHOUSE"
+    assert app.file_uploader
+
+
+def test_an_account_that_does_not_answer_is_reported_without_a_trace(open_app, streamlit_secrets, words):
+    streamlit_secrets.write_text(streamlit_secrets.read_text().replace("password = ", 'password = "wrong"\n# '))
+    app = open_app()
+    assert "did not answer" in words(app)
+    assert not app.exception

@@ -1,0 +1,113 @@
+import csv
+import io
+
+import pandas as pd
+import pytest
+
+
+def button(app, start):
+    return next(each for each in app.button if each.label.startswith(start))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many rows each call of the model carried."""
+    from snowflake.ml.model import ModelVersion
+
+    seen, run = [], ModelVersion.run
+
+    def counted(self, X, **options):
+        seen.append(len(X))
+        return run(self, X, **options)
+
+    monkeypatch.setattr(ModelVersion, "run", counted)
+    return seen
+
+
+def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app, session, account, predictions, calls):
+    before = predictions()
+    app = open_app("worklist", split="all")
+    assert not app.dataframe
+    button(app, "Score 14 images").click().run()
+    assert not app.exception
+    assert calls == [14]
+    assert predictions() == before + 14
+    table = app.dataframe[0].value
+    assert len(table) == 14
+    known = session.table(account.qualified(account.catalog_table)).to_pandas()
+    truth = dict(zip(known["IMAGE_ID"].str[:12], known["LABEL"], strict=True))
+    assert [truth[image] for image in table["Image"]] == table["Truth"].tolist()
+    said = session.table(account.qualified(account.predictions_table)).to_pandas().sort_values("SCORED_AT")
+    latest = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).groupby("IMAGE")["P_PNEUMONIA"].last()
+    assert latest[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
+    shown = {metric.label: int(metric.value) for metric in app.metric}
+    assert sum(shown.values()) == 14
+    assert shown["Correct"] == (table["Truth"] == table["Called"]).sum()
+    assert (table["Result"].tolist()[: 14 - shown["Correct"]]).count("Correct") == 0, "errors come first"
+
+
+def test_scoring_again_appends_and_overwrites_nothing(open_app, predictions):
+    before = predictions()
+    app = open_app("worklist", split="all", n="3")
+    for _ in range(2):
+        button(app, "Score 3 images").click().run()
+    assert predictions() == before + 6
+
+
+def test_filters_narrow_the_worklist_and_the_url_keeps_them(open_app, words):
+    app = open_app("worklist", split="all")
+    app.selectbox(key="label").set_value("NORMAL").run()
+    assert app.query_params["label"] in ("NORMAL", ["NORMAL"])
+    button(app, "Score").click().run()
+    assert set(app.dataframe[0].value["Truth"]) == {"NORMAL"}
+    app.selectbox(key="cause").set_value(app.selectbox(key="cause").options[1]).run()
+    assert "No image fits" in words(app)
+
+
+def test_a_number_out_of_range_in_the_url_is_no_error(open_app):
+    for number in ("-1", "1000000", "many"):
+        app = open_app("worklist", n=number)
+        assert not app.exception
+        assert 1 <= app.number_input(key="n").value <= 500
+
+
+def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(open_app, monkeypatch, words):
+    from cxr import serving
+
+    def one_bad(version, files, service=None, rows_per_call=64):
+        good = {"P_PNEUMONIA": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok"}
+        bad = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "truncated: the decoder stopped with OSError"}
+        return pd.DataFrame([bad, *[good] * (len(files) - 1)])
+
+    monkeypatch.setattr(serving, "score", one_bad)
+    app = open_app("worklist", split="all")
+    button(app, "Score").click().run()
+    assert not app.exception
+    assert next(metric.value for metric in app.metric if metric.label == "Not scored") == "1"
+    assert any("truncated" in status for status in app.dataframe[0].value["Status"])
+
+
+def test_an_empty_catalog_names_the_notebook(open_app, empty_catalog, words):
+    assert "02_data_ingest.ipynb" in words(open_app("worklist"))
+
+
+def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):
+    assert "04_register.ipynb" in words(open_app("worklist"))
+
+
+def test_the_csv_holds_every_row_and_no_formula(open_app, monkeypatch):
+    import streamlit as st
+
+    kept = {}
+    monkeypatch.setattr(st, "download_button", lambda label, data, *rest, **options: kept.update(data=data))
+    rows = open_app("worklist", split="all")
+    import app_account
+
+    catalog = app_account.catalog
+    monkeypatch.setattr(app_account, "catalog", lambda: catalog().assign(PATIENT_ID="=HYPERLINK(1)"))
+    button(rows, "Score").click().run()
+    table = list(csv.DictReader(io.StringIO(kept["data"].decode())))
+    assert len(table) == 14
+    assert {row["patient"] for row in table} == {"'=HYPERLINK(1)"}
+    assert {"image_id", "truth", "called", "probability", "status"} <= set(table[0])
+    assert all(len(row["image_id"]) == 64 for row in table)

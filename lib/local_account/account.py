@@ -16,6 +16,7 @@ from .errors import SnowflakeError
 from .macros import MACROS
 from .workers import Workers
 
+FOLDERS = ("stages", "models", "functions")  # each holds one folder for each catalogued object
 LOCK_SECONDS = 600.0  # how long a statement waits for another writer of the same table
 
 
@@ -47,7 +48,7 @@ class Account:
         self.locks = WriteLocks()
         self.functions: dict[str, str] = {}  # what an engine function was registered for -> its name
         self.function_lock = threading.Lock()
-        for folder in ("stages", "models", "logs"):
+        for folder in (*FOLDERS, "logs"):
             (root / folder).mkdir(exist_ok=True)
         self.engine = duckdb.connect()
         self.engine.execute(f"ATTACH '{root / 'account.duckdb'}' AS {catalog.FILE}")
@@ -69,12 +70,13 @@ class Account:
         kept = {row[0] for row in self.engine.execute(
             f"SELECT json_extract_string(properties, '$.folder') FROM {catalog.SYSTEM}.objects"
         ).fetchall()}  # fmt: skip
-        for folder in [*(self.root / "stages").iterdir(), *(self.root / "models").iterdir()]:
-            if folder.name not in kept:
-                shutil.rmtree(folder)
+        for kind in FOLDERS:
+            for folder in (self.root / kind).iterdir():
+                if folder.name not in kept:
+                    shutil.rmtree(folder)
 
     def new_folder(self, kind: str, label: str) -> Path:
-        """A fresh folder under ``stages`` or ``models``; it counts only once a catalog row names it."""
+        """A fresh folder under one of FOLDERS; it counts only once a catalog row names it."""
         folder = self.root / kind / f"{label.replace('/', '_')}-{uuid.uuid4().hex[:8]}"
         folder.mkdir(parents=True)
         return folder

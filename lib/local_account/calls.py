@@ -142,9 +142,9 @@ def resolve_anonymous(session: Session, node: exp.Anonymous) -> exp.Expression |
 
 
 def user_function(session: Session, qualifier: list[str], node: exp.Anonymous) -> exp.Expression | None:
-    from .functions_sql import python_function
+    from .functions_sql import user_function as find_function
 
-    made = python_function(session, [*qualifier, node.name.upper()], node.expressions)
+    made = find_function(session, [*qualifier, node.name.upper()], node.expressions)
     if made is None and qualifier:
         name = ".".join([*qualifier, node.name.upper()])
         raise compilation_error(f"Unknown user-defined function {name}.", 2140, "42601")

@@ -13,7 +13,7 @@ import yaml
 from . import catalog, names
 from .account import Account
 from .catalog import Object
-from .errors import SnowflakeError, already_exists, compilation_error, missing, unsupported
+from .errors import SnowflakeError, already_exists, compilation_error, missing
 from .names import Name
 from .results import Result, listing, status
 from .session import Session
@@ -135,7 +135,7 @@ def drop_version(session: Session, s: Matched) -> Result:
 
 def remove_version(account: Account, version: Object) -> None:
     folder = account.root / "models" / version.properties["folder"]
-    account.workers.forget_model(folder)
+    account.workers.forget(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -339,7 +339,7 @@ def model_function(session: Session, model: str, version: str, method: str, in_t
 
     def call(*columns: pa.ChunkedArray) -> pa.Array:
         table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
-        return pa.array(account.workers.call_model(folder, handler, table), pa.string())
+        return pa.array(account.workers.call("warehouse_worker", folder, handler, table), pa.string())
 
     return account.register_function(f"{folder}!{handler}", call)
 

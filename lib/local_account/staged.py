@@ -133,11 +133,12 @@ def directory(session: Session, text: str) -> str:
 
 
 def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
-    """BUILD_SCOPED_FILE_URL(@stage, path): a ``file:`` address that only local readers can open."""
+    """BUILD_SCOPED_FILE_URL(@stage, path): the file's path, relative to where workers run, which SnowflakeFile opens."""
     stage, path = arguments
     spelled = stage.name if isinstance(stage, (exp.Var, exp.Parameter)) else stage.sql("snowflake").lstrip("@")
     base = locate(session, "@" + spelled.lstrip("@")).base
-    return exp.DPipe(this=exp.Literal.string(f"file://{base}/"), expression=path)
+    prefix = exp.Literal.string(f"../{base.relative_to(session.account.root)}/")
+    return exp.DPipe(this=prefix, expression=path)
 
 
 def source_options(table: exp.Table) -> dict[str, str]:

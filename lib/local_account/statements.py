@@ -32,6 +32,7 @@ PLACEHOLDERS = {
     "list": rf"\((?:[^()']|{STRING}|\((?:[^()']|{STRING})*\))*\)",
     "rest_until_stage": rf"(?:{STRING}|.+?(?=\s+(?:'?@|'?snow://)))",
     "rest_until_options": rf"(?:{STRING}|\S+)",
+    "lazy": r".+?",
     "rest": r".*",
 }
 FATES = ("executed", "emulated", "recorded")

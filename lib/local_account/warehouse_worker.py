@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,24 +22,25 @@ if TYPE_CHECKING:
 
 def main() -> None:
     folder, method = Path(sys.argv[1]), sys.argv[2]
+    serve(lambda: load(folder, method), run)
+
+
+def serve(load: Callable[[], object], run: Callable[[object, bytes], list[str]]) -> None:
+    """Answer requests until the input closes. What is loaded is loaded at the first one, so that it can say why not."""
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the model prints goes to the log, not into an answer
-    handler = failure = None
+    loaded = None
     while True:
         size = requests.read(8)
         if len(size) < 8:
             return
         body = requests.read(int.from_bytes(size, "big"))
         try:
-            if failure:
-                raise RuntimeError(failure)
-            handler = handler or load(folder, method)
-            send(answers, b"R", json.dumps(run(handler, body)).encode())
+            loaded = loaded or load()
+            send(answers, b"R", json.dumps(run(loaded, body)).encode())
         except BaseException:  # noqa: BLE001 - whatever the model raises is the caller's answer
-            text = traceback.format_exc()
-            failure = text if handler is None else None
-            send(answers, b"E", text.encode())
+            send(answers, b"E", traceback.format_exc().encode())
 
 
 def send(stream: BinaryIO, kind: bytes, body: bytes) -> None:

@@ -116,9 +116,12 @@ class Wire:
                 set_parameter(session, key, value)
         return session
 
-    def session(self, request: Request) -> Session:
+    def known(self, request: Request) -> Session | None:
         found = re.search(r'Token="(.*?)"', request.headers.get("authorization", ""))
-        session = self.sessions.get(found[1]) if found else None
+        return self.sessions.get(found[1]) if found else None
+
+    def session(self, request: Request) -> Session:
+        session = self.known(request)
         if session is None:
             raise SnowflakeError("Session no longer exists. New login required to access the service.", 390111, "08001")
         self.last_request = time.monotonic()
@@ -135,6 +138,8 @@ class Wire:
         return success({})
 
     async def close_session(self, request: Request) -> Response:
+        if not self.known(request):
+            return success({})  # of a server before this one: there is nothing left to close
         session = self.session(request)
         self.sessions = {token: other for token, other in self.sessions.items() if other is not session}
         await run_in_threadpool(session.close)

@@ -51,11 +51,11 @@ def end(process: subprocess.Popen) -> None:
 
 
 class WarehouseWorker:
-    """One method of one model version, loaded once and fed batches through a pipe."""
+    """One method of one model version, or one function, loaded once and fed batches through a pipe."""
 
-    def __init__(self, folder: Path, method: str, log: Path):
+    def __init__(self, module: str, folder: Path, method: str, log: Path):
         self.label, self.log = f"{folder.name} {method}", log
-        self.process = spawn("warehouse_worker", [str(folder), method], log)
+        self.process = spawn(module, [str(folder), method], log)
         self.lock = threading.Lock()
         self.last_use = time.monotonic()
 
@@ -135,13 +135,13 @@ class Workers:
         self.last_use = time.monotonic()
         threading.Thread(target=self.reap, daemon=True).start()
 
-    def call_model(self, folder: Path, method: str, table: pa.Table) -> list[str | None]:
-        """Run a model's method over a table, on a warm worker if there is one."""
+    def call(self, module: str, folder: Path, method: str, table: pa.Table) -> list[str | None]:
+        """Run a model's method or a function over a table, on a warm worker if there is one."""
         with self.guard:
             key = (str(folder), method)
             worker = self.warehouse.get(key)
             if worker is None or not worker.alive:
-                worker = WarehouseWorker(folder, method, self.logs / f"{folder.name}.log")
+                worker = WarehouseWorker(module, folder, method, self.logs / f"{folder.name}.log")
                 self.warehouse[key] = worker
         self.last_use = time.monotonic()
         answers = worker.call(table)
@@ -168,8 +168,8 @@ class Workers:
         if process is not None:
             end(process.process)
 
-    def forget_model(self, folder: Path) -> None:
-        """Stop the warehouse workers of a model version that is being dropped."""
+    def forget(self, folder: Path) -> None:
+        """Stop the workers of a model version or function that is being dropped."""
         with self.guard:
             gone = [key for key in self.warehouse if key[0] == str(folder)]
             workers = [self.warehouse.pop(key) for key in gone]

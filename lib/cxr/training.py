@@ -26,7 +26,7 @@ class Recipe:
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
     average_decay: float = 0.995
-    small_epochs: float = 0.5  # share of the epochs that run on images of `small_size` times the side, for speed
+    small_epochs: float = 0.67  # share of the epochs that run on images of `small_size` times the side, for speed
     small_size: float = 0.75
     seed: int = 0
 

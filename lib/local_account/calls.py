@@ -34,6 +34,7 @@ CURRENT: dict[str, Callable[[Session], str | None]] = {
     "AVAILABLE_ROLES": lambda session: json.dumps([session.role]),
     "SECONDARY_ROLES": lambda session: json.dumps({"roles": "", "value": ""}),
 }
+FILE_URLS = ("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL")
 SYSTEM_FUNCTIONS: dict[str, Callable] = {}
 """SYSTEM$ functions: name -> (session, *text arguments) -> value. Modules add theirs with ``system_function``."""
 
@@ -95,8 +96,9 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
     if isinstance(node, exp.Parameter) and isinstance(node.this, exp.Var) and node.parent is not None:
         if node.name.upper() in session.variables:
             return session.variables[node.name.upper()].copy()
-        if isinstance(node.parent, exp.Anonymous):
-            return None  # a stage in a call such as BUILD_SCOPED_FILE_URL(@stage, path)
+        called = node.find_ancestor(exp.Anonymous)
+        if called is not None and called.name.upper() in FILE_URLS:
+            return None  # the stage in BUILD_SCOPED_FILE_URL(@stage, path)
         raise compilation_error(f"Session variable '${node.name.upper()}' does not exist", 1, "02000")
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
         if node.find_ancestor(exp.Window):
@@ -132,7 +134,7 @@ def resolve_anonymous(session: Session, node: exp.Anonymous) -> exp.Expression |
         return constant(next(reversed(session.results), None))
     if name.startswith("SYSTEM$") and not isinstance(node.parent, exp.TableFromRows):
         return constant(call_system_function(session, name, [a.name for a in node.expressions]))
-    if name in ("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL", "GET_STAGE_LOCATION"):
+    if name in FILE_URLS:
         from .staged import file_url
 
         return engine(file_url(session, node.expressions))

@@ -184,7 +184,7 @@ def describe(service: Object) -> dict:
         "max_instances": properties.get("max_instances", 1),
         "auto_resume": "true",
         "is_job": str(properties.get("job", False)).lower(),
-        "spec": properties.get("spec") or yaml.safe_dump({"spec": {"containers": [image]}}),
+        "spec": yaml.safe_dump({"spec": {"containers": [image]}}),
     }
 
 
@@ -202,8 +202,6 @@ def describe_service(session: Session, s: Matched) -> Result:
 def show_endpoints(session: Session, s: Matched) -> Result:
     """Asking for the address starts the process if need be, so that the address answers."""
     service = need_service(session, s["name"])
-    if service.properties.get("job"):
-        return listing("name port# protocol is_public ingress_url", [])
     url = None
     if service.properties["ingress"] and service.properties["status"] == "RUNNING":
         url = f"127.0.0.1:{ensure_running(session, service).port}"

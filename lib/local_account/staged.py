@@ -135,8 +135,8 @@ def directory(session: Session, text: str) -> str:
 def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
     """BUILD_SCOPED_FILE_URL(@stage, path): the file's path, relative to where workers run, which SnowflakeFile opens."""
     stage, path = arguments
-    spelled = stage.name if isinstance(stage, (exp.Var, exp.Parameter)) else stage.sql("snowflake").lstrip("@")
-    base = locate(session, "@" + spelled.lstrip("@")).base
+    spelled = re.sub(r"^[@$]+", "", stage.name if isinstance(stage, exp.Var) else stage.sql("snowflake"))
+    base = locate(session, f"@{spelled}").base
     prefix = exp.Literal.string(f"../{base.relative_to(session.account.root)}/")
     return exp.DPipe(this=prefix, expression=path)
 

@@ -21,6 +21,14 @@ from . import names
 
 STRING = r"'(?:[^'\\]|\\.|'')*'"
 DOLLARS = r"\$\$.*?\$\$"
+
+
+def balanced(depth: int) -> str:
+    """A regular expression for text in parentheses, nested up to so deep."""
+    inner = rf"|{balanced(depth - 1)}" if depth else ""
+    return rf"""\((?:[^()'"]++|{STRING}|"[^"]*"{inner})*+\)"""
+
+
 PLACEHOLDERS = {
     "name": rf"{names.DOTTED}",
     "system": r"SYSTEM\$\w+",
@@ -29,7 +37,7 @@ PLACEHOLDERS = {
     "word": r"[\w$]+",
     "number": r"\d+",
     "body": rf"(?:{DOLLARS}|{STRING})",
-    "list": rf"\((?:[^()']|{STRING}|\((?:[^()']|{STRING})*\))*\)",
+    "list": balanced(12),
     "rest_until_stage": rf"(?:{STRING}|.+?(?=\s+(?:'?@|'?snow://)))",
     "rest_until_options": rf"(?:{STRING}|\S+)",
     "lazy": r".+?",

@@ -45,7 +45,7 @@ class Settings:
 
     # Data
     data: str = ""  # a folder of images; empty: phantoms
-    phantom_patients: int = 140
+    phantom_patients: int = 120
     phantom_difficulty: float = 0.1  # 0: obvious, 1: near invisible
     validation_share: float = 0.10
     test_share: float = 0.10

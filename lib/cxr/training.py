@@ -32,12 +32,12 @@ class Recipe:
 
 
 def recipe_for(count: int, epochs: int, batch_size: int, learning_rate: float, seed: int) -> Recipe:
-    """The recipe for `count` training images; `epochs` 0 chooses as many as see 25,000 images, between 6 and 10.
+    """The recipe for `count` training images; `epochs` 0 chooses as many as see 25,000 images, between 6 and 8.
 
     Small data get smaller batches, because what a network learns grows with the number of steps; the learning rate,
     which is given for a batch of 32, follows the batch.
     """
-    chosen = epochs or min(10, max(6, round(25_000 / count)))
+    chosen = epochs or min(8, max(6, round(25_000 / count)))
     size = max(4, min(batch_size, count // 16))
     return Recipe(chosen, size, learning_rate * size / 32, seed=seed)
 

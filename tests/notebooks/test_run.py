@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,14 +138,8 @@ REAL = ROOT.parent / "shared" / "data" / "quickstart_sample"
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real X-rays of shared/data are not here")
-def test_real_xrays_are_ingested_and_their_counts_add_up(tmp_path):
-    try:
-        assert run(tmp_path, "--only", "01").returncode == 0
-        done = run(tmp_path, "--only", "02", "--data", str(REAL))
-        assert done.returncode == 0, done.stdout
-        metrics = json.loads((tmp_path / "build" / "report.json").read_text())["notebooks"][0]["metrics"]
-        assert metrics["found"] == 69 == metrics["cataloged"] + metrics["rejected"]
-    finally:
-        stop = [sys.executable, "-m", "local_account", "stop", "--root", str(tmp_path / "account")]
-        subprocess.run(stop, env=environment(tmp_path), check=True)
-        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+def test_real_xrays_are_ingested_beside_the_phantoms_and_their_counts_add_up(place, report):
+    done = run(place, "--only", "02", "--data", str(REAL), build="real")
+    assert done.returncode == 0, done.stdout
+    metrics = json.loads((place / "real" / "report.json").read_text())["notebooks"][0]["metrics"]
+    assert metrics["found"] == 69 == metrics["cataloged"] + metrics["rejected"]

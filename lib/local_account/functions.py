@@ -26,19 +26,17 @@ from .types import (
 
 TRANSLATED_WELL = """
     Abs Acos AddMonths And Any AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin Ascii Asin Atan Atan2
-    Base64DecodeString Base64Encode Between BitwiseAnd BitwiseAndAgg BitwiseNot BitwiseOr BitwiseXor Case Cbrt
-    Ceil Chr Coalesce Collate Concat ConcatWs Contains ConvertTimezone Corr Cos Count CountIf CovarPop CovarSamp
-    CumeDist CurrentDate CurrentTime CurrentTimestamp DateFromParts DayOfMonth DayOfWeek DayOfWeekIso DayOfYear
-    Dayname DecodeCase DenseRank Div EndsWith EqualNull Exists Exp Extract Factorial FirstValue Floor
-    GenerateSeries Greatest GroupConcat Grouping Hex Hour ILike ILikeAny If In Initcap Is IsInf IsNan IsNullValue
-    Kurtosis Lag LastDay LastValue Lead Least Left Length Levenshtein Like LikeAny Ln Log LogicalAnd LogicalOr
-    Lower MD5 Max Median Min Minute Mod Mode Month Monthname NthValue Ntile Nullif Nvl2 Or Pad ParseUrl
-    PercentRank PercentileCont PercentileDisc Pow Quantile Quarter Rand Rank RegexpCount RegexpExtract RegexpILike
-    RegexpInstr RegexpLike RegexpReplace RegrIntercept RegrR2 RegrSlope Repeat Replace Reverse Right Round
-    RowNumber SHA SHA2 Second Sign Sin Skewness Soundex Space SplitPart Sqrt StartsWith Stddev StddevPop
-    StddevSamp StrPosition Strtok Stuff Substring Sum Tan TimeSlice TimestampFromParts ToBase64 ToDouble ToNumber
-    Translate Trim Trunc Try TryBase64DecodeString TsOrDsToDate Unhex UnixSeconds UnixToTime Upper Uuid Variance
-    VariancePop Week WeekOfYear WidthBucket Xor Year
+    Base64DecodeString Base64Encode Between BitwiseAnd BitwiseAndAgg BitwiseNot BitwiseOr BitwiseXor Case Ceil Chr
+    Coalesce Concat ConcatWs Contains ConvertTimezone Corr Cos Count CountIf CovarPop CovarSamp CumeDist
+    CurrentDate CurrentTime CurrentTimestamp DateFromParts DayOfMonth DayOfWeek DayOfWeekIso DayOfYear Dayname
+    DecodeCase Degrees DenseRank Div EndsWith EqualNull Exists Exp Extract Factorial FirstValue Floor Greatest
+    GroupConcat Hex Hour ILike ILikeAny If In Initcap Is IsInf IsNan IsNullValue Lag LastDay LastValue Lead Least
+    Left Length Levenshtein Like LikeAny Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Minute Mod Mode
+    Month Monthname NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow Quarter
+    Radians Rand Rank RegexpCount RegexpExtract RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right
+    Round RowNumber SHA Second Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StddevSamp StrPosition
+    Strtok Stuff Substring Sum Tan TimeSlice TimestampFromParts ToBase64 ToDouble ToNumber Translate Trim Trunc
+    TsOrDsToDate Unhex UnixToTime Upper Uuid Variance VariancePop Week WeekOfYear WidthBucket Xor Year
 """
 PLAIN = set(TRANSLATED_WELL.split())
 
@@ -184,7 +182,14 @@ def time_format(snowflake: str) -> str:
             if rest[0].isalpha() and rest[0] != "T":
                 raise unsupported(f"the time format {snowflake!r}", "functions.py")
             out, rest = out + rest[0], rest[1:]
-    return out.replace("T", "T")
+    return out
+
+
+@rule("TimeToStr", "StrToTime")
+def rewrite_time_text(node: exp.Expression) -> exp.Expression:
+    if "%f" in node.args["format"].name:
+        raise unsupported("fractions of a second in a time format", "functions.py")
+    return node
 
 
 @rule("ToChar")
@@ -342,6 +347,12 @@ def engine_list(members: list[exp.Expression]) -> exp.Expression:
     return call("list_value", *members)
 
 
+@rule(exp.JSONObject)
+def rewrite_object_keep_null(node: exp.JSONObject) -> exp.Expression:
+    parts = [part for pair in node.expressions for part in (pair.this, variant(pair.expression))]
+    return call("json_object", *parts, kind=T.OBJECT)
+
+
 @rule(exp.Array)
 def rewrite_array(node: exp.Array) -> exp.Expression:
     return call("json_array", *node.expressions, kind=T.ARRAY)
@@ -393,6 +404,14 @@ def rewrite_macro_call(node: exp.Expression) -> exp.Expression:
 for _name in MACRO_CALLS:
     if hasattr(exp, _name):
         RULES[getattr(exp, _name)] = rewrite_macro_call
+
+
+@rule("SHA2")
+def rewrite_sha2(node: exp.Expression) -> exp.Expression:
+    length = node.args.get("length")
+    if length is not None and length.name != "256":
+        raise unsupported("SHA2 of another length than 256", "functions.py")
+    return node
 
 
 @rule("Split")

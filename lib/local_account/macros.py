@@ -12,7 +12,8 @@ MACROS = [
     "sf_number(v) AS CAST(json_extract_string(v, '$') AS DOUBLE)",
     "sf_variant(x) AS CASE WHEN x IS NULL THEN NULL ELSE to_json(x) END",
     "sf_typeof(v) AS CASE json_type(v) WHEN 'UBIGINT' THEN 'INTEGER' WHEN 'BIGINT' THEN 'INTEGER'"
-    " WHEN 'NULL' THEN 'NULL_VALUE' WHEN 'DOUBLE' THEN 'DOUBLE' ELSE json_type(v) END",
+    " WHEN 'NULL' THEN 'NULL_VALUE' WHEN 'DOUBLE' THEN"
+    " CASE WHEN lower(CAST(v AS VARCHAR)) LIKE '%e%' THEN 'DOUBLE' ELSE 'DECIMAL' END ELSE json_type(v) END",
     "sf_index(v, i) AS json_extract(v, CASE WHEN json_type(v) = 'ARRAY' THEN '$[' || CAST(i AS VARCHAR) || ']'"
     " ELSE '$.\"' || CAST(i AS VARCHAR) || '\"' END)",
     "sf_object(ks, vs) AS CAST('{' || array_to_string(list_transform(list_filter(list_zip(ks, vs),"

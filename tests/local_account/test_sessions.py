@@ -68,7 +68,6 @@ def test_writers_queue_and_lose_no_update(connect):
     assert sessions[0].table("COUNTER").collect() == [(20,)]
 
 
-
 def test_a_long_query_delays_no_other_and_can_be_cancelled(session, connect):
     slow = connect().connection.cursor()
     slow.execute_async("SELECT COUNT(A.X * B.X % 7) FROM (SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000))) A,"

@@ -1,0 +1,119 @@
+"""Tables, views and DataFrames through Snowpark and the plain connector."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pandas as pd
+import pytest
+from snowflake.snowpark import functions as F
+from snowflake.snowpark import types as T
+from snowflake.snowpark.exceptions import SnowparkSQLException
+
+
+@pytest.fixture
+def people(session):
+    """A fresh table of three rows."""
+    frame = session.create_dataframe([[1, "x"], [2, "y"], [3, "y"]], schema=["ID", "NAME"])
+    frame.write.mode("overwrite").save_as_table("PEOPLE")
+    return session.table("PEOPLE")
+
+
+def test_every_type_survives_the_round_trip(session):
+    types = {
+        "v": T.VariantType(), "b": T.BinaryType(), "d": T.DecimalType(10, 2), "dd": T.DateType(), "x": T.BooleanType(),
+        "ts": T.TimestampType(T.TimestampTimeZone.NTZ), "f": T.DoubleType(), "i": T.LongType(), "s": T.StringType(),
+    }  # fmt: skip
+    row = [{"a": 1}, b"\x89P", Decimal("1.25"), dt.date(2024, 1, 2), True, dt.datetime(2024, 1, 2, 3, 4, 5, 678000),
+           1.5, 7, "é"]  # fmt: skip
+    schema = T.StructType([T.StructField(name, kind) for name, kind in types.items()])
+    frame = session.create_dataframe([row, [None] * 9], schema=schema)
+    frame.write.mode("overwrite").save_as_table("TYPES")
+    back = session.table("TYPES")
+    assert [type(field.datatype) for field in back.schema.fields] == [type(kind) for kind in types.values()]
+    assert back.collect() == [('{\n  "a": 1\n}', bytearray(b"\x89P"), *row[2:]), (None,) * 9]
+
+
+def test_pandas_goes_in_and_comes_out(session):
+    frame = pd.DataFrame({"ID": [1, 2], "S": ["q", None], "F": [1.5, None], "B": [b"ab", b"c"]})
+    session.create_dataframe(frame).write.mode("overwrite").save_as_table("FROM_PANDAS")
+    back = session.table("FROM_PANDAS").to_pandas()
+    assert back["ID"].tolist() == [1, 2]
+    assert back["S"].tolist() == ["q", None]
+    session.write_pandas(frame, "FROM_PANDAS")
+    assert session.table("FROM_PANDAS").count() == 4
+
+
+def test_dataframes_query(people):
+    assert people.filter(F.col("ID") > 1).sort(F.col("ID").desc()).select("ID").collect() == [(3,), (2,)]
+    counted = people.group_by("NAME").agg(F.count("*"), F.avg("ID")).sort("NAME")
+    assert counted.collect() == [("x", 1, Decimal("1.000000")), ("y", 2, Decimal("2.500000"))]
+    assert people.join(people.filter(F.col("ID") > 1).distinct(), "ID").count() == 2
+    assert people.with_column("HALF", F.col("ID") / 2).first()["HALF"] == Decimal("0.500000")
+
+
+def test_rows_change(session, people):
+    source = session.create_dataframe([[2, "m"], [9, "n"]], schema=["ID", "NAME"])
+    merged = people.merge(
+        source,
+        people["ID"] == source["ID"],
+        [F.when_matched().update({"NAME": source["NAME"]}), F.when_not_matched().insert({"ID": 9, "NAME": "n"})],
+    )
+    assert (merged.rows_inserted, merged.rows_updated) == (1, 1)
+    assert people.update({"NAME": "z"}, F.col("ID") == 1).rows_updated == 1
+    assert people.delete(F.col("ID") == 3).rows_deleted == 1
+    assert people.sort("ID").collect() == [(1, "z"), (2, "m"), (9, "n")]
+
+
+def test_parameters_are_bound(query, people):
+    assert query("SELECT NAME FROM PEOPLE WHERE ID = ? AND NAME <> ?", [2, "x"]) == [("y",)]
+
+
+def test_many_rows_are_inserted_at_once(session):
+    cursor = session.connection.cursor()
+    session.sql("CREATE OR REPLACE TABLE MANY (A INT, B STRING)").collect()
+    cursor.connection._paramstyle = "qmark"
+    cursor.executemany("INSERT INTO MANY VALUES (?, ?)", [(i, str(i)) for i in range(1000)])
+    assert session.table("MANY").count() == 1000
+
+
+def test_definitions_can_run_twice(query):
+    create = """CREATE TABLE IF NOT EXISTS LOG (ID STRING NOT NULL COMMENT 'what', SCORE NUMBER(10, 4), NOTE VARIANT,
+        AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ, PRIMARY KEY (ID)) COMMENT = 'a log'"""
+    for _ in range(2):
+        query(create)
+        query("ALTER TABLE LOG ADD COLUMN IF NOT EXISTS EXTRA STRING COMMENT 'more'")
+    query("INSERT INTO LOG (ID, SCORE) SELECT 'a', 0.5")
+    ((at, score),) = query("SELECT AT, SCORE FROM LOG")
+    assert isinstance(at, dt.datetime)
+    assert score == Decimal("0.5000")
+    described = {row[0]: row[1] for row in query("DESCRIBE TABLE LOG")}
+    assert described["SCORE"] == "NUMBER(10,4)"
+    with pytest.raises(Exception, match="NULL result in a non-nullable column"):
+        query("INSERT INTO LOG (SCORE) VALUES (1)")
+
+
+def test_a_view_reads_anew(query, people):
+    query("CREATE OR REPLACE VIEW NAMED AS SELECT NAME, COUNT(*) AS N FROM PEOPLE GROUP BY NAME")
+    query("INSERT INTO PEOPLE VALUES (4, 'x')")
+    assert query("SELECT N FROM NAMED WHERE NAME = 'x'") == [(2,)]
+    assert query("SHOW VIEWS")[0][1] == "NAMED"
+
+
+def test_account_objects_are_recorded_and_say_so(query):
+    message = query("CREATE COMPUTE POOL IF NOT EXISTS P MIN_NODES = 1 MAX_NODES = 2 INSTANCE_FAMILY = CPU_X64_S")[0][0]
+    assert "recorded, not executed" in message
+    assert ("P", 2) in [(row["name"], row["max_nodes"]) for row in map(dict_row, query("SHOW COMPUTE POOLS LIKE 'P'"))]
+    query("CREATE ROLE IF NOT EXISTS VIEWER")
+    assert "recorded, not executed" in query("GRANT USAGE ON DATABASE TEST_TABLES TO ROLE VIEWER")[0][0]
+    assert query("SHOW GRANTS TO ROLE VIEWER")[0][1:] == ("USAGE", "DATABASE", "TEST_TABLES", "VIEWER")
+    query("DROP COMPUTE POOL P")
+
+
+def dict_row(row):
+    return {"name": row[0], "max_nodes": row[3]}
+
+
+@pytest.mark.parametrize("sql", ["USE SCHEMA NOPE", "CREATE TABLE NOPE.T (A INT)", "SHOW TABLES IN SCHEMA NOPE"])
+def test_an_unknown_schema_is_refused(query, sql):
+    with pytest.raises(SnowparkSQLException, match="Schema 'TEST_TABLES.NOPE' does not exist or not authorized"):
+        query(sql)

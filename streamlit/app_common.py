@@ -19,7 +19,11 @@ _NOTICE = """
 <style>
   .cxr-notice {position: fixed; bottom: 0; left: 0; right: 0; z-index: 1000000; padding: 0.35rem 1rem;
     background: #1f2937; color: #ffffff; font-size: 0.85rem; text-align: center;}
-  .stMainBlockContainer {padding-top: 4.5rem; padding-bottom: 4rem;}
+  .stMainBlockContainer {padding-top: 4rem; padding-bottom: 4rem;}
+  .stMainBlockContainer h1 {font-size: 1.75rem; padding: 0.25rem 0;}
+  .stMainBlockContainer h3 {font-size: 1.25rem;}
+  /* Streamlit's captions are too pale to be read easily. */
+  [data-testid="stCaptionContainer"], [data-testid="stImageCaption"] {color: inherit; opacity: 0.85;}
 </style>
 <div class="cxr-notice" role="note">For research and teaching. <strong>Not a medical device.</strong></div>
 """

@@ -47,6 +47,12 @@ def overlay(pixels: np.ndarray, heatmap: bytes, opacity: float) -> np.ndarray:
     return np.rint(pixels[..., None] * (1 - share) + colours[heat] * share).astype(np.uint8)
 
 
+def is_lit(heatmap: bytes) -> bool:
+    """Whether the map is more than zero anywhere."""
+    with Image.open(io.BytesIO(heatmap)) as image:
+        return image.convert("L").getextrema()[1] > 0
+
+
 def thumbnail(data: bytes) -> str:
     """A small JPEG as a data address; empty for a file that cannot be read."""
     try:

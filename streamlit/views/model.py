@@ -42,7 +42,7 @@ def main() -> None:
         ["validation", "test"],
         "validation",
         lambda key, options: st.radio(
-            "Scores of", all, key=key, horizontal=True, format_func=lambda name: f"{name} images"
+            "Scores of", options, key=key, horizontal=True, format_func=lambda name: f"{name} images"
         ),
     )
     scores = {name: app_account.scores(name, split) for name in shown}

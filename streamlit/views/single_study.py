@@ -108,12 +108,12 @@ def _thumbnails(places: tuple[str, ...]) -> list[str]:
 def _cards(rows: pd.DataFrame) -> None:
     small = _thumbnails(tuple(rows["RELATIVE_PATH"]))
     with st.container(horizontal=True):
-        for row, picture in zip(rows.itertuples(), small, strict=True):
-            with st.container(width=112, gap="small"):
+        for number, (row, picture) in enumerate(zip(rows.itertuples(), small, strict=True), 1):
+            with st.container(width=124, gap="small"):
                 if picture:
-                    app_pictures.show(picture, f"{row.LABEL.title()}, {row.SPLIT}", width=app_pictures.THUMBNAIL)
+                    app_pictures.show(picture, row.LABEL.title())
                 st.button(
-                    "Open",
+                    f"Open {number}",
                     key=f"open-{row.IMAGE_ID}",
                     help=f"Image {row.IMAGE_ID[:12]}",
                     width="stretch",
@@ -164,13 +164,19 @@ def _verdict(study: Study, choice: Choice, answer: Answer) -> None:
 
 @st.fragment
 def _pictures(study: Study, answer: Answer) -> None:
-    opacity = st.slider("Opacity of the overlay", 0, 100, 60, step=5, format="%d%%", key="opacity")
+    opacity = st.session_state.get("opacity", 60)
     left, right = st.columns(2)
     with left:
         app_pictures.show(study.pixels, "The X-ray as the model reads it")
     with right:
         seen = app_pictures.overlay(study.pixels, answer.heatmap, opacity / 100)
-        app_pictures.show(seen, "Brighter where the image speaks more for pneumonia (Grad-CAM)")
+        app_pictures.show(
+            seen,
+            "Brighter where the image speaks more for pneumonia (Grad-CAM)"
+            if app_pictures.is_lit(answer.heatmap)
+            else "No place in the image speaks for pneumonia (Grad-CAM)",
+        )
+        st.slider("Opacity of the overlay", 0, 100, 60, step=5, format="%d%%", key="opacity")
 
 
 def _meaning(choice: Choice) -> None:

@@ -47,10 +47,9 @@ def main() -> None:
     picked = found.sample(frac=1, random_state=0).head(wanted) if order == "mixed" else found.head(wanted)
     st.caption(f"{len(found):,} images fit.")
     if st.button(f"Score {len(picked)} images", type="primary"):
-        with st.container():
-            bar = st.progress(0.0, "Starting")
-            scored, files = score_rows(picked, choice, bar.progress)
-            bar.empty()
+        bar = st.progress(0.0, "Starting")
+        scored, files = score_rows(picked, choice, bar.progress)
+        bar.empty()
         st.session_state["worklist"] = (
             _table(scored, files),
             f"{len(scored)} images by {PATHS[choice.path].lower()} with {choice.version.name}",
@@ -105,7 +104,7 @@ def _show(table: pd.DataFrame, what: str) -> None:
         column_config=_COLUMNS,
     )
     st.download_button(
-        "Download as CSV", to_csv(table), "worklist.csv", "text/csv", icon=":material/download:", on_click="ignore"
+        "Download results", to_csv(table), "worklist.csv", "text/csv", icon=":material/download:", on_click="ignore"
     )
     answered = table[table["Called"].notna()]
     if len(answered):
@@ -116,7 +115,8 @@ def _show(table: pd.DataFrame, what: str) -> None:
 
 def _tint(row: pd.Series) -> list[str]:
     colour = _TINTS.get(row["Result"])
-    return [f"background-color: {colour}" if colour else ""] * len(row)
+    tinted = ("Called", "Result") if colour else ()
+    return [f"background-color: {colour}; font-weight: bold" if name in tinted else "" for name in row.index]
 
 
 def to_csv(table: pd.DataFrame) -> bytes:

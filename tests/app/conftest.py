@@ -39,7 +39,7 @@ def account(tmp_path_factory):
 
 
 def fill(session, settings, folder: Path) -> None:
-    phantoms.write_phantoms(folder / "set", patients=14, images_per_patient=1, size=128, seed=3)
+    phantoms.write_phantoms(folder / "set", patients=22, images_per_patient=1, size=128, seed=3)
     (folder / "set" / "NORMAL" / "IM-9999-0001.jpeg").write_text("no image")
     catalog.ingest(session, folder / "set", settings)
     log_random_network(session, settings, folder / "run", seed=0)

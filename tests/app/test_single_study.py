@@ -72,7 +72,7 @@ def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, word
     assert "No image fits" in words(app)
     app = open_app(source="stage")
     next(button for button in app.button if button.label == "Next").click().run()
-    assert "page 2 of 2" in words(app)
+    assert "page 2 of 3" in words(app)
 
 
 def test_what_stands_in_the_url_is_only_used_if_it_is_an_option(open_app):
@@ -101,7 +101,7 @@ def test_every_reason_to_refuse_a_file_has_its_sentence(tmp_path):
 
 
 def test_a_file_above_the_limit_is_refused(open_app, words):
-    app = upload(open_app(), "big.png", b"\x89PNG" + bytes(21 * 2**20))
+    app = upload(open_app(), "big.png", b"\x89PNG" + bytes(13 * 2**20))
     assert "too large" in words(app)
     assert not app.exception
 

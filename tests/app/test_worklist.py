@@ -28,12 +28,12 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     before = predictions()
     app = open_app("worklist", split="all")
     assert not app.dataframe
-    button(app, "Score 14 images").click().run()
+    button(app, "Score 20 images").click().run()
     assert not app.exception
-    assert calls == [14]
-    assert predictions() == before + 14
+    assert calls == [20]
+    assert predictions() == before + 20
     table = app.dataframe[0].value
-    assert len(table) == 14
+    assert len(table) == 20
     known = session.table(account.qualified(account.catalog_table)).to_pandas()
     truth = dict(zip(known["IMAGE_ID"].str[:12], known["LABEL"], strict=True))
     assert [truth[image] for image in table["Image"]] == table["Truth"].tolist()
@@ -41,9 +41,9 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     latest = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).groupby("IMAGE")["P_PNEUMONIA"].last()
     assert latest[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
     shown = {metric.label: int(metric.value) for metric in app.metric}
-    assert sum(shown.values()) == 14
+    assert sum(shown.values()) == 20
     assert shown["Correct"] == (table["Truth"] == table["Called"]).sum()
-    assert (table["Result"].tolist()[: 14 - shown["Correct"]]).count("Correct") == 0, "errors come first"
+    assert (table["Result"].tolist()[: 20 - shown["Correct"]]).count("Correct") == 0, "errors come first"
 
 
 def test_scoring_again_appends_and_overwrites_nothing(open_app, predictions):
@@ -107,7 +107,7 @@ def test_the_csv_holds_every_row_and_no_formula(open_app, monkeypatch):
     monkeypatch.setattr(app_account, "catalog", lambda: catalog().assign(PATIENT_ID="=HYPERLINK(1)"))
     button(rows, "Score").click().run()
     table = list(csv.DictReader(io.StringIO(kept["data"].decode())))
-    assert len(table) == 14
+    assert len(table) == 20
     assert {row["patient"] for row in table} == {"'=HYPERLINK(1)"}
     assert {"image_id", "truth", "called", "probability", "status"} <= set(table[0])
     assert all(len(row["image_id"]) == 64 for row in table)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from snowflake.snowpark import Session
@@ -71,18 +73,15 @@ def start_local_account(settings: Settings) -> dict[str, object]:
 
 
 def environment_line(session: Session) -> str:
-    """What runs where, in one line, for the head of each notebook."""
-    import platform
-
-    import snowflake.ml.version
-    import torch
-
+    """What runs where, in one line, for the head of each notebook; names the device where PyTorch is in use."""
     place = session.sql("SELECT CURRENT_ACCOUNT(), CURRENT_VERSION()").collect()[0]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    return (
-        f"Snowflake {place[1]} on account {place[0]} | Python {platform.python_version()} | torch {torch.__version__} "
-        f"({device}) | snowflake-ml-python {snowflake.ml.version.VERSION}"
-    )
+    parts = [f"Snowflake {place[1]} on account {place[0]}", f"Python {platform.python_version()}"]
+    parts += [f"{name} {version(name)}" for name in ("torch", "snowflake-ml-python")]
+    # Importing PyTorch for this line alone would take seconds.
+    if torch := sys.modules.get("torch"):
+        gpu = torch.cuda.is_available()
+        parts.append(torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads")
+    return " | ".join(parts)
 
 
 def _active_session() -> Session | None:

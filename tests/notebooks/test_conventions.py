@@ -13,7 +13,7 @@ MACHINE_PATH = re.compile(r"(?<![\w@.])/(home|root|Users|tmp|work|private|var)/"
 
 
 def test_there_are_five_in_order():
-    assert [path.stem for path in NOTEBOOKS] == "01_setup 02_data_ingest 03_train 04_register 05_deploy".split()
+    assert [path.stem for path in NOTEBOOKS] == ["01_setup", "02_data_ingest", "03_train", "04_register", "05_deploy"]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -82,3 +82,15 @@ def test_no_path_of_one_machine_and_no_question_where_it_runs(notebook):
     for cell in notebook.cells:
         assert not MACHINE_PATH.search(cell.source), cell.metadata.name
         assert not re.search(r"\bif .*\blocal\b", cell.source), cell.metadata.name
+
+
+def test_test_patients_are_looked_at_once_and_after_everything_was_chosen():
+    """A threshold, a temperature or an epoch chosen on test patients would make every figure in the report a lie."""
+    cells = code(nbformat.read(ROOT / "notebooks" / "03_train.ipynb", as_version=4))
+    names = [cell.metadata.name for cell in cells]
+    before = cells[: names.index("evaluate_test")]
+    assert "choose_threshold" in [cell.metadata.name for cell in before]
+    for cell in before:
+        if cell.metadata.name != "load_images":  # which counts them
+            assert "test" not in cell.source.replace("latest", ""), cell.metadata.name
+    assert not any("choose_threshold(" in cell.source for cell in cells[names.index("evaluate_test") :])

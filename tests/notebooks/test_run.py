@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = "01_setup 02_data_ingest 03_train 04_register 05_deploy".split()
+NAMES = ["01_setup", "02_data_ingest", "03_train", "04_register", "05_deploy"]
 
 ASK_THE_MODEL = """
 import base64, json, pandas, cxr

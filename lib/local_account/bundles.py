@@ -164,17 +164,17 @@ def execute_task(session: Session, s: Matched) -> Result:
 
 # ---------------------------------------------------------------- Streamlit
 
-STREAMLIT_OPTIONS = (
-    "MAIN_FILE QUERY_WAREHOUSE RUNTIME_NAME COMPUTE_POOL COMMENT TITLE EXTERNAL_ACCESS_INTEGRATIONS "
-    "ARTIFACT_REPOSITORIES IMPORTS SECRETS"
-).split()
+STREAMLIT_OPTIONS = {
+    "MAIN_FILE", "QUERY_WAREHOUSE", "RUNTIME_NAME", "COMPUTE_POOL", "COMMENT", "TITLE", "EXTERNAL_ACCESS_INTEGRATIONS",
+    "ARTIFACT_REPOSITORIES", "IMPORTS", "SECRETS",
+}  # fmt: skip
 
 
 @statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> FROM <source:stage> <options:rest>", "emulated")
 def create_streamlit(session: Session, s: Matched) -> Result:
     """The files are copied and the options checked; the app itself is run by ``streamlit run``."""
     given = options(s["options"])
-    for key in given.keys() - set(STREAMLIT_OPTIONS):
+    for key in given.keys() - STREAMLIT_OPTIONS:
         raise compilation_error(f"invalid property '{key}' for 'STREAMLIT'", 1423)
     if "COMPUTE_POOL" in given:
         need_pool(session, given["COMPUTE_POOL"])

@@ -166,7 +166,8 @@ def copy_options(spec: dict[str, str], header: bool) -> str:
     kind = spec.get("TYPE", "CSV").upper()
     gzip = ", COMPRESSION gzip" if compressed(spec) else ""
     if kind == "CSV":
-        return f"FORMAT csv, HEADER {str(header).lower()}, DELIMITER {names.literal(spec.get('FIELD_DELIMITER', ','))}{gzip}"
+        delimiter = names.literal(spec.get("FIELD_DELIMITER", ","))
+        return f"FORMAT csv, HEADER {str(header).lower()}, DELIMITER {delimiter}{gzip}"
     if kind in ("PARQUET", "JSON"):
         return f"FORMAT {kind.lower()}{gzip}"
     raise unsupported(f"unloading to {kind}", "copying.py")

@@ -156,10 +156,10 @@ def show_run_values(session: Session, s: Matched) -> Result:
 
 def run_metrics(session: Session, _: object, arguments: list[str]) -> str:
     run = need_run(session, session.resolve(arguments[0]), names.fold(arguments[1]))
-    rows = ", ".join(
-        f"({names.literal(m['name'])}, {int(m.get('step') or 0)}, {float(m['value'])!r}, {names.literal(m['timestamp'])})"
-        for m in run.properties["metrics"]
-    )
+    logged = [
+        (m["name"], int(m.get("step") or 0), float(m["value"]), m["timestamp"]) for m in run.properties["metrics"]
+    ]
+    rows = ", ".join(f"({names.literal(n)}, {step}, {value!r}, {names.literal(at)})" for n, step, value, at in logged)
     return f"""
         SELECT n AS "METRIC_NAME", s AS "STEP", CAST(v AS DOUBLE) AS "VALUE", CAST(t AS TIMESTAMPTZ) AS "TIMESTAMP"
         FROM (VALUES {rows or "(NULL, NULL, NULL, NULL)"}) AS m(n, s, v, t) WHERE n IS NOT NULL"""

@@ -166,7 +166,8 @@ def rewrite_to_boolean(node: exp.Expression) -> exp.Expression:
 
 TIME_FORMATS = [
     ("YYYY", "%Y"), ("YY", "%y"), ("MMMM", "%B"), ("MON", "%b"), ("MM", "%m"), ("DD", "%d"), ("DY", "%a"),
-    ("HH24", "%H"), ("HH12", "%I"), ("MI", "%M"), ("SS", "%S"), ("FF3", "%g"), ("FF6", "%f"), ("AM", "%p"), ("PM", "%p"),
+    ("HH24", "%H"), ("HH12", "%I"), ("MI", "%M"), ("SS", "%S"), ("FF3", "%g"), ("FF6", "%f"), ("AM", "%p"),
+    ("PM", "%p"),
 ]  # fmt: skip
 
 
@@ -427,12 +428,6 @@ def rewrite_array_cat(node: exp.Expression) -> exp.Expression:
 # ---------------------------------------------------------------- functions that sqlglot has no class for
 
 
-def timestamp_ntz(node: exp.Anonymous) -> exp.Expression:
-    if len(node.expressions) != 1:
-        raise unsupported("the function TO_TIMESTAMP_NTZ with a format or a scale", "functions.py")
-    return cast(node.expressions[0], "TIMESTAMP", T.TIMESTAMPNTZ)
-
-
 def to_timestamp(target: T) -> Callable:
     """TO_TIMESTAMP_NTZ and its kin: a number counts seconds, anything else is cast."""
 
@@ -451,16 +446,11 @@ ANONYMOUS: dict[str, Callable] = {
     "TO_TIMESTAMP_NTZ": to_timestamp(T.TIMESTAMPNTZ),
     "TO_TIMESTAMP_LTZ": to_timestamp(T.TIMESTAMPLTZ),
     "TO_TIMESTAMP_TZ": to_timestamp(T.TIMESTAMPLTZ),
-    "TO_TIMESTAMP_NTZ": timestamp_ntz,
     "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),
     "AS_VARCHAR": lambda node: as_text(node.expressions[0]),
     "AS_INTEGER": lambda node: cast(as_text(node.expressions[0]), "BIGINT", T.BIGINT),
-    "OBJECT_CONSTRUCT": lambda node: call("json_object", *node.expressions, kind=T.OBJECT),
-    "OBJECT_CONSTRUCT_KEEP_NULL": lambda node: call("json_object", *node.expressions, kind=T.OBJECT),
     "TO_OBJECT": lambda node: variant(node.expressions[0]),
     "TO_ARRAY": lambda node: variant(node.expressions[0]),
-    "ARRAY_SIZE": lambda node: call("sf_array_size", variant(node.expressions[0]), kind=T.BIGINT),
-    "SQUARE": lambda node: call("pow", node.expressions[0], exp.Literal.number(2), kind=T.DOUBLE),
 }
 
 

@@ -13,7 +13,6 @@ from . import catalog, statements
 from .catalog import Object
 from .errors import already_exists, compilation_error, missing, unsupported
 from .functions import rewrite_cast
-from .names import Name
 from .results import Column, Result, listing, status
 from .session import Session
 from .show import FILTER, SCOPE, chosen

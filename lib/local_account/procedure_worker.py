@@ -1,5 +1,7 @@
-"""A process that runs one Python procedure: ``procedure_worker FOLDER HANDLER``. It gives the handler a Snowpark session
-of its own on the account that called it."""
+"""A process that runs one Python procedure: ``procedure_worker FOLDER HANDLER``.
+
+It gives the handler a Snowpark session of its own on the account that called it.
+"""
 
 from __future__ import annotations
 

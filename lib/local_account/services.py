@@ -220,8 +220,7 @@ def show_containers(session: Session, s: Matched) -> Result:
         "instance_id": "0", "container_name": CONTAINER, "service_status": state, "instance_status": instance,
         "status": instance, "message": service.properties.get("message", ""),
     }  # fmt: skip
-    columns = "database_name schema_name service_name instance_id container_name service_status instance_status status message"
-    return listing(columns, [row])
+    return listing(" ".join(row), [row])
 
 
 @system_function("SYSTEM$GET_SERVICE_LOGS")

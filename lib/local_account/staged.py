@@ -133,7 +133,7 @@ def directory(session: Session, text: str) -> str:
 
 
 def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
-    """BUILD_SCOPED_FILE_URL(@stage, path): the file's path, relative to where workers run, which SnowflakeFile opens."""
+    """BUILD_SCOPED_FILE_URL(@stage, path): the path that SnowflakeFile opens, from the folder where workers run."""
     stage, path = arguments
     spelled = re.sub(r"^[@$]+", "", stage.name if isinstance(stage, exp.Var) else stage.sql("snowflake"))
     base = locate(session, f"@{spelled}").base
@@ -178,7 +178,8 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
     if kind == "JSON":
         strip = options.get("STRIP_OUTER_ARRAY", "FALSE").upper() == "TRUE"
         how = "array" if strip else "auto"
-        return f"SELECT json AS \"COLUMN1\", {file_name} FROM read_json_objects({listed}, format = '{how}', filename = true)"
+        source = f"read_json_objects({listed}, format = '{how}', filename = true)"
+        return f'SELECT json AS "COLUMN1", {file_name} FROM {source}'
     if kind != "CSV":
         raise unsupported(f"files of type {kind}", "staged.py")
     width = csv_width(files, options)

@@ -169,13 +169,13 @@ def only_new(session: Session, source: str, location: Location, compress: bool) 
     The connector cannot be told to skip files on local storage, so they are left out of what it copies; when nothing
     is left it copies into a scratch folder, and reports UPLOADED where Snowflake reports SKIPPED.
     """
-    from glob import glob
 
     def staged(path: str) -> bool:
         name = Path(path).name
         return (location.target / name).exists() or (compress and (location.target / f"{name}.gz").exists())
 
-    found = sorted(f for f in glob(os.path.expanduser(source)) if Path(f).is_file()) or [source]
+    pattern = Path(source).expanduser()
+    found = sorted(str(f) for f in pattern.parent.glob(pattern.name) if f.is_file()) or [source]
     new = [f for f in found if not staged(f)]
     if len(new) == len(found):
         return [source], location.target

@@ -6,9 +6,8 @@ A handler is declared by the statement's own shape::
     def create_stage(session, s): ...
 
 Words match case-insensitively. ``[...]`` is optional; a group made of words alone becomes a flag (``s.or_replace``).
-``{A|B}`` is a choice, readable as ``s.choice`` (a second one as ``s.choice2``). ``<x>`` is an object name, ``<x:string>`` a string literal,
-``<x:stage>`` a stage or ``snow://`` path, ``<x:word>`` one word, ``<x:number>`` digits, ``<x:body>`` text in ``$$`` or
-quotes, ``<x:list>`` text in parentheses, ``<x:rest>`` anything. A value that was not given reads as None.
+``{A|B}`` is a choice, readable as ``s.choice``. ``<x>`` is an object name, ``<x:kind>`` one of PLACEHOLDERS, readable
+as ``s["x"]``; what was not given reads as None.
 """
 
 from __future__ import annotations

@@ -14,10 +14,7 @@ import traceback
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-if TYPE_CHECKING:
-    pass
+from typing import BinaryIO
 
 
 def main() -> None:
@@ -66,8 +63,8 @@ def run(handler: types.ModuleType, body: bytes) -> list[str]:
     frame = pa.ipc.open_stream(body).read_all().to_pandas()
     wanted = len(handler.input_cols) + len(handler.param_cols)
     if not len(handler.input_cols) <= frame.shape[1] <= wanted:
-        raise TypeError(f"{frame.shape[1]} arguments given, the method takes {', '.join(handler.input_cols)}"
-                        + (f" and optionally {', '.join(handler.param_cols)}" if handler.param_cols else ""))  # fmt: skip
+        known = ", ".join([*handler.input_cols, *(f"[{name}]" for name in handler.param_cols)])
+        raise TypeError(f"{frame.shape[1]} arguments given; the method takes {known}")
     for missing in range(frame.shape[1], wanted):
         frame[f"missing_{missing}"] = None
     step = handler.MAX_BATCH_SIZE or len(frame)
@@ -78,8 +75,8 @@ def run(handler: types.ModuleType, body: bytes) -> list[str]:
     return out
 
 
-def infer(handler: types.ModuleType, frame: pd.DataFrame) -> list:
-    """One value a row, from a function's handler or from a table function's (a class with ``process``)."""
+def infer(handler: types.ModuleType, frame: object) -> list:
+    """One value for each row of a pandas frame, by a function's handler or a table function's (it has ``process``)."""
     import numpy as np
     import pandas as pd
 

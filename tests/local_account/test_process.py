@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 import snowflake.connector
-
 from tests.local_account.conftest import local_account, open_session, start
 
 
@@ -46,7 +45,22 @@ def test_data_port_and_token_survive_kill_9(root):
     again = open_session(after, database="D", schema="PUBLIC")
     assert again.table("T").collect() == [(1,)], "what was committed is there, what was not is not"
     again.close()
-    session.close()  # its server is gone; left open, the connector would try to close it at exit, for minutes
+    session.connection.close()  # left open, the connector would try to close it at exit, for minutes
+
+
+def test_no_worker_outlives_a_killed_server(root):
+    account = start(root)
+    session = open_session(account)
+    session.sql("CREATE DATABASE D").collect()
+    session.sql("CREATE FUNCTION F(X INT) RETURNS INT LANGUAGE PYTHON HANDLER = 'f' AS 'f = abs'").collect()
+    assert session.sql("SELECT F(-1)").collect() == [(1,)]
+    workers = psutil.Process(account["pid"]).children(recursive=True)
+    assert workers
+    kill(account["pid"])
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
+    start(root)
+    session.connection.close()
 
 
 def test_a_wrong_token_is_refused(account):
@@ -78,7 +92,7 @@ def test_a_folder_that_cannot_be_had_is_refused(tmp_path):
 
 
 def test_an_idle_server_stops(root):
-    info = start(root, "--idle-seconds", "0.2")
+    info = start(root, "--idle-seconds", "2")
     psutil.Process(info["pid"]).wait(timeout=20)
     assert local_account("status", root).returncode == 1
 

@@ -2,7 +2,6 @@
 
 import httpx
 import pandas as pd
-import psutil
 import pytest
 from snowflake.ml.model import custom_model, model_signature
 from snowflake.ml.registry import Registry
@@ -193,27 +192,10 @@ def test_a_suspended_service_comes_back_on_its_port(query, service):
     assert httpx.get(f"{service}/health").json()["status"] == "READY"
 
 
-def test_a_service_on_an_unknown_pool_is_refused(version):
-    with pytest.raises(RuntimeError, match="Compute pool 'NOWHERE' does not exist"):
-        version.create_service(service_name="S", service_compute_pool="NOWHERE", ingress_enabled=True, max_instances=1)
-
-
-def test_no_worker_outlives_a_killed_server(tmp_path, version, session):
-    from tests.local_account.conftest import open_session, start
-    from tests.local_account.test_process import kill
-
-    account = start(tmp_path / "a")
-    other = open_session(account)
-    other.sql("CREATE DATABASE D").collect()
-    moved = Registry(other, database_name="D", schema_name="PUBLIC")
-    log(moved, "V1").run(INPUT, function_name="predict")
-    workers = psutil.Process(account["pid"]).children(recursive=True)
-    assert workers
-    kill(account["pid"])
-    gone, alive = psutil.wait_procs(workers, timeout=20)
-    assert not alive
-    start(tmp_path / "a")
-    other.close()
-    from tests.local_account.conftest import local_account
-
-    local_account("stop", tmp_path / "a")
+def test_a_service_on_an_unknown_pool_is_refused(query, version):
+    deployment = """
+        models: [{name: LENGTHS, version: V1}]
+        service: {name: S, compute_pool: NOWHERE, ingress_enabled: true, min_instances: 0, max_instances: 1}"""
+    with pytest.raises(SnowparkSQLException, match="(?s)002003.*Compute pool 'NOWHERE' does not exist"):
+        query(f"CALL SYSTEM$DEPLOY_MODEL('{deployment}')")
+    assert query("SHOW SERVICES LIKE 'S'") == []

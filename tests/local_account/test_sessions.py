@@ -70,8 +70,8 @@ def test_writers_queue_and_lose_no_update(connect):
 
 def test_a_long_query_delays_no_other_and_can_be_cancelled(session, connect):
     slow = connect().connection.cursor()
-    slow.execute_async("SELECT COUNT(A.X * B.X % 7) FROM (SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000))) A,"
-                       " (SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000))) B")  # fmt: skip
+    numbers = "(SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000)))"
+    slow.execute_async(f"SELECT COUNT(A.X * B.X % 7) FROM {numbers} A, {numbers} B")
     started = time.monotonic()
     assert session.sql("SELECT 1").collect() == [(1,)]
     assert time.monotonic() - started < 2

@@ -52,7 +52,11 @@ def generate(tree: exp.Expression) -> str:
     return tree.sql(dialect="duckdb", identify=True)
 
 
+EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({names.DOTTED})\s+(IF\s+NOT\s+EXISTS)\b", re.I)
+
+
 def parse(sql: str) -> exp.Expression:
+    sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # Snowflake takes the clause there too, and Snowpark writes it so
     try:
         found = [tree for tree in sqlglot.parse(spell_method_calls(sql), read="snowflake") if tree is not None]
     except SqlglotError as error:

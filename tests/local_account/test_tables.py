@@ -43,6 +43,13 @@ def test_pandas_goes_in_and_comes_out(session):
     assert session.table("FROM_PANDAS").count() == 4
 
 
+def test_appending_makes_the_table_when_there_is_none(session):
+    session.sql("DROP TABLE IF EXISTS GROWN").collect()
+    for _ in range(2):
+        session.create_dataframe([[1]], schema=["A"]).write.mode("append").save_as_table("GROWN")
+    assert session.table("GROWN").count() == 2
+
+
 def test_dataframes_query(people):
     assert people.filter(F.col("ID") > 1).sort(F.col("ID").desc()).select("ID").collect() == [(3,), (2,)]
     counted = people.group_by("NAME").agg(F.count("*"), F.avg("ID")).sort("NAME")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from . import catalog
 from .errors import SnowflakeError
@@ -46,8 +47,7 @@ class Account:
         self.name = "LOCAL_ACCOUNT"
         self.started = time.time()
         self.locks = WriteLocks()
-        self.functions: dict[str, str] = {}  # what an engine function was registered for -> its name
-        self.function_lock = threading.Lock()
+        self.functions: dict[str, Callable] = {}
         for folder in (*FOLDERS, "logs"):
             (root / folder).mkdir(exist_ok=True)
         self.engine = duckdb.connect()
@@ -56,6 +56,9 @@ class Account:
         self.engine.execute("SET default_null_order = 'NULLS_LAST_ON_ASC_FIRST_ON_DESC'")
         for macro in MACROS:
             self.engine.execute(f"CREATE MACRO {macro}")
+        self.engine.create_function(
+            "account_call", self.call_function, None, "VARCHAR", type="arrow", null_handling="special"
+        )
         self.open_catalog()
         self.workers = Workers(root / "logs")
 
@@ -82,13 +85,15 @@ class Account:
         return folder
 
     def register_function(self, key: str, function: Callable) -> str:
-        """Make a Python function over Arrow columns callable by the engine, once; the name to call it by."""
-        with self.function_lock:
-            if key not in self.functions:
-                name = f"fn_{uuid.uuid4().hex[:12]}"
-                self.engine.create_function(name, function, None, "VARCHAR", type="arrow", null_handling="special")
-                self.functions[key] = name
-            return self.functions[key]
+        """Make a Python function over Arrow columns callable by the engine as ``account_call(key, ...)``.
+
+        There is one engine function for all, so that none has to be created inside an open transaction.
+        """
+        self.functions.setdefault(key, function)
+        return key
+
+    def call_function(self, keys: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
+        return self.functions[keys[0].as_py()](keys, *columns)
 
     def close(self) -> None:
         self.workers.stop_all()

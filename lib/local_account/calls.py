@@ -154,8 +154,8 @@ def user_function(session: Session, qualifier: list[str], node: exp.Anonymous) -
 
 
 def object_call(function: str, arguments: list[exp.Expression]) -> exp.Expression:
-    """A call that answers an OBJECT. The engine function returns JSON text, which becomes VARIANT here."""
-    inner = engine(call(function, *arguments))
+    """A call of a registered function, which answers JSON text; it becomes an OBJECT here."""
+    inner = engine(call("account_call", exp.Literal.string(function), *arguments))
     made = engine(exp.Cast(this=inner, to=exp.DataType.build("JSON", dialect="duckdb")))
     made.type = exp.DataType(this=T.OBJECT)
     return made

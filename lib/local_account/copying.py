@@ -36,7 +36,7 @@ def copy_from_stage(session: Session, s: Matched) -> Result:
         listed = ", ".join(names.quote(column) for column, _ in selected)
         values = ", ".join(value for _, value in selected)
         sql = f"INSERT INTO {target} ({listed}) SELECT {values} FROM ({rows}) AS files"
-        number = session.con.execute(sql).fetchone()[0]
+        number = session.con.execute(sql).fetchall()[0][0]
     return loaded(files, number, given)
 
 
@@ -142,7 +142,7 @@ def unload(session: Session, stage: str, query: str, given: dict[str, str]) -> R
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.part")
     how = copy_options(spec, given.get("HEADER", "FALSE").upper() == "TRUE")
-    number = session.con.execute(f"COPY ({generate(tree)}) TO {names.literal(aside)} ({how})").fetchone()[0]
+    number = session.con.execute(f"COPY ({generate(tree)}) TO {names.literal(aside)} ({how})").fetchall()[0][0]
     aside.replace(target)
     size = target.stat().st_size
     return listing("rows_unloaded# input_bytes# output_bytes#",

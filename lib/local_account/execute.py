@@ -91,7 +91,7 @@ def change_rows(session: Session, tree: exp.Expression, binds: list) -> Result:
             return merge(session, tree, binds)
         if isinstance(tree, exp.Update):
             refuse_ambiguous_update(tree)
-        number = session.con.execute(generate(tree), binds or None).fetchone()[0]
+        number = session.con.execute(generate(tree), binds or None).fetchall()[0][0]
     return Result(change_columns(tree), rows=[(number, 0) if isinstance(tree, exp.Update) else (number,)])
 
 
@@ -220,12 +220,26 @@ def engine_errors() -> Iterator[None]:
     except duckdb.ConstraintException as error:
         raise constraint_error(str(error)) from error
     except duckdb.TransactionException as error:
-        raise SnowflakeError(
-            f"The transaction conflicts with another one: {error}. Run it again.", 625, "57014"
-        ) from error
+        raise transaction_error(str(error)) from error
     except duckdb.Error as error:
-        text = re.sub(r"^(Invalid Input|Conversion) Error: ", "", str(error))
-        raise SnowflakeError(text, 100051 if "Division by zero" in text else 100038, "22000") from error
+        raise other_error(str(error)) from error
+
+
+def transaction_error(text: str) -> SnowflakeError:
+    if "aborted" in text:
+        return SnowflakeError(
+            "An earlier statement of this transaction failed: ROLLBACK and begin again.", 625, "40000"
+        )
+    return SnowflakeError(f"The transaction conflicts with another one; run it again. ({text})", 625, "57014")
+
+
+def other_error(text: str) -> SnowflakeError:
+    """Errors of values; the engine's own SQL, which it quotes below the message, is left out."""
+    text = re.sub(r"^(Invalid Input|Conversion|Out of Range) Error: ", "", text.split("\n\nLINE ")[0])
+    value = re.match(r"Could not convert string '(.*)' to (?:U?INT\d+|DOUBLE|DECIMAL)", text, re.S)
+    if value:
+        return SnowflakeError(f"Numeric value '{value[1]}' is not recognized", 100038, "22018")
+    return SnowflakeError(text, 100051 if "Division by zero" in text else 100038, "22000")
 
 
 def catalog_error(text: str) -> SnowflakeError:

@@ -162,12 +162,10 @@ def python_call(session: Session, function: Object, arguments: list[exp.Expressi
     account, folder = session.account, folder_of(session, function)
     handler = function.properties["handler"]
 
-    def call(*columns: pa.ChunkedArray) -> pa.Array:
+    def call(*columns: pa.ChunkedArray) -> pa.Array:  # the first column is there for its length alone
         table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
         return pa.array(account.workers.call("udf_worker", folder, handler, table), pa.string())
 
-    if not arguments:
-        raise unsupported(f"the Python function {function.name}, for it takes no argument", "functions_sql.py")
     made = object_call(account.register_function(str(folder), call), arguments)
     made.type = exp.DataType(this=T.VARIANT)
     answer = rewrite_cast(exp.Cast(this=made, to=build_type(function.properties["returns"])))

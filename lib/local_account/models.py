@@ -337,7 +337,7 @@ def model_function(session: Session, model: str, version: str, method: str, in_t
     handler = declared[wanted]["handler"].split(".")[1]
     account = session.account
 
-    def call(*columns: pa.ChunkedArray) -> pa.Array:
+    def call(_: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
         table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
         return pa.array(account.workers.call("warehouse_worker", folder, handler, table), pa.string())
 

@@ -22,6 +22,15 @@ SCHEMA_KINDS = "NETWORK RULE|SECRET|IMAGE REPOSITORY|TAG|ALERT|FILE FORMAT|ARTIF
 
 # ---------------------------------------------------------------- databases and schemas
 
+SCOPE_OPTIONS = "COMMENT DATA_RETENTION_TIME_IN_DAYS MAX_DATA_EXTENSION_TIME_IN_DAYS"
+
+
+@statement("CREATE [OR REPLACE] DATABASE ROLE [IF NOT EXISTS] <name> [<options:rest>]", "recorded")
+def create_database_role(session: Session, s: Matched) -> Result:
+    database, role = schema_name(session, s["name"])
+    s.groups["choice"] = "DATABASE ROLE"
+    return record(session, s, Name(database, "", role))
+
 
 @statement("CREATE [OR REPLACE] [TRANSIENT] DATABASE [IF NOT EXISTS] <name> [<options:rest>]", "executed")
 def create_database(session: Session, s: Matched) -> Result:
@@ -34,7 +43,7 @@ def create_database(session: Session, s: Matched) -> Result:
             if not s.or_replace:
                 raise already_exists(name)
             remove_database(session, name)
-        comment = options(s["options"]).get("COMMENT", "")
+        comment = options(s["options"], SCOPE_OPTIONS).get("COMMENT", "")
         catalog.put(session.con, Object("DATABASE", *scope_parts(scope), owner=session.role, comment=comment))
         add_schema(session, name, "PUBLIC", "")
     session.use_database(name)
@@ -52,7 +61,7 @@ def create_schema(session: Session, s: Matched) -> Result:
             if not s.or_replace:
                 raise already_exists(f"{database}.{schema}")
             remove_schema(session, database, schema)
-        add_schema(session, database, schema, options(s["options"]).get("COMMENT", ""))
+        add_schema(session, database, schema, options(s["options"], SCOPE_OPTIONS).get("COMMENT", ""))
     session.use_schema(database, schema)
     return status(f"Schema {schema} successfully created.")
 

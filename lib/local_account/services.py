@@ -132,7 +132,7 @@ def service_function(session: Session, service: str, method: str) -> str:
     process = ensure_running(session, found)
     route, token = names.fold(method).lower().replace("_", "-"), session.account.token
 
-    def call(*columns: pa.ChunkedArray) -> pa.Array:
+    def call(_: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
         table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
         answers: list[str] = []
         for batch in batches(table):

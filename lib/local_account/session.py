@@ -9,6 +9,8 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 
+import duckdb
+
 from . import catalog, names
 from .account import Account
 from .catalog import Object
@@ -136,6 +138,16 @@ class Session:
             self.in_transaction = True
 
     def commit(self) -> None:
+        """Commit what is open. Raises when an earlier error has undone it, for the engine has no savepoints."""
+        if self.in_transaction:
+            try:
+                self.con.execute("SELECT 1")
+            except duckdb.TransactionException as error:
+                self.rollback()
+                raise SnowflakeError(
+                    "Nothing was committed: a statement of this transaction failed, and the local account, unlike "
+                    "Snowflake, cannot keep the statements before it.", 625, "40000"
+                ) from error  # fmt: skip
         self.end("COMMIT")
 
     def rollback(self) -> None:

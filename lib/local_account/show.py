@@ -99,7 +99,7 @@ def row_count(session: Session, thing: Object) -> int | None:
     if thing.kind != "TABLE":
         return None
     target = engine_name(thing.qualified, ("TABLE", thing.qualified) in session.temporary)
-    return session.con.execute(f"SELECT count(*) FROM {target}").fetchone()[0]
+    return session.con.execute(f"SELECT count(*) FROM {target}").fetchall()[0][0]
 
 
 @statement(f"SHOW COLUMNS [LIKE <like:string>] IN [TABLE] <table>", "executed")  # noqa: F541

@@ -29,9 +29,7 @@ class Transfer:
 def create_stage(session: Session, s: Matched) -> Result:
     name = session.resolve(s["name"])
     session.need_schema(name.database, name.schema)
-    given = options(s["options"])
-    if "URL" in given:
-        raise SnowflakeError("External stages (URL = ...) need a cloud; use an internal stage.", 2, "0A000")
+    given = options(s["options"], "DIRECTORY ENCRYPTION COMMENT FILE_FORMAT")
     with session.change(name):
         existing = session.get("STAGE", name)
         if existing and s.if_not_exists:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import names
+from .errors import compilation_error
 
 STRING = r"'(?:[^'\\]|\\.|'')*'"
 DOLLARS = r"\$\$.*?\$\$"
@@ -165,10 +166,18 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)|''", lambda m: "'" if m[1] is None else escapes.get(m[1], m[1]), text[1:-1], flags=re.S)
 
 
-def options(text: str | None) -> dict[str, str]:
-    """``A = 1 B = 'x' C = (D = TRUE)`` -> {"A": "1", "B": "x", "C": "(D = TRUE)"}; keys in upper case."""
+def options(text: str | None, known: str | None = None) -> dict[str, str]:
+    """``A = 1 B = 'x' C = (D = TRUE)`` -> {"A": "1", "B": "x", "C": "(D = TRUE)"}; keys in upper case.
+
+    With ``known`` (names, separated by spaces) anything else in the text is refused.
+    """
     value = rf"{PLACEHOLDERS['body']}|{PLACEHOLDERS['list']}|[^\s,()]+"
-    found = re.findall(rf"([\w$]+)\s*=\s*({value})", text or "", re.S)
+    option = rf"([\w$]+)\s*=\s*({value})"
+    found = re.findall(option, text or "", re.S)
+    if known is not None:
+        rest = re.sub(option, "", text or "", flags=re.S).strip(" ,;\n\t")
+        for unknown in [rest] * bool(rest) + [key for key, _ in found if key.upper() not in known.split()]:
+            raise compilation_error(f"syntax error or unknown property near '{unknown}'", 1003)
     return {key.upper(): unquote(v) if v.startswith(("'", "$$")) else v for key, v in found}
 
 

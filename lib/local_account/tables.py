@@ -34,7 +34,7 @@ def engine_has(session: Session, name: Name) -> bool:
     return session.con.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
         [FILE, engine_schema(name), name.name],
-    ).fetchone()[0] > 0  # fmt: skip
+    ).fetchall()[0][0] > 0  # fmt: skip
 
 
 def engine_columns(session: Session, engine_table: str) -> list[tuple]:

@@ -21,7 +21,7 @@ from sqlglot.schema import MappingSchema
 
 from . import names
 from .calls import resolve_calls
-from .errors import SnowflakeError
+from .errors import SnowflakeError, compilation_error
 from .functions import RULES, check, wrap_aggregates
 from .sources import resolve_sources
 from .types import T, annotation_type
@@ -128,6 +128,7 @@ def infer_types(session: Session, tree: exp.Expression) -> None:
         node.meta["id"] = number
         nodes[number] = node
     schema = schema_of(session, tree)
+    check_case(tree, schema)
     try:
         copy = qualify(
             tree.copy(), schema=schema, dialect="snowflake", expand_stars=True, validate_qualify_columns=False,
@@ -140,6 +141,19 @@ def infer_types(session: Session, tree: exp.Expression) -> None:
         original = nodes.get(node.meta.get("id"))
         if original is not None and node.type is not None and node.type.this != T.UNKNOWN:
             original.type = node.type
+
+
+def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
+    """Refuse ``"a"`` for a column A: the engine would take it, for it does not tell case apart."""
+    tables = (table for schemas in schema.mapping.values() for found in schemas.values() for table in found.values())
+    stored = {column for table in tables for column in table}
+    folded = {column.casefold() for column in stored}
+    made = {node.name for node in tree.find_all(exp.Identifier) if not isinstance(node.parent, exp.Column)}
+    for column in tree.find_all(exp.Column):
+        if column.meta.get("engine") or column.name in stored or column.name in made:
+            continue
+        if column.name.casefold() in folded:
+            raise compilation_error(f"invalid identifier '{column.sql('snowflake')}'")
 
 
 def annotators() -> dict:

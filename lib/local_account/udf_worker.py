@@ -44,7 +44,8 @@ def run(function: Callable, body: bytes, kinds: list[str]) -> list[str]:
     import pyarrow as pa
 
     table = pa.ipc.open_stream(body).read_all()
-    columns = [[convert(value, kind) for value in column.to_pylist()] for column, kind in zip(table.columns, kinds)]  # noqa: B905
+    given = zip(table.columns[1:], kinds, strict=True)  # the first column names the function
+    columns = [[convert(value, kind) for value in column.to_pylist()] for column, kind in given]
     if getattr(function, "_sf_vectorized_input", None) is not None:
         import pandas as pd
 

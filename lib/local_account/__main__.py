@@ -1,4 +1,4 @@
-"""``python -m local_account start | stop | status | serve --root DIR``"""
+"""``python -m local_account start | stop | status | serve --root DIR``; ``statements`` lists what it knows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from .process import AccountError, running, start, stop
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="local_account", description="A stand-in for a Snowflake account.")
-    parser.add_argument("command", choices=["start", "stop", "status", "serve"])
-    parser.add_argument("--root", type=Path, required=True, help="the account's folder")
+    parser.add_argument("command", choices=["start", "stop", "status", "serve", "statements"])
+    parser.add_argument("--root", type=Path, default=Path(".account"), help="the account's folder")
     parser.add_argument("--idle-seconds", type=float, default=1800, help="stop after so long without a request")
     arguments = parser.parse_args()
     root = arguments.root.expanduser().absolute()
+    commands = {"start": do_start, "stop": do_stop, "status": do_status, "serve": do_serve, "statements": do_list}
     try:
-        return {"start": do_start, "stop": do_stop, "status": do_status, "serve": do_serve}[arguments.command](
-            root, arguments.idle_seconds
-        )
+        return commands[arguments.command](root, arguments.idle_seconds)
     except AccountError as error:
         print(f"local_account: {error}", file=sys.stderr)
         return 1
@@ -46,6 +45,16 @@ def do_serve(root: Path, idle_seconds: float) -> int:
     from .server import serve
 
     serve(root, idle_seconds)
+    return 0
+
+
+def do_list(_: Path, __: float) -> int:
+    """Every statement with its fate: executed, emulated (its visible part), or recorded (kept and shown)."""
+    from .statements import load
+
+    print("executed  any query, INSERT, UPDATE, DELETE, MERGE, CREATE TABLE, CREATE VIEW")
+    for entry in sorted(load(), key=lambda entry: entry.shape):
+        print(f"{entry.fate:9} {entry.shape}")
     return 0
 
 

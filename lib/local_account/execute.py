@@ -26,13 +26,23 @@ IDENTIFIER_CALL = re.compile(
 
 def run(session: Session, sql: str, binds: list | None = None) -> Result | Transfer:
     """Execute one statement. Raises SnowflakeError."""
-    sql, binds = inline_identifiers(strip_comments(sql), binds or [])
+    sql, binds = inline_identifiers(one_statement(sql), binds or [])
     found = statements.match(inline_binds(sql, binds) if binds else sql)
     with engine_errors():
         if found:
             handler, matched = found
             return handler(session, matched)
         return execute(session, sql, binds)
+
+
+def one_statement(sql: str) -> str:
+    """The statement without comments and closing semicolon. Raises for several: clients send them one by one."""
+    sql = strip_comments(sql).rstrip("; \n\t")
+    number = 1 + re.sub(rf"{statements.STRING}|\$\$.*?\$\$|\"[^\"]*\"", "", sql, flags=re.S).count(";")
+    if number > 1:
+        text = f"Actual statement count {number} did not match the desired statement count 1."
+        raise SnowflakeError(text, 8, "0A000")
+    return sql
 
 
 def describe(session: Session, sql: str, binds: list | None = None) -> list[Column]:

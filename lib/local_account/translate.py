@@ -62,9 +62,7 @@ def parse(sql: str) -> exp.Expression:
     except SqlglotError as error:
         raise SnowflakeError(f"SQL compilation error:\nsyntax error: {error}", 1003, "42000") from error
     if len(found) != 1:
-        raise SnowflakeError(
-            f"Actual statement count {len(found)} did not match the desired statement count 1.", 8, "0A000"
-        )
+        raise compilation_error("empty SQL statement", 900)
     return normalize_identifiers(found[0], dialect="snowflake")
 
 

@@ -33,6 +33,9 @@ def test_an_unknown_object_is_refused_in_snowflakes_words(session):
         ("CREATE MASKING POLICY P AS (V STRING) RETURNS STRING -> V", "CREATE MASKING POLICY"),
         ("ALTER SESSION SET WEEK_START = 1", "WEEK_START"),
         ("SELECT * FROM TABLE(SPLIT_TO_TABLE('a b', ' '))", "SPLIT_TO_TABLE"),
+        ("CREATE SCHEMA S CLONE PUBLIC", "CLONE PUBLIC"),
+        ("CREATE STAGE S URL = 's3://b'", "URL"),
+        ("CREATE WAREHOUSE W; DROP WAREHOUSE COMPUTE_WH", "statement count 2"),
         ("SELECT 1 AT(OFFSET => -1)", "syntax error"),
     ],
 )
@@ -50,6 +53,25 @@ def test_a_transaction_commits_or_rolls_back(session, connect):
         assert other.table("T").count() == 0, "not visible before it is committed"
         session.sql(end).collect()
         assert other.table("T").count() == expected
+
+
+def test_commit_never_pretends(session):
+    session.sql("CREATE OR REPLACE TABLE T (A INT)").collect()
+    session.sql("BEGIN").collect()
+    session.sql("INSERT INTO T VALUES (1)").collect()
+    with pytest.raises(SnowparkSQLException, match="Numeric value 'x' is not recognized"):
+        session.sql("SELECT 'x'::INT AS A").collect()
+    with pytest.raises(SnowparkSQLException, match="Nothing was committed"):
+        session.sql("COMMIT").collect()
+    assert session.table("T").count() == 0
+
+
+def test_names_keep_their_case(query):
+    query('CREATE TABLE CASES ("lower" INT, UPPER INT)')
+    assert query('SELECT "lower", upper FROM cases') == []
+    for wrong in ("lower", '"upper"'):
+        with pytest.raises(SnowparkSQLException, match="invalid identifier"):
+            query(f"SELECT {wrong} FROM CASES")
 
 
 def test_writers_queue_and_lose_no_update(connect):

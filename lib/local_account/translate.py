@@ -19,7 +19,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
-from . import names
+from . import names, semistructured  # noqa: F401 - its rules register themselves
 from .calls import resolve_calls
 from .errors import SnowflakeError, compilation_error
 from .functions import RULES, check, wrap_aggregates

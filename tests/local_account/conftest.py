@@ -37,6 +37,19 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     local_account("stop", root)
 
 
+@pytest.fixture(scope="session")
+def tracking(account: dict) -> Iterator:
+    """ExperimentTracking is one object a process, so one session serves all tests of it. It is ``tracking.session``."""
+    from snowflake.ml.experiment import ExperimentTracking
+
+    session = open_session(account)
+    session.sql("CREATE DATABASE EXPERIMENTS").collect()
+    made = ExperimentTracking(session, database_name="EXPERIMENTS", schema_name="PUBLIC")
+    made.session = session
+    yield made
+    session.close()
+
+
 @pytest.fixture(scope="module")
 def connect(account: dict, request: pytest.FixtureRequest) -> Iterator[Callable[..., Session]]:
     """Open further sessions on the module's database."""

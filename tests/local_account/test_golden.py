@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from snowflake.ml.experiment import ExperimentTracking
 from snowflake.ml.model import custom_model, model_signature
 from snowflake.ml.registry import Registry
 
@@ -50,7 +49,7 @@ def normalize(sql: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def recorded(session) -> str:
+def recorded(session, tracking) -> str:
     record = Recorder(session)
     registry = record("Registry()", lambda: Registry(session, database_name="TEST_GOLDEN", schema_name="PUBLIC"))
     signature = model_signature.infer_signature(FRAME, pd.DataFrame({"Y": ["a"]}))
@@ -73,13 +72,14 @@ def recorded(session) -> str:
     record("version.set_metric", lambda: version.set_metric("auroc", 0.5))
     record("version.comment", lambda: setattr(version, "comment", "c"))
     record("version.load", lambda: version.load(force=True))
-    tracking = ExperimentTracking(session, database_name="TEST_GOLDEN", schema_name="PUBLIC")
+    record("delete_model", lambda: registry.delete_model("ECHO"))
+    record.session = tracking.session
     record("set_experiment", lambda: tracking.set_experiment("E"))
     record("start_run", lambda: tracking.start_run("R"))
     record("log_params", lambda: tracking.log_params({"lr": 0.1}))
     record("log_metric", lambda: tracking.log_metric("loss", 0.5, step=1))
     record("end_run", lambda: tracking.end_run())
-    record("delete_model", lambda: registry.delete_model("ECHO"))
+    record("delete_experiment", lambda: tracking.delete_experiment("E"))
     return re.sub(r"SOURCE_INFO = \$\$.*?\$\$", "SOURCE_INFO = $$X$$", "\n".join(record.lines) + "\n")
 
 

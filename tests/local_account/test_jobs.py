@@ -5,7 +5,6 @@ import io
 import nbformat
 import pandas as pd
 import pytest
-from snowflake.ml.experiment import ExperimentTracking
 from snowflake.ml.model import custom_model, model_signature
 from snowflake.ml.model.batch_inference import FileEncoding, InputFormat, InputSpec, OutputSpec, SaveMode
 from snowflake.ml.registry import Registry
@@ -13,8 +12,8 @@ from snowflake.ml.utils.stage_file import list_stage_files
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
 
-def test_an_experiment_keeps_what_its_runs_log(session, tmp_path):
-    tracking = ExperimentTracking(session, database_name="TEST_JOBS", schema_name="PUBLIC")
+def test_an_experiment_keeps_what_its_runs_log(tracking, tmp_path):
+    session = tracking.session
     tracking.set_experiment("TRIAL")
     (tmp_path / "note.txt").write_text("hello")
     with tracking.start_run("R1"):

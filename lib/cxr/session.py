@@ -64,7 +64,7 @@ def start_local_account(settings: Settings) -> dict[str, object]:
         raise RuntimeError(f"The local account did not start: {answer.stderr.strip() or 'no message'}")
     found = json.loads(answer.stdout)
     # As in Snowflake, where a programmatic access token is a password and opens service endpoints too.
-    os.environ.setdefault(SERVICE_TOKEN, found["password"])
+    os.environ[SERVICE_TOKEN] = found["password"]
     wanted = ("account", "user", "password", "host", "port", "protocol")
     return {key: found[key] for key in wanted} | {
         "warehouse": settings.warehouse,

@@ -43,8 +43,8 @@ def overlay(pixels: np.ndarray, heatmap: bytes, opacity: float) -> np.ndarray:
     places = np.linspace(0, 255, len(_INFERNO))
     levels = np.arange(256)
     colours = np.stack([np.interp(levels, places, _INFERNO[:, channel]) for channel in range(3)], axis=1)
-    share = (opacity * heat / 255)[..., None]
-    return np.rint(pixels[..., None] * (1 - share) + colours[heat] * share).astype(np.uint8)
+    share = (np.float32(opacity / 255) * heat)[..., None]
+    return np.rint(pixels[..., None] * (1 - share) + colours.astype(np.float32)[heat] * share).astype(np.uint8)
 
 
 def is_lit(heatmap: bytes) -> bool:

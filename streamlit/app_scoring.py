@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 from app_common import Choice
+from PIL import Image
 
 from cxr import images, serving
 
 MAX_UPLOAD_BYTES = 12 * 2**20  # base64 makes a third more of it, and a text holds 16 MB
+SHOWN_PIXELS = 800  # the longer side; half a desktop's width
 IMAGES_PER_CALL = 100
 BYTES_PER_CALL = 64 * 2**20
 _ANSWERS_KEPT = 20
@@ -47,8 +49,10 @@ def open_study(data: bytes) -> Study:
     """Check a file before it is sent anywhere. Raises images.BadImage."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise images.BadImage("too_large", f"more than {MAX_UPLOAD_BYTES // 2**20} MB")
-    xray = images.decode(data, at_least=1000)
-    return Study(hashlib.sha256(data).hexdigest(), data, xray.pixels, xray.format, xray.width, xray.height)
+    xray = images.decode(data, at_least=SHOWN_PIXELS)
+    shown = Image.fromarray(xray.pixels)
+    shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS), Image.Resampling.BILINEAR)
+    return Study(hashlib.sha256(data).hexdigest(), data, np.asarray(shown), xray.format, xray.width, xray.height)
 
 
 def answer_for(study: Study, choice: Choice) -> Answer:

@@ -17,8 +17,8 @@ NAMES = {
     "auprc": "AUPRC",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
-    "ppv": "Positive predictive value",
-    "npv": "Negative predictive value",
+    "ppv": "PPV",
+    "npv": "NPV",
     "f1": "F1",
     "accuracy": "Accuracy",
     "ece": "Calibration error (ECE)",
@@ -125,10 +125,8 @@ def _curves(scores: dict[str, pd.DataFrame]) -> None:
     for name, rows in scores.items():
         truth, probabilities = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float)
         false_alarms, sensitivity, _ = roc_curve(truth, probabilities)
-        auroc = evaluation.measure(truth, probabilities, 0.5)["auroc"]
-        title = f"{name} (AUROC {auroc:.3f})"
         roc += [
-            {"x": x, "y": y, "order": i, "version": title}
+            {"x": x, "y": y, "order": i, "version": name}
             for i, (x, y) in enumerate(zip(false_alarms, sensitivity, strict=True))
         ]
         observed, predicted = evaluation.reliability(truth, probabilities)
@@ -145,7 +143,10 @@ def _curves(scores: dict[str, pd.DataFrame]) -> None:
 def _square(rows: pd.DataFrame, x: str, y: str, points: bool) -> alt.LayerChart:
     unit = alt.Scale(domain=[0, 1])
     colour = alt.Color(
-        "version:N", title=None, scale=alt.Scale(range=app_pictures.OKABE_ITO), legend=alt.Legend(orient="bottom")
+        "version:N",
+        title=None,
+        scale=alt.Scale(range=app_pictures.OKABE_ITO),
+        legend=alt.Legend(orient="bottom", labelLimit=0),
     )
     lines = (
         alt.Chart(rows)
@@ -171,13 +172,12 @@ def _explorer(rows: pd.DataFrame, default: float, split: str) -> None:
     truth, probabilities = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float)
     values = evaluation.measure(truth, probabilities, threshold)
     ranges = evaluation.bootstrap(truth, probabilities, rows["PATIENT_ID"].to_numpy(), threshold, RESAMPLES)
-    with st.container(horizontal=True):
-        for key in ("sensitivity", "specificity", "ppv", "npv"):
-            with st.container(width=220):
-                defined = not np.isnan(values[key])
-                st.metric(NAMES[key], f"{values[key]:.1%}" if defined else "-")
-                if defined:
-                    st.caption(f"95% interval {ranges[key][0]:.1%} to {ranges[key][1]:.1%}")
+    for column, key in zip(st.columns(4), ("sensitivity", "specificity", "ppv", "npv"), strict=True):
+        with column:
+            defined = not np.isnan(values[key])
+            st.metric(NAMES[key], f"{values[key]:.1%}" if defined else "-")
+            if defined:
+                st.caption(f"95% interval {ranges[key][0]:.1%} to {ranges[key][1]:.1%}")
     called = pd.Series(np.where(probabilities >= threshold, "PNEUMONIA", "NORMAL"), index=rows.index)
     left, right = st.columns(2)
     left.altair_chart(app_pictures.confusion(rows["LABEL"], called, ("NORMAL", "PNEUMONIA")))

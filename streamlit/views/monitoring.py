@@ -18,15 +18,16 @@ DRIFT_LEVELS = ((0.25, "large"), (0.10, "moderate"), (0.0, "small"))
 def main() -> None:
     st.title("Monitoring")
     versions = app_account.versions()
-    days = int(
-        chosen(
-            "days",
-            list(WINDOWS),
-            "30",
-            lambda key, options: st.selectbox("Last", options, key=key, format_func=WINDOWS.get),
+    with st.container(horizontal=True):
+        days = int(
+            chosen(
+                "days",
+                list(WINDOWS),
+                "30",
+                lambda key, options: st.selectbox("Last", options, key=key, format_func=WINDOWS.get),
+            )
         )
-    )
-    name = chosen("of", ["all", *versions], "all", lambda key, options: st.selectbox("Version", options, key=key))
+        name = chosen("of", ["all", *versions], "all", lambda key, options: st.selectbox("Version", options, key=key))
     counts = _daily(days)
     if name != "all":
         counts = counts[counts["MODEL_VERSION"] == name]
@@ -86,11 +87,16 @@ def _rejected_files(days: int) -> pd.DataFrame:
 def _bars(rows: pd.DataFrame, colour: str, title: str) -> alt.Chart:
     return (
         alt.Chart(rows)
-        .mark_bar()
+        .mark_bar(size=min(28, 560 // rows["DAY"].nunique()))
         .encode(
             x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
             y=alt.Y("sum(IMAGES):Q", title=title, axis=alt.Axis(tickMinStep=1)),
-            color=alt.Color(f"{colour}:N", title=None, scale=alt.Scale(range=app_pictures.OKABE_ITO)),
+            color=alt.Color(
+                f"{colour}:N",
+                title=None,
+                scale=alt.Scale(range=app_pictures.OKABE_ITO),
+                legend=alt.Legend(orient="bottom"),
+            ),
             tooltip=["yearmonthdate(DAY):T", f"{colour}:N", "sum(IMAGES):Q"],
         )
         .properties(height=220)

@@ -14,6 +14,7 @@ from cxr.settings import LABELS, SPLITS
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
 CARDS = 8  # thumbnails a page
+WELL_CALIBRATED = 0.1  # largest expected calibration error at which a probability is read as a share
 REASONS = {
     "empty": "The file is empty.",
     "unreadable": "This is not an image that can be read. JPEG, PNG, TIFF and DICOM can.",
@@ -191,12 +192,24 @@ def _meaning(choice: Choice) -> None:
     test = measured["test"]
     found, cleared, error = (test["metrics"][name] for name in ("sensitivity", "specificity", "ece"))
     st.markdown(
-        f"- **The probability is calibrated**: of images that get 80%, about 80 in 100 should show pneumonia. "
-        f"On test patients it was off by {100 * error['value']:.1f} points on average. It holds for patients like "
-        f"those, of whose images {test['pneumonia'] / test['images']:.0%} showed pneumonia.\n"
+        f"- {_calibration(error['value'])}\n"
         f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
         f"{_share(found)} of images with pneumonia, and clears {_share(cleared)} of those without.\n"
-        f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw."
+        f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
+        f"{test['pneumonia'] / test['images']:.0%} of the images showed pneumonia. Elsewhere the figures may differ."
+    )
+
+
+def _calibration(error: float) -> str:
+    """What the probability says, given how far it was off on average on the test patients."""
+    if error <= WELL_CALIBRATED:
+        return (
+            "**The probability can be read as a share**: of images that get 80%, about 80 in 100 show pneumonia. "
+            f"On test patients it was off by {100 * error:.1f} points on average."
+        )
+    return (
+        "**The probability orders images, and is no share**: on test patients it was off by "
+        f"{100 * error:.0f} points on average."
     )
 
 

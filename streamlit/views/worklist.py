@@ -72,14 +72,14 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "X-ray": [app_pictures.thumbnail(data) for data in files],
-            "Image": scored["IMAGE_ID"].str[:12],
-            "Patient": scored["PATIENT_ID"],
-            "Split": scored["SPLIT"],
             "Truth": scored["TRUTH"],
             "Called": scored["CALLED"],
             "Probability": scored["P_PNEUMONIA"],
             "Result": [RESULTS.get(pair, NOT_SCORED) for pair in pairs],
+            "Patient": scored["PATIENT_ID"],
+            "Split": scored["SPLIT"],
             "Status": scored["STATUS"],
+            "Image": scored["IMAGE_ID"].str[:12],
             "image_id": scored["IMAGE_ID"],
         }
     )

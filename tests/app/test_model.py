@@ -43,7 +43,7 @@ def test_the_threshold_explorer_trades_sensitivity_for_specificity(open_app):
     assert metric(app, "Specificity") == "0.0%"
     app.slider(key="threshold").set_value(100.0).run()
     assert metric(app, "Sensitivity") == "0.0%"
-    assert metric(app, "Positive predictive value") == "-", "nothing is called, so nothing is predicted"
+    assert metric(app, "PPV") == "-", "nothing is called, so nothing is predicted"
 
 
 def test_two_versions_stand_side_by_side(open_app, second_version):

@@ -34,6 +34,8 @@ def run(data: str, profile: str, only: str, build: str) -> int:
     if data:
         os.environ["CXR_DATA"] = str(Path(data).resolve())
     os.environ["CXR_PROFILE"] = profile
+    # Whatever the caller draws with, the notebooks keep their pictures.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     settings = load(argv=[])
     folder = Path(build).resolve()
     report = {

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit
 import torch
 from PIL import Image
 from streamlit import config as streamlit_config
+from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 
 import cxr
@@ -70,7 +72,7 @@ def session(account):
 
 
 @pytest.fixture
-def second_version(session, account, tmp_path) -> None:
+def second_version(session, account, fresh_caches, tmp_path) -> None:
     log_random_network(session, account, tmp_path / "run", seed=1)
     yield
     model = serving.open_registry(session, account).get_model(account.model_name)
@@ -94,7 +96,7 @@ def open_app(streamlit_secrets) -> Callable[..., AppTest]:
     """Opens a page of the app; keywords stand in the URL. Environment variables `CXR_*` may be set before."""
     before = streamlit_config.get_option("secrets.files")
     streamlit_config.set_option("secrets.files", [str(streamlit_secrets)])
-    forget()
+    streamlit.cache_data.clear()
 
     def start(page: str = "", /, **url: str) -> AppTest:
         app = AppTest.from_file(str(APP), default_timeout=60)
@@ -106,22 +108,25 @@ def open_app(streamlit_secrets) -> Callable[..., AppTest]:
         return app.run()
 
     yield start
-    forget()
     streamlit_config.set_option("secrets.files", before)
 
 
-def forget() -> None:
-    """Drop what a test before left in Streamlit's caches: they are one process's, and here tests share a process."""
-    import streamlit
-    from streamlit.runtime.secrets import secrets_singleton
+@pytest.fixture
+def fresh_caches() -> None:
+    """For a test that looks at another schema, account or set of versions: Streamlit's caches are one process's."""
+    forget()
+    yield
+    forget()
 
+
+def forget() -> None:
     streamlit.cache_data.clear()
     streamlit.cache_resource.clear()
     secrets_singleton._reset()
 
 
 @pytest.fixture
-def empty_schema(session, account, monkeypatch) -> None:
+def empty_schema(session, account, fresh_caches, monkeypatch) -> None:
     """The app looks at a schema of the same account that holds the tables and stages, and nothing in them."""
     empty = replace(account, schema="EMPTY")
     run_sql_file(session, PROJECT / "sql" / "20_objects.sql", empty)
@@ -129,7 +134,7 @@ def empty_schema(session, account, monkeypatch) -> None:
 
 
 @pytest.fixture
-def empty_catalog(session, account, monkeypatch) -> None:
+def empty_catalog(session, account, fresh_caches, monkeypatch) -> None:
     """There is a model, and no image is cataloged."""
     name = account.qualified("EMPTY_CATALOG")
     session.sql(f"CREATE TABLE IF NOT EXISTS {name} LIKE {account.qualified(account.catalog_table)}").collect()

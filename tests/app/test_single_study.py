@@ -119,7 +119,7 @@ def test_the_notice_is_on_every_page(open_app):
         assert "Not a medical device" in open_app(page).get("html")[0].proto.body
 
 
-def test_without_a_schema_the_first_notebook_is_named(open_app, monkeypatch, words):
+def test_without_a_schema_the_first_notebook_is_named(fresh_caches, open_app, monkeypatch, words):
     monkeypatch.setenv("CXR_SCHEMA", "NOWHERE")
     assert "01_setup.ipynb" in words(open_app())
 
@@ -142,7 +142,7 @@ def test_without_a_service_the_warehouse_is_offered(open_app, words):
     assert app.file_uploader
 
 
-def test_an_account_that_does_not_answer_is_reported_without_a_trace(open_app, streamlit_secrets, words):
+def test_an_account_that_does_not_answer_is_reported_without_a_trace(fresh_caches, open_app, streamlit_secrets, words):
     streamlit_secrets.write_text(streamlit_secrets.read_text().replace("password = ", 'password = "wrong"\n# '))
     app = open_app()
     assert "did not answer" in words(app)

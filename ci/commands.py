@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 
-from environment import ROOT
+from environment import ROOT, install_cli
 
 
 def test(rest: list[str]) -> int:
+    install_cli()
     return subprocess.call([sys.executable, "-m", "pytest", *rest], cwd=ROOT)
 
 

@@ -11,7 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".venv"
 STAMP = FOLDER / "cxr-stamp"
-PYTHON = FOLDER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+PYTHON = FOLDER / SCRIPTS / ("python.exe" if os.name == "nt" else "python")
+CLI_FOLDER = ROOT / ".venv-cli"
+CLI_PINS = ROOT / "ci" / "constraints-cli.txt"
 
 
 def enter() -> None:
@@ -46,3 +49,18 @@ def _install(wanted: str) -> None:
         sys.exit(f"pip could not install the environment (exit code {done.returncode}):\n{done.stderr}")
     STAMP.write_text(wanted)
     print("The environment is ready.", flush=True)
+
+
+def install_cli() -> None:
+    """The Snowflake CLI, beside the project: it pins other versions of the same clients. Tests skip where it is not."""
+    stamp, wanted = CLI_FOLDER / "cxr-stamp", CLI_PINS.read_text()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"Installing the Snowflake CLI into {CLI_FOLDER.name}/ (a minute, 200 MB) ...", flush=True)
+    venv.create(CLI_FOLDER, with_pip=True)
+    command = [str(CLI_FOLDER / SCRIPTS / PYTHON.name), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+    done = subprocess.run([*command, "-r", str(CLI_PINS)], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        print(f"pip could not install the Snowflake CLI, so its tests will be skipped:\n{done.stderr}", flush=True)
+        return
+    stamp.write_text(wanted)

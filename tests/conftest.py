@@ -1,0 +1,27 @@
+"""What several test folders share."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CLI = Path(__file__).resolve().parents[1] / ".venv-cli"
+
+
+@pytest.fixture(scope="session")
+def snow() -> Callable[..., subprocess.CompletedProcess]:
+    """Run the Snowflake CLI: ``snow("sql", "-q", "SELECT 1", home=FOLDER)`` with the connections.toml of a folder."""
+    program = shutil.which("snow", path=os.pathsep.join([str(CLI / "bin"), str(CLI / "Scripts"), os.environ["PATH"]]))
+    if program is None:
+        pytest.skip("the Snowflake CLI is not installed: `python3 ci test` installs it")
+
+    def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "SNOWFLAKE_HOME": str(home)}
+        return subprocess.run(
+            [program, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=120
+        )
+
+    return run

@@ -1,6 +1,6 @@
 """How good the classifier is, with intervals. scikit-learn computes; this module chooses and resamples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,9 +46,13 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, target_sensi
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean distance between predicted and observed shares over equally wide bins, weighted by their size."""
-    which = np.minimum((np.asarray(probabilities) * BINS).astype(int), BINS - 1)
+    which = _bins(probabilities)
     gaps = np.bincount(which, probabilities, BINS) - np.bincount(which, labels, BINS)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def _bins(probabilities: np.ndarray) -> np.ndarray:
+    return np.minimum((np.asarray(probabilities) * BINS).astype(int), BINS - 1)
 
 
 def measure(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
@@ -89,39 +93,116 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95% intervals of :func:`measure`, but for the ECE's, by resampling patients with replacement (percentile method).
+    """95% intervals of :func:`measure` by resampling patients with replacement (percentile method).
 
     Whole patients are drawn, because the images of one patient are alike. A resample without both classes is left out
-    of the metrics that need them.
+    of the metrics that need them. Resampling inflates the ECE, so its resamples are moved to lie around its value.
     """
-    order = np.argsort(-np.asarray(probabilities), kind="stable")
-    scores, truth = np.asarray(probabilities)[order], np.asarray(labels)[order].astype(float)
-    _, patient = np.unique(np.asarray(patients)[order], return_inverse=True)
-    last_of_tie = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    rng = np.random.default_rng(seed)
+    order, last_of_tie = _falling(probabilities)
+    scores, truth = np.asarray(probabilities, dtype=float)[order], np.asarray(labels)[order].astype(float)
+    blocks = [
+        _weighted(weights, truth, scores, threshold, last_of_tie)
+        for weights in _resampled(np.asarray(patients)[order], resamples, seed)
+    ]
+    values = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    inflation = values["ece"].mean() - expected_calibration_error(truth, scores)
+    values["ece"] = np.maximum(values["ece"] - inflation, 0)
+    return {name: _interval(value) for name, value in values.items()}
+
+
+def paired_bootstrap(
+    labels: np.ndarray,
+    candidate: np.ndarray,
+    present: np.ndarray,
+    patients: Sequence[str],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict:
+    """Whether a candidate's AUROC is worse than the present model's on the same images.
+
+    Both are measured on the same resamples of patients, so what makes a resample hard cancels out.
+
+    Args:
+        labels: [N], 1 for pneumonia.
+        candidate, present: [N], the two models' probabilities for the same images in the same order.
+        patients: [N].
+
+    Returns:
+        `difference` (candidate minus present), its 95% `interval` as [low, high], and `worse`: whether the whole
+        interval lies below zero.
+
+    Raises:
+        ValueError: one class is missing.
+    """
+    labels = np.asarray(labels).astype(float)
+    if not 0 < labels.sum() < len(labels):
+        raise ValueError(f"all {len(labels)} images are of one class, so two AUROCs cannot be compared")
+    differences = np.concatenate(
+        [
+            _auroc_of(weights, labels, candidate) - _auroc_of(weights, labels, present)
+            for weights in _resampled(np.asarray(patients), resamples, seed)
+        ]
+    )
+    low, high = _interval(differences)
+    value = metrics.roc_auc_score(labels, candidate) - metrics.roc_auc_score(labels, present)
+    return {"difference": float(value), "interval": [low, high], "worse": high < 0}
+
+
+def _falling(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order from the highest score to the lowest, and in it the last position of each distinct score."""
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    return order, np.append(np.flatnonzero(np.diff(np.asarray(scores)[order])), len(order) - 1)
+
+
+def _resampled(patients: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each image is drawn when patients are drawn with replacement: blocks of [R, N]."""
+    _, patient = np.unique(patients, return_inverse=True)
     count = patient.max() + 1
-    blocks = []
+    rng = np.random.default_rng(seed)
     for start in range(0, resamples, _BLOCK):
         drawn = rng.multinomial(count, np.full(count, 1 / count), size=min(_BLOCK, resamples - start))
-        blocks.append(_weighted(drawn[:, patient].astype(float), truth, scores >= threshold, last_of_tie))
-    values = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-    return {name: tuple(np.nanpercentile(value, (2.5, 97.5)).tolist()) for name, value in values.items()}
+        yield drawn[:, patient].astype(float)
 
 
-def _weighted(weights: np.ndarray, truth: np.ndarray, called: np.ndarray, last_of_tie: np.ndarray) -> dict:
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.nanpercentile(values, (2.5, 97.5)).tolist()
+    return low, high
+
+
+def _auroc_of(weights: np.ndarray, truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    order, last_of_tie = _falling(scores)
+    weights, truth = weights[:, order], truth[order]
+    return _auroc(*_curve(weights, truth, last_of_tie))
+
+
+def _curve(weights: np.ndarray, truth: np.ndarray, last_of_tie: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(true positives, false positives) at each distinct score, images in falling order: two arrays [R, scores]."""
+    hits = np.cumsum(weights * truth, axis=1)[:, last_of_tie]
+    alarms = np.cumsum(weights * (1 - truth), axis=1)[:, last_of_tie]
+    return hits, alarms
+
+
+def _auroc(hits: np.ndarray, alarms: np.ndarray) -> np.ndarray:
+    before = np.pad(hits, ((0, 0), (1, 0)))[:, :-1]
+    steps = np.diff(alarms, axis=1, prepend=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (steps * (before + hits) / 2).sum(1) / (hits[:, -1] * alarms[:, -1])
+
+
+def _weighted(
+    weights: np.ndarray, truth: np.ndarray, scores: np.ndarray, threshold: float, last_of_tie: np.ndarray
+) -> dict[str, np.ndarray]:
     """The metrics of each resample: weights [R, N], images in falling order of score -> arrays [R]."""
-    positive, negative = weights * truth, weights * (1 - truth)
-    hits = np.cumsum(positive, axis=1)[:, last_of_tie]
-    alarms = np.cumsum(negative, axis=1)[:, last_of_tie]
-    found, false = positive[:, called].sum(1), negative[:, called].sum(1)
+    hits, alarms = _curve(weights, truth, last_of_tie)
+    called = scores >= threshold
+    found, false = (weights * truth)[:, called].sum(1), (weights * (1 - truth))[:, called].sum(1)
     positives, negatives = hits[:, -1], alarms[:, -1]
     missed, cleared = positives - found, negatives - false
+    in_bin = np.eye(BINS)[_bins(scores)] * (scores - truth)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        before = np.pad(hits, ((0, 0), (1, 0)))[:, :-1]
-        steps = np.diff(alarms, axis=1, prepend=0)
         gains = np.diff(hits, axis=1, prepend=0)
         return {
-            "auroc": (steps * (before + hits) / 2).sum(1) / (positives * negatives),
+            "auroc": _auroc(hits, alarms),
             "auprc": np.nansum(gains * hits / (hits + alarms), axis=1) / positives,
             "sensitivity": found / positives,
             "specificity": cleared / negatives,
@@ -129,6 +210,7 @@ def _weighted(weights: np.ndarray, truth: np.ndarray, called: np.ndarray, last_o
             "npv": cleared / (cleared + missed),
             "f1": 2 * found / (2 * found + false + missed),
             "accuracy": (found + cleared) / (positives + negatives),
+            "ece": np.abs(weights @ in_bin).sum(1) / (positives + negatives),
         }
 
 

@@ -15,6 +15,7 @@ from cxr.settings import Settings
 from cxr.tables import append
 
 WEIGHTS_FOLDER = "weights"
+SCORES = "scores.csv"
 
 
 def run_id(state: dict[str, torch.Tensor], config: dict) -> str:
@@ -34,10 +35,14 @@ def save(
     evaluation: dict,
     history: list[dict[str, float]],
     figures: dict[str, Figure],
+    scores: pd.DataFrame | None = None,
 ) -> str:
     """Put everything the run leaves on the artifacts stage, then write the training log; returns the run's id.
 
     The log comes last, so that a run that stands in it is whole.
+
+    Args:
+        scores: rows of IMAGE_ID, SPLIT and P_PNEUMONIA, so that a later run can be compared on the same images.
     """
     name = run_id(state, config)
     with tempfile.TemporaryDirectory(prefix="cxr-run-") as scratch:
@@ -45,6 +50,8 @@ def save(
         torch.save(state, folder / "network.pt")
         for file, content in (("model", config), ("evaluation", evaluation), ("history", history)):
             (folder / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n")
+        if scores is not None:
+            scores.to_csv(folder / SCORES, index=False)
         for file, figure in figures.items():
             figure.savefig(folder / f"{file}.png", dpi=120)
         target = f"{settings.artifacts}/runs/{name}"
@@ -84,6 +91,17 @@ def fetch(session: Session, settings: Settings, name: str, folder: Path) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     session.file.get(f"{settings.artifacts}/runs/{name}/", folder.as_posix())
     return folder
+
+
+def read_scores(folder: Path) -> pd.DataFrame:
+    """IMAGE_ID, SPLIT and P_PNEUMONIA (calibrated) of a fetched run's validation and test images.
+
+    Labels and patients stand in the catalog alone: join them by IMAGE_ID.
+
+    Raises:
+        FileNotFoundError: the run left no scores.
+    """
+    return pd.read_csv(folder / SCORES)
 
 
 def staged_weights(session: Session, settings: Settings):

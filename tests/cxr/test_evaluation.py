@@ -62,7 +62,7 @@ def test_the_vectorised_resamples_equal_scikit_learn(scored):
     weights = np.random.default_rng(2).multinomial(300, np.full(300, 1 / 300), size=5).astype(float)
     last = np.append(np.flatnonzero(np.diff(scores[order])), 299)
     truth, called = labels[order], scores[order] >= 0.5
-    found = evaluation._weighted(weights, truth.astype(float), called, last)
+    found = evaluation._weighted(weights, truth.astype(float), scores[order], 0.5, last)
     for row, weight in enumerate(weights):
         assert found["auroc"][row] == pytest.approx(metrics.roc_auc_score(truth, scores[order], sample_weight=weight))
         expected = metrics.average_precision_score(truth, scores[order], sample_weight=weight)
@@ -71,6 +71,9 @@ def test_the_vectorised_resamples_equal_scikit_learn(scored):
         assert found["ppv"][row] == pytest.approx(metrics.precision_score(truth, called, sample_weight=weight))
         assert found["f1"][row] == pytest.approx(metrics.f1_score(truth, called, sample_weight=weight))
         assert found["accuracy"][row] == pytest.approx(metrics.accuracy_score(truth, called, sample_weight=weight))
+        drawn = np.repeat(np.arange(300), weight.astype(int))
+        error = evaluation.expected_calibration_error(truth[drawn], scores[order][drawn])
+        assert found["ece"][row] == pytest.approx(error)
 
 
 def test_intervals_hold_the_value_and_are_wider_for_fewer_patients(scored):
@@ -87,6 +90,31 @@ def test_intervals_hold_the_value_and_are_wider_for_fewer_patients(scored):
 def test_the_same_seed_gives_the_same_interval(scored):
     labels, scores, patients = scored
     assert evaluation.bootstrap(labels, scores, patients, 0.5) == evaluation.bootstrap(labels, scores, patients, 0.5)
+
+
+def test_two_models_are_compared_on_the_same_resamples_of_patients(scored):
+    labels, scores, patients = scored
+    rng = np.random.default_rng(3)
+    worse = evaluation.probability(rng.normal(labels - 0.5, 1.5))
+    found = evaluation.paired_bootstrap(labels, worse, scores, patients)
+    expected = metrics.roc_auc_score(labels, worse) - metrics.roc_auc_score(labels, scores)
+    assert found["difference"] == pytest.approx(expected) and found["worse"]
+    assert found["interval"][0] < expected < found["interval"][1] < 0
+    mirrored = evaluation.paired_bootstrap(labels, scores, worse, patients)
+    assert not mirrored["worse"]
+    assert mirrored["interval"] == pytest.approx([-found["interval"][1], -found["interval"][0]])
+    itself = evaluation.paired_bootstrap(labels, scores, scores, patients)
+    assert itself == {"difference": 0.0, "interval": [0.0, 0.0], "worse": False}
+    with pytest.raises(ValueError, match="one class"):
+        evaluation.paired_bootstrap(np.ones(300), scores, worse, patients)
+
+
+def test_pairing_makes_the_interval_narrower_than_the_two_apart(scored):
+    labels, scores, patients = scored
+    close = np.clip(scores + np.random.default_rng(4).normal(0, 0.02, len(scores)), 0, 1)
+    low, high = evaluation.paired_bootstrap(labels, close, scores, patients)["interval"]
+    alone = np.diff(evaluation.bootstrap(labels, scores, patients, 0.5)["auroc"])[0]
+    assert high - low < alone / 3
 
 
 def test_evaluation_of_a_catalog_reports_causes_and_counts():

@@ -3,14 +3,17 @@
 import base64
 import io
 import zlib
+from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 
 from cxr import images
 
@@ -81,6 +84,42 @@ def test_dicom_window_is_applied():
     """Values outside the window saturate: a window on the lower half makes the upper half white."""
     pixels = images.decode(dicom(GREY.astype(np.uint16) * 16, WindowCenter=1024, WindowWidth=2048)).pixels
     assert (pixels[GREY > 140] == 255).all() and pixels[GREY < 60].max() < 128
+
+
+def test_dicom_without_a_window_spans_its_bits_stored_unless_it_fills_little_of_them():
+    half, faint = (GREY.astype(np.uint16) * factor for factor in (8, 2))
+    assert close(images.decode(dicom(half)).pixels, np.rint(GREY / 2))
+    assert close(images.decode(dicom(faint)).pixels, GREY)
+    assert close(images.decode(dicom(faint, WindowCenter=None, WindowWidth=None)).pixels, GREY)
+
+
+def test_dicom_rescale_slope_moves_values_and_range_alike():
+    assert close(images.decode(dicom(GREY.astype(np.uint16) * 16, RescaleSlope=2, RescaleIntercept=-1000)).pixels)
+
+
+def compressed(syntax, **options) -> bytes:
+    """The gradient in another transfer syntax; bytes that only a plugin could read where pydicom cannot write it."""
+    data = pydicom.dcmread(io.BytesIO(dicom(GREY.astype(np.uint16) * 16)))
+    if syntax == RLELossless:
+        data.compress(syntax)
+    else:
+        data.file_meta.TransferSyntaxUID = syntax
+        data.PixelData = encapsulate([b"no pixels"])
+        data["PixelData"].VR = "OB"
+    buffer = io.BytesIO()
+    data.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_compressed_dicom_is_read_by_the_plugins_at_hand_and_named_where_there_is_none():
+    assert close(images.decode(compressed(RLELossless)).pixels)
+    with pytest.raises(images.BadImage, match="unsupported: no plugin of pydicom reads JPEG Lossless"):
+        images.decode(compressed(JPEGLosslessSV1))
+
+
+def test_patients_of_dicom_files_are_told_apart_by_a_digest_alone():
+    first, again, other = (images.decode(dicom(GREY, 8, PatientID=i)).patient_digest for i in ("7", "7 ", "8"))
+    assert first == again != other and images.decode(dicom(GREY, 8)).patient_digest is None
 
 
 def test_of_a_dicom_header_only_what_is_named_is_kept():
@@ -157,13 +196,28 @@ def test_left_stays_left():
     assert small[:, :28].max() < 20 and small[:, 36:].min() > 180
 
 
-def test_a_large_jpeg_read_at_a_fraction_looks_the_same():
-    rng = np.random.default_rng(0)
-    coarse = Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).resize((1600, 1600), Image.BICUBIC)
-    data = encode(coarse, "JPEG", quality=90)
-    whole = images.to_square(images.decode(data).pixels, 96)
-    assert images.decode(data, at_least=192).pixels.shape[0] < 1600
-    assert np.abs(images.load(data, 96).astype(int) - whole).mean() <= 1
+def away_from_the_full_decode(data: bytes, size: int) -> float:
+    """Mean grey levels between the network's input and the same made from the JPEG at full size."""
+    whole = images.to_square(images.decode(data).pixels, size)
+    assert images.decode(data, at_least=2 * size).pixels.size < images.decode(data).pixels.size / 3
+    return np.abs(images.load(data, size).astype(int) - whole).mean()
+
+
+@pytest.mark.parametrize("shape", [(1600, 1600), (1314, 1145), (1001, 1999)])
+def test_a_large_jpeg_read_at_a_fraction_looks_the_same(shape):
+    """Also where its sides are no multiples of the fraction: then the last row and column are part of a pixel."""
+    coarse = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    picture = Image.fromarray(coarse).resize(shape, Image.BICUBIC)
+    assert away_from_the_full_decode(encode(picture, "JPEG", quality=90), 96) <= 1
+
+
+ORIGINALS = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickstart_sample"
+
+
+@pytest.mark.skipif(not ORIGINALS.is_dir(), reason="the real X-rays of shared/data are not here")
+def test_real_originals_read_at_a_fraction_look_the_same():
+    files = sorted(ORIGINALS.rglob("*.jpeg"))[::9]
+    assert max(away_from_the_full_decode(file.read_bytes(), 96) for file in files) <= 0.5
 
 
 @pytest.mark.parametrize(

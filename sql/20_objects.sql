@@ -1,6 +1,8 @@
--- The project's database, schema, stages and tables. Notebook 01 runs this file; it can run any number of times.
--- <% name %> stands for the setting of that name (lib/cxr/settings.py); `snow sql -D name=value` fills it in too.
+-- The project's schema, stages, tables and views. Role: <% engineer_role %>, or any that may create a database.
+-- Notebook 01 runs this file too. It can run any number of times and changes nothing that is there.
 
+-- Snowflake asks for the right to create a database even where it exists: what runs this file for you leaves this
+-- statement out then, and so do you if 10_account.sql made the database.
 CREATE DATABASE IF NOT EXISTS <% database %>;
 CREATE SCHEMA IF NOT EXISTS <% database %>.<% schema %>;
 
@@ -61,3 +63,32 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% training_log_table %> 
     VALUE FLOAT,
     LOGGED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Metrics of every training run';
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% alerts_table %> (
+    ALERT STRING NOT NULL,
+    DETAIL STRING,
+    RAISED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+) COMMENT = 'What the alerts of 40_schedule.sql found';
+
+-- This week's answers beside those of the four weeks before. Fewer than 100 images on either side say nothing.
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> AS
+WITH COUNTED AS (
+    SELECT
+        IFF(SCORED_AT >= DATEADD('day', -7, CURRENT_DATE()), 'NOW', 'BEFORE') AS PERIOD,
+        COUNT(*) AS IMAGES,
+        AVG(IFF(LABEL = 'PNEUMONIA', 1.0, 0.0)) AS POSITIVE,
+        AVG(IFF(STATUS = 'ok', 0.0, 1.0)) AS UNREADABLE
+    FROM <% database %>.<% schema %>.<% predictions_table %>
+    WHERE SCORED_AT >= DATEADD('day', -35, CURRENT_DATE())
+    GROUP BY 1
+)
+SELECT
+    NEW.IMAGES AS IMAGES,
+    NEW.POSITIVE AS POSITIVE,
+    OLD.POSITIVE AS POSITIVE_BEFORE,
+    NEW.UNREADABLE AS UNREADABLE,
+    NEW.IMAGES >= 100 AND OLD.IMAGES >= 100
+        AND (ABS(NEW.POSITIVE - OLD.POSITIVE) > 0.15 OR NEW.UNREADABLE > 0.10) AS DRIFTED,
+    'pneumonia ' || ROUND(100 * NEW.POSITIVE) || '% of ' || NEW.IMAGES || ' images, before ' ||
+        ROUND(100 * OLD.POSITIVE) || '%; unreadable ' || ROUND(100 * NEW.UNREADABLE) || '%' AS DETAIL
+FROM COUNTED NEW JOIN COUNTED OLD ON NEW.PERIOD = 'NOW' AND OLD.PERIOD = 'BEFORE';

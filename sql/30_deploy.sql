@@ -1,9 +1,11 @@
--- The code bundle and the app, from the repository's files on the code stage. Run it with the engineer's role, after
--- 20_objects.sql and after the files were uploaded:
---     PUT file://./notebooks/*.ipynb @<% code_stage %>/notebooks AUTO_COMPRESS = FALSE OVERWRITE = TRUE;  (and so on)
--- `snow bundle create` and `snow stage copy` do the same from a folder.
+-- The code bundle and the app, from the files on the stage <% code_stage %>.
+-- Role: <% engineer_role %>, after 20_objects.sql and after the repository's files were uploaded, which
+-- `python3 ci deploy` does (by hand, folder by folder: PUT file://notebooks/*.ipynb @<% code_stage %>/notebooks AUTO_COMPRESS = FALSE).
+-- The model's service is not made here: notebook 05 makes it from the registered model (35_run.sql).
 
+-- What runs without anybody at the screen: a snapshot of the files, with code_bundle.yml at its root.
 CREATE CODE BUNDLE IF NOT EXISTS <% database %>.<% schema %>.<% bundle_name %> FROM '@<% database %>.<% schema %>.<% code_stage %>';
+-- The next run uses the newest version; earlier ones stay.
 ALTER CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ADD VERSION FROM '@<% database %>.<% schema %>.<% code_stage %>';
 
 -- FROM is the repository's root, so that the app can reach lib/; the container runtime ignores IMPORTS.
@@ -13,10 +15,11 @@ CREATE OR REPLACE STREAMLIT <% database %>.<% schema %>.<% app_name %>
     QUERY_WAREHOUSE = <% warehouse %>
     RUNTIME_NAME = 'SYSTEM$ST_CONTAINER_RUNTIME_PY3_11'
     COMPUTE_POOL = <% app_pool %>
-    ARTIFACT_REPOSITORIES = (snowflake.snowpark.pypi_shared_repository);
+    ARTIFACT_REPOSITORIES = (snowflake.snowpark.pypi_shared_repository)
+    COMMENT = 'Reads chest X-rays with the registered model. Not a medical device';
 ALTER STREAMLIT <% database %>.<% schema %>.<% app_name %> ADD LIVE VERSION FROM LAST;
 
--- Viewers see the app and nothing behind it: the app runs with its owner's rights.
+-- Viewers see the app and nothing behind it, for it runs with its owner's rights.
 GRANT USAGE ON DATABASE <% database %> TO ROLE <% viewer_role %>;
 GRANT USAGE ON SCHEMA <% database %>.<% schema %> TO ROLE <% viewer_role %>;
 GRANT USAGE ON STREAMLIT <% database %>.<% schema %>.<% app_name %> TO ROLE <% viewer_role %>;

@@ -1,15 +1,52 @@
--- Retraining once a week, as a task that executes the bundle's notebooks. Created suspended; RESUME starts the schedule.
--- Each run costs a GPU node for as long as the training takes, and the minutes until the pool suspends.
+-- What happens by itself: retraining, scoring of new images, an alert. Everything here is created suspended and costs
+-- nothing until 45_start_schedule.sql. Role: <% engineer_role %>, after 30_deploy.sql.
+-- IF NOT EXISTS keeps a running schedule running when this file runs again; drop a task first to change it.
 
+-- Once a week. Costs a GPU node while the notebooks run, and five minutes more.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.RETRAIN
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 3 * * SUN UTC'
+    COMMENT = 'Trains on everything in the catalog'
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/03_train.ipynb' ARGUMENTS = ('--profile', 'full');
 
+-- Registers what was trained; the notebook decides whether it may take the place of the version in use.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.REGISTER
     WAREHOUSE = <% warehouse %>
+    COMMENT = 'Verifies and registers the newest run'
     AFTER <% database %>.<% schema %>.RETRAIN
-AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/04_register.ipynb';
+AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/04_register.ipynb' ARGUMENTS = ('--profile', 'full');
 
--- ALTER TASK <% database %>.<% schema %>.REGISTER RESUME;
--- ALTER TASK <% database %>.<% schema %>.RETRAIN RESUME;
+-- Once a day, on a CPU node. WITH SPECIFICATION puts this text in the place of code_bundle.yml for this one run (public
+-- preview: where your account lacks it, leave it out, and the task runs on the GPU pool).
+CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES
+    WAREHOUSE = <% warehouse %>
+    SCHEDULE = 'USING CRON 0 5 * * * UTC'
+    COMMENT = 'Asks the default version about every image that it has not seen'
+AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'jobs/score_new_images.py'
+WITH SPECIFICATION $$
+bundle:
+  type: custom
+  compute_type: compute_pool
+  language: python
+  compute_options:
+    compute_pool: <% service_pool %>
+    query_warehouse: <% warehouse %>
+    runtime_version: '<% cpu_runtime %>'
+  properties:
+    requirements_file: requirements.txt
+  artifact_repositories:
+    - snowflake.snowpark.pypi_shared_repository
+$$;
+
+-- Each morning: did last week's answers shift against the four weeks before, or could too many images not be read?
+-- The alert writes a row; the app's page on monitoring shows it. For a mail instead, an administrator makes a
+-- notification integration, and the action becomes CALL SYSTEM$SEND_EMAIL('integration', 'you@example.org', 'Drift', ...).
+CREATE ALERT IF NOT EXISTS <% database %>.<% schema %>.DRIFT
+    WAREHOUSE = <% warehouse %>
+    SCHEDULE = 'USING CRON 0 7 * * * UTC'
+    COMMENT = 'Writes to <% alerts_table %> when the share of pneumonia or of unreadable images moves'
+IF (EXISTS (
+    SELECT * FROM <% database %>.<% schema %>.<% drift_view %> WHERE DRIFTED
+))
+THEN INSERT INTO <% database %>.<% schema %>.<% alerts_table %> (ALERT, DETAIL)
+    SELECT 'DRIFT', DETAIL FROM <% database %>.<% schema %>.<% drift_view %> WHERE DRIFTED;

@@ -13,6 +13,7 @@ LABELS = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "validation", "test")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
+_RUNTIME = re.compile(r"V\d+(\.\d+)*-(CPU|GPU)-PY3\.\d+")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Settings:
     rejected_table: str = "REJECTED_IMAGES"
     predictions_table: str = "PREDICTIONS"
     training_log_table: str = "TRAINING_LOG"
+    alerts_table: str = "ALERTS"
+    drift_view: str = "DRIFT"
     model_name: str = "PNEUMONIA_CLASSIFIER"
     service_name: str = "PNEUMONIA_SERVICE"
     app_name: str = "PNEUMONIA_APP"
@@ -39,6 +42,11 @@ class Settings:
     gpu_family: str = "GPU_NV_S"  # AWS; see sql/10_account.sql for other clouds
     app_pool: str = "CXR_APP"
     app_family: str = "CPU_X64_XS"
+    # Container Runtime's version, processor and Python. Documented as a pattern; these very strings were never tried.
+    gpu_runtime: str = "V2.10-GPU-PY3.12"
+    cpu_runtime: str = "V2.10-CPU-PY3.12"
+    egress_rule: str = "CXR_WEIGHTS_RULE"
+    egress_integration: str = "CXR_WEIGHTS_ACCESS"
     bundle_name: str = "PNEUMONIA_BUNDLE"
     engineer_role: str = "CXR_ENGINEER"
     viewer_role: str = "CXR_VIEWER"
@@ -75,6 +83,9 @@ class Settings:
         for name in _IDENTIFIER_FIELDS:
             if not _IDENTIFIER.fullmatch(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not a plain Snowflake identifier")
+        for name in ("gpu_runtime", "cpu_runtime"):
+            if not _RUNTIME.fullmatch(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not like V2.10-GPU-PY3.12")
         if self.profile not in PROFILES:
             raise ValueError(f"profile={self.profile!r} is not one of {sorted(PROFILES)}")
         if self.weights not in ("imagenet", "random"):
@@ -101,7 +112,9 @@ _IDENTIFIER_FIELDS = [
     field.name
     for field in fields(Settings)
     if field.name in ("database", "schema", "warehouse")
-    or field.name.endswith(("_stage", "_table", "_name", "_pool", "_family", "_role"))
+    or field.name.endswith(
+        ("_stage", "_table", "_view", "_name", "_pool", "_family", "_role", "_rule", "_integration")
+    )
 ]
 
 PROFILES = {

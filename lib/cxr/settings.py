@@ -112,9 +112,7 @@ _IDENTIFIER_FIELDS = [
     field.name
     for field in fields(Settings)
     if field.name in ("database", "schema", "warehouse")
-    or field.name.endswith(
-        ("_stage", "_table", "_view", "_name", "_pool", "_family", "_role", "_rule", "_integration")
-    )
+    or field.name.endswith(("_stage", "_table", "_view", "_name", "_pool", "_family", "_role", "_rule", "_integration"))
 ]
 
 PROFILES = {

@@ -74,7 +74,8 @@ def add_version(session: Session, s: Matched) -> Result:
     return status()
 
 
-EXECUTION = "ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>]"
+EXECUTION = """ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>]
+    [WITH SPECIFICATION <specification:body>]"""
 
 
 @statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", "executed")
@@ -82,7 +83,8 @@ def execute_bundle(session: Session, s: Matched) -> Result:
     """Run a notebook or script of the bundle in a process of its own, and wait for it."""
     bundle = catalog.need(session.con, "CODE BUNDLE", session.resolve(s["name"]), label="Code bundle")
     source = session.account.root / "stages" / bundle.properties["folder"]
-    specification = read_specification(source)
+    given = s.value("specification")
+    specification = yaml.safe_load(given)["bundle"] if given else read_specification(source)
     need_pool(session, specification["compute_options"]["compute_pool"])
     entrypoint = s.value("entrypoint")
     if not (source / entrypoint).is_file():
@@ -126,7 +128,7 @@ def record_run(session: Session, bundle: Object, entrypoint: str, state: str) ->
 
 # ---------------------------------------------------------------- tasks
 
-TASK = "CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> <options:lazy> AS <statement:rest>"
+TASK = "CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> <options:clauses> AS <statement:rest>"
 
 
 @statement(TASK, "emulated")
@@ -140,6 +142,8 @@ def create_task(session: Session, s: Matched) -> Result:
 @statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", "recorded")
 def alter_task(session: Session, s: Matched) -> Result:
     name = session.resolve(s["name"])
+    if s.if_exists and catalog.get(session.con, "TASK", name) is None:
+        return status()
     with session.change(f"TASK {name}"):
         task = catalog.need(session.con, "TASK", name)
         task.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
@@ -207,7 +211,9 @@ def drop(session: Session, s: Matched) -> Result:
     kind, name = s.choice, session.resolve(s["name"])
     with session.change(f"{kind} {name}"):
         thing = catalog.get(session.con, kind, name)
-        if thing is None and not s.if_exists:
+        if thing is None and s.if_exists:
+            return status(f"Drop statement executed successfully ({name.name} already dropped).")
+        if thing is None:
             raise missing(kind.capitalize(), str(name))
         catalog.drop(session.con, kind, name)
     return status(f"{name.name} successfully dropped.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from . import catalog, names
 from .catalog import FILE, Object
 from .errors import already_exists, missing
+from .grants import forget_grants
 from .names import Name
 from .results import Result, status
 from .session import Session
@@ -114,6 +115,7 @@ def remove_database(session: Session, database: str) -> None:
     for schema in catalog.find(session.con, "SCHEMA", database=database):
         remove_schema(session, database, schema.name)
     catalog.drop(session.con, "DATABASE", Name("", "", database))
+    forget_grants(session, "DATABASE", database)
 
 
 def remove_schema(session: Session, database: str, schema: str) -> None:
@@ -217,21 +219,8 @@ def forget(session: Session, s: Matched, name: Name) -> Result:
         raise missing(kind.capitalize(), name.name)
     with session.change(f"{kind} {name}"):
         catalog.drop(session.con, kind, name)
+        forget_grants(session, kind, str(name) if name.database else name.name)
     return status(f"{name.name} successfully dropped.")
-
-
-@statement("{GRANT|REVOKE} <text:rest>", "recorded")
-def grant(session: Session, s: Matched) -> Result:
-    text = " ".join(s["text"].split())
-    grantee = names.split(text.rsplit(" ", 1)[-1])[-1]
-    name = Name("", "", text.upper().replace(" FROM ", " TO "))
-    with session.change("GRANT"):
-        if s.choice == "GRANT":
-            grants = Object("GRANT", "", "", name.name, owner=session.role, properties={"grantee": grantee})
-            catalog.put(session.con, grants)
-        else:
-            catalog.drop(session.con, "GRANT", name)
-    return status(f"Statement executed successfully ({RECORDED}).")
 
 
 COMMENTED = "DATABASE|SCHEMA|TABLE|VIEW|STAGE|WAREHOUSE|COMPUTE POOL|ROLE|SERVICE"

@@ -174,21 +174,3 @@ SHOWN = "NETWORK RULES|SECRETS|IMAGE REPOSITORIES|TAGS|ALERTS|FILE FORMATS|ARTIF
 def show_schema_objects(session: Session, s: Matched) -> Result:
     kind = s.choice[:-3] + "Y" if s.choice.endswith("IES") else s.choice[:-1]
     return listing(COMMON, [thing.row() for thing in chosen(session, s, kind)])
-
-
-@statement("SHOW GRANTS [{TO|OF|ON} <target:rest>]", "executed")
-def show_grants(session: Session, s: Matched) -> Result:
-    """Grants as they were written; ON and TO filter by the last word, the object's or the grantee's name."""
-    wanted = names.split(s["target"].split()[-1])[-1] if s["target"] else None
-    rows = []
-    for grant in catalog.find(session.con, "GRANT"):
-        privilege, _, rest = grant.name.partition(" ON ")
-        target = rest.rpartition(" TO ")[0] or ""
-        if wanted and wanted not in (
-            grant.properties["grantee"],
-            names.split(target.split()[-1])[-1] if target else "",
-        ):
-            continue
-        rows.append({**grant.row(), "privilege": privilege, "granted_on": target.rpartition(" ")[0],
-                     "name": target.rpartition(" ")[2], "grantee_name": grant.properties["grantee"]})  # fmt: skip
-    return listing("created_on@ privilege granted_on name grantee_name", rows)

@@ -41,6 +41,7 @@ PLACEHOLDERS = {
     "rest_until_stage": rf"(?:{STRING}|.+?(?=\s+(?:'?@|'?snow://)))",
     "rest_until_options": rf"(?:{STRING}|\S+)",
     "lazy": r".+?",
+    "clauses": rf"(?:{STRING}|[^'])+?(?<=\s)",
     "rest": r".*",
 }
 FATES = ("executed", "emulated", "recorded")
@@ -199,6 +200,7 @@ def load() -> list[Statement]:
         copying,
         experiments,
         functions_sql,
+        grants,
         inference_jobs,
         models,
         objects,

@@ -104,6 +104,18 @@ def test_a_bundles_notebook_runs_with_its_arguments(session, query, tmp_path):
         query("EXECUTE CODE BUNDLE B ENTRYPOINT = 'notebooks/y.ipynb'")
 
 
+def test_a_tasks_statement_may_bring_its_own_specification(query):
+    """As documented: `EXECUTE CODE BUNDLE ... WITH SPECIFICATION $$ ... $$` stands in for code_bundle.yml."""
+    query("""CREATE TASK DAILY WAREHOUSE = COMPUTE_WH COMMENT = 'has as its aim as few words as it needs' AS
+        EXECUTE CODE BUNDLE B ENTRYPOINT = 'notebooks/x.ipynb' ARGUMENTS = ('other') WITH SPECIFICATION $$
+        bundle: {type: custom, compute_type: compute_pool, language: python, compute_options: {compute_pool: NOWHERE}}
+        $$""")
+    with pytest.raises(SnowparkSQLException, match="Compute pool 'NOWHERE' does not exist"):
+        query("EXECUTE TASK DAILY")
+    assert "successfully" in query("ALTER TASK IF EXISTS NO_SUCH_TASK SUSPEND")[0][0]
+    assert "already dropped" in query("DROP TASK IF EXISTS NO_SUCH_TASK")[0][0]
+
+
 def test_an_app_needs_its_main_file(session, query):
     query("CREATE OR REPLACE STAGE APP")
     create = "CREATE STREAMLIT A FROM '@TEST_JOBS.PUBLIC.APP' MAIN_FILE = 'app/main.py' COMPUTE_POOL = "

@@ -124,3 +124,31 @@ def dict_row(row):
 def test_an_unknown_schema_is_refused(query, sql):
     with pytest.raises(SnowparkSQLException, match="Schema 'TEST_TABLES.NOPE' does not exist or not authorized"):
         query(sql)
+
+
+def test_grants_are_listed_one_by_one_and_go_with_what_they_were_granted_on(query):
+    query("CREATE ROLE READER")
+    query("CREATE ROLE ANALYST")
+    query("CREATE COMPUTE POOL P MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = CPU_X64_XS")
+    query("GRANT USAGE, MONITOR ON COMPUTE POOL P TO ROLE READER")
+    query("GRANT EXECUTE TASK ON ACCOUNT TO ROLE READER")
+    query("GRANT ROLE READER TO ROLE ANALYST")
+    query('GRANT ROLE READER TO USER "j.doe"')
+    query("GRANT OWNERSHIP ON DATABASE TEST_TABLES TO ROLE READER COPY CURRENT GRANTS")
+    query("GRANT DATABASE ROLE SNOWFLAKE.PYPI_REPOSITORY_USER TO ROLE READER")
+    shown = {row[1:4] for row in query("SHOW GRANTS TO ROLE READER")}
+    assert shown == {
+        ("USAGE", "COMPUTE_POOL", "P"),
+        ("MONITOR", "COMPUTE_POOL", "P"),
+        ("EXECUTE TASK", "ACCOUNT", "ACCOUNT"),
+        ("OWNERSHIP", "DATABASE", "TEST_TABLES"),
+        ("USAGE", "DATABASE_ROLE", "SNOWFLAKE.PYPI_REPOSITORY_USER"),
+    }
+    assert [row[1:] for row in query("SHOW GRANTS TO ROLE ANALYST")] == [("USAGE", "ROLE", "READER", "ANALYST")]
+    assert query("SHOW GRANTS TO USER j.doe") == [] != query('SHOW GRANTS TO USER "j.doe"')
+    query("REVOKE MONITOR ON COMPUTE POOL P FROM ROLE READER")
+    query("DROP COMPUTE POOL P")
+    assert not [row for row in query("SHOW GRANTS TO ROLE READER") if row[2] == "COMPUTE_POOL"]
+    query("DROP ROLE READER")
+    assert query("SHOW GRANTS TO ROLE READER") == query("SHOW GRANTS TO ROLE ANALYST") == []
+    query("DROP ROLE ANALYST")

@@ -1,0 +1,79 @@
+"""GRANT and REVOKE: recorded and shown. Nothing is refused here for want of a right."""
+
+from __future__ import annotations
+
+import re
+
+from . import catalog, names
+from .catalog import Object
+from .errors import compilation_error
+from .results import Result, listing, status
+from .session import Session
+from .statements import Matched, statement
+
+GRANT = re.compile(
+    r"(?:(?P<role>(?:DATABASE |SERVICE )?ROLE) (?P<granted>\S+)"
+    r"|(?P<privileges>.+?) ON (?P<on>ACCOUNT|(?:ALL|FUTURE) .+|.+? (?P<object>\S+)))"
+    r" (?:TO|FROM) (?P<to>(?:DATABASE )?ROLE |USER )?(?P<grantee>\"[^\"]+\"|\S+)"
+    r"(?: WITH GRANT OPTION| (?:COPY|REVOKE) CURRENT GRANTS| CASCADE| RESTRICT)?",
+    re.I,
+)
+
+
+@statement("{GRANT|REVOKE} <text:rest>", "recorded")
+def grant(session: Session, s: Matched) -> Result:
+    text = " ".join(s["text"].split())
+    found = GRANT.fullmatch(text)
+    if found is None:
+        raise compilation_error(f"syntax error near '{text}'", 1003)
+    with session.change("GRANT"):
+        for given in grants(found):
+            key = names.Name("", "", " ".join(given.values()))
+            if s.choice == "GRANT":
+                catalog.put(session.con, Object("GRANT", *key, owner=session.role, properties=given))
+            else:
+                catalog.drop(session.con, "GRANT", key)
+    return status("Statement executed successfully (recorded, not executed).")
+
+
+def grants(found: re.Match) -> list[dict[str, str]]:
+    """One grant for each privilege, as SHOW GRANTS lists them; a role that is granted is USAGE of the role."""
+    grantee = names.split(found["grantee"])[-1]
+    if found["role"]:
+        return [
+            {"privilege": "USAGE", "on": found["role"].upper(), "name": plain(found["granted"]), "grantee": grantee}
+        ]
+    on, name = found["on"].upper(), ""
+    if found["object"]:
+        on, name = on.rpartition(" ")[0], plain(found["object"])
+    return [
+        {"privilege": privilege.strip().upper(), "on": on, "name": name or on, "grantee": grantee}
+        for privilege in found["privileges"].split(",")
+    ]
+
+
+def plain(name: str) -> str:
+    return name.upper() if "!" in name else ".".join(names.split(name))
+
+
+def forget_grants(session: Session, kind: str, name: str) -> None:
+    """What was granted on a dropped object, on what lay in it, or to a dropped role."""
+    for given in catalog.find(session.con, "GRANT"):
+        what = given.properties
+        inside = kind == "DATABASE" and what["name"].startswith(f"{name}.")
+        if (what["on"], what["name"]) == (kind, name) or inside or (kind == "ROLE" and what["grantee"] == name):
+            catalog.drop(session.con, "GRANT", given.qualified)
+
+
+@statement("SHOW GRANTS [{TO|OF|ON} <target:rest>]", "executed")
+def show_grants(session: Session, s: Matched) -> Result:
+    """TO a role or user, OF a role, ON an object: the last word is a name. All of them without."""
+    wanted = plain(s["target"].split()[-1]) if s["target"] else None
+    side = "grantee" if s["target"] and s.choice == "TO" else "name"
+    rows = [
+        {**given.row(), "privilege": what["privilege"], "granted_on": what["on"].replace(" ", "_"),
+         "name": what["name"], "grantee_name": what["grantee"]}
+        for given in catalog.find(session.con, "GRANT")
+        if (what := given.properties) and wanted in (None, what[side])
+    ]  # fmt: skip
+    return listing("created_on@ privilege granted_on name grantee_name", rows)

@@ -76,7 +76,7 @@ WITH COUNTED AS (
     SELECT
         IFF(SCORED_AT >= DATEADD('day', -7, CURRENT_DATE()), 'NOW', 'BEFORE') AS PERIOD,
         COUNT(*) AS IMAGES,
-        AVG(IFF(LABEL = 'PNEUMONIA', 1.0, 0.0)) AS POSITIVE,
+        AVG(IFF(STATUS = 'ok', IFF(LABEL = 'PNEUMONIA', 1.0, 0.0), NULL)) AS POSITIVE,
         AVG(IFF(STATUS = 'ok', 0.0, 1.0)) AS UNREADABLE
     FROM <% database %>.<% schema %>.<% predictions_table %>
     WHERE SCORED_AT >= DATEADD('day', -35, CURRENT_DATE())
@@ -89,6 +89,6 @@ SELECT
     NEW.UNREADABLE AS UNREADABLE,
     NEW.IMAGES >= 100 AND OLD.IMAGES >= 100
         AND (ABS(NEW.POSITIVE - OLD.POSITIVE) > 0.15 OR NEW.UNREADABLE > 0.10) AS DRIFTED,
-    'pneumonia ' || ROUND(100 * NEW.POSITIVE) || '% of ' || NEW.IMAGES || ' images, before ' ||
-        ROUND(100 * OLD.POSITIVE) || '%; unreadable ' || ROUND(100 * NEW.UNREADABLE) || '%' AS DETAIL
+    'pneumonia ' || ROUND(100 * NEW.POSITIVE)::INTEGER || '%, before ' || ROUND(100 * OLD.POSITIVE)::INTEGER ||
+        '%; unreadable ' || ROUND(100 * NEW.UNREADABLE)::INTEGER || '% of ' || NEW.IMAGES || ' images' AS DETAIL
 FROM COUNTED NEW JOIN COUNTED OLD ON NEW.PERIOD = 'NOW' AND OLD.PERIOD = 'BEFORE';

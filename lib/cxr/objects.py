@@ -1,13 +1,18 @@
 """The objects in the account: make them from `sql/`, and say what is ready and what is not."""
 
 import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
+from packaging.requirements import Requirement
 from snowflake.snowpark import Session
 
 from cxr.settings import Settings
 
+_ROOT = Path(__file__).resolve().parents[2]
+_BROUGHT = ("torch", "torchvision", "snowflake-ml-python>=2.6")  # by Container Runtime itself
 _VARIABLE = re.compile(r"<%\s*(\w+)\s*%>")
 
 
@@ -16,11 +21,25 @@ def run_sql_file(session: Session, path: Path, settings: Settings) -> list[tuple
 
     Returns (statement's first line, status) pairs. Raises whatever the failing statement raises.
     """
-    done = []
-    for statement in [render(text, settings) for text in split_statements(path.read_text())]:
-        answer = session.sql(statement).collect()
-        done.append((statement.splitlines()[0], str(answer[0][0]) if answer else "done"))
-    return done
+    return [(statement.splitlines()[0], run(session, statement)) for statement in read_sql_file(path, settings)]
+
+
+def read_sql_file(path: Path, settings: Settings) -> list[str]:
+    """The file's statements, in order, without comments, with the settings filled in."""
+    return [render(text, settings) for text in split_statements(path.read_text())]
+
+
+def run(session: Session, statement: str) -> str:
+    """Run one statement; its status in words. A database that exists is not created.
+
+    Snowflake asks for the right to create a database even where IF NOT EXISTS finds one, and a role that may use this
+    database needs no right to create others.
+    """
+    made = re.match(r"CREATE DATABASE IF NOT EXISTS (\w+)", statement)
+    if made and made[1].upper() in {row["name"] for row in session.sql("SHOW DATABASES").collect()}:
+        return f"{made[1]} already exists, left as it is."
+    answer = session.sql(statement).collect()
+    return str(answer[0][0]) if answer else "done"
 
 
 def render(text: str, settings: Settings) -> str:
@@ -41,28 +60,88 @@ def split_statements(text: str) -> list[str]:
 
 
 def readiness(session: Session, settings: Settings) -> pd.DataFrame:
-    """What the other notebooks need: kind, name, ready, and the statement that makes what is missing."""
-    schema = f"{settings.database}.{settings.schema}"
+    """What the project needs of the account: kind, name, needed for, ready, and the statement that makes it so."""
+    rows = [*_objects(session, settings), *_rights(session, settings), *_packages(), _gpu()]
+    table = pd.DataFrame(rows, columns=["kind", "name", "needed for", "ready", "if not"])
+    return table.assign(**{"if not": table["if not"].mask(table["ready"], "")})
+
+
+def _objects(session: Session, settings: Settings) -> Iterator[tuple]:
+    """The statements are those of `sql/`, so that there is one place to change them."""
+    account = read_sql_file(_ROOT / "sql" / "10_account.sql", settings)
+    objects = read_sql_file(_ROOT / "sql" / "20_objects.sql", settings)
+    where = f" IN SCHEMA {settings.database}.{settings.schema}"
     needed = [
-        (
-            "WAREHOUSE",
-            settings.warehouse,
-            "",
-            f"CREATE WAREHOUSE {settings.warehouse} WAREHOUSE_SIZE = XSMALL AUTO_SUSPEND = 60",
-        ),
-        ("COMPUTE POOL", settings.service_pool, "", _pool_statement(settings.service_pool)),
+        ("WAREHOUSE", settings.warehouse, "SQL, scoring", "", account),
+        ("COMPUTE POOL", settings.service_pool, "the model's service", "", account),
+        ("COMPUTE POOL", settings.gpu_pool, "headless runs on a GPU", "", account),
+        ("COMPUTE POOL", settings.app_pool, "the app", "", account),
     ]
     stages = (settings.images_stage, settings.artifacts_stage, settings.code_stage)
-    tables = (settings.catalog_table, settings.rejected_table, settings.predictions_table, settings.training_log_table)
-    remedy = "run sql/20_objects.sql"
-    needed += [("STAGE", name, f" IN SCHEMA {schema}", remedy) for name in stages]
-    needed += [("TABLE", name, f" IN SCHEMA {schema}", remedy) for name in tables]
-    rows = []
-    for kind, name, where, statement in needed:
-        found = session.sql(f"SHOW {kind}S LIKE '{name}'{where}").collect()
-        rows.append({"kind": kind, "name": name, "ready": bool(found), "if not": "" if found else statement})
-    return pd.DataFrame(rows)
+    tables = (
+        settings.catalog_table,
+        settings.rejected_table,
+        settings.predictions_table,
+        settings.training_log_table,
+        settings.alerts_table,
+    )
+    needed += [("STAGE", name, "all notebooks", where, objects) for name in stages]
+    needed += [("TABLE", name, "all notebooks", where, objects) for name in tables]
+    for kind, name, purpose, scope, statements in needed:
+        found = session.sql(f"SHOW {kind}S LIKE '{name}'{scope}").collect()
+        yield kind, name, purpose, bool(found), _making(statements, kind, name)
 
 
-def _pool_statement(name: str) -> str:
-    return f"CREATE COMPUTE POOL {name} MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = CPU_X64_S AUTO_SUSPEND_SECS = 300"
+def _making(statements: list[str], kind: str, name: str) -> str:
+    made = re.compile(rf"CREATE {kind} IF NOT EXISTS (\w+\.)*{name}\b")
+    found = next((" ".join(text.split()) for text in statements if made.match(text)), None)
+    return f"{found};" if found else f"name one that exists: CXR_{kind.replace(' ', '_')}"
+
+
+def _rights(session: Session, settings: Settings) -> Iterator[tuple]:
+    """Rights beyond this project's own objects, which whoever made them has."""
+    role = session.sql("SELECT CURRENT_ROLE()").collect()[0][0]
+    held = _held(session, role)
+    needed = [
+        ("USAGE", "DATABASE_ROLE", "SNOWFLAKE.PYPI_REPOSITORY_USER", "packages in bundle and app"),
+        ("BIND SERVICE ENDPOINT", "ACCOUNT", "ACCOUNT", "REST calls from outside"),
+        ("EXECUTE TASK", "ACCOUNT", "ACCOUNT", "retraining and scoring by schedule"),
+        ("EXECUTE ALERT", "ACCOUNT", "ACCOUNT", "the alert on drift"),
+    ]
+    for privilege, kind, name, purpose in needed:
+        what = f"{privilege} ON ACCOUNT" if kind == "ACCOUNT" else f"{kind.replace('_', ' ')} {name}"
+        has = role == "ACCOUNTADMIN" or (privilege, kind, name.split(".")[-1]) in held
+        yield "RIGHT", what, purpose, has, f"GRANT {what} TO ROLE {role};"
+
+
+def _held(session: Session, role: str) -> set[tuple[str, str, str]]:
+    """(privilege, kind, last part of the name) of everything that a role was granted, itself or through other roles."""
+    held, roles, seen = set(), [role], set()
+    while roles:
+        seen.add(current := roles.pop())
+        for row in session.sql(f'SHOW GRANTS TO ROLE "{current}"').collect():
+            name = row["name"].split(".")[-1].strip('"') if row["granted_on"] != "ACCOUNT" else "ACCOUNT"
+            held.add((row["privilege"], row["granted_on"], name))
+            if row["granted_on"] == "ROLE" and name not in seen:
+                roles.append(name)
+    return held
+
+
+def _packages() -> Iterator[tuple]:
+    for line in [*_BROUGHT, *(_ROOT / "requirements.txt").read_text().splitlines()]:
+        if not line or line.startswith("#"):
+            continue
+        wanted = Requirement(line)
+        try:
+            found = version(wanted.name)
+        except PackageNotFoundError:
+            found = None
+        has = found is not None and wanted.specifier.contains(found, prereleases=True)
+        yield "PACKAGE", f"{wanted.name} {found or ''}".strip(), "all notebooks", has, f'pip install "{wanted}"'
+
+
+def _gpu() -> tuple:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none here"
+    return "GPU", device, "training at full size", torch.cuda.is_available(), "choose a GPU pool to run on"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from . import catalog, names
 from .catalog import FILE, Object
-from .errors import already_exists, missing
+from .errors import already_exists, compilation_error, missing
 from .grants import forget_grants
 from .names import Name
 from .results import Result, status
@@ -172,6 +172,31 @@ def record(session: Session, s: Matched, name: Name) -> Result:
 
 def record_kind(words: str) -> str:
     return "INTEGRATION" if words.endswith("INTEGRATION") else words
+
+
+@statement("ALTER COMPUTE POOL [IF EXISTS] <name> STOP ALL", "executed")
+def stop_pool(session: Session, s: Matched) -> Result:
+    """Drops every service on the pool, as Snowflake does."""
+    from .services import remove_service, services_on
+
+    pool = Name("", "", names.split(s["name"])[-1])
+    if not s.if_exists:
+        session.need("COMPUTE POOL", pool)
+    for service in services_on(session, pool.name):
+        remove_service(session, service.qualified)
+    return status()
+
+
+@statement("DROP COMPUTE POOL [IF EXISTS] <name>", "recorded")
+def drop_pool(session: Session, s: Matched) -> Result:
+    from .services import services_on
+
+    pool = names.split(s["name"])[-1]
+    if running := services_on(session, pool):
+        listed = ", ".join(service.name for service in running)
+        raise compilation_error(f"Compute pool {pool} has services: {listed}. Drop them, or ALTER it STOP ALL.")
+    s.groups["choice"] = "COMPUTE POOL"
+    return forget(session, s, Name("", "", pool))
 
 
 @statement(f"ALTER {{{ACCOUNT_KINDS}}} [IF EXISTS] <name> <action:rest>", "recorded")

@@ -273,10 +273,18 @@ def drop_service(session: Session, s: Matched) -> Result:
     if s.if_exists and catalog.get(session.con, "SERVICE", name) is None:
         return status(f"Drop statement executed successfully ({name.name} already dropped).")
     need_service(session, s["name"])
+    remove_service(session, name)
+    return status(f"{name.name} successfully dropped.")
+
+
+def services_on(session: Session, pool: str) -> list[Object]:
+    return [thing for thing in catalog.find(session.con, "SERVICE") if thing.properties.get("compute_pool") == pool]
+
+
+def remove_service(session: Session, name: Name) -> None:
     with session.change(name):
         catalog.drop(session.con, "SERVICE", name)
     session.account.workers.stop_service(str(name))
-    return status(f"{name.name} successfully dropped.")
 
 
 def stop_services(session: Session, database: str, schema: str) -> None:

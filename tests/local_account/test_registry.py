@@ -199,3 +199,13 @@ def test_a_service_on_an_unknown_pool_is_refused(query, version):
     with pytest.raises(SnowparkSQLException, match="(?s)002003.*Compute pool 'NOWHERE' does not exist"):
         query(f"CALL SYSTEM$DEPLOY_MODEL('{deployment}')")
     assert query("SHOW SERVICES LIKE 'S'") == []
+
+
+def test_a_pool_with_a_service_stays_until_everything_on_it_is_stopped(query, version):
+    query("CREATE COMPUTE POOL OWN MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = CPU_X64_XS")
+    version.create_service(service_name="ALONE", service_compute_pool="OWN", max_instances=1)
+    with pytest.raises(SnowparkSQLException, match="Compute pool OWN has services: ALONE"):
+        query("DROP COMPUTE POOL OWN")
+    query("ALTER COMPUTE POOL IF EXISTS OWN STOP ALL")
+    assert query("SHOW SERVICES LIKE 'ALONE'") == []
+    query("DROP COMPUTE POOL OWN")

@@ -1,0 +1,249 @@
+"""The scripts of sql/: they parse, they run, they give no more than is needed, and the last takes all of it back."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlglot
+from snowflake.snowpark import Session
+from sqlglot import exp
+
+from cxr.objects import read_sql_file, run
+from cxr.session import start_local_account
+from cxr.settings import Settings, load
+
+sys.path.insert(0, str(Path(__file__).parent))
+from documented import find_form  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "sql").glob("*.sql"))
+SET_UP = ("10_account", "20_objects", "25_egress", "30_deploy", "40_schedule", "45_start_schedule")
+EVERY = [(path.stem, text) for path in SCRIPTS for text in read_sql_file(path, Settings())]
+
+
+def statements(stem: str, settings: Settings | None = None) -> list[str]:
+    return read_sql_file(ROOT / "sql" / f"{stem}.sql", settings or Settings())
+
+
+# ---------------------------------------------------------------- as text
+
+
+def problem(statement: str) -> str | None:
+    """Why the statement is none that Snowflake documents; None where it is one."""
+    tree = sqlglot.parse_one(statement, dialect="snowflake")
+    if not isinstance(tree, exp.Command):
+        return None
+    if (found := find_form(statement)) is None:
+        return f"neither sqlglot nor a documented form knows: {statement[:100]}"
+    return next(filter(None, map(problem, found[1])), None)
+
+
+@pytest.mark.parametrize(("stem", "statement"), EVERY, ids=[f"{stem}-{text[:50]}" for stem, text in EVERY])
+def test_every_statement_is_rendered_and_is_one_that_snowflake_documents(stem, statement):
+    assert "<%" not in statement
+    assert problem(statement) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "CREATE COMPUTE POOL P MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILIES = X",
+        "CREATE TASK T WAREHOUSE = W SCHEDULE = '5 MINUTE' AS EXECUTE NOTEBOOK N()",
+        "EXECUTE CODE BUNDLE B ARGUMENTS = ('a') ENTRYPOINT = 'x.py'",
+        "ALTER CODE BUNDLE B ADD VERSION",
+        "CREATE STREAMLIT S FROM '@C' ROOT_LOCATION = '@C'",
+        "DROP COMPUTE POOL P CASCADE",
+    ],
+)
+def test_what_is_not_documented_is_found(wrong):
+    assert problem(wrong) is not None
+
+
+def test_every_name_is_qualified_so_that_no_session_state_matters():
+    for stem, statement in EVERY:
+        made = re.match(
+            r"(?:CREATE(?: OR REPLACE)?|ALTER|DROP|EXECUTE) (TABLE|VIEW|STAGE|TASK|ALERT|STREAMLIT|CODE BUNDLE|MODEL"
+            r"|SERVICE|NETWORK RULE)(?: IF (?:NOT )?EXISTS)? (\S+)",
+            statement,
+        )
+        assert not made or made[2].count(".") == 2, (stem, statement)
+
+
+def test_only_two_scripts_need_the_administrator_to_set_up():
+    account = re.compile(r"ON ACCOUNT|COMPUTE POOL|(CREATE|DROP) (ROLE|WAREHOUSE|EXTERNAL|INTEGRATION)|GRANT ROLE")
+    needing = {stem for stem, text in EVERY if account.match(text) or re.search(r"ON ACCOUNT|GRANT ROLE", text)}
+    assert needing <= {"10_account", "25_egress", "90_teardown"}
+
+
+def test_rights_are_few_and_named():
+    grants = [text for _, text in EVERY if text.startswith("GRANT")]
+    assert not [text for text in grants if re.search(r"\bALL\b|TO ROLE (PUBLIC|ACCOUNTADMIN)|\bFUTURE\b", text)]
+    on_account = {re.match(r"GRANT (.+?) ON ACCOUNT", text)[1] for text in grants if "ON ACCOUNT" in text}
+    assert on_account == {"BIND SERVICE ENDPOINT", "EXECUTE TASK", "EXECUTE ALERT"}
+    viewer = [text for text in grants if text.endswith("TO ROLE CXR_VIEWER")]
+    assert sorted(re.match(r"GRANT USAGE ON (\w+)", text)[1] for text in viewer) == ["DATABASE", "SCHEMA", "STREAMLIT"]
+
+
+def test_the_way_out_leads_to_one_named_host():
+    hosts = [
+        host for _, text in EVERY for host in re.findall(r"'([^']+)'", "".join(re.findall(r"VALUE_LIST.*\)", text)))
+    ]
+    assert hosts == ["download.pytorch.org:443"]
+    assert not [text for stem, text in EVERY if stem != "25_egress" and "CREATE EXTERNAL ACCESS" in text]
+
+
+def test_whatever_may_run_sleeps_by_itself():
+    for _, text in EVERY:
+        if text.startswith(("CREATE COMPUTE POOL", "CREATE WAREHOUSE")):
+            assert "INITIALLY_SUSPENDED = TRUE" in text
+            assert int(re.search(r"AUTO_SUSPEND(?:_SECS)? = (\d+)", text)[1]) <= 600
+
+
+# ---------------------------------------------------------------- set-up and teardown
+
+
+CREATED = re.compile(
+    r"CREATE (?:OR REPLACE )?(?:EXTERNAL ACCESS )?(COMPUTE POOL|CODE BUNDLE|NETWORK RULE|\w+) "
+    r"(?:IF NOT EXISTS )?([\w.]+)"
+)
+
+
+def test_the_teardown_names_everything_that_set_up_made():
+    dropped = {
+        tuple(re.match(r"DROP ([A-Z ]+) IF EXISTS ([\w.]+)", text).groups())
+        for text in statements("90_teardown")
+        if text.startswith("DROP")
+    }
+    for stem in SET_UP:
+        for kind, name in [CREATED.match(text).groups() for text in statements(stem) if text.startswith("CREATE")]:
+            # What only holds data goes with its database. The warehouse stays: it may be other people's.
+            inside = kind in ("SCHEMA", "STAGE", "TABLE", "VIEW", "NETWORK RULE") and name.startswith("MEDICAL_IMAGES.")
+            assert (kind, name) in dropped or inside or kind == "WAREHOUSE", (kind, name)
+
+
+def test_the_teardown_first_stops_what_runs_and_drops_what_holds_data_last():
+    order = [re.match(r"(\w+) ([A-Z ]+?) IF EXISTS", text).groups() for text in statements("90_teardown")]
+    first = {step: order.index(step) for step in order}
+    starts = max(first[("ALTER", "TASK")], first[("ALTER", "ALERT")])
+    runs = max(first[("DROP", "SERVICE")], first[("DROP", "STREAMLIT")])
+    rest = [
+        first[("DROP", kind)] for kind in ("TASK", "ALERT", "CODE BUNDLE", "MODEL", "DATABASE", "COMPUTE POOL", "ROLE")
+    ]
+    assert starts < runs < min(rest)
+    assert first[("ALTER", "COMPUTE POOL")] < first[("DROP", "COMPUTE POOL")]
+    assert first[("DROP", "INTEGRATION")] < first[("DROP", "DATABASE")] < first[("DROP", "ROLE")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """(session, settings) on an empty account of its own."""
+    root = tmp_path_factory.mktemp("sql-account")
+    settings = load(argv=[], environ={}, account_dir=str(root))
+    session = Session.builder.configs(start_local_account(settings)).create()
+    yield session, settings
+    session.close()
+    subprocess.run([sys.executable, "-m", "local_account", "stop", "--root", str(root)], check=True)
+
+
+ACCOUNT_KINDS = ("DATABASES", "WAREHOUSES", "COMPUTE POOLS", "ROLES", "INTEGRATIONS")
+SCHEMA_KINDS = (
+    "SCHEMAS", "STAGES", "TABLES", "VIEWS", "TASKS", "ALERTS", "STREAMLITS", "CODE BUNDLES", "NETWORK RULES",
+    "SERVICES",
+)  # fmt: skip
+
+
+def everything(session: Session) -> set[tuple]:
+    """What an account shows of itself: every object by kind, place and name, and every grant."""
+    found = set()
+    for kind in ACCOUNT_KINDS + SCHEMA_KINDS:
+        for row in session.sql(f"SHOW {kind}{' IN ACCOUNT' if kind in SCHEMA_KINDS else ''}").collect():
+            fields = row.as_dict()
+            found.add((kind, fields.get("database_name"), fields.get("schema_name"), fields["name"]))
+    grants = session.sql("SHOW GRANTS").collect()
+    return found | {tuple(row.as_dict().values())[1:] for row in grants}
+
+
+def put_files(session: Session, settings: Settings) -> None:
+    """The few files without which bundle and app cannot be made."""
+    for name in ("code_bundle.yml", "streamlit/streamlit_app.py"):
+        folder = f"@{settings.qualified(settings.code_stage)}/{Path(name).parent}".removesuffix("/.")
+        session.file.put(str(ROOT / name), folder, auto_compress=False, overwrite=True)
+
+
+def set_up(session: Session, settings: Settings) -> list[str]:
+    said = []
+    for stem in SET_UP:
+        if stem == "30_deploy":
+            put_files(session, settings)
+        said += [f"{text[:60]} -> {run(session, text)}" for text in statements(stem, settings)]
+    return said
+
+
+def test_set_up_teardown_and_set_up_again_leave_the_same_account(place):
+    session, settings = place
+    bare = everything(session)
+    set_up(session, settings)
+    made = everything(session)
+    assert len(made - bare) > 35
+    set_up(session, settings)
+    assert everything(session) == made
+    for _ in range(2):
+        for text in statements("90_teardown", settings):
+            run(session, text)
+        assert everything(session) == bare
+    said = set_up(session, settings)
+    assert everything(session) == made
+    # What this account cannot do it says, so that nobody takes a record for a machine.
+    for line in said:
+        if re.match(r"GRANT|CREATE (ROLE|COMPUTE POOL|NETWORK RULE|EXTERNAL ACCESS|ALERT)", line):
+            assert "recorded, not executed" in line, line
+
+
+def test_a_role_that_may_create_no_database_makes_the_objects_in_one_that_exists(place):
+    session, settings = place
+    run(session, f"CREATE DATABASE IF NOT EXISTS {settings.database}")
+    first, *rest = statements("20_objects", settings)
+    assert first.startswith("CREATE DATABASE") and "left as it is" in run(session, first)
+    assert not [text for text in rest if "DATABASE" in text.split("(")[0].split(".")[0]]
+
+
+def test_the_alert_looks_at_real_answers_and_writes_a_row_when_they_moved(place):
+    """Nobody runs alerts here, but its condition and its action are statements, and those run."""
+    session, settings = place
+    for text in statements("20_objects", settings):
+        run(session, text)
+    alert = next(text for text in statements("40_schedule", settings) if text.startswith("CREATE ALERT"))
+    _, (condition, action) = find_form(alert)
+    table = settings.qualified(settings.predictions_table)
+
+    def answers(days_ago: int, positive: int, negative: int, unreadable: int = 0) -> None:
+        for count, label, status in (
+            (positive, "PNEUMONIA", "ok"),
+            (negative, "NORMAL", "ok"),
+            (unreadable, None, "blank"),
+        ):
+            values = f"{'NULL' if label is None else repr(label)}, '{status}'"
+            session.sql(
+                f"INSERT INTO {table} (MODEL_NAME, MODEL_VERSION, PATH_TAKEN, LABEL, STATUS, SCORED_AT) "
+                f"SELECT 'M', 'V1', 'BATCH', {values}, DATEADD('day', -{days_ago}, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ) "
+                f"FROM TABLE(GENERATOR(ROWCOUNT => {count}))"
+            ).collect() if count else None
+
+    def raised() -> list[str]:
+        session.sql(f"DELETE FROM {settings.qualified(settings.alerts_table)}").collect()
+        if session.sql(condition).collect():
+            session.sql(action).collect()
+        return [row["DETAIL"] for row in session.table(settings.qualified(settings.alerts_table)).collect()]
+
+    assert raised() == []  # no answers at all
+    answers(20, 60, 60)
+    answers(1, 55, 45)
+    assert raised() == []  # 50% before, 55% now
+    answers(1, 60, 0)
+    assert raised() == ["pneumonia 72%, before 50%; unreadable 0% of 160 images"]
+    session.sql(f"DELETE FROM {table}").collect()
+    answers(20, 60, 60)
+    answers(1, 45, 45, unreadable=20)
+    assert raised() == ["pneumonia 50%, before 50%; unreadable 18% of 110 images"]

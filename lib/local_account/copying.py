@@ -1,4 +1,4 @@
-"""COPY INTO a table, COPY INTO a stage, and INFER_SCHEMA."""
+"""COPY INTO a table, COPY INTO a stage, COPY FILES from a query, and INFER_SCHEMA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from .errors import SnowflakeError, unsupported
 from .execute import QUERIES, run
 from .results import Result, listing
 from .session import Session
-from .staged import Location, file_format, locate, matching, read_files
+from .staged import Location, file_format, locate, matching, read_files, safe_path
+from .stages import copy_whole
 from .statements import Matched, nested, options, statement
 from .tables import engine_columns, existing
 from .types import snowflake_type
@@ -108,6 +109,22 @@ def loaded(files: list[Path], number: int, given: dict[str, str]) -> Result:
         for file in files:
             file.unlink()
     return listing(COPY_RESULT, rows)
+
+
+@statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", "executed")
+def copy_files_of_query(session: Session, s: Matched) -> Result:
+    """COPY FILES INTO @b FROM (SELECT '@a/x.jpeg', 'new_name.jpeg' ...): one file a row, renamed by a second column."""
+    target = locate(session, s["target"])
+    options(s["options"], "")
+    rows = []
+    for place, *name in run(session, s["query"].strip()[1:-1]).rows:
+        source = locate(session, place)
+        if not source.target.is_file():
+            raise SnowflakeError(f"Remote file '{place}' was not found.", 91016, "22000")
+        new = target.target / safe_path(name[0] if name else source.path)
+        copy_whole(source.target, new)
+        rows.append({"file": target.relative(new)})
+    return listing("file", rows)
 
 
 # ---------------------------------------------------------------- unloading

@@ -91,3 +91,13 @@ def test_files_become_rows_and_rows_become_files(stage, query, tmp_path):
     assert query("SELECT * FROM FROM_CSV ORDER BY A") == [(1, "x"), (2, None)]
     query("COPY INTO @S/out/ FROM FROM_CSV FILE_FORMAT = (TYPE = PARQUET) HEADER = TRUE")
     assert stage.read.parquet("@S/out/").count() == 2
+
+
+def test_files_are_copied_between_stages_under_the_names_that_a_query_gives(stage, query):
+    for name in ("a b.txt", "c.txt"):
+        stage.file.put_stream(io.BytesIO(name.encode()), f"@S/named/{name}", auto_compress=False)
+    pairs = "SELECT '@S/named/a b.txt', 'x/one.txt' UNION ALL SELECT '@s/named/c.txt', 'two.txt'"
+    assert names(query(f"COPY FILES INTO @S/new FROM ({pairs})")) == ["new/two.txt", "new/x/one.txt"]
+    assert stage.file.get_stream("@S/new/x/one.txt").read() == b"a b.txt"
+    with pytest.raises(SnowparkSQLException, match="nowhere"):
+        query("COPY FILES INTO @S/new FROM (SELECT '@S/nowhere.txt')")

@@ -117,7 +117,8 @@ def copy_files_of_query(session: Session, s: Matched) -> Result:
     target = locate(session, s["target"])
     options(s["options"], "")
     rows = []
-    for place, *name in run(session, s["query"].strip()[1:-1]).rows:
+    pairs = run(session, s["query"].strip()[1:-1]).to_arrow()
+    for place, *name in zip(*(column.to_pylist() for column in pairs.columns), strict=True):
         source = locate(session, place)
         if not source.target.is_file():
             raise SnowflakeError(f"Remote file '{place}' was not found.", 91016, "22000")

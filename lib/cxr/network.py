@@ -1,6 +1,7 @@
 """The network: a torchvision backbone for one-channel X-rays with one output, the log-odds of pneumonia."""
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,27 @@ class PneumoniaNetwork(nn.Module):
         self.backbone = torchvision.models.get_model(backbone, weights="DEFAULT" if pretrained else None)
         _use_one_channel(self.backbone)
         _use_one_output(self.backbone, prior)
+
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that was put in the place of the classifier's last."""
+        return [module for module in self.backbone.modules() if isinstance(module, nn.Linear)][-1]
+
+    def parameter_groups(self, rate: float, early_share: float) -> list[dict]:
+        """Groups for an optimizer: the head has the whole rate, the first layers `early_share` of it.
+
+        The layers before the head make four groups, whose rates fall by equal factors.
+        """
+        if early_share == 1:
+            return [{"params": list(self.parameters()), "lr": rate}]
+        head = list(self.head.parameters())
+        before = [p for p in self.parameters() if all(p is not other for other in head)]
+        cuts = [len(before) * level // 4 for level in range(5)]
+        groups = [
+            {"params": before[start:end], "lr": rate * early_share ** (1 - level / 4)}
+            for level, (start, end) in enumerate(itertools.pairwise(cuts))
+        ]
+        return [*groups, {"params": head, "lr": rate}]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         mean = images.mean(dim=(2, 3), keepdim=True)

@@ -19,6 +19,16 @@ def test_every_backbone_takes_grey_images_and_begins_at_the_prior(backbone):
     assert torch.sigmoid(logits).mean() == pytest.approx(0.8, abs=0.1)
 
 
+@pytest.mark.parametrize("backbone", network.BACKBONES)
+def test_rates_fall_from_the_head_to_the_first_layer(backbone):
+    built = PneumoniaNetwork(backbone)
+    groups = built.parameter_groups(1e-3, early_share=0.01)
+    assert [group["lr"] for group in groups] == pytest.approx([1e-5, 1e-3 * 10**-1.5, 1e-4, 1e-3 * 10**-0.5, 1e-3])
+    grouped = [parameter for group in groups for parameter in group["params"]]
+    assert {id(p) for p in grouped} == {id(p) for p in built.parameters()} and len(grouped) == len({*map(id, grouped)})
+    assert groups[-1]["params"][0].shape[0] == 1 and groups[0]["params"][0].shape[1] == 1
+
+
 def test_an_unknown_backbone_is_refused_by_name():
     with pytest.raises(ValueError, match="resnet19"):
         PneumoniaNetwork("resnet19")

@@ -78,8 +78,51 @@ def test_a_loss_that_is_no_number_stops_the_run():
     network = PneumoniaNetwork()
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="epoch 1"):
+    with pytest.raises(FloatingPointError, match="step 1 of 2 in epoch 1"):
         training.train(network, *pictures(16, 0), *pictures(16, 1), RECIPE)
+
+
+def test_the_step_at_which_the_loss_failed_is_named_and_the_checkpoint_before_it_stays(tmp_path, monkeypatch):
+    calls = []
+
+    def spoil_the_fourth(batch, generator):
+        calls.append(1)
+        return batch * float("nan") if len(calls) == 4 else batch
+
+    monkeypatch.setattr(training, "augment", spoil_the_fourth)
+    with pytest.raises(FloatingPointError, match="step 2 of 2 in epoch 2"):
+        training.train(PneumoniaNetwork(), *pictures(16, 0), *pictures(16, 1), RECIPE, folder=tmp_path)
+    kept = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert len(kept["trained"]["history"]) == 1
+    assert all(value.isfinite().all() for value in torch.load(tmp_path / "best.pt", weights_only=True).values())
+
+
+def test_a_run_ends_when_validation_gets_no_better(monkeypatch):
+    given = iter([0.8, 0.9, 0.7, 0.6, 0.95])
+    answer = {"validation_loss": 1.0}
+    monkeypatch.setattr(training, "_validate", lambda *_: answer | {"validation_auroc": next(given)})
+    recipe = dataclasses.replace(RECIPE, epochs=5, patience=2)
+    result = training.train(PneumoniaNetwork(), *pictures(16, 0), *pictures(16, 1), recipe)
+    assert len(result.history) == 4 and result.best_epoch == 2
+
+
+def test_the_head_learns_alone_at_first():
+    torch.manual_seed(0)
+    network = PneumoniaNetwork()
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    recipe = dataclasses.replace(RECIPE, epochs=1, head_epochs=1)
+    training.train(network, *pictures(16, 0), *pictures(16, 1), recipe)
+    changed = {name for name, value in network.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {"backbone.fc.weight", "backbone.fc.bias"}
+
+
+def test_images_that_do_not_fit_the_device_come_batch_by_batch_and_in_order():
+    images, _ = pictures(10, 0)
+    chosen = list(torch.randperm(10).view(5, 2))
+    batches = list(training._batches(images, chosen, torch.device("meta")))
+    assert [(tuple(batch.shape), batch.device.type) for batch, _ in batches] == [((2, 64, 64), "meta")] * 5
+    resident = list(training._batches(images, chosen, torch.device("cpu")))
+    assert all(torch.equal(batch, images[which]) for (batch, _), which in zip(resident, chosen, strict=True))
 
 
 def test_validation_images_are_never_augmented(monkeypatch):

@@ -8,8 +8,10 @@ from environment import ROOT, install_cli
 
 
 def test(rest: list[str]) -> int:
+    """A file's tests share an account, so they stay on one worker; few workers, because each holds PyTorch."""
     install_cli()
-    return subprocess.call([sys.executable, "-m", "pytest", *rest], cwd=ROOT)
+    workers = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
+    return subprocess.call([sys.executable, "-m", "pytest", *workers, *rest], cwd=ROOT)
 
 
 def lint(rest: list[str]) -> int:

@@ -68,6 +68,8 @@ def start_local_account(settings: Settings) -> dict[str, object]:
     wanted = ("account", "user", "password", "host", "port", "protocol")
     return {key: found[key] for key in wanted} | {
         "warehouse": settings.warehouse,
+        # Without it a client whose account has ended asks on for ever, even while Python ends.
+        "network_timeout": 120,
         "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
     }
 

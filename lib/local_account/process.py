@@ -154,7 +154,7 @@ def connections(info: dict) -> str:
     """connections.toml for st.connection("snowflake") and the snow CLI."""
     keys = {"account": info["account"], "user": info["user"], "password": info["token"], "host": info["host"]}
     lines = [f'{key} = "{value}"' for key, value in keys.items()]
-    lines += [f"port = {info['port']}", 'protocol = "http"', 'warehouse = "COMPUTE_WH"']
+    lines += [f"port = {info['port']}", 'protocol = "http"', 'warehouse = "COMPUTE_WH"', "network_timeout = 120"]
     return "\n\n".join("\n".join([f"[{name}]", *lines]) for name in ("default", "local")) + "\n"
 
 

@@ -36,6 +36,8 @@ def account(tmp_path_factory):
     fill(session, settings, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
     session.close()
+    # A session left open would, when Python ends, wait for an account that is gone.
+    forget()
     command = [sys.executable, "-m", "local_account", "stop", "--root", str(root)]
     subprocess.run(command, cwd=PROJECT / "lib", check=False, capture_output=True)
 

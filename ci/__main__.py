@@ -1,4 +1,4 @@
-"""`python3 ci run|test|app|bench|lint|lock`: makes the environment if need be, then does the job in it.
+"""`python3 ci run|test|app|deploy|bench|lint|lock`: makes the environment if need be, then does the job in it.
 
 Only the standard library is imported before the environment stands.
 """
@@ -12,6 +12,7 @@ JOBS = {
     "run": "execute the five notebooks in order, headless",
     "test": "run every test",
     "app": "open the Streamlit app on the local account",
+    "deploy": "set everything up in an account: a dry run, the local account, or yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
     "lint": "check style with ruff",
     "lock": "write ci/constraints.txt anew from the environment",
@@ -29,11 +30,26 @@ def main() -> int:
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
     parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
     parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
+    _add_deploy_arguments(parsers["deploy"].add_argument)
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job not in ("test", "app"):
         parser.error(f"unknown argument: {' '.join(rest)}")
     environment.enter()
     return _do(arguments, rest)
+
+
+def _add_deploy_arguments(add) -> None:
+    add("--connection", help="a connection of connections.toml; without it, the local account")
+    add("--dry-run", action="store_true", help="print every statement and run none; needs no account")
+    add(
+        "--from", dest="start", metavar="STEP", help="begin with this step, after one that failed or is another's to do"
+    )
+    add("--egress", action="store_true", help="let the bundle fetch weights from download.pytorch.org")
+    add("--weights", metavar="FILE", help="put this file of torchvision weights on the artifacts stage")
+    add("--run", action="store_true", help="then run the five notebooks in the account; the service stays")
+    add("--profile", default="default", help="of the notebooks of --run: smoke, default or full")
+    add("--start-schedule", action="store_true", help="then start retraining, scoring and the alert")
+    add("--teardown", metavar="DATABASE", help="remove everything instead; the database's name, to be sure")
 
 
 def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -45,6 +61,10 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
         import bench
 
         return bench.run(arguments.names)
+    if arguments.job == "deploy":
+        import deploy
+
+        return deploy.deploy(arguments)
     import commands
 
     return getattr(commands, arguments.job)(rest)

@@ -1,7 +1,8 @@
 -- What only an account administrator can do, once: the roles, the machines, the rights. Each statement has its reason.
--- Role: ACCOUNTADMIN. Order: 10, 20, 30, 40; 90 removes everything. `python3 ci deploy` runs them all; by hand:
---     snow sql -f sql/10_account.sql --enable-templating STANDARD --role ACCOUNTADMIN -D engineer_role=CXR_ENGINEER ...
--- <% name %> stands for the setting of that name (lib/cxr/settings.py), in this and every other file here.
+-- Role: ACCOUNTADMIN. The files run in the order of their numbers; 90 removes everything. `python3 ci deploy` runs them.
+-- <% name %> stands for the setting of that name (lib/cxr/settings.py), here and in all of them. Filled in, to read or
+-- to paste into a worksheet: `python3 ci deploy --dry-run`. With the Snowflake CLI:
+--     snow sql -f sql/10_account.sql --enable-templating STANDARD -D engineer_role=CXR_ENGINEER -D viewer_role=...
 
 -- One role for the people who run the notebooks, one for those who only open the app. Afterwards give them to people:
 --     GRANT ROLE <% engineer_role %> TO USER somebody;

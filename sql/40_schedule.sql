@@ -36,6 +36,8 @@ bundle:
     requirements_file: requirements.txt
   artifact_repositories:
     - snowflake.snowpark.pypi_shared_repository
+  stage_mounts:
+    images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;
 
 -- Each morning: did last week's answers shift against the four weeks before, or could too many images not be read?

@@ -39,6 +39,8 @@ def run(session: Session, statement: str) -> str:
     if made and made[1].upper() in {row["name"] for row in session.sql("SHOW DATABASES").collect()}:
         return f"{made[1]} already exists, left as it is."
     answer = session.sql(statement).collect()
+    if statement.startswith(("PUT", "REMOVE")):
+        return f"{len(answer)} files"
     return str(answer[0][0]) if answer else "done"
 
 

@@ -1,13 +1,16 @@
 """Names and knobs of the project, in one place.
 
 Every value can be overridden, in this order of strength: a command-line argument (``--epochs 5``, how Snowflake
-passes arguments to a notebook), an environment variable (``CXR_EPOCHS=5``), a keyword of :func:`load`, the profile.
+passes arguments to a notebook), an environment variable (``CXR_EPOCHS=5``), a keyword of :func:`load`, the file
+``settings.json`` at the repository's root (which `python3 ci deploy` writes for your own names), the profile.
 """
 
+import json
 import os
 import re
 import sys
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 LABELS = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "validation", "test")
@@ -80,8 +83,8 @@ class Settings:
     account_dir: str = ""
 
     def __post_init__(self):
-        for name in _IDENTIFIER_FIELDS:
-            if not _IDENTIFIER.fullmatch(getattr(self, name)):
+        for name in NAMES:
+            if not name.endswith("_runtime") and not _IDENTIFIER.fullmatch(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not a plain Snowflake identifier")
         for name in ("gpu_runtime", "cpu_runtime"):
             if not _RUNTIME.fullmatch(getattr(self, name)):
@@ -108,12 +111,14 @@ class Settings:
         return f"@{self.qualified(self.artifacts_stage)}"
 
 
-_IDENTIFIER_FIELDS = [
+_NAMING = ("_stage", "_table", "_view", "_name", "_pool", "_family", "_role", "_rule", "_integration", "_runtime")
+# The settings that name something in the account.
+NAMES = tuple(
     field.name
     for field in fields(Settings)
-    if field.name in ("database", "schema", "warehouse")
-    or field.name.endswith(("_stage", "_table", "_view", "_name", "_pool", "_family", "_role", "_rule", "_integration"))
-]
+    if field.name in ("database", "schema", "warehouse") or field.name.endswith(_NAMING)
+)
+FILE = Path(__file__).resolve().parents[2] / "settings.json"
 
 PROFILES = {
     # Proves that every part works; its quality figures mean nothing.
@@ -147,6 +152,8 @@ def load(argv: list[str] | None = None, environ: dict[str, str] | None = None, *
         if environ.get(f"CXR_{name.upper()}"):
             chosen[name] = environ[f"CXR_{name.upper()}"]
     chosen |= {name: value for name, value in _arguments(sys.argv[1:] if argv is None else argv) if name in types}
+    written = json.loads(FILE.read_text()) if FILE.exists() else {}
+    chosen = {name: value for name, value in written.items() if name in types} | chosen
     typed = {name: _convert(name, value, types[name]) for name, value in chosen.items()}
     profile = typed.get("profile", "default")
     if profile not in PROFILES:

@@ -1,0 +1,180 @@
+"""`python3 ci deploy`: run the scripts of `sql/` and upload the repository, in your account or in the local one."""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+from snowflake.connector.errors import Error as ConnectorError
+from snowflake.snowpark import Session
+from snowflake.snowpark.exceptions import SnowparkClientException
+
+from cxr.objects import read_sql_file, run
+from cxr.session import connect
+from cxr.settings import NAMES, Settings, load
+from environment import ROOT
+
+UPLOADED = ("notebooks", "jobs", "lib/cxr", "sql", "streamlit", "code_bundle.yml", "requirements.txt")
+PAYLOAD = ROOT / "build" / "deploy"
+YOU = '"<you>"'  # stands for the connection's user until there is a connection
+ADMINISTRATOR = "ACCOUNTADMIN"
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    does: str
+    statements: list[str]
+
+
+def deploy(arguments: argparse.Namespace) -> int:
+    """0 when every step is done; the first statement that fails ends it with 1."""
+    settings = replace(load(argv=[], profile=arguments.profile), keep_service=True)
+    if arguments.teardown and arguments.teardown != settings.database:
+        print(f"--teardown {arguments.teardown}: this project's database is {settings.database}. Nothing was done.")
+        return 1
+    if arguments.weights and not Path(arguments.weights).is_file():
+        print(f"--weights {arguments.weights}: there is no such file. Nothing was done.")
+        return 1
+    steps = teardown(settings) if arguments.teardown else plan(settings, arguments)
+    names = [step.name for step in steps]
+    if arguments.start and arguments.start not in names:
+        print(f"--from {arguments.start}: there is no such step. The steps are {', '.join(names)}.")
+        return 1
+    steps = steps[names.index(arguments.start) if arguments.start else 0 :]
+    if arguments.dry_run:
+        for step in steps:
+            print(f"\n-- {step.name}: {step.does}")
+            print("\n".join(f"{statement};" for statement in step.statements))
+        return 0
+    try:
+        session = connect(arguments.connection, settings)
+    except (ConnectorError, RuntimeError) as error:
+        print(f"No connection to {arguments.connection or 'the local account'}: {error}")
+        return 1
+    return execute(session, steps)
+
+
+def execute(session: Session, steps: list[Step]) -> int:
+    user = session.sql("SELECT CURRENT_USER()").collect()[0][0]
+    for step in steps:
+        print(f"\n-- {step.name}: {step.does}", flush=True)
+        for number, statement in enumerate(step.statements, 1):
+            text = statement.replace(YOU, '"' + user.replace('"', '""') + '"')
+            print(f"{text};", flush=True)
+            try:
+                print(f"--   {run(session, text)}", flush=True)
+            except (SnowparkClientException, ConnectorError, OSError) as error:
+                print(f"\nStatement {number} of {len(step.statements)} of step {step.name} failed:\n{error}")
+                print("\nWhat was done before it stays, and every statement can run again. When the cause is mended,")
+                print(f"give the same command with --from {step.name}")
+                return 1
+    print("\nDone: " + ", ".join(step.name for step in steps))
+    return 0
+
+
+def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
+    def script(stem: str) -> list[str]:
+        return read_sql_file(ROOT / "sql" / f"{stem}.sql", settings)
+
+    account = [*script("10_account"), f"GRANT ROLE {settings.engineer_role} TO USER {YOU}"]
+    stage = f"@{settings.qualified(settings.code_stage)}"
+    uploads = [f"REMOVE {stage}", *put_statements(write_payload(settings, arguments.egress), stage)]
+    wanted = [
+        Step("account", "roles, machines, rights", as_role(ADMINISTRATOR, account)),
+        Step("objects", "schema, stages, tables", as_role(settings.engineer_role, script("20_objects"))),
+    ]
+    if arguments.egress:
+        wanted.append(Step("egress", "the way to one named host", as_role(ADMINISTRATOR, script("25_egress"))))
+    if arguments.weights:
+        source = Path(arguments.weights).resolve()
+        weights = [put(source.as_posix(), f"{settings.artifacts}/weights")]
+        wanted.append(Step("weights", "ImageNet weights", as_role(settings.engineer_role, weights)))
+    wanted += [
+        Step("upload", f"this repository's files to {stage}", as_role(settings.engineer_role, uploads)),
+        Step("deploy", "code bundle and app", as_role(settings.engineer_role, script("30_deploy"))),
+        Step("schedule", "tasks and alert, suspended", as_role(settings.engineer_role, script("40_schedule"))),
+    ]
+    if arguments.run:
+        headless = [f"USE WAREHOUSE {settings.warehouse}", *script("35_run")]
+        wanted.append(Step("run", "the five notebooks, in the account", as_role(settings.engineer_role, headless)))
+    if arguments.start_schedule:
+        start = as_role(settings.engineer_role, script("45_start_schedule"))
+        wanted.append(Step("start", "the schedule runs from now on", start))
+    return wanted
+
+
+def teardown(settings: Settings) -> list[Step]:
+    statements = read_sql_file(ROOT / "sql" / "90_teardown.sql", settings)
+    return [Step("teardown", "everything away", as_role(ADMINISTRATOR, statements))]
+
+
+def as_role(role: str, statements: list[str]) -> list[str]:
+    return [f"USE ROLE {role}", *statements]
+
+
+# ---------------------------------------------------------------- the files
+
+
+def write_payload(settings: Settings, egress: bool) -> Path:
+    """Copy what the account needs to `build/deploy/`, with the names that these settings give; the folder."""
+    shutil.rmtree(PAYLOAD, ignore_errors=True)
+    for name in needed_files():
+        target = PAYLOAD / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    (PAYLOAD / "code_bundle.yml").write_text(bundle_specification(settings, egress))
+    if own := own_names(settings):
+        (PAYLOAD / "settings.json").write_text(json.dumps(own, indent=2) + "\n")
+    return PAYLOAD
+
+
+def needed_files() -> list[str]:
+    """Paths in the repository: those that git tracks, where this is a clone, else all that lie there."""
+    listed = subprocess.run(["git", "ls-files", *UPLOADED], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0 and listed.stdout:
+        return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    print("This is no git clone: every file of its folders is uploaded.", file=sys.stderr)
+    found = [
+        path for name in UPLOADED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
+    ]
+    return sorted(
+        path.relative_to(ROOT).as_posix() for path in found if path.is_file() and "__pycache__" not in path.parts
+    )
+
+
+def bundle_specification(settings: Settings, egress: bool) -> str:
+    bundle = yaml.safe_load((ROOT / "code_bundle.yml").read_text())["bundle"]
+    bundle["compute_options"] = {
+        "compute_pool": settings.gpu_pool,
+        "query_warehouse": settings.warehouse,
+        "runtime_version": settings.gpu_runtime,
+    }
+    bundle["stage_mounts"]["images"] = {"stage_url": settings.images, "mount_path": f"{settings.images_mount}/"}
+    if egress:
+        bundle["external_access_integrations"] = [settings.egress_integration]
+    return yaml.safe_dump({"bundle": bundle}, sort_keys=False)
+
+
+def own_names(settings: Settings) -> dict[str, str]:
+    """Names that differ from the defaults: the app and the notebooks in the account have to know them too."""
+    defaults = Settings()
+    return {name: value for name in NAMES if (value := getattr(settings, name)) != getattr(defaults, name)}
+
+
+def put_statements(folder: Path, stage: str) -> Iterator[str]:
+    """One PUT for each folder and kind of file: a pattern must not meet a folder."""
+    kinds = {(path.parent, path.suffix) for path in folder.rglob("*") if path.is_file()}
+    for parent, suffix in sorted(kinds):
+        relative = parent.relative_to(folder).as_posix()
+        yield put(f"{parent.as_posix()}/*{suffix}", stage if relative == "." else f"{stage}/{relative}")
+
+
+def put(source: str, target: str) -> str:
+    quoted = source.replace("'", "\\'")
+    return f"PUT 'file://{quoted}' '{target}' AUTO_COMPRESS = FALSE OVERWRITE = TRUE"

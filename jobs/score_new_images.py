@@ -1,0 +1,51 @@
+"""Ask the default version of the model about every cataloged image that it has not answered for.
+
+The task SCORE_NEW_IMAGES runs it once a day (sql/40_schedule.sql). It can run any number of times and be ended at any
+moment: answers are written every few hundred images, and the next run goes on from there.
+"""
+
+import logging
+import sys
+from pathlib import Path
+
+places = (Path(__file__).resolve(), Path.cwd() / "here")
+sys.path.insert(0, str(next(p / "lib" for start in places for p in start.parents if (p / "lib" / "cxr").is_dir())))
+
+import cxr
+from cxr import dataset, serving
+
+IMAGES_AT_ONCE = 512
+log = logging.getLogger("cxr.jobs")
+
+
+def main() -> int:
+    """The number of images that were scored."""
+    settings = cxr.load()
+    session = cxr.connect(settings=settings)
+    version = serving.find_version(serving.open_registry(session, settings), settings.model_name)
+    if version is None:
+        raise LookupError(f"{settings.model_name} has no version yet: run notebooks 03_train and 04_register")
+    new = session.sql(
+        f"""SELECT IMAGE_ID, RELATIVE_PATH FROM {settings.qualified(settings.catalog_table)} C
+        WHERE NOT EXISTS (SELECT * FROM {settings.qualified(settings.predictions_table)} P
+            WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?)
+        ORDER BY IMAGE_ID""",
+        params=[settings.model_name, version.version_name],
+    ).to_pandas()
+    log.info("%d images are new to version %s", len(new), version.version_name)
+    for start in range(0, len(new), IMAGES_AT_ONCE):
+        part = new.iloc[start : start + IMAGES_AT_ONCE]
+        folder = dataset.fetch_files(session, part, settings)
+        files = [(folder / Path(place).name).read_bytes() for place in part["RELATIVE_PATH"]]
+        answers = serving.score(version, files)
+        serving.write_predictions(
+            session, settings, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE"
+        )
+        log.info("%d of %d scored", start + len(part), len(new))
+    return len(new)
+
+
+if __name__ == "__main__":
+    # Snowflake keeps what is logged, not what is printed.
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log.info("done: %d images", main())

@@ -1,0 +1,166 @@
+"""`python3 ci deploy`, as a person calls it: dry, for real on a local account, stopped in the middle, and undone."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from snowflake.snowpark import Session
+
+from cxr.session import start_local_account
+from cxr.settings import load
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deploy")
+    yield folder
+    stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
+    subprocess.run(stop, env=os.environ | {"PYTHONPATH": str(ROOT / "lib")}, check=True)
+
+
+def deploy(place: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    own = {
+        "CXR_ACCOUNT_DIR": str(place / "account"),
+        "CXR_CACHE_DIR": str(place / "cache"),
+        "SNOWFLAKE_HOME": str(place),
+        "PYTHONPATH": str(ROOT / "lib"),
+        "CXR_WEIGHTS": "random",
+    }
+    command = [sys.executable, str(ROOT / "ci"), "deploy", *arguments]
+    return subprocess.run(command, env=os.environ | own | variables, cwd=place, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def session(place):
+    opened = Session.builder.configs(start_local_account(load(argv=[], account_dir=str(place / "account")))).create()
+    yield opened
+    opened.close()
+
+
+def test_a_dry_run_prints_every_statement_needs_no_account_and_shows_what_would_be_uploaded(tmp_path):
+    stray = ROOT / "notebooks" / "stray-of-a-test.ipynb"
+    stray.write_text("{}")
+    try:
+        done = deploy(tmp_path, "--connection", "nowhere", "--dry-run", "--egress", "--run", "--start-schedule")
+    finally:
+        stray.unlink()
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "account").exists()
+    check_payload(ROOT / "build" / "deploy")
+    assert "<%" not in done.stdout
+    steps = re.findall(r"^-- (\w+): ", done.stdout, re.MULTILINE)
+    assert steps == ["account", "objects", "egress", "upload", "deploy", "schedule", "run", "start"]
+    for statement in (
+        "CREATE COMPUTE POOL IF NOT EXISTS CXR_GPU",
+        'GRANT ROLE CXR_ENGINEER TO USER "<you>";',
+        "CREATE TABLE IF NOT EXISTS MEDICAL_IMAGES.CHEST_XRAY.IMAGE_CATALOG",
+        "ENTRYPOINT = 'notebooks/05_deploy.ipynb' ARGUMENTS = ('--profile', 'default', '--keep-service', 'True');",
+        "ALTER TASK MEDICAL_IMAGES.CHEST_XRAY.RETRAIN RESUME;",
+    ):
+        assert statement in done.stdout
+
+
+def check_payload(payload: Path) -> None:
+    """Only what is tracked and needed."""
+    files = {path.relative_to(payload).as_posix() for path in payload.rglob("*") if path.is_file()}
+    assert {"code_bundle.yml", "requirements.txt", "notebooks/03_train.ipynb", "lib/cxr/images.py"} <= files
+    assert {"sql/20_objects.sql", "streamlit/requirements.txt", "streamlit/.streamlit/config.toml"} <= files
+    assert not [name for name in files if name.startswith(("tests", "ci", "lib/local_account", ".")) or "stray" in name]
+    assert "settings.json" not in files  # every name is the default
+
+
+def test_own_names_reach_the_statements_the_bundle_and_whatever_runs_in_the_account(tmp_path):
+    own = {"CXR_DATABASE": "RADIOLOGY", "CXR_GPU_POOL": "BIG", "CXR_GPU_RUNTIME": "V3.0-GPU-PY3.12"}
+    done = deploy(tmp_path, "--dry-run", "--egress", **own)
+    assert "MEDICAL_IMAGES" not in done.stdout and "CREATE COMPUTE POOL IF NOT EXISTS BIG" in done.stdout
+    payload = ROOT / "build" / "deploy"
+    bundle = yaml.safe_load((payload / "code_bundle.yml").read_text())["bundle"]
+    assert bundle["compute_options"]["compute_pool"] == "BIG"
+    assert bundle["compute_options"]["runtime_version"] == "V3.0-GPU-PY3.12"
+    assert bundle["stage_mounts"]["images"]["stage_url"] == "@RADIOLOGY.CHEST_XRAY.IMAGES"
+    assert bundle["external_access_integrations"] == ["CXR_WEIGHTS_ACCESS"]
+    written = json.loads((payload / "settings.json").read_text())
+    assert written == {"database": "RADIOLOGY", "gpu_pool": "BIG", "gpu_runtime": "V3.0-GPU-PY3.12"}
+    # The app and the notebooks read them from there.
+    code = "import cxr; s = cxr.load(argv=[]); print(s.database, s.gpu_pool, s.schema)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CXR_")}
+    environment["PYTHONPATH"] = str(payload / "lib")
+    read = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert read.stdout.split() == ["RADIOLOGY", "BIG", "CHEST_XRAY"], read.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--connection", "nowhere"), "No connection to nowhere"),
+        (("--teardown", "OTHER"), "this project's database is MEDICAL_IMAGES. Nothing was done."),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, arguments, said):
+    done = deploy(tmp_path, *arguments)
+    assert done.returncode == 1 and said in done.stdout, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def deployed(place, session):
+    weights = place / "resnet18-f37072fd.pth"
+    weights.write_bytes(b"stands for the weights")
+    done = deploy(place, "--egress", "--weights", str(weights), "--start-schedule")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_the_whole_deployment_runs_and_prints_each_statement_before_its_answer(deployed, session):
+    lines = deployed.stdout.splitlines()
+    asked = lines.index("ALTER TASK MEDICAL_IMAGES.CHEST_XRAY.RETRAIN RESUME;")
+    assert "recorded, not executed" in lines[asked + 1]
+    assert lines[-1] == "Done: account, objects, egress, weights, upload, deploy, schedule, start"
+    session.sql("USE SCHEMA MEDICAL_IMAGES.CHEST_XRAY").collect()
+    tasks = {row["name"]: row["state"] for row in session.sql("SHOW TASKS").collect()}
+    assert tasks == {"RETRAIN": "started", "REGISTER": "started", "SCORE_NEW_IMAGES": "started"}
+    assert session.sql("SHOW STREAMLITS").collect()[0]["main_file"] == "streamlit/streamlit_app.py"
+    assert [row["name"] for row in session.sql("LIST @ARTIFACTS/weights").collect()] == [
+        "artifacts/weights/resnet18-f37072fd.pth"
+    ]
+    mine = session.sql('SHOW GRANTS TO USER "LOCAL_USER"').collect()
+    assert [row["name"] for row in mine] == ["CXR_ENGINEER"]
+
+
+def test_what_was_deployed_runs_headless_with_arguments(deployed, session):
+    bundle = "EXECUTE CODE BUNDLE MEDICAL_IMAGES.CHEST_XRAY.PNEUMONIA_BUNDLE ENTRYPOINT ="
+    answer = session.sql(f"{bundle} 'notebooks/01_setup.ipynb' ARGUMENTS = ('--profile', 'smoke')").collect()
+    assert "executed successfully" in answer[0][0]
+    script = session.sql(f"{bundle} 'jobs/run_notebook.py' ARGUMENTS = ('notebooks/01_setup.ipynb')").collect()
+    assert "executed successfully" in script[0][0]
+
+
+def test_a_failed_step_stops_says_how_to_go_on_and_can_go_on(deployed, place, session):
+    session.sql("DROP COMPUTE POOL CXR_APP").collect()
+    failed = deploy(place, "--from", "deploy")
+    assert failed.returncode == 1
+    assert "of step deploy failed" in failed.stdout and "Compute pool 'CXR_APP' does not exist" in failed.stdout
+    assert failed.stdout.splitlines()[-1].endswith("--from deploy")
+    assert "-- schedule" not in failed.stdout and "Traceback" not in failed.stderr
+    session.sql("CREATE COMPUTE POOL CXR_APP MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = CPU_X64_XS").collect()
+    done = deploy(place, "--from", "deploy")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "Done: deploy, schedule"
+    running = {row["name"]: row["state"] for row in session.sql("SHOW TASKS").collect()}
+    assert set(running.values()) == {"started"}  # a schedule that runs goes on running
+
+
+def test_the_teardown_leaves_nothing(deployed, place, session):
+    done = deploy(place, "--teardown", "MEDICAL_IMAGES")
+    assert done.returncode == 0 and "DROP DATABASE IF EXISTS MEDICAL_IMAGES;" in done.stdout, done.stdout
+    assert not session.sql("SHOW DATABASES LIKE 'MEDICAL_IMAGES'").collect()
+    assert not session.sql("SHOW COMPUTE POOLS LIKE 'CXR%'").collect()
+    assert not session.sql("SHOW ROLES LIKE 'CXR%'").collect()
+    assert not session.sql("SHOW GRANTS").collect()

@@ -20,7 +20,6 @@ from cxr.settings import NAMES, Settings, load
 from environment import ROOT
 
 UPLOADED = ("notebooks", "jobs", "lib/cxr", "sql", "streamlit", "code_bundle.yml", "requirements.txt")
-PAYLOAD = ROOT / "build" / "deploy"
 YOU = '"<you>"'  # stands for the connection's user until there is a connection
 ADMINISTRATOR = "ACCOUNTADMIN"
 
@@ -84,7 +83,10 @@ def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
 
     account = [*script("10_account"), f"GRANT ROLE {settings.engineer_role} TO USER {YOU}"]
     stage = f"@{settings.qualified(settings.code_stage)}"
-    uploads = [f"REMOVE {stage}", *put_statements(write_payload(settings, arguments.egress), stage)]
+    uploads = [
+        f"REMOVE {stage}",
+        *put_statements(write_payload(Path(arguments.build).resolve() / "deploy", settings, arguments.egress), stage),
+    ]
     wanted = [
         Step("account", "roles, machines, rights", as_role(ADMINISTRATOR, account)),
         Step("objects", "schema, stages, tables", as_role(settings.engineer_role, script("20_objects"))),
@@ -121,17 +123,17 @@ def as_role(role: str, statements: list[str]) -> list[str]:
 # ---------------------------------------------------------------- the files
 
 
-def write_payload(settings: Settings, egress: bool) -> Path:
-    """Copy what the account needs to `build/deploy/`, with the names that these settings give; the folder."""
-    shutil.rmtree(PAYLOAD, ignore_errors=True)
+def write_payload(folder: Path, settings: Settings, egress: bool) -> Path:
+    """Copy what the account needs to the folder, with the names that these settings give."""
+    shutil.rmtree(folder, ignore_errors=True)
     for name in needed_files():
-        target = PAYLOAD / name
+        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, target)
-    (PAYLOAD / "code_bundle.yml").write_text(bundle_specification(settings, egress))
+    (folder / "code_bundle.yml").write_text(bundle_specification(settings, egress))
     if own := own_names(settings):
-        (PAYLOAD / "settings.json").write_text(json.dumps(own, indent=2) + "\n")
-    return PAYLOAD
+        (folder / "settings.json").write_text(json.dumps(own, indent=2) + "\n")
+    return folder
 
 
 def needed_files() -> list[str]:

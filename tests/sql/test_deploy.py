@@ -39,21 +39,18 @@ def deploy(place: Path, *arguments: str, **variables: str) -> subprocess.Complet
 
 @pytest.fixture(scope="module")
 def session(place):
-    opened = Session.builder.configs(start_local_account(load(argv=[], account_dir=str(place / "account")))).create()
+    opened = Session.builder.configs(
+        start_local_account(load(argv=[], environ={}, account_dir=str(place / "account")))
+    ).create()
     yield opened
     opened.close()
 
 
 def test_a_dry_run_prints_every_statement_needs_no_account_and_shows_what_would_be_uploaded(tmp_path):
-    stray = ROOT / "notebooks" / "stray-of-a-test.ipynb"
-    stray.write_text("{}")
-    try:
-        done = deploy(tmp_path, "--connection", "nowhere", "--dry-run", "--egress", "--run", "--start-schedule")
-    finally:
-        stray.unlink()
+    done = deploy(tmp_path, "--connection", "nowhere", "--dry-run", "--egress", "--run", "--start-schedule")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "account").exists()
-    check_payload(ROOT / "build" / "deploy")
+    check_payload(tmp_path / "build" / "deploy")
     assert "<%" not in done.stdout
     steps = re.findall(r"^-- (\w+): ", done.stdout, re.MULTILINE)
     assert steps == ["account", "objects", "egress", "upload", "deploy", "schedule", "run", "start"]
@@ -72,7 +69,9 @@ def check_payload(payload: Path) -> None:
     files = {path.relative_to(payload).as_posix() for path in payload.rglob("*") if path.is_file()}
     assert {"code_bundle.yml", "requirements.txt", "notebooks/03_train.ipynb", "lib/cxr/images.py"} <= files
     assert {"sql/20_objects.sql", "streamlit/requirements.txt", "streamlit/.streamlit/config.toml"} <= files
-    assert not [name for name in files if name.startswith(("tests", "ci", "lib/local_account", ".")) or "stray" in name]
+    assert not [name for name in files if name.startswith(("tests", "ci", "lib/local_account", "."))]
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    assert files <= set(tracked) or tracked == [""]
     assert "settings.json" not in files  # every name is the default
 
 
@@ -80,7 +79,7 @@ def test_own_names_reach_the_statements_the_bundle_and_whatever_runs_in_the_acco
     own = {"CXR_DATABASE": "RADIOLOGY", "CXR_GPU_POOL": "BIG", "CXR_GPU_RUNTIME": "V3.0-GPU-PY3.12"}
     done = deploy(tmp_path, "--dry-run", "--egress", **own)
     assert "MEDICAL_IMAGES" not in done.stdout and "CREATE COMPUTE POOL IF NOT EXISTS BIG" in done.stdout
-    payload = ROOT / "build" / "deploy"
+    payload = tmp_path / "build" / "deploy"
     bundle = yaml.safe_load((payload / "code_bundle.yml").read_text())["bundle"]
     assert bundle["compute_options"]["compute_pool"] == "BIG"
     assert bundle["compute_options"]["runtime_version"] == "V3.0-GPU-PY3.12"

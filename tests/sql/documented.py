@@ -54,6 +54,7 @@ FORMS = [
             "COMMENT = <string>",
         ),
     ),
+    Form("sql-reference/sql/show-compute-pools", "SHOW COMPUTE POOLS"),
     # "You can run ALTER COMPUTE POOL ... STOP ALL, which drops both services and jobs."
     Form("sql-reference/sql/drop-compute-pool", "ALTER COMPUTE POOL [IF EXISTS] <name> STOP ALL"),
     Form("sql-reference/sql/drop-compute-pool", "DROP COMPUTE POOL [IF EXISTS] <name>"),
@@ -108,6 +109,13 @@ FORMS = [
     ),
     Form("sql-reference/sql/alter-alert", "ALTER ALERT [IF EXISTS] <name> RESUME"),
     Form("sql-reference/sql/alter-alert", "ALTER ALERT [IF EXISTS] <name> SUSPEND"),
+    Form("sql-reference/sql/alter-service", "ALTER SERVICE [IF EXISTS] <name> SUSPEND"),
+    Form("sql-reference/sql/create-image-repository", "CREATE [OR REPLACE] IMAGE REPOSITORY [IF NOT EXISTS] <name>"),
+    Form(
+        "sql-reference/sql/execute-job-service",
+        "EXECUTE JOB SERVICE IN COMPUTE POOL <name>",
+        ("NAME = <name>", "QUERY_WAREHOUSE = <name>", "FROM SPECIFICATION <yaml>"),
+    ),
     Form("sql-reference/sql/drop-service", "DROP SERVICE [IF EXISTS] <name>"),
     Form("sql-reference/sql/drop-task", "DROP TASK [IF EXISTS] <name>"),
     Form("sql-reference/sql/drop-alert", "DROP ALERT [IF EXISTS] <name>"),

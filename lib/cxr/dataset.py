@@ -99,8 +99,14 @@ def split_tensors(stack: np.ndarray, catalog: pd.DataFrame, split: str) -> tuple
     """(uint8 [N, size, size], float [N] with 1 for PNEUMONIA) of one split.
 
     Raises:
-        ValueError: the split holds no image.
+        ValueError: the split holds no image, or a patient of whom another split holds one.
     """
+    if len(leaks := catalog.groupby("PATIENT_ID")["SPLIT"].nunique().loc[lambda splits: splits > 1]):
+        raise ValueError(
+            f"{len(leaks)} patients stand in more than one split of the catalog (first: {leaks.index[0]}), so quality "
+            "would be measured on patients that were learnt by heart: empty the catalog and run "
+            "notebooks/02_data_ingest.ipynb again"
+        )
     chosen = np.flatnonzero(catalog["SPLIT"] == split)
     if not len(chosen):
         raise ValueError(f"the catalog holds no image in the {split} split; more patients are needed")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
+from scipy.special import logit
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
@@ -42,6 +43,27 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, target_sensi
     below = np.unique(probabilities[probabilities < thresholds[best]])
     chosen = (thresholds[best] + below[-1]) / 2 if len(below) else thresholds[best]
     return float(np.clip(chosen, 0, 1))
+
+
+def operating_point(
+    catalog: pd.DataFrame, logits: np.ndarray, target_sensitivity: float | None = None
+) -> tuple[float, float]:
+    """(temperature, threshold), from validation images or shifted copies of them.
+
+    Args:
+        catalog: rows with LABEL and SPLIT, in the order of `logits`.
+
+    Raises:
+        ValueError: an image of another split than validation is among them.
+    """
+    if others := set(catalog["SPLIT"]) - {"validation"}:
+        raise ValueError(
+            f"temperature and threshold would be chosen on {', '.join(sorted(others))} images; "
+            "what is reported of them would then be too good: give validation images alone"
+        )
+    labels = _truth(catalog)
+    temperature = fit_temperature(labels, logits)
+    return temperature, choose_threshold(labels, probability(logits, temperature), target_sensitivity)
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -165,6 +187,8 @@ def _resampled(patients: np.ndarray, resamples: int, seed: int) -> Iterator[np.n
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
+    if np.isnan(values).all():
+        return np.nan, np.nan
     low, high = np.nanpercentile(values, (2.5, 97.5)).tolist()
     return low, high
 
@@ -214,45 +238,132 @@ def _weighted(
         }
 
 
-def evaluate(catalog: pd.DataFrame, logits: np.ndarray, temperature: float, threshold: float, seed: int = 0) -> dict:
+def evaluate(
+    catalog: pd.DataFrame,
+    logits: np.ndarray,
+    temperature: float,
+    threshold: float,
+    seed: int = 0,
+    keep_scores: bool = False,
+) -> dict:
     """Everything that is reported of one set of images, ready for JSON.
 
     Args:
-        catalog: rows with LABEL, PATIENT_ID and CAUSE, in the order of `logits`.
+        catalog: rows with LABEL and PATIENT_ID, and CAUSE, SEX and AGE_BAND where known, in the order of `logits`.
+        keep_scores: put labels and probabilities into it, with patients as numbers: nothing that says whose they are.
     """
-    labels = (catalog["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
-    scores = probability(logits, temperature)
-    values = measure(labels, scores, threshold)
-    intervals = bootstrap(labels, scores, catalog["PATIENT_ID"].to_numpy(), threshold, seed=seed)
-    return {
+    labels, patients = _truth(catalog), catalog["PATIENT_ID"].to_numpy()
+    before, scores = probability(logits), probability(logits, temperature)
+    report = {
         "images": len(labels),
         "patients": int(catalog["PATIENT_ID"].nunique()),
         "pneumonia": int(labels.sum()),
-        "metrics": {
-            name: {"value": value, "interval": list(intervals[name]) if name in intervals else None}
-            for name, value in values.items()
+        "threshold": threshold,
+        "metrics": _with_intervals(labels, scores, patients, threshold, seed),
+        "ece_before_temperature": expected_calibration_error(labels, before),
+        "subgroups": list(_subgroups(catalog, scores, threshold, seed)),
+        "roc": roc_band(labels, scores, patients, seed=seed),
+        "reliability": {
+            name: dict(zip(("observed", "predicted"), (part.tolist() for part in reliability(labels, p)), strict=True))
+            for name, p in (("before_temperature", before), ("after_temperature", scores))
         },
-        "ece_before_temperature": expected_calibration_error(labels, probability(logits)),
-        "by_cause": _sensitivity_by_cause(catalog, scores >= threshold),
     }
+    if keep_scores:
+        order = np.argsort(scores)  # the catalog's order would tell which image is whose
+        number = np.unique(patients, return_inverse=True)[1]
+        columns = {"labels": labels, "probabilities": scores, "patients": number}
+        report["scores"] = {name: values[order].tolist() for name, values in columns.items()}
+    return report
 
 
-def as_table(evaluation: dict) -> pd.DataFrame:
-    """An :func:`evaluate` for people: a row a metric, with its interval in words."""
-
-    def words(interval):
-        return "{:.3f} to {:.3f}".format(*interval) if interval else ""
-
-    rows = {name: (metric["value"], words(metric["interval"])) for name, metric in evaluation["metrics"].items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "95% interval"])
+def _truth(catalog: pd.DataFrame) -> np.ndarray:
+    return (catalog["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
 
 
-def _sensitivity_by_cause(catalog: pd.DataFrame, called: np.ndarray) -> dict[str, dict[str, float]]:
-    known = catalog["CAUSE"].notna().to_numpy()
-    groups = pd.DataFrame({"cause": catalog["CAUSE"].to_numpy()[known], "found": called[known]}).groupby("cause")[
-        "found"
+def _with_intervals(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, threshold: float, seed: int
+) -> dict[str, dict]:
+    values, intervals = measure(labels, scores, threshold), bootstrap(labels, scores, patients, threshold, seed=seed)
+    return {name: {"value": value, "interval": list(intervals[name])} for name, value in values.items()}
+
+
+def _subgroups(catalog: pd.DataFrame, scores: np.ndarray, threshold: float, seed: int) -> Iterator[dict]:
+    """The figures of each cause, against all normal images, and of each sex and age band, where known."""
+    labels, patients = _truth(catalog), catalog["PATIENT_ID"].to_numpy()
+    for column in ("CAUSE", "SEX", "AGE_BAND"):
+        known = catalog[column].dropna().unique() if column in catalog else ()
+        for value in sorted(known):
+            inside = (catalog[column] == value).to_numpy()
+            chosen = inside | (labels == 0) if column == "CAUSE" else inside
+            part = (labels[chosen], scores[chosen], patients[chosen])
+            figures = _with_intervals(*part, threshold, seed)
+            named = {name: figures[name] for name in ("auroc", "sensitivity", "specificity")}
+            yield {"column": column, "value": str(value), "images": int(inside.sum())} | named
+
+
+def most_confident(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the calls furthest from the threshold: up to `count` right ones of pneumonia, and wrong ones.
+
+    The distance is measured in log-odds, so that a threshold near 0 or 1 does not make one kind of error look sure.
+    """
+    odds = logit(np.clip([*probabilities, threshold], 1e-9, 1 - 1e-9))
+    order = np.argsort(-np.abs(odds[:-1] - odds[-1]), kind="stable")
+    called = np.asarray(probabilities) >= threshold
+    right = called & (np.asarray(labels) == 1)
+    wrong = called != (np.asarray(labels) == 1)
+    return order[right[order]][:count], order[wrong[order]][:count]
+
+
+def roc_band(labels: np.ndarray, probabilities: np.ndarray, patients: Sequence[str], seed: int = 0) -> dict:
+    """The ROC curve at 101 values of 1 - specificity, with a pointwise 95% band over resampled patients.
+
+    Returns:
+        Lists `false_positive_rate`, `sensitivity`, `low`, `high`; empty where one class is missing.
+    """
+    labels = np.asarray(labels)
+    grid = np.linspace(0, 1, 101)
+    if not 0 < labels.sum() < len(labels):
+        return {name: [] for name in ("false_positive_rate", "sensitivity", "low", "high")}
+    order, last_of_tie = _falling(probabilities)
+    truth, curves = labels[order].astype(float), []
+    everyone = np.ones((1, len(labels)))
+    for weights in (everyone, *_resampled(np.asarray(patients)[order], RESAMPLES // 4, seed)):
+        for hits, alarms in zip(*_curve(weights, truth, last_of_tie), strict=True):
+            if hits[-1] and alarms[-1]:
+                # At one rate of alarms the curve is as high as its last point there.
+                curves.append(np.interp(grid, np.append(0, alarms / alarms[-1]), np.append(0, hits / hits[-1])))
+    low, high = np.percentile(curves[1:], (2.5, 97.5), axis=0)
+    values = {"false_positive_rate": grid, "sensitivity": curves[0], "low": low, "high": high}
+    return {name: value.tolist() for name, value in values.items()}
+
+
+def as_table(report: dict[str, dict]) -> pd.DataFrame:
+    """Several :func:`evaluate` for people: a column a set of images, a row a metric with its interval."""
+    columns = {
+        name: {metric: _words(figure) for metric, figure in part["metrics"].items()}
+        | {"ece before temperature": f"{part['ece_before_temperature']:.3f}"}
+        | {"images": part["images"], "patients": part["patients"]}
+        for name, part in report.items()
+    }
+    return pd.DataFrame(columns).rename_axis("95% intervals over patients")
+
+
+def subgroup_table(evaluation: dict) -> pd.DataFrame:
+    """The subgroups of one :func:`evaluate`, a row each."""
+    rows = [
+        {"group": f"{group['column'].lower().replace('_', ' ')}: {group['value']}", "images": group["images"]}
+        | {name: _words(group[name]) for name in ("auroc", "sensitivity", "specificity")}
+        for group in evaluation["subgroups"]
     ]
-    return {str(cause): {"images": len(found), "sensitivity": float(found.mean())} for cause, found in groups}
+    return pd.DataFrame(rows, columns=["group", "images", "auroc", "sensitivity", "specificity"]).set_index("group")
+
+
+def _words(figure: dict) -> str:
+    if np.isnan(figure["value"]):
+        return ""
+    return "{:.3f} ({:.3f} to {:.3f})".format(figure["value"], *figure["interval"])
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

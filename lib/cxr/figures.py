@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 
-from cxr.evaluation import reliability
 from cxr.settings import LABELS
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -35,54 +35,72 @@ def split_table(catalog: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(["train", "validation", "test"])
 
 
-def roc_and_confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float, auroc: dict) -> Figure:
-    """The ROC curve with the operating point, and the confusion matrix there. `auroc`: value and interval."""
+def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+    """The ROC curve with its interval, and precision against recall; the operating point in both."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    band, figures, threshold = evaluation["roc"], evaluation["metrics"], evaluation["threshold"]
     false_positives, sensitivity, _ = metrics.roc_curve(labels, probabilities)
-    low, high = auroc["interval"]
-    text = f"AUROC {auroc['value']:.3f} (95% {low:.3f} to {high:.3f})"
-    left.plot(false_positives, sensitivity, color=BLUE, linewidth=2, label=text)
+    left.fill_between(band["false_positive_rate"], band["low"], band["high"], color=BLUE, alpha=0.2, linewidth=0)
+    left.plot(false_positives, sensitivity, color=BLUE, linewidth=2, label=_named("AUROC", figures["auroc"]))
     left.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
-    called = probabilities >= threshold
-    point = called[labels == 0].mean(), called[labels == 1].mean()
-    left.plot(*point, "o", color=ORANGE, markersize=9, label=f"threshold {threshold:.3f}")
-    left.set(
-        xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title="Test patients"
-    )
-    left.legend(loc="lower right", frameon=False)
-    matrix = metrics.confusion_matrix(labels, called, labels=[0, 1])
-    right.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    precision, recall, _ = metrics.precision_recall_curve(labels, probabilities)
+    right.step(recall, precision, where="post", color=BLUE, linewidth=2, label=_named("AUPRC", figures["auprc"]))
+    right.axhline(labels.mean(), color=GREY, linestyle=":", linewidth=1)
+    found = figures["sensitivity"]["value"]
+    for axis, point in (
+        (left, (1 - figures["specificity"]["value"], found)),
+        (right, (found, figures["ppv"]["value"])),
+    ):
+        axis.plot(*point, "o", color=ORANGE, markersize=8, markeredgecolor="white", label=f"threshold {threshold:.3f}")
+        axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axis.legend(loc="lower right" if axis is left else "lower left", frameon=False)
+    left.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, with a 95% band over patients")
+    right.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)", title="Precision and recall")
+    return figure
+
+
+def _named(name: str, figure: dict) -> str:
+    return "{} {:.3f} ({:.3f} to {:.3f})".format(name, figure["value"], *figure["interval"])
+
+
+def confusion_and_reliability(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+    """Calls against truth at the threshold, and observed against predicted shares before and after temperature."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    matrix = metrics.confusion_matrix(labels, probabilities >= evaluation["threshold"], labels=[0, 1])
+    left.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):
         dark = count > 0.5 * matrix[row].sum()
-        right.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black", fontsize=16)
-    right.set(xticks=[0, 1], yticks=[0, 1], xticklabels=LABELS, yticklabels=LABELS, xlabel="called", ylabel="truth")
-    right.set_title("Confusion matrix")
+        left.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black", fontsize=16)
+    left.set(xticks=[0, 1], yticks=[0, 1], xticklabels=LABELS, yticklabels=LABELS, xlabel="called", ylabel="truth")
+    left.set_title(f"Calls at threshold {evaluation['threshold']:.3f}")
+    right.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+    before, after = evaluation["ece_before_temperature"], evaluation["metrics"]["ece"]["value"]
+    for key, error, colour, style in (
+        ("before_temperature", before, ORANGE, "s--"),
+        ("after_temperature", after, BLUE, "o-"),
+    ):
+        points = evaluation["reliability"][key]
+        label = f"{key.replace('_', ' ')}, ECE {error:.3f}"
+        right.plot(points["predicted"], points["observed"], style, color=colour, label=label)
+    right.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    right.set_title("Reliability")
+    right.legend(frameon=False, loc="upper left")
     return figure
 
 
-def learning_curves(history: pd.DataFrame) -> Figure:
-    """Training loss and validation AUROC by epoch."""
+def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
+    """Training and validation loss, and validation AUROC, by epoch; a line marks the epoch that is kept."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-    left.plot(history["epoch"], history["training_loss"], color=BLUE, marker="o", label="training")
-    left.plot(
-        history["epoch"], history["validation_loss"], color=ORANGE, marker="s", linestyle="--", label="validation"
-    )
+    epochs = history["epoch"]
+    left.plot(epochs, history["training_loss"], color=BLUE, marker="o", label="training, images changed")
+    left.plot(epochs, history["validation_loss"], color=ORANGE, marker="s", linestyle="--", label="validation")
     left.set(xlabel="epoch", ylabel="cross-entropy")
-    left.legend(frameon=False)
-    right.plot(history["epoch"], history["validation_auroc"], color=GREEN, marker="o")
+    right.plot(epochs, history["validation_auroc"], color=GREEN, marker="o")
     right.set(xlabel="epoch", ylabel="validation AUROC")
-    return figure
-
-
-def calibration(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Figure:
-    """Observed against predicted share of pneumonia, before and after temperature scaling."""
-    figure, axis = plt.subplots(figsize=(4, 4), layout="constrained")
-    axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
-    for scores, colour, style, name in ((before, ORANGE, "s--", "before"), (after, BLUE, "o-", "after")):
-        observed, predicted = reliability(labels, scores)
-        axis.plot(predicted, observed, style, color=colour, label=f"{name} temperature scaling")
-    axis.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1), title="Calibration")
-    axis.legend(frameon=False, loc="upper left")
+    for axis in (left, right):
+        axis.axvline(best_epoch, color=GREY, linestyle=":", linewidth=1, label="kept")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.legend(frameon=False)
     return figure
 
 

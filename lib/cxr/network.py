@@ -121,6 +121,7 @@ def build(
     weights: str,
     from_stage: Callable[[str, Path], Path | None] = lambda name, folder: None,
     log: Callable[[str], None] = print,
+    prior: float = 0.5,
 ) -> tuple[PneumoniaNetwork, str]:
     """The network on the best device, and the weights that it really starts from: "imagenet" or "random"."""
     found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
@@ -129,7 +130,7 @@ def build(
             f"No ImageNet weights for {backbone} on the stage, in torch's cache or by download: "
             "the network starts from random weights."
         )
-    network = PneumoniaNetwork(backbone, pretrained=found is not None).to(best_device())
+    network = PneumoniaNetwork(backbone, prior, pretrained=found is not None).to(best_device())
     return network, "imagenet" if found else "random"
 
 

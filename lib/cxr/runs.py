@@ -1,18 +1,25 @@
-"""A training run's leavings: a folder of artifacts on the stage, and its metrics in the training log."""
+"""What training runs leave in Snowflake: artifacts and checkpoints on the stage, metrics in log and experiment."""
 
+import contextlib
 import hashlib
 import json
+import math
 import tempfile
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from snowflake.ml.experiment import ExperimentTracking
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from cxr.dataset import cache_directory, cache_key
 from cxr.settings import Settings
 from cxr.tables import append
+from cxr.training import Recipe
 
 WEIGHTS_FOLDER = "weights"
 SCORES = "scores.csv"
@@ -36,6 +43,7 @@ def save(
     history: list[dict[str, float]],
     figures: dict[str, Figure],
     scores: pd.DataFrame | None = None,
+    tracker: "Tracker | None" = None,
 ) -> str:
     """Put everything the run leaves on the artifacts stage, then write the training log; returns the run's id.
 
@@ -43,6 +51,7 @@ def save(
 
     Args:
         scores: rows of IMAGE_ID, SPLIT and P_PNEUMONIA, so that a later run can be compared on the same images.
+        tracker: is given the figures and files too, and its run ends.
     """
     name = run_id(state, config)
     with tempfile.TemporaryDirectory(prefix="cxr-run-") as scratch:
@@ -56,6 +65,8 @@ def save(
             figure.savefig(folder / f"{file}.png", dpi=120)
         target = f"{settings.artifacts}/runs/{name}"
         session.file.put(f"file://{folder.as_posix()}/*", target, auto_compress=False, overwrite=True)
+        if tracker:
+            tracker.finish(name, evaluation, [path for path in folder.iterdir() if path.suffix in (".json", ".png")])
     rows = [
         {"RUN_ID": name, "EPOCH": metrics["epoch"], "METRIC": key, "VALUE": float(value)}
         for metrics in history
@@ -64,13 +75,74 @@ def save(
     ]
     rows += [
         {"RUN_ID": name, "EPOCH": 0, "METRIC": f"{part}_{key}", "VALUE": metric["value"]}
-        for part in ("validation", "test")
-        for key, metric in evaluation[part]["metrics"].items()
+        for part, measured in evaluation.items()
+        for key, metric in measured["metrics"].items()
     ]
     frame = pd.DataFrame(rows).assign(LOGGED_AT=pd.Timestamp.now("UTC").tz_localize(None))
     table = settings.qualified(settings.training_log_table)
     append(session, table, frame)
     return name
+
+
+class Tracker:
+    """One run of Snowflake's experiment tracking."""
+
+    def __init__(self, session: Session, settings: Settings, parameters: dict):
+        self._tracking = ExperimentTracking(
+            session, database_name=settings.database, schema_name=settings.schema, capture_source_info=False
+        )
+        self._tracking.set_experiment(settings.experiment_name)
+        with contextlib.suppress(RuntimeError):  # raised where none is active
+            self._tracking.end_run(
+                status="FAILED"
+            )  # the object is one a process, and an earlier run may have broken off
+        self._tracking.start_run()
+        self._tracking.log_params(parameters)
+
+    def epoch(self, metrics: dict[str, float]) -> None:
+        """What :func:`cxr.training.train` tells of an epoch."""
+        self._tracking.log_metrics({key: float(value) for key, value in metrics.items()}, step=int(metrics["epoch"]))
+
+    def finish(self, name: str, evaluation: dict, files: list[Path]) -> None:
+        values = {
+            f"{part}_{key}": metric["value"]
+            for part, measured in evaluation.items()
+            for key, metric in measured["metrics"].items()
+        }
+        self._tracking.log_metrics({key: value for key, value in values.items() if not math.isnan(value)})
+        self._tracking.log_params({"run_id": name})
+        for file in files:
+            self._tracking.log_artifact(str(file))
+        self._tracking.end_run()
+
+
+class Checkpoints:
+    """Where a run's checkpoints lie: in a local folder, and copied to the stage, because a node's disk goes with it.
+
+    The place follows from what is trained on what and how, so that a run finds its own and no other's.
+    """
+
+    SECONDS = 60  # between two copies of one file; a GPU's epoch can be shorter than its copying
+
+    def __init__(self, session: Session, settings: Settings, catalog: pd.DataFrame, recipe: Recipe):
+        what = [settings.backbone, settings.weights, settings.image_size, asdict(recipe), *catalog["SPLIT"]]
+        content = cache_key(catalog["IMAGE_ID"], settings.image_size)
+        key = hashlib.sha256((json.dumps(what) + content).encode()).hexdigest()[:12]
+        self.folder = cache_directory() / "checkpoints" / key
+        self._session, self._stage = session, f"{settings.artifacts}/checkpoints/{key}"
+        self._copied: dict[str, float] = {}
+
+    def fetch(self) -> None:
+        """Get what the stage holds where this machine has nothing."""
+        if not (self.folder / "last.pt").exists() and self._session.sql(f"LIST {self._stage}/").collect():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._session.file.get(f"{self._stage}/", self.folder.as_posix())
+
+    def copy(self, path: Path) -> None:
+        """Copy a checkpoint to the stage, unless it was copied a moment ago."""
+        if time.monotonic() - self._copied.get(path.name, -math.inf) >= self.SECONDS:
+            self._session.file.put(path.as_posix(), self._stage, auto_compress=False, overwrite=True)
+            self._copied[path.name] = time.monotonic()
 
 
 def latest(session: Session, settings: Settings) -> str:

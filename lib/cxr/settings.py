@@ -35,6 +35,7 @@ class Settings:
     training_log_table: str = "TRAINING_LOG"
     alerts_table: str = "ALERTS"
     drift_view: str = "DRIFT"
+    experiment_name: str = "PNEUMONIA_TRAINING"
     model_name: str = "PNEUMONIA_CLASSIFIER"
     service_name: str = "PNEUMONIA_SERVICE"
     app_name: str = "PNEUMONIA_APP"
@@ -70,6 +71,10 @@ class Settings:
     epochs: int = 0  # 0: as many as the number of images asks for
     batch_size: int = 32
     learning_rate: float = 3e-3  # for a batch of 32
+    workers: int = 0  # processes that train together; 0: one a GPU, one on a CPU
+    resume: bool = False  # go on where a run with the same data and settings was broken off
+    threshold: float = 0.0  # the operating point; 0: chosen on validation, by target_sensitivity
+    target_sensitivity: float = 0.0  # 0: by Youden's index
 
     # Registration and deployment
     run: str = ""  # a training run's id; empty: the latest
@@ -95,6 +100,8 @@ class Settings:
             raise ValueError(f"weights={self.weights!r} is neither 'imagenet' nor 'random'")
         if not 0 < self.validation_share + self.test_share < 1:
             raise ValueError("validation_share + test_share must lie between 0 and 1: train needs patients too")
+        if not (0 <= self.threshold < 1 and 0 <= self.target_sensitivity <= 1):
+            raise ValueError("threshold and target_sensitivity lie between 0 and 1")
         if not 32 <= self.image_size <= 1024:
             raise ValueError(f"image_size={self.image_size} is outside 32 to 1024 pixels")
 

@@ -1,5 +1,7 @@
 """Figures of quality, held against scikit-learn and against cases whose answer is known."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,16 +119,68 @@ def test_pairing_makes_the_interval_narrower_than_the_two_apart(scored):
     assert high - low < alone / 3
 
 
-def test_evaluation_of_a_catalog_reports_causes_and_counts():
-    rows = pd.DataFrame(
+@pytest.fixture
+def rows():
+    return pd.DataFrame(
         {
             "LABEL": ["PNEUMONIA"] * 4 + ["NORMAL"] * 4,
             "CAUSE": ["bacteria", "bacteria", "virus", "virus"] + [None] * 4,
+            "SEX": ["F", "M"] * 4,
             "PATIENT_ID": list("aabbccdd"),
+            "SPLIT": "validation",
         }
     )
-    report = evaluation.evaluate(rows, np.array([3.0, 2, 1, -2, -1, -3, -2, -1]), temperature=1.0, threshold=0.5)
+
+
+LOGITS = np.array([3.0, 2, 1, -2, -1, -3, -2, -1])
+
+
+def test_evaluation_of_a_catalog_reports_subgroups_and_counts(rows):
+    report = evaluation.evaluate(rows, LOGITS, temperature=1.0, threshold=0.5)
     assert (report["images"], report["patients"], report["pneumonia"]) == (8, 4, 4)
-    assert report["by_cause"]["bacteria"] == {"images": 2, "sensitivity": 1.0}
-    assert report["by_cause"]["virus"] == {"images": 2, "sensitivity": 0.5}
-    assert report["metrics"]["specificity"]["value"] == 1.0
+    assert report["metrics"]["specificity"]["value"] == 1.0 and report["metrics"]["ece"]["interval"][0] >= 0
+    groups = {(group["column"], group["value"]): group for group in report["subgroups"]}
+    assert set(groups) == {("CAUSE", "bacteria"), ("CAUSE", "virus"), ("SEX", "F"), ("SEX", "M")}
+    assert groups["CAUSE", "bacteria"]["images"] == 2 and groups["CAUSE", "virus"]["sensitivity"]["value"] == 0.5
+    assert groups["CAUSE", "bacteria"]["auroc"]["value"] == 1.0  # against all normal images
+    assert groups["SEX", "F"]["sensitivity"]["value"] == 1.0 and groups["SEX", "M"]["sensitivity"]["value"] == 0.5
+    assert "scores" not in report
+    assert evaluation.subgroup_table(report).loc["cause: virus", "sensitivity"].startswith("0.500 (")
+    table = evaluation.as_table({"validation": report, "test": report})
+    assert list(table) == ["validation", "test"] and table.loc["images", "test"] == 8
+
+
+def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
+    rows["IMAGE_ID"], rows["PATIENT_ID"] = "sha-of-image", rows["PATIENT_ID"] + "-name"
+    report = evaluation.evaluate(rows, LOGITS, temperature=2.0, threshold=0.5, keep_scores=True)
+    kept = report["scores"]
+    again = evaluation.measure(np.array(kept["labels"]), np.array(kept["probabilities"]), 0.5)
+    assert again == pytest.approx({name: figure["value"] for name, figure in report["metrics"].items()})
+    written = json.dumps(report)
+    assert "sha-of-image" not in written and "-name" not in written
+    assert sorted(kept["patients"]) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_roc_band_holds_the_curve_and_its_area_is_the_auroc(scored):
+    labels, scores, patients = scored
+    band = {name: np.array(values) for name, values in evaluation.roc_band(labels, scores, patients).items()}
+    assert (band["low"] <= band["sensitivity"]).all() and (band["sensitivity"] <= band["high"]).all()
+    area = np.trapezoid(band["sensitivity"], band["false_positive_rate"])
+    assert area == pytest.approx(metrics.roc_auc_score(labels, scores), abs=0.01)
+    assert evaluation.roc_band(np.ones(300), scores, patients)["sensitivity"] == []
+
+
+def test_a_threshold_chosen_on_test_patients_is_refused(rows):
+    """A leak planted on purpose."""
+    temperature, threshold = evaluation.operating_point(rows, LOGITS)
+    assert temperature > 0 and 0 < threshold < 1
+    rows.loc[3, "SPLIT"] = "test"
+    with pytest.raises(ValueError, match="chosen on test images"):
+        evaluation.operating_point(rows, LOGITS)
+
+
+def test_the_most_confident_calls_right_and_wrong():
+    labels, scores = np.array([1, 1, 1, 0, 0, 0]), np.array([0.99, 0.7, 0.05, 0.95, 0.2, 0.6])
+    right, wrong = evaluation.most_confident(labels, scores, 0.5, count=2)
+    assert right.tolist() == [0, 1] and wrong.tolist() == [2, 3]
+    assert len(evaluation.most_confident(labels, labels.astype(float), 0.5, count=2)[1]) == 0

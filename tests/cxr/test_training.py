@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cxr import training
+from cxr import dataset, training
 from cxr.augmentation import augment, shifted
 from cxr.network import PneumoniaNetwork, predict_logits, to_float
 from cxr.saliency import grad_cam, to_png
@@ -131,6 +133,22 @@ def test_validation_images_are_never_augmented(monkeypatch):
     monkeypatch.setattr(training, "augment", lambda batch, generator: seen.append(len(batch)) or batch)
     training.train(PneumoniaNetwork(), *pictures(24, 0), *pictures(16, 1), dataclasses.replace(RECIPE, epochs=1))
     assert sum(seen) == 24
+
+
+def test_a_patient_in_two_splits_is_refused():
+    """A leak planted on purpose."""
+    rows = pd.DataFrame({"PATIENT_ID": list("aabc"), "LABEL": "NORMAL", "SPLIT": ["train", "train", "test", "test"]})
+    stack = np.zeros((4, 8, 8), np.uint8)
+    assert len(dataset.split_tensors(stack, rows, "train")[0]) == 2
+    rows.loc[1, "SPLIT"] = "validation"
+    with pytest.raises(ValueError, match="1 patients stand in more than one split"):
+        dataset.split_tensors(stack, rows, "train")
+
+
+def test_no_validation_patients_is_said():
+    rows = pd.DataFrame({"PATIENT_ID": ["a"], "LABEL": ["NORMAL"], "SPLIT": ["train"]})
+    with pytest.raises(ValueError, match="no image in the validation split; more patients"):
+        dataset.split_tensors(np.zeros((1, 8, 8), np.uint8), rows, "validation")
 
 
 def test_augmentation_keeps_shape_and_range_and_follows_its_seed():

@@ -84,7 +84,7 @@ def confusion_and_reliability(evaluation: dict, labels: np.ndarray, probabilitie
         right.plot(points["predicted"], points["observed"], style, color=colour, label=label)
     right.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     right.set_title("Reliability")
-    right.legend(frameon=False, loc="upper left")
+    right.legend(frameon=False, loc="lower right")
     return figure
 
 

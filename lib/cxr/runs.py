@@ -173,7 +173,7 @@ def read_scores(folder: Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError: the run left no scores.
     """
-    return pd.read_csv(folder / SCORES)
+    return pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str})
 
 
 def staged_weights(session: Session, settings: Settings):

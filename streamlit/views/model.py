@@ -82,11 +82,11 @@ def _measured(shown: list[str]) -> None:
     if known:
         table = pd.DataFrame({name: {NAMES[key]: _interval(m[key]) for key in NAMES} for name, m in known.items()})
         st.table(table.rename_axis("Test patients, 95% interval"))
-    causes = {name: report["test"].get("by_cause", {}) for name, report in reports.items() if report}
     lines = [
-        f"{name}: {cause} {found['sensitivity']:.0%} of {found['images']}"
-        for name, by_cause in causes.items()
-        for cause, found in by_cause.items()
+        f"{name}: {group['value']} {group['sensitivity']['value']:.0%} of {group['images']}"
+        for name, report in reports.items()
+        for group in (report["test"].get("subgroups", ()) if report else ())
+        if group["column"] == "CAUSE"
     ]
     if lines:
         st.caption("Sensitivity by cause. " + "; ".join(lines) + ".")

@@ -20,12 +20,13 @@ CREATE STAGE IF NOT EXISTS <% database %>.<% schema %>.<% code_stage %>
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     IMAGE_ID STRING NOT NULL COMMENT 'SHA-256 of the file',
     RELATIVE_PATH STRING NOT NULL COMMENT 'Place on the images stage',
-    SOURCE_NAME STRING NOT NULL COMMENT 'Path in the folder that was ingested',
+    SOURCE STRING NOT NULL COMMENT 'Folder, zip or stage that was ingested',
+    SOURCE_NAME STRING NOT NULL COMMENT 'Path in it; a file that changed has a row for each content',
     LABEL STRING NOT NULL COMMENT 'NORMAL or PNEUMONIA',
     CAUSE STRING COMMENT 'bacteria or virus, where known',
     PATIENT_ID STRING NOT NULL,
-    SPLIT STRING NOT NULL COMMENT 'train, validation or test; all images of a patient share it',
-    SPLIT_SEED NUMBER(38, 0) NOT NULL,
+    SPLIT STRING COMMENT 'train, validation or test; all images of a patient share it. Null until an ingest has ended',
+    SPLIT_SEED NUMBER(38, 0),
     WIDTH NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     HEIGHT NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     BYTES NUMBER(38, 0) NOT NULL,
@@ -34,13 +35,17 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     LATERALITY STRING,
     SEX STRING,
     AGE_BAND STRING COMMENT 'ten years',
+    PERCEPTUAL_HASH STRING NOT NULL COMMENT 'dHash, 256 bits',
+    NEAR_DUPLICATE_OF STRING COMMENT 'An IMAGE_ID: the same picture in other bytes, at most 10 bits apart',
+    VANISHED_AT TIMESTAMP_NTZ COMMENT 'When its source was found to hold this content no more',
     CATALOGED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ,
     PRIMARY KEY (IMAGE_ID)
 ) COMMENT = 'One row per usable image';
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
-    SOURCE_NAME STRING NOT NULL,
-    REASON STRING NOT NULL COMMENT 'A code of cxr.images.BadImage, or duplicate',
+    SOURCE STRING NOT NULL COMMENT 'Folder, zip or stage that was ingested',
+    SOURCE_NAME STRING NOT NULL COMMENT 'Path in it',
+    REASON STRING NOT NULL COMMENT 'A code of cxr.images.BadImage, no_label or duplicate',
     DETAIL STRING,
     REJECTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Files that were found and not cataloged';

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tqdm import tqdm
 from cxr import images
 from cxr.catalog import STAGE_FOLDER
 from cxr.settings import Settings
+
+FILES_PER_TASK = 32
 
 
 def cache_directory() -> Path:
@@ -52,15 +55,18 @@ def fetch_files(session: Session, catalog: pd.DataFrame, settings: Settings) -> 
 def decoded(session: Session, catalog: pd.DataFrame, settings: Settings) -> np.ndarray:
     """All images of the catalog, in its order, as a read-only memory map: uint8 [N, size, size].
 
-    Built once for each content set, image size and version of the preprocessing; a half-built or damaged file is
-    built again.
+    Built once for each content set, image size and version of the preprocessing; what is half-built or damaged is built
+    again.
+
+    Raises:
+        FileNotFoundError: the stage lacks files that the catalog names.
+        BadImage: a file on the stage is not what was cataloged; names it.
     """
     key = cache_key(catalog["IMAGE_ID"], settings.image_size)
     path = cache_directory() / f"decoded-{settings.image_size}-{key}.npy"
-    if not _is_whole(path, len(catalog), settings.image_size):
+    if not _is_whole(path):
         folder = fetch_files(session, catalog, settings)
-        files = [folder / Path(place).name for place in catalog["RELATIVE_PATH"]]
-        _build(path, files, settings.image_size)
+        build([folder / Path(place).name for place in catalog["RELATIVE_PATH"]], settings.image_size, path)
     return np.load(path, mmap_mode="r")
 
 
@@ -70,29 +76,62 @@ def cache_key(image_ids: Sequence[str], size: int) -> str:
     return hashlib.sha256(json.dumps([list(image_ids), size]).encode() + code).hexdigest()[:24]
 
 
-def _is_whole(path: Path, count: int, size: int) -> bool:
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there and has the digest that was written beside it when it was built."""
     try:
-        return np.load(path, mmap_mode="r").shape == (count, size, size)
-    except (FileNotFoundError, ValueError, EOFError):
+        with open(path, "rb") as file:
+            return _digest_file(path).read_text() == hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
         return False
 
 
-def _build(path: Path, files: list[Path], size: int) -> None:
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def build(files: Sequence[Path], size: int, path: Path) -> None:
+    """Decode files into a .npy file at `path`, uint8 [N, size, size]; it appears whole or not at all.
+
+    Written from front to back, so that memory does not grow with the number of files.
+    """
     aside = path.with_suffix(f".{os.getpid()}.part")
-    stack = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=(len(files), size, size))
-
-    def fill(position: int) -> None:
-        stack[position] = images.load(files[position].read_bytes(), size)
-
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size)}
+    chunks = [files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)]
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(
-                tqdm(pool.map(fill, range(len(files))), total=len(files), unit="image", desc="decoding", mininterval=5)
-            )
-        stack.flush()
+        with open(aside, "wb") as out, tqdm(total=len(files), unit="image", desc="decoding", mininterval=5) as progress:
+            np.lib.format.write_array_header_1_0(out, header)
+            for stack in _in_order(lambda chunk: _load(chunk, size), chunks):
+                out.write(stack)
+                progress.update(len(stack))
+        with open(aside, "rb") as file:
+            _digest_file(path).write_text(hashlib.file_digest(file, "sha256").hexdigest())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _load(files: Sequence[Path], size: int) -> np.ndarray:
+    stack = np.empty((len(files), size, size), np.uint8)
+    for position, file in enumerate(files):
+        try:
+            stack[position] = images.load(file.read_bytes(), size)
+        except images.BadImage as bad:
+            raise images.BadImage(
+                bad.reason, f"{file.name}: {bad.detail}; run notebooks/02_data_ingest.ipynb"
+            ) from None
+    return stack
+
+
+def _in_order(work: Callable, items: Iterable) -> Iterator:
+    """`map` on all cores that never has more than a few results waiting."""
+    waiting = deque()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * os.cpu_count():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def split_tensors(stack: np.ndarray, catalog: pd.DataFrame, split: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,6 +35,26 @@ def split_table(catalog: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(["train", "validation", "test"])
 
 
+def distributions(catalog: pd.DataFrame, stack: np.ndarray) -> Figure:
+    """Sizes of the files, brightness of the images and grey levels of their pixels, by label; uint8 [N, H, W]."""
+    figure, (sizes, means, greys) = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
+    # Some thousands tell the distribution of pixels; all of a large set would not fit the memory.
+    rows = catalog.reset_index(drop=True).iloc[:: max(1, len(catalog) // 3000)]
+    for label, colour, style in zip(LABELS, (BLUE, ORANGE), ("-", "--"), strict=True):
+        own = rows[rows["LABEL"] == label]
+        pixels = stack[own.index]
+        sizes.scatter(own["WIDTH"], own["HEIGHT"], s=8, color=colour, alpha=0.4, label=label)
+        levels = np.bincount(pixels.reshape(-1), minlength=256) / max(pixels.size, 1)
+        look = dict(color=colour, linestyle=style, label=label)
+        means.hist(pixels.mean(axis=(1, 2)), bins=np.arange(0, 257, 8), density=True, histtype="step", **look)
+        greys.plot(levels, **look)
+    sizes.set(xlabel="width, pixels", ylabel="height, pixels", title="Files")
+    means.set(xlabel="mean grey level", ylabel="density", title="Images")
+    greys.set(xlabel="grey level", ylabel="share", title="Pixels")
+    sizes.legend(frameon=False)
+    return figure
+
+
 def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     """The ROC curve with its interval, and precision against recall; the operating point in both."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")

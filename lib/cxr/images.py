@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageOps, ImageStat
 
 FORMATS = ("JPEG", "PNG", "TIFF")
 MAX_BYTES = 64 * 2**20
@@ -160,10 +160,10 @@ def _decode_picture(data: bytes, at_least: int | None) -> XRay:
                 raise BadImage("multiframe", f"{image.n_frames} frames; one image per file is read")
             kind = image.format
             # Turned pictures are decoded whole: the fraction of a pixel at the end would stand at the beginning.
-            reduced = at_least and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            drafted = image.draft(None, (at_least, at_least)) if reduced else None
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            drafted = image.draft(None, (at_least, at_least)) if at_least and not turned else None
             image.load()
-            grey = _greyscale(ImageOps.exif_transpose(image))
+            grey = _greyscale(ImageOps.exif_transpose(image) if turned else image)
             extent = drafted[1][2:] if drafted else grey.shape[::-1]
     except BadImage:
         raise
@@ -188,8 +188,10 @@ def _greyscale(image: Image.Image) -> np.ndarray:
     transparent = image.mode in ("LA", "RGBA") or "transparency" in image.info
     wanted = "RGBA" if transparent else "RGB"
     colour = image if image.mode == wanted else image.convert(wanted)
-    thumbnail = np.asarray(colour.resize((64, 64), Image.Resampling.BOX))[..., :3].astype(np.int16)
-    colourfulness = float(np.ptp(thumbnail, axis=2).mean())
+    red, green, blue = colour.reduce(max(1, min(colour.size) // 64)).split()[:3]
+    brightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    darkest = ImageChops.darker(ImageChops.darker(red, green), blue)
+    colourfulness = ImageStat.Stat(ImageChops.subtract(brightest, darkest)).mean[0]
     if colourfulness > MAX_COLOURFULNESS:
         raise BadImage("not_greyscale", f"the colour channels differ by {colourfulness:.0f} levels on average")
     grey = colour.convert("L")

@@ -56,7 +56,10 @@ class Settings:
     viewer_role: str = "CXR_VIEWER"
 
     # Data
-    data: str = ""  # a folder of images; empty: phantoms
+    data: str = ""  # a folder of images, a .zip, or @database.schema.stage/path; empty: phantoms
+    data_mount: str = ""  # where the stage of `data` is mounted, if it is
+    data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
+    patient_key: str = ""  # a secret: without it, whoever can guess a patient's id can recognise its digest
     phantom_patients: int = 120
     phantom_difficulty: float = 0.1  # 0: obvious, 1: near invisible
     validation_share: float = 0.10

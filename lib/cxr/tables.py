@@ -1,5 +1,9 @@
 """Write rows to tables: appended or merged, with the types of the table and not of what pandas guesses."""
 
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pandas as pd
 from snowflake.snowpark import DataFrame, Session, Table
 from snowflake.snowpark.functions import when_matched, when_not_matched
@@ -21,6 +25,20 @@ def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str]) -> N
     values = {column: source[column] for column in rows.columns}
     changed = {column: value for column, value in values.items() if column not in keys}
     table.merge(source, condition, [when_matched().update(changed), when_not_matched().insert(values)])
+
+
+@contextmanager
+def temporary(session: Session, columns: str, rows: pd.DataFrame | None = None) -> Iterator[str]:
+    """The name of a temporary table that holds the rows; dropped in the end."""
+    name = f"CXR_TEMPORARY_{next(_NUMBERS)}"
+    session.sql(f"CREATE OR REPLACE TEMPORARY TABLE {name} ({columns})").collect()
+    if rows is not None:
+        append(session, name, rows)
+    yield name
+    session.sql(f"DROP TABLE {name}").collect()
+
+
+_NUMBERS = itertools.count(1)
 
 
 def _typed(session: Session, table: Table, rows: pd.DataFrame) -> DataFrame:

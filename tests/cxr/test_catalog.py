@@ -1,6 +1,6 @@
-"""Finding, checking and splitting images. What needs an account stands in test_ingest.py."""
+"""Names, tables, checks and fingerprints. What needs an account stands in test_ingest.py and test_sources.py."""
 
-from pathlib import Path
+import hashlib
 
 import numpy as np
 import pytest
@@ -8,61 +8,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxr import catalog
-from cxr.catalog import Accepted, Rejected
-
-PATIENTS = st.lists(st.text(min_size=1, max_size=12), unique=True, min_size=1, max_size=60)
+from cxr import catalog, origins, similar
+from cxr.origins import Origin
+from cxr.phantoms import phantom
+from cxr.sources import Folder
 
 
 @pytest.mark.parametrize(
-    ("name", "patient", "cause"),
+    ("name", "origin"),
     [
-        ("train/PNEUMONIA/person12_bacteria_34.jpeg", "person12", "bacteria"),
-        ("test/PNEUMONIA/person0012_virus_3.jpeg", "person12", "virus"),
-        ("NORMAL/IM-0115-0001.jpeg", "IM-0115", None),
-        ("NORMAL/NORMAL2-IM-0115-0001-0002.jpeg", "IM-0115", None),
+        ("train/PNEUMONIA/person12_bacteria_34.jpeg", Origin("PNEUMONIA", "person12", "bacteria")),
+        ("test/PNEUMONIA/person0012_virus_3.jpeg", Origin("PNEUMONIA", "person12", "virus")),
+        ("NORMAL/IM-0115-0001.jpeg", Origin("NORMAL", "IM-0115")),
+        ("NORMAL/deeper/NORMAL2-IM-0115-0001-0002.jpeg", Origin("NORMAL", "IM-0115")),
+        ("NORMAL/IM-0001-0001.dcm", Origin("NORMAL")),
+        ("NORMAL/a.png", Origin("NORMAL")),
+        ("readme.txt", None),
+        ("NORMAL", None),
     ],
 )
-def test_file_names_tell_the_patient(name, patient, cause):
-    assert catalog.origin_from_name(Path(name)) == catalog.Origin(patient, cause)
+def test_names_tell_label_patient_and_cause(name, origin):
+    assert origins.from_name(name) == origin
 
 
-def test_a_file_of_no_known_name_is_a_patient_of_its_own():
-    first, second = (catalog.origin_from_name(Path(name)).patient_id for name in ("NORMAL/a.png", "NORMAL/b.png"))
-    assert first != second and "a.png" not in first
+def test_a_table_is_stronger_than_the_name_and_hides_patients_behind_a_key(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("\ufeffFile,Label,patient_id\na.png,pneumonia,4711\nNORMAL/b.png,,4711\nc.png,unclear,\n")
+    describe = origins.from_csv(table, key="secret")
+    first, second = describe("scans/a.png"), describe("NORMAL/b.png")
+    assert (first.label, second.label) == ("PNEUMONIA", "NORMAL")
+    assert first.patient_id == second.patient_id and "4711" not in first.patient_id
+    assert origins.from_csv(table, key="another")("scans/a.png").patient_id != first.patient_id
+    assert describe("NORMAL/c.png").label is None, "what the table says of the label is no label"
+    assert describe("NORMAL/IM-0115-0001.png") == Origin("NORMAL", "IM-0115"), "not in the table"
 
 
-@given(PATIENTS, st.integers(0, 3))
-def test_every_patient_has_one_split_and_keeps_it_when_others_come(patients, seed):
-    """Far from the exception for small data, a patient's split depends on nobody else."""
-    for patient in patients:
-        assert catalog.split_of(patient, seed, 0.1, 0.1) in ("train", "validation", "test")
-    many = {f"p{i}": ("NORMAL", "PNEUMONIA")[i % 2] for i in range(400)}
-    more = many | {patient: "NORMAL" for patient in patients if patient not in many}
-    before, after = (catalog.split_patients(group, seed, 0.1, 0.1) for group in (many, more))
-    assert all(after[patient] == split for patient, split in before.items())
-
-
-def test_shares_come_out_as_asked_for_each_label():
-    labels = {f"p{i}": ("NORMAL", "PNEUMONIA")[i % 3 > 0] for i in range(6000)}
-    splits = catalog.split_patients(labels, 0, 0.10, 0.20)
-    for label in ("NORMAL", "PNEUMONIA"):
-        own = [splits[p] for p in labels if labels[p] == label]
-        assert own.count("validation") / len(own) == pytest.approx(0.10, abs=0.02)
-        assert own.count("test") / len(own) == pytest.approx(0.20, abs=0.02)
-
-
-@given(st.integers(3, 12), st.integers(0, 20))
-def test_few_patients_still_give_every_split_both_labels(count, seed):
-    labels = {f"{label}{i}": label for label in ("NORMAL", "PNEUMONIA") for i in range(count)}
-    splits = catalog.split_patients(labels, seed, 0.1, 0.1)
-    for label in ("NORMAL", "PNEUMONIA"):
-        assert {splits[p] for p in labels if labels[p] == label} == {"train", "validation", "test"}
-
-
-def test_another_seed_gives_another_split():
-    labels = {f"p{i}": "NORMAL" for i in range(200)}
-    assert catalog.split_patients(labels, 0, 0.1, 0.1) != catalog.split_patients(labels, 1, 0.1, 0.1)
+def test_a_table_that_lacks_columns_is_named_with_what_it_has(tmp_path):
+    (tmp_path / "t.csv").write_text("image,class\n")
+    with pytest.raises(ValueError, match=r"t.csv needs a column `file`.*image"):
+        origins.from_csv(tmp_path / "t.csv", "")
 
 
 @pytest.fixture
@@ -75,36 +59,88 @@ def folder(tmp_path):
     return tmp_path
 
 
+def checked(folder, **options):
+    source = Folder(folder)
+    return catalog.check_files(source, catalog.find_files(source), **options)
+
+
 def test_files_are_found_below_their_labels_in_a_stable_order(folder):
     (folder / "train" / "NORMAL" / ".DS_Store").write_text("not ours")
-    found = [(path.relative_to(folder).as_posix(), label) for path, label in catalog.find_files(folder)]
-    assert found == [
-        ("train/NORMAL/IM-0001-0001.png", "NORMAL"),
-        ("val/NORMAL/IM-0002-0001.png", "NORMAL"),
-        ("test/PNEUMONIA/person1_virus_1.png", "PNEUMONIA"),
+    (folder / "README.txt").write_text("not below a label")
+    assert [name for name, _ in catalog.find_files(Folder(folder))] == [
+        "test/PNEUMONIA/person1_virus_1.png",
+        "train/NORMAL/IM-0001-0001.png",
+        "val/NORMAL/IM-0002-0001.png",
     ]
 
 
 def test_a_folder_without_labels_says_what_it_lacks(tmp_path):
     with pytest.raises(FileNotFoundError, match="NORMAL"):
-        catalog.find_files(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        catalog.find_files(tmp_path / "nowhere")
+        catalog.count_files(Folder(tmp_path))
 
 
-def test_every_file_is_accepted_or_rejected_with_a_reason(folder):
-    source = folder / "train" / "NORMAL" / "IM-0001-0001.png"
-    (source.parent / "IM-0003-0001.png").write_bytes(source.read_bytes())
-    (source.parent / "IM-0004-0001.png").write_bytes(source.read_bytes()[:200])
-    results = {r.source_name.split("/")[-1]: r for r in catalog.check_files(catalog.find_files(folder), folder)}
-    assert len(results) == 5
-    assert isinstance(results["person1_virus_1.png"], Accepted) and results["person1_virus_1.png"].cause == "virus"
-    assert results["IM-0003-0001.png"] == Rejected(
-        "train/NORMAL/IM-0003-0001.png", "duplicate", "the same bytes as train/NORMAL/IM-0001-0001.png"
-    )
-    assert results["IM-0004-0001.png"].reason in ("truncated", "unreadable")
+def test_every_file_is_accepted_or_refused_with_a_reason(folder):
+    home = folder / "train" / "NORMAL"
+    data = (home / "IM-0001-0001.png").read_bytes()
+    (home / "IM-0003-0001.png").write_bytes(data)
+    (home / "IM-0004-0001.png").write_bytes(data[:200])
+    (home / "IM-0005-0001.png").symlink_to(folder / "nowhere.png")
+    ((found, accepted),) = checked(folder)
+    reasons = {file.source_name.split("/")[-1]: file.reason for file in found}
+    assert reasons.pop("IM-0004-0001.png") in ("truncated", "unreadable")
+    assert reasons.pop("IM-0005-0001.png") == "unreadable"
+    assert len(reasons) == 4 and set(reasons.values()) == {None}
+    # Of two files with the same bytes one is decoded; the account says which one is the duplicate.
+    assert [row.source_name for row in accepted].count("train/NORMAL/IM-0001-0001.png") == 1 and len(accepted) == 3
 
 
 def test_the_stage_never_sees_a_file_name(folder):
-    for result in catalog.check_files(catalog.find_files(folder), folder):
-        assert result.relative_path == f"xrays/{result.image_id}.png"
+    for row in next(checked(folder))[1]:
+        assert row.relative_path == f"xrays/{row.image_id}.png"
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_batches_change_nothing(folder, monkeypatch, batch):
+    """Twins on both sides of a border are accepted once, and damaged twins refused twice."""
+    for number in range(2, 8):
+        home = folder / "val" / "NORMAL"
+        (home / f"IM-{number:04}-0002.png").write_bytes((home / "IM-0002-0001.png").read_bytes())
+        (home / f"IM-{number:04}-0003.png").write_bytes(b"no image")
+    (whole,) = checked(folder)
+    monkeypatch.setattr(catalog, "BATCH", batch)
+    parts = list(checked(folder))
+    assert len(parts) > 1
+    assert [file for found, _ in parts for file in found] == whole[0]
+    # What the batch before holds is not handed out again; what came earlier the account knows.
+    accepted = {}
+    for _, rows in checked(folder, known=lambda ids: set(accepted) & set(ids)):
+        accepted.update({row.image_id: row for row in rows})
+    assert list(accepted.values()) == whole[1]
+
+
+def test_known_images_are_not_decoded_again(folder, monkeypatch):
+    ids = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.png")}
+    monkeypatch.setattr(catalog.images, "decode", lambda *_, **__: pytest.fail("decoded"))
+    ((found, accepted),) = checked(folder, known=lambda asked: ids)
+    assert {file.image_id for file in found} == ids and not accepted
+
+
+def test_a_copy_in_other_bytes_is_near_and_another_chest_is_not():
+    chest, other = (phantom("NORMAL", rng=np.random.default_rng(seed), size=256) for seed in (1, 2))
+    image = Image.fromarray(chest)
+    copies = [image.resize((150, 150)), image.point(lambda grey: 20 + grey * 0.8)]
+    prints = [similar.fingerprint(np.asarray(picture)) for picture in (image, *copies, Image.fromarray(other))]
+    packed = np.array([list(bytes.fromhex(text)) for text in prints], np.uint8)
+    assert similar.near_pairs(packed).tolist() == [[0, 1], [0, 2], [1, 2]]
+
+
+@given(st.integers(0, 2**32), st.integers(2, 40))
+def test_no_near_pair_is_missed(seed, count):
+    """Against comparing each with each: clusters around a few centres, up to 12 bits away."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (4, similar.BITS), np.uint8)[rng.integers(4, size=count)]
+    for row in bits:
+        row[rng.choice(similar.BITS, rng.integers(13), replace=False)] ^= 1
+    distances = (bits[:, None] != bits).sum(axis=2)
+    expected = np.argwhere(np.triu(distances <= similar.NEAR, 1))
+    assert similar.near_pairs(np.packbits(bits, axis=1)).tolist() == expected.tolist()

@@ -1,14 +1,21 @@
 """Ingest into an account, and images back out of it: nothing lost, nothing twice."""
 
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from cxr import catalog, dataset, images, objects, runs, serving, tables
-from cxr.broken_files import write_broken_files
+from cxr.broken_files import DUPLICATE, write_broken_files
 from cxr.phantoms import write_phantoms
+from cxr.session import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +33,22 @@ def staged(session, settings) -> set[str]:
     return {row[0] for row in rows}
 
 
+def copied(files, phantoms, folder):
+    for file in files:
+        place = folder / file.relative_to(phantoms)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return folder
+
+
+def rows_of(session, settings, name) -> pd.DataFrame:
+    return session.table(settings.qualified(getattr(settings, name))).to_pandas()
+
+
+def add_up(counts) -> bool:
+    return counts["found"] == counts["cataloged"] + counts["rejected"] + counts["already_there"]
+
+
 def test_the_catalog_and_the_stage_hold_every_image_under_its_hash(empty, phantoms):
     session, settings = empty
     counts = catalog.ingest(session, phantoms, settings)
@@ -36,21 +59,18 @@ def test_the_catalog_and_the_stage_hold_every_image_under_its_hash(empty, phanto
         data = (phantoms / row.SOURCE_NAME).read_bytes()
         assert row.IMAGE_ID == hashlib.sha256(data).hexdigest() and row.BYTES == len(data)
     assert rows.groupby("PATIENT_ID")["SPLIT"].nunique().max() == 1
+    assert set(rows.groupby("SPLIT")["LABEL"].nunique()) == {2}, "each split holds both labels"
 
 
 def test_a_second_run_adds_nothing_and_a_later_one_only_what_is_new(empty, phantoms, tmp_path):
     session, settings = empty
     files = sorted(phantoms.rglob("*.jpeg"))
-    part = tmp_path / "part"
-    for file in files[::2]:
-        (part / file.parent.name).mkdir(parents=True, exist_ok=True)
-        (part / file.parent.name / file.name).write_bytes(file.read_bytes())
+    part = copied(files[::2], phantoms, tmp_path / "part")
     first = catalog.ingest(session, part, settings)
     splits = catalog.read_catalog(session, settings).set_index("IMAGE_ID")["SPLIT"]
-    assert catalog.ingest(session, part, settings) == {
-        "found": first["found"], "cataloged": 0, "rejected": 0, "already_there": first["found"],
-    }  # fmt: skip
-    rest = catalog.ingest(session, phantoms, settings)
+    again = catalog.ingest(session, part, settings)
+    assert again == first | {"cataloged": 0, "already_there": first["found"]}
+    rest = catalog.ingest(session, copied(files, phantoms, part), settings)
     assert rest["cataloged"] == len(files) - first["found"] and rest["already_there"] == first["found"]
     after = catalog.read_catalog(session, settings)
     assert after.groupby("PATIENT_ID")["SPLIT"].nunique().max() == 1
@@ -59,18 +79,174 @@ def test_a_second_run_adds_nothing_and_a_later_one_only_what_is_new(empty, phant
 
 def test_broken_files_are_rejected_with_their_reasons_and_the_run_goes_on(empty, tmp_path):
     session, settings = empty
-    (tmp_path / "data" / "NORMAL").mkdir(parents=True)
-    expected = write_broken_files(tmp_path / "data" / "NORMAL", seed=0)
+    home = tmp_path / "data" / "NORMAL"
+    expected = write_broken_files(home, seed=0)
     counts = catalog.ingest(session, tmp_path / "data", settings)
-    assert counts["found"] == counts["cataloged"] + counts["rejected"] == len(expected)
-    rejected = session.table(settings.qualified(settings.rejected_table)).to_pandas()
-    reasons = {
-        name.removeprefix("NORMAL/"): reason
-        for name, reason in zip(rejected["SOURCE_NAME"], rejected["REASON"], strict=True)
+    assert add_up(counts) and counts["found"] == len(expected)
+    rejected = rows_of(session, settings, "rejected_table")
+    reasons = dict(zip(rejected["SOURCE_NAME"].str.removeprefix("NORMAL/"), rejected["REASON"], strict=True))
+    # Of twins the first by name is kept.
+    twins = {DUPLICATE, "plain.jpeg"}
+    assert {n: r for n, r in reasons.items() if n not in twins} == {
+        name: reason for name, reason in expected.items() if reason != "ok" and name not in twins
     }
-    bad = {name: reason for name, reason in expected.items() if reason not in ("ok", "duplicate")}
-    assert {name: reasons.get(name) for name in bad} == bad
-    assert list(reasons.values()).count("duplicate") == list(expected.values()).count("duplicate")
+    assert [reasons.get(name) for name in sorted(twins)] == [None, "duplicate"]
+    for name in reasons:
+        (home / name).unlink()
+    assert catalog.ingest(session, tmp_path / "data", settings)["rejected"] == 0
+    assert rows_of(session, settings, "rejected_table").empty, "what is no longer there is no longer rejected"
+
+
+def test_a_changed_file_is_a_new_version_and_a_vanished_one_is_marked(empty, phantoms, tmp_path):
+    session, settings = empty
+    files = sorted(phantoms.rglob("*.jpeg"))
+    folder = copied(files[:6], phantoms, tmp_path / "changing")
+    here = [folder / file.relative_to(phantoms) for file in files]
+    catalog.ingest(session, folder, settings)
+    kept = here[2].read_bytes()
+    here[0].unlink()
+    shutil.copyfile(files[7], here[1])
+    here[2].rename(here[2].with_name("IM-9999-0001.jpeg"))
+    counts = catalog.ingest(session, folder, settings)
+    assert add_up(counts)
+    assert {n: counts[n] for n in ("cataloged", "vanished", "changed", "rejected")} == {
+        "cataloged": 1, "vanished": 2, "changed": 1, "rejected": 0,
+    }  # fmt: skip
+    rows = rows_of(session, settings, "catalog_table").set_index("SOURCE_NAME")
+    assert rows.loc[[file.relative_to(folder).as_posix() for file in here[:2]], "VANISHED_AT"].notna().sum() == 2
+    moved = rows.loc["NORMAL/IM-9999-0001.jpeg"]
+    assert moved["IMAGE_ID"] == hashlib.sha256(kept).hexdigest() and pd.isna(moved["VANISHED_AT"])
+    assert len(catalog.read_catalog(session, settings)) == 5, "training sees what is there"
+    copied(files[:2], phantoms, folder)
+    assert catalog.ingest(session, folder, settings)["vanished"] == 1, "the old content is back, the new one gone"
+    assert len(catalog.read_catalog(session, settings)) == 6
+
+
+def test_another_source_neither_hides_images_nor_doubles_them(empty, phantoms, tmp_path):
+    session, settings = empty
+    files = sorted(phantoms.rglob("*.jpeg"))
+    one, two = (copied(part, phantoms, tmp_path / name) for name, part in (("1", files[:4]), ("2", files[2:6])))
+    catalog.ingest(session, one, settings)
+    assert add_up(counts := catalog.ingest(session, two, settings)) and counts["already_there"] == 2
+    assert len(catalog.read_catalog(session, settings)) == 6
+    for file in files[:4]:
+        (one / file.relative_to(phantoms)).unlink()
+    copied(files[6:7], phantoms, one)
+    assert catalog.ingest(session, one, settings)["vanished"] == 4
+    catalog.ingest(session, two, settings)
+    assert len(catalog.read_catalog(session, settings)) == 5, "what the second source holds too is taken over by it"
+
+
+def test_the_same_bytes_under_two_labels_are_told(empty, phantoms, tmp_path):
+    session, settings = empty
+    (sick, *_) = sorted(phantoms.glob("PNEUMONIA/*"))
+    folder = copied([sick], phantoms, tmp_path)
+    (folder / "NORMAL").mkdir()
+    shutil.copyfile(sick, folder / "NORMAL" / "IM-0001-0001.jpeg")
+    assert catalog.ingest(session, folder, settings)["rejected"] == 1
+    (row,) = rows_of(session, settings, "rejected_table").itertuples()
+    assert (row.REASON, row.SOURCE_NAME) == ("duplicate", f"PNEUMONIA/{sick.name}")
+    assert row.DETAIL == "the same bytes as NORMAL/IM-0001-0001.jpeg, which is labelled NORMAL"
+
+
+def test_near_duplicates_are_flagged_not_dropped(empty, phantoms, tmp_path):
+    session, settings = empty
+    first, second, *_ = sorted(phantoms.glob("NORMAL/*"))
+    folder = copied([first, second], phantoms, tmp_path)
+    Image.open(first).resize((200, 200)).save(folder / "NORMAL" / "IM-0900-0001.png")
+    assert catalog.ingest(session, folder, settings)["cataloged"] == 3
+    rows = catalog.read_catalog(session, settings).set_index("SOURCE_NAME")
+    pair = rows.loc[[f"NORMAL/{first.name}", "NORMAL/IM-0900-0001.png"], "IMAGE_ID"].tolist()
+    (flagged,) = rows[rows["NEAR_DUPLICATE_OF"].notna()].itertuples()
+    assert [flagged.NEAR_DUPLICATE_OF, flagged.IMAGE_ID] == sorted(pair)
+
+
+def test_a_table_gives_labels_and_what_has_none_is_rejected(empty, phantoms, tmp_path):
+    session, settings = empty
+    for number, file in enumerate(sorted(phantoms.rglob("*.jpeg"))[:3]):
+        shutil.copyfile(file, tmp_path / f"{number}.jpeg")
+    table = tmp_path / "told.csv"
+    table.write_text("file,label,patient_id\n0.jpeg,NORMAL,A\n1.jpeg,PNEUMONIA,A\n")
+    counts = catalog.ingest(session, tmp_path, replace(settings, data_csv=str(table)))
+    assert add_up(counts) and (counts["cataloged"], counts["rejected"]) == (2, 2)
+    rejected = rows_of(session, settings, "rejected_table").set_index("SOURCE_NAME")["REASON"]
+    assert rejected.to_dict() == {"2.jpeg": "no_label", "told.csv": "no_label"}
+    rows = catalog.read_catalog(session, settings)
+    assert set(rows["LABEL"]) == {"NORMAL", "PNEUMONIA"} and rows["PATIENT_ID"].nunique() == 1
+
+
+INGEST = """
+import json, sys
+from snowflake.snowpark import Session
+from cxr import catalog, session
+from cxr.settings import load
+account, folder = sys.argv[1:]
+catalog.BATCH = 4
+settings = load(argv=[], environ={}, account_dir=account, profile="smoke")
+opened = Session.builder.configs(session.start_local_account(settings)).create()
+session.use_schema(opened, settings)
+print(json.dumps(catalog.ingest(opened, folder, settings)))
+"""
+
+
+def test_a_killed_run_is_completed_by_the_next(empty, phantoms):
+    """The long form, with twenty kills, is `python3 ci soak kills`."""
+    session, settings = empty
+    columns = ["IMAGE_ID", "SOURCE_NAME", "PATIENT_ID", "SPLIT", "NEAR_DUPLICATE_OF", "RELATIVE_PATH"]
+    catalog.ingest(session, phantoms, settings)
+    undisturbed = catalog.read_catalog(session, settings)[columns]
+    session.sql(f"DELETE FROM {settings.qualified(settings.catalog_table)}").collect()
+    session.sql(f"REMOVE {settings.images}").collect()
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "lib")}
+    command = [sys.executable, "-c", INGEST, settings.account_dir, str(phantoms)]
+    running = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    table = session.table(settings.qualified(settings.catalog_table))
+    while not 0 < (count := table.count()) < len(undisturbed):
+        assert running.poll() is None, f"ended with {count} rows before it could be killed"
+    running.kill()
+    running.wait()
+    with pytest.raises(LookupError):
+        catalog.read_catalog(session, settings)  # no image has a split yet
+    assert add_up(counts := catalog.ingest(session, phantoms, settings))
+    assert counts["already_there"] > 0 and counts["cataloged"] > 0
+    assert catalog.read_catalog(session, settings)[columns].equals(undisturbed)
+    assert staged(session, settings) == set(undisturbed["RELATIVE_PATH"])
+
+
+def patients(session, settings, labels: dict[str, str]) -> None:
+    """Catalog one image of each patient, without files."""
+    rows = pd.DataFrame({"PATIENT_ID": [*labels], "LABEL": [*labels.values()]})
+    rows = rows.assign(IMAGE_ID=rows["PATIENT_ID"], RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", FORMAT="PNG")
+    rows = rows.assign(WIDTH=1, HEIGHT=1, BYTES=1, PERCEPTUAL_HASH="0")
+    tables.append(session, settings.qualified(settings.catalog_table), rows)
+    catalog.assign_splits(session, settings)
+
+
+def test_splits_hold_their_share_of_each_label_and_nobody_moves_when_others_come(empty):
+    session, settings = empty
+    settings = replace(settings, test_share=0.2, validation_share=0.1)
+    patients(session, settings, {f"p{i}": ("NORMAL", "PNEUMONIA", "PNEUMONIA")[i % 3] for i in range(90)})
+    before = catalog.read_catalog(session, settings).set_index("PATIENT_ID")["SPLIT"]
+    patients(session, settings, {f"q{i}": ("NORMAL", "PNEUMONIA")[i % 2] for i in range(60)})
+    after = catalog.read_catalog(session, settings)
+    assert after.set_index("PATIENT_ID")["SPLIT"].loc[before.index].equals(before)
+    for rows, counts in ((after, (60, 90)), (after[after["PATIENT_ID"].isin(before.index)], (30, 60))):
+        for label, count in zip(("NORMAL", "PNEUMONIA"), counts, strict=True):
+            splits = rows[rows["LABEL"] == label]["SPLIT"].value_counts()
+            assert splits.to_dict() == {"train": 7 * count // 10, "test": count // 5, "validation": count // 10}
+
+
+def test_a_split_follows_from_patients_and_seed_and_few_patients_fill_every_split(empty):
+    session, settings = empty
+    labels = {f"{label}{i}": label for label in ("NORMAL", "PNEUMONIA") for i in range(3)}
+    splits = []
+    for seed in (0, 0, 1, 2):
+        session.sql(f"DELETE FROM {settings.qualified(settings.catalog_table)}").collect()
+        patients(session, replace(settings, seed=seed), labels)
+        rows = catalog.read_catalog(session, settings)
+        assert set(rows.groupby("LABEL")["SPLIT"].nunique()) == {3}
+        splits.append(tuple(rows["SPLIT"]))
+    assert splits[0] == splits[1] and len(set(splits)) > 1
 
 
 def test_decoded_images_are_those_of_the_preprocessing_and_are_built_once(empty, phantoms):
@@ -84,10 +260,12 @@ def test_decoded_images_are_those_of_the_preprocessing_and_are_built_once(empty,
     before = cached.stat().st_mtime_ns
     dataset.decoded(session, rows, settings)
     assert cached.stat().st_mtime_ns == before
-    half = cached.with_suffix(".half")
-    half.write_bytes(cached.read_bytes()[:1000])
-    half.replace(cached)
-    assert np.array_equal(dataset.decoded(session, rows, settings), stack)
+    whole = cached.read_bytes()
+    for damaged in (whole[:1000], whole[:-1] + bytes([whole[-1] ^ 1])):
+        other = cached.with_suffix(".other")
+        other.write_bytes(damaged)
+        other.replace(cached)
+        assert np.array_equal(dataset.decoded(session, rows, settings), stack)
     assert len(dataset.decoded(session, rows.head(3), settings)) == 3
 
 
@@ -122,8 +300,6 @@ def test_rows_are_appended_with_the_tables_types_even_when_a_column_is_empty(emp
 
 def test_set_up_can_run_again_and_says_what_is_ready(account):
     session, settings = account
-    from cxr.session import PROJECT
-
     objects.run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
     ready = objects.readiness(session, settings)
     assert ready["ready"].all() and set(ready["kind"]) == {"WAREHOUSE", "COMPUTE POOL", "STAGE", "TABLE"}

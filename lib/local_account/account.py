@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from . import catalog
+from . import catalog, json_functions
 from .errors import SnowflakeError
 from .macros import MACROS
 from .workers import Workers
@@ -54,11 +54,12 @@ class Account:
         self.engine.execute(f"ATTACH '{root / 'account.duckdb'}' AS {catalog.FILE}")
         self.engine.execute("SET TimeZone = 'UTC'")
         self.engine.execute("SET default_null_order = 'NULLS_LAST_ON_ASC_FIRST_ON_DESC'")
-        for macro in MACROS:
-            self.engine.execute(f"CREATE MACRO {macro}")
+        self.functions |= {f"json:{name}": json_functions.vectorized(name) for name in json_functions.FUNCTIONS}
         self.engine.create_function(
             "account_call", self.call_function, None, "VARCHAR", type="arrow", null_handling="special"
         )
+        for macro in MACROS:
+            self.engine.execute(f"CREATE MACRO {macro}")
         self.open_catalog()
         self.workers = Workers(root / "logs")
 

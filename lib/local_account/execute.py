@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import duckdb
 from sqlglot import exp
@@ -55,19 +56,27 @@ def describe(session: Session, sql: str, binds: list | None = None) -> list[Colu
                 handler, matched = found
                 return handler(session, matched).columns
             return [Column("status")]
-        tree = translate(session, sql)
+        tree = translate(session, sql, binds)
         if not isinstance(tree, QUERIES):
             return change_columns(tree)
-        return describe_query(session, generate(tree), binds or [None] * sql.count("?"))
+        relation = session.con.sql(generate(tree), params=binds or [None] * sql.count("?") or None)
+        return result_columns(tree, relation)
 
 
-def describe_query(session: Session, engine_sql: str, binds: list) -> list[Column]:
-    relation = session.con.sql(engine_sql, params=binds or None)
-    return [column_of(name, kind) for name, kind in zip(relation.columns, relation.types, strict=True)]
+def result_columns(tree: exp.Expression, relation: duckdb.DuckDBPyRelation) -> list[Column]:
+    """The engine's columns with Snowflake's types. It has one type for VARIANT, OBJECT and ARRAY."""
+    columns = [column_of(name, kind) for name, kind in zip(relation.columns, relation.types, strict=True)]
+    kinds = tree.meta.get("kinds") or []
+    if len(kinds) != len(columns):
+        return columns
+    return [
+        replace(column, kind=kind.value) if column.kind == "VARIANT" and kind.value in ("OBJECT", "ARRAY") else column
+        for column, kind in zip(columns, kinds, strict=True)
+    ]
 
 
 def execute(session: Session, sql: str, binds: list) -> Result:
-    tree = translate(session, sql)
+    tree = translate(session, sql, binds)
     if isinstance(tree, QUERIES):
         return query(session, tree, binds)
     if isinstance(tree, exp.Create) and tree.kind == "VIEW":
@@ -81,8 +90,7 @@ def execute(session: Session, sql: str, binds: list) -> Result:
 
 def query(session: Session, tree: exp.Expression, binds: list) -> Result:
     relation = session.con.sql(generate(tree), params=binds or None)
-    columns = [column_of(name, kind) for name, kind in zip(relation.columns, relation.types, strict=True)]
-    return Result(columns, table=relation.to_arrow_table())
+    return Result(result_columns(tree, relation), table=relation.to_arrow_table())
 
 
 def target_of(tree: exp.Expression) -> exp.Table:
@@ -225,6 +233,10 @@ def engine_errors() -> Iterator[None]:
         raise catalog_error(str(error)) from error
     except duckdb.BinderException as error:
         raise binder_error(str(error)) from error
+    except duckdb.ParserException as error:
+        raise unsupported(
+            f"a clause of this statement, which the engine cannot read ({error})", "functions.py"
+        ) from error
     except duckdb.InterruptException as error:
         raise SnowflakeError("SQL execution canceled", 604, "57014") from error
     except duckdb.ConstraintException as error:
@@ -246,6 +258,9 @@ def transaction_error(text: str) -> SnowflakeError:
 def other_error(text: str) -> SnowflakeError:
     """Errors of values; the engine's own SQL, which it quotes below the message, is left out."""
     text = re.sub(r"^(Invalid Input|Conversion|Out of Range) Error: ", "", text.split("\n\nLINE ")[0])
+    text = re.sub(r"^Python exception occurred while executing the UDF: \w+: ", "", text)
+    if text.startswith("Malformed JSON"):
+        return SnowflakeError(f"Error parsing JSON: {text}", 100069, "22P02")
     value = re.match(r"Could not convert string '(.*)' to (?:U?INT\d+|DOUBLE|DECIMAL)", text, re.S)
     if value:
         return SnowflakeError(f"Numeric value '{value[1]}' is not recognized", 100038, "22018")

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from . import catalog, statements
 from .catalog import Object
+from .dialect import SNOWFLAKE
 from .errors import already_exists, compilation_error, missing, unsupported
 from .functions import rewrite_cast
 from .results import Column, Result, listing, status
@@ -144,7 +145,7 @@ def user_function(session: Session, parts: list[str], arguments: list[exp.Expres
 def inline_sql(function: Object, arguments: list[exp.Expression]) -> exp.Expression:
     """A SQL function is its body with the arguments put in."""
     values = dict(zip((name for name, _ in function.properties["arguments"]), arguments, strict=True))
-    body = exp.maybe_parse(function.properties["text"], dialect="snowflake")
+    body = exp.maybe_parse(function.properties["text"], dialect=SNOWFLAKE)
     if isinstance(body, exp.Query):
         body = exp.Subquery(this=body)
     for column in list(body.find_all(exp.Column)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import json
 import re
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from . import json_functions
 from .errors import unsupported
 
 CHUNK_BYTES = 16 << 20  # one part of a large answer; the connector fetches further parts one by one
@@ -151,7 +151,7 @@ def arrow_metadata(column: Column) -> dict[str, str]:
 def encode_column(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     """The engine's Arrow column in the form that the connector's Arrow converters expect."""
     if column.kind in ("VARIANT", "OBJECT", "ARRAY"):
-        return pa.chunked_array([pa.array([pretty_json(v) for v in array.to_pylist()], pa.string())])
+        return pa.chunked_array([pa.array([json_functions.pretty(v) for v in array.to_pylist()], pa.string())])
     if column.kind in ("TIMESTAMP_NTZ", "TIMESTAMP_LTZ"):
         return array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
     if column.kind == "TIME":
@@ -163,11 +163,6 @@ def encode_column(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
             return array.cast(pa.decimal128(38, 0))
     targets = {"TEXT": pa.string(), "BINARY": pa.binary(), "REAL": pa.float64()}
     return array.cast(targets.get(column.kind, array.type))
-
-
-def pretty_json(text: str | None) -> str | None:
-    """VARIANT as Snowflake prints it: two spaces of indent, one item a line."""
-    return None if text is None else json.dumps(json.loads(text), indent=2, ensure_ascii=False)
 
 
 def json_cell(value: object) -> str | None:

@@ -19,7 +19,9 @@ from .types import T
 if TYPE_CHECKING:
     from .session import Session
 
-FLATTEN_COLUMNS = ["SEQ", "KEY", "PATH", "INDEX", "VALUE", "THIS"]
+FLATTEN_COLUMNS = {"SEQ": "BIGINT", "KEY": "VARCHAR", "PATH": "VARCHAR", "INDEX": "BIGINT", "VALUE": "JSON",
+                   "THIS": "JSON"}  # fmt: skip
+SPLIT_COLUMNS = {"SEQ": "BIGINT", "INDEX": "BIGINT", "VALUE": "VARCHAR"}
 
 
 def resolve_sources(session: Session, tree: exp.Expression) -> None:
@@ -168,9 +170,8 @@ def name_value_columns(values: exp.Values) -> None:
 
 def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
     function = call.this
-    if isinstance(function, exp.Explode):
-        alias = call.args.get("alias") or exp.TableAlias(this=exp.to_identifier("FLATTEN", quoted=True))
-        put_flatten(call, function, alias)
+    if isinstance(function, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
+        put_rows(call, function, call.args.get("alias"))
         return
     if isinstance(function, (exp.Anonymous, exp.Window)) and function.name.upper() == "__MODEL_CALL":
         put_lateral(call, model_rows(session, function), call.args.get("alias"))
@@ -203,13 +204,18 @@ TABLE_FUNCTIONS: dict = {}
 
 
 def resolve_lateral(lateral: exp.Lateral) -> None:
-    if not isinstance(lateral.this, exp.Explode):
+    if not isinstance(lateral.this, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
         raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", "sources.py")
-    put_flatten(lateral, lateral.this, lateral.args["alias"])
+    put_rows(lateral, lateral.this, lateral.args.get("alias"))
 
 
-def put_flatten(node: exp.Expression, function: exp.Explode, alias: exp.TableAlias) -> None:
-    """Replace ``LATERAL FLATTEN(...)`` or ``TABLE(FLATTEN(...))`` by a lateral subquery over DuckDB's json_each."""
+def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAlias | None) -> None:
+    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` and their kin by a lateral subquery."""
+    statement = exp.Literal.string(uuid.uuid4().hex)
+    if not isinstance(function, exp.Explode):
+        given = [statement, *(part for part in function.args.values() if part is not None)]
+        rows = json_rows(f".{function.sql_name()}", given, SPLIT_COLUMNS)
+        return put_lateral(node, rows, alias)
     arguments = {}
     for argument in [function.this, *function.expressions]:
         if isinstance(argument, exp.Kwarg):
@@ -218,10 +224,21 @@ def put_flatten(node: exp.Expression, function: exp.Explode, alias: exp.TableAli
             arguments["INPUT"] = argument
     for unknown in arguments.keys() - {"INPUT", "PATH", "OUTER", "RECURSIVE", "MODE"}:
         raise unsupported(f"FLATTEN with {unknown}", "sources.py")
-    if str(arguments.get("RECURSIVE", "FALSE")).upper() == "TRUE":
-        raise unsupported("FLATTEN with RECURSIVE", "sources.py")
-    outer = str(arguments.get("OUTER", "FALSE")).upper() == "TRUE"
-    put_lateral(node, flatten_query(arguments, outer), alias)
+    flags = [arguments.get(key, exp.false()) for key in ("OUTER", "RECURSIVE")]
+    rest = [arguments.get("PATH", exp.Literal.string("")), *flags, arguments.get("MODE", exp.Literal.string("BOTH"))]
+    value = exp.Cast(this=arguments["INPUT"].copy(), to=exp.DataType(this=T.VARIANT))
+    return put_lateral(node, json_rows(".FLATTEN", [statement, value, *rest], FLATTEN_COLUMNS), alias)
+
+
+def json_rows(function: str, arguments: list[exp.Expression], columns: dict[str, str]) -> exp.Expression:
+    """The rows of one of json_functions' table functions, as a query; ``columns``: name -> engine type."""
+    listed = ", ".join(
+        f"CAST(json_extract_string(m, '$.{name}') AS {kind}) AS {names.quote(name)}" for name, kind in columns.items()
+    )
+    tree = engine_query(f"SELECT {listed} FROM (SELECT unnest(CAST(__ROWS__ AS JSON[])) AS m) AS rows")
+    call = exp.Anonymous(this=function, expressions=[a.copy() for a in arguments])
+    next(c for c in tree.find_all(exp.Column) if c.name == "__ROWS__").replace(call)
+    return tree
 
 
 def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAlias | None) -> None:
@@ -259,30 +276,6 @@ def model_rows(session: Session, function: exp.Anonymous | exp.Window) -> exp.Ex
     for column in list(tree.find_all(exp.Column)):
         if column.name == "__CALL__":
             column.replace(object_call(name, arguments))
-    return tree
-
-
-def flatten_query(arguments: dict[str, exp.Expression], outer: bool) -> exp.Expression:
-    """SEQ, KEY, PATH, INDEX, VALUE, THIS for each member of the input."""
-    members = """
-        SELECT 1 AS "SEQ", CASE WHEN json_type(i) = 'OBJECT' THEN e.key END AS "KEY",
-            CASE WHEN json_type(i) = 'ARRAY' THEN '[' || e.key || ']' ELSE e.key END AS "PATH",
-            CASE WHEN json_type(i) = 'ARRAY' THEN CAST(e.key AS BIGINT) END AS "INDEX",
-            CAST(e.value AS JSON) AS "VALUE", CAST(i AS JSON) AS "THIS"
-        FROM (SELECT __INPUT__ AS i) AS s, json_each(i) AS e"""
-    if outer:
-        members = f"""
-            SELECT 1 AS "SEQ", m."KEY", m."PATH", m."INDEX", m."VALUE", CAST(o.i AS JSON) AS "THIS"
-            FROM (SELECT __INPUT__ AS i) AS o LEFT JOIN LATERAL ({members.replace("__INPUT__", "o.i")}) AS m ON true"""
-    tree = engine_query(members)
-    value = arguments["INPUT"].copy()
-    path = arguments.get("PATH")
-    if path is not None and path.name:
-        value = exp.JSONExtract(this=value, expression=exp.Literal.string(f"$.{path.name}"))
-    value = exp.Cast(this=value, to=exp.DataType(this=T.VARIANT))
-    for column in list(tree.find_all(exp.Column)):
-        if column.name == "__INPUT__":
-            column.replace(value)
     return tree
 
 

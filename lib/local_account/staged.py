@@ -173,8 +173,8 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
     kind = options.get("TYPE", "CSV").upper()
     file_name = f"replace(filename, {names.literal(str(location.base) + '/')}, '') AS \"METADATA$FILENAME\""
     if kind == "PARQUET":
-        return f"SELECT * EXCLUDE (filename), to_json(r) AS \"COLUMN1\", {file_name} FROM read_parquet({listed}, " \
-               "union_by_name = true, filename = true) AS r"  # fmt: skip
+        rows = f"read_parquet({listed}, union_by_name = true, filename = true) AS r"
+        return f'SELECT * EXCLUDE (filename), CAST(to_json(r) AS JSON) AS "COLUMN1", {file_name} FROM {rows}'
     if kind == "JSON":
         strip = options.get("STRIP_OUTER_ARRAY", "FALSE").upper() == "TRUE"
         how = "array" if strip else "auto"

@@ -7,6 +7,8 @@ rewritten arguments.
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import logging
 import re
 from typing import TYPE_CHECKING
@@ -14,15 +16,18 @@ from typing import TYPE_CHECKING
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.annotate_types import TypeAnnotator, annotate_types
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
 from . import names, semistructured  # noqa: F401 - its rules register themselves
 from .calls import resolve_calls
+from .dialect import SNOWFLAKE
 from .errors import SnowflakeError, compilation_error
-from .functions import RULES, check, wrap_aggregates
+from .functions import RULES, check, rewrite_plain, wrap_aggregates
+from .json_functions import FUNCTIONS
+from .scales import note_scales
 from .sources import resolve_sources
 from .types import T, annotation_type
 
@@ -38,14 +43,25 @@ SERVICE = rf"(?P<service>{names.DOTTED})"
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{names.DOTTED})", re.I | re.S)
 
 
-def translate(session: Session, sql: str) -> exp.Expression:
-    """One Snowflake statement as a DuckDB syntax tree with every name resolved.
+def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expression:
+    """One Snowflake statement as a DuckDB syntax tree with every name resolved. ``binds`` give parameters their types.
 
     Raises SnowflakeError for a syntax error, an unknown object, or something the account does not support.
     """
     tree = prepare(session, parse(sql))
-    infer_types(session, tree)
-    return rewrite(tree)
+    for marker, value in zip(tree.find_all(exp.Placeholder, bfs=False), binds or [], strict=False):
+        marker.meta["kind"] = bind_type(value)
+    kinds = infer_types(session, tree)
+    tree = rewrite(tree)
+    tree.meta["kinds"] = kinds
+    return tree
+
+
+def bind_type(value: object) -> exp.DataType:
+    if isinstance(value, decimal.Decimal):
+        return exp.DataType.build(f"DECIMAL(38, {max(0, -value.as_tuple().exponent)})")
+    kinds = {bool: T.BOOLEAN, int: T.BIGINT, float: T.DOUBLE, str: T.TEXT, bytes: T.BINARY, dt.date: T.DATE}
+    return exp.DataType(this=kinds.get(type(value), T.UNKNOWN))
 
 
 def generate(tree: exp.Expression) -> str:
@@ -58,12 +74,28 @@ EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({names.DOTTED})\s+
 def parse(sql: str) -> exp.Expression:
     sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # Snowflake takes the clause there too, and Snowpark writes it so
     try:
-        found = [tree for tree in sqlglot.parse(spell_method_calls(sql), read="snowflake") if tree is not None]
+        found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]
     except SqlglotError as error:
         raise SnowflakeError(f"SQL compilation error:\nsyntax error: {error}", 1003, "42000") from error
     if len(found) != 1:
         raise compilation_error("empty SQL statement", 900)
-    return normalize_identifiers(found[0], dialect="snowflake")
+    name_projections(found[0], sql)
+    for pair in found[0].find_all(exp.PropertyEQ):
+        if isinstance(pair.parent, exp.Struct):
+            pair.this.set("quoted", True)  # a key of {'a': 1} keeps its case
+    for cte in found[0].find_all(exp.CTE):
+        if any(table.name == cte.alias for table in cte.this.find_all(exp.Table)):
+            cte.parent.set("recursive", True)  # the word is optional
+    return normalize_identifiers(found[0], dialect=SNOWFLAKE)
+
+
+INSERT_CALL = re.compile(rf"\bTHEN\s+INSERT\b|{TEXT}|\"[^\"]*\"|\bINSERT(?=\s*\()", re.I | re.S)
+
+
+def spell_calls(sql: str) -> str:
+    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), and methods of models and services."""
+    sql = INSERT_CALL.sub(lambda found: "STUFF" if found[0].upper() == "INSERT" else found[0], sql)
+    return spell_method_calls(sql)
 
 
 def spell_method_calls(sql: str) -> str:
@@ -85,7 +117,6 @@ def spell_method_calls(sql: str) -> str:
 
 def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
     """Names resolved, functions checked. Views are expanded through this same function."""
-    name_projections(tree)
     tree = resolve_calls(session, tree)
     for node in tree.walk():
         if not node.meta.get("engine") and not is_table_function(node):
@@ -102,18 +133,52 @@ def is_table_function(node: exp.Expression) -> bool:
     return isinstance(parent, (exp.TableFromRows, exp.Lateral))
 
 
-def name_projections(tree: exp.Expression) -> None:
-    """Snowflake names an expression's column by its text."""
+def name_projections(tree: exp.Expression, sql: str) -> None:
+    """Snowflake names an expression's column by its text, as it was written where that can be told."""
+    outer = tree
+    while isinstance(outer, (exp.SetOperation, exp.Subquery)):
+        outer = outer.this
     for select in tree.find_all(exp.Select):
-        for node in list(select.expressions):
+        written = written_projections(sql) if select is outer else []
+        for i, node in enumerate(list(select.expressions)):
             if isinstance(node, (exp.Alias, exp.Column, exp.Star, exp.Aliases)) or node.is_star:
                 continue
-            spelled = node.sql(dialect="snowflake")
-            spelled = spelled if "'" in spelled or '"' in spelled else spelled.upper()
+            known = len(written) == len(select.expressions)
+            spelled = upper(written[i] if known else node.sql(dialect="snowflake"))
             node.replace(exp.alias_(node.copy(), exp.to_identifier(spelled, quoted=True)))
 
 
-VARIANT_CLASSES = [exp.JSONExtract, exp.Bracket, exp.GetExtract, exp.ParseJSON]
+def upper(text: str) -> str:
+    return re.sub(r'"[^"]*"|[^"]+', lambda part: part[0] if part[0].startswith('"') else part[0].upper(), text)
+
+
+CLAUSES = {"FROM", "WHERE", "GROUP BY", "HAVING", "QUALIFY", "ORDER BY", "LIMIT", "UNION", "EXCEPT", "MINUS",
+           "INTERSECT", "FETCH", ";"}  # fmt: skip
+
+
+def written_projections(sql: str) -> list[str]:
+    """The texts between the commas of the first SELECT that stands in no parentheses."""
+    try:
+        tokens = sqlglot.tokenize(sql, read=SNOWFLAKE)
+    except SqlglotError:
+        return []
+    found, depth, start, last = [], 0, None, None
+    for token in tokens:
+        word = token.text.upper()
+        depth += (word in ("(", "[", "{")) - (word in (")", "]", "}"))
+        if start is None:
+            start = token.end + 1 if depth == 0 and word == "SELECT" else None
+            continue
+        if depth == 0 and (word in CLAUSES or word == ",") and token.token_type.name not in ("STRING", "IDENTIFIER"):
+            found.append(sql[start : last + 1].strip() if last else "")
+            start = token.end + 1
+            if word != ",":
+                return found
+        elif last is None and word in ("DISTINCT", "ALL"):
+            start = token.end + 1
+            continue
+        last = token.end
+    return [*found, sql[start : last + 1].strip()] if start is not None and last else found
 
 
 def infer_types(session: Session, tree: exp.Expression) -> None:
@@ -129,16 +194,23 @@ def infer_types(session: Session, tree: exp.Expression) -> None:
     check_case(tree, schema)
     try:
         copy = qualify(
-            tree.copy(), schema=schema, dialect="snowflake", expand_stars=True, validate_qualify_columns=False,
+            tree.copy(), schema=schema, dialect=SNOWFLAKE, expand_stars=True, validate_qualify_columns=False,
             quote_identifiers=False,
         )  # fmt: skip
-        copy = annotate_types(copy, schema=schema, dialect="snowflake", expression_metadata=annotators())
+        copy = annotate_types(copy, schema=schema, dialect=SNOWFLAKE, expression_metadata=ANNOTATORS)
+        note_scales(copy)
     except SqlglotError:
-        return
+        return []
     for node in copy.walk():
         original = nodes.get(node.meta.get("id"))
-        if original is not None and node.type is not None and node.type.this != T.UNKNOWN:
+        if original is None:
+            continue
+        original.meta["scale"] = node.meta.get("scale")
+        if node.type is not None and node.type.this != T.UNKNOWN:
             original.type = node.type
+    return (
+        [column.type.this if column.type else T.UNKNOWN for column in copy.selects] if hasattr(copy, "selects") else []
+    )
 
 
 def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
@@ -154,10 +226,21 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
             raise compilation_error(f"invalid identifier '{column.sql('snowflake')}'")
 
 
-def annotators() -> dict:
-    """The annotator's table, with VARIANT known as such."""
-    known = dict(sqlglot.Dialect.get_or_raise("snowflake").EXPRESSION_METADATA)
-    return known | {cls: {"returns": T.VARIANT} for cls in VARIANT_CLASSES}
+def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymous:
+    kind = T[FUNCTIONS[node.name.upper()][1]] if node.name.upper() in FUNCTIONS else T.UNKNOWN
+    return annotator._set_type(node, kind)
+
+
+ANNOTATORS = {
+    **sqlglot.Dialect.get_or_raise(SNOWFLAKE).EXPRESSION_METADATA,
+    **{cls: {"returns": T.VARIANT} for cls in (exp.JSONExtract, exp.Bracket, exp.ParseJSON)},
+    exp.Array: {"returns": T.ARRAY},
+    exp.ArrayAgg: {"returns": T.ARRAY},
+    exp.Struct: {"returns": T.OBJECT},
+    exp.Anonymous: {"annotator": annotate_call},
+    exp.Placeholder: {"annotator": lambda self, node: self._set_type(node, node.meta.get("kind", T.UNKNOWN))},
+}
+"""The annotator's table, with VARIANT and parameters known."""
 
 
 def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
@@ -183,10 +266,10 @@ def rewrite(tree: exp.Expression) -> exp.Expression:
     wrap_aggregates(tree)
     for node in reversed(list(tree.walk(bfs=False))):
         rule = RULES.get(type(node))
-        if rule is None or node.meta.get("engine"):
+        if node.meta.get("engine"):
             continue
         parent, key, index = node.parent, node.arg_key, node.index
-        made = rule(node)
+        made = rule(node) if rule else rewrite_plain(node)
         if made is node:
             continue
         if parent is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from sqlglot import exp
 
 T = exp.DataType.Type
@@ -11,6 +9,7 @@ T = exp.DataType.Type
 VARIANT_TYPES = {T.VARIANT, T.OBJECT, T.ARRAY, T.JSON, T.MAP, T.STRUCT}
 TEXT_TYPES = {T.TEXT, T.VARCHAR, T.CHAR, T.NCHAR, T.NVARCHAR}
 REAL_TYPES = {T.FLOAT, T.DOUBLE}
+TIME_TYPES = {T.DATE, T.TIMESTAMP, T.TIMESTAMPNTZ, T.TIMESTAMPLTZ, T.TIMESTAMPTZ, T.DATETIME}
 INTEGER_TYPES = {T.INT, T.BIGINT, T.SMALLINT, T.TINYINT, T.INT128, T.MEDIUMINT}
 ENGINE_TYPES = (
     (VARIANT_TYPES, "JSON"),
@@ -18,7 +17,7 @@ ENGINE_TYPES = (
     (INTEGER_TYPES, "BIGINT"),
     ({T.BINARY, T.VARBINARY}, "BLOB"),
     (TEXT_TYPES, "VARCHAR"),
-    ({T.TIMESTAMPTZ, T.TIMESTAMPLTZ}, "TIMESTAMPTZ"),
+    ({T.TIMESTAMPLTZ}, "TIMESTAMPTZ"),
     ({T.TIMESTAMP, T.TIMESTAMPNTZ, T.DATETIME}, "TIMESTAMP"),
     ({T.DATE}, "DATE"),
     ({T.TIME}, "TIME"),
@@ -75,24 +74,3 @@ def kind_of(node: exp.Expression) -> T | None:
 
 def is_variant(node: exp.Expression) -> bool:
     return kind_of(node) in VARIANT_TYPES
-
-
-def exact_scale(node: exp.Expression) -> int | None:
-    """Digits after the point of an exact number (NUMBER); None for any other type and where it is not known."""
-    if isinstance(node, (exp.Paren, exp.Neg, exp.Sum, exp.Max, exp.Min, exp.Abs)):
-        return exact_scale(node.this)
-    if isinstance(node, exp.Literal):
-        return None if node.is_string or "e" in node.this.lower() else len(node.this.partition(".")[2])
-    if isinstance(node, exp.Count):
-        return 0
-    if isinstance(node, (exp.Add, exp.Sub, exp.Mul)):
-        left, right = exact_scale(node.this), exact_scale(node.expression)
-        if left is None or right is None:
-            return None
-        return left + right if isinstance(node, exp.Mul) else max(left, right)
-    if kind_of(node) in INTEGER_TYPES:
-        return 0
-    if kind_of(node) == T.DECIMAL:
-        digits = re.findall(r"\d+", node.type.sql())
-        return int(digits[1]) if len(digits) == 2 else None
-    return None

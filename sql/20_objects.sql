@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
 ) COMMENT = 'Files that were found and not cataloged';
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% predictions_table %> (
+    SCORING_ID STRING COMMENT 'Follows from image, version, path and request: writing an answer twice leaves one',
     IMAGE_ID STRING COMMENT 'Of the catalog; the SHA-256 of the file for an upload',
     MODEL_NAME STRING NOT NULL,
     MODEL_VERSION STRING NOT NULL,
@@ -59,7 +60,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% predictions_table %> (
     STATUS STRING NOT NULL COMMENT 'ok, or why there is no probability',
     PATH_TAKEN STRING NOT NULL COMMENT 'WAREHOUSE, SERVICE, REST or BATCH',
     SCORED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
-) COMMENT = 'Every answer of the model, appended';
+) COMMENT = 'Every answer of the model, once; what stands here is never changed';
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% training_log_table %> (
     RUN_ID STRING NOT NULL COMMENT 'Names the folder runs/RUN_ID on the artifacts stage',
@@ -97,3 +98,95 @@ SELECT
     'pneumonia ' || ROUND(100 * NEW.POSITIVE)::INTEGER || '%, before ' || ROUND(100 * OLD.POSITIVE)::INTEGER ||
         '%; unreadable ' || ROUND(100 * NEW.UNREADABLE)::INTEGER || '% of ' || NEW.IMAGES || ' images' AS DETAIL
 FROM COUNTED NEW JOIN COUNTED OLD ON NEW.PERIOD = 'NOW' AND OLD.PERIOD = 'BEFORE';
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% baseline_table %> (
+    MODEL_NAME STRING NOT NULL,
+    MODEL_VERSION STRING NOT NULL,
+    TENTH NUMBER(38, 0) NOT NULL COMMENT '0: probabilities below 0.1, ... 9: from 0.9',
+    IMAGES NUMBER(38, 0) NOT NULL
+) COMMENT = 'How each version''s probabilities lay on validation images; ten rows a version';
+
+-- A staged file's contents as the model takes them; no built-in of a warehouse reads a file.
+CREATE OR REPLACE FUNCTION <% database %>.<% schema %>.IMAGE_BASE64(URL STRING)
+RETURNS STRING LANGUAGE PYTHON RUNTIME_VERSION = '3.11' PACKAGES = ('snowflake-snowpark-python') HANDLER = 'read'
+COMMENT = 'Give it BUILD_SCOPED_FILE_URL(@stage, path)'
+AS $$
+import base64
+from snowflake.snowpark.files import SnowflakeFile
+
+def read(url):
+    with SnowflakeFile.open(url, 'rb') as file:
+        return base64.b64encode(file.read()).decode()
+$$;
+
+-- The answers, counted. Truth is the label of the catalog: it arrives when an image is cataloged, however much later.
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% counts_view %> AS
+SELECT
+    TO_DATE(P.SCORED_AT) AS DAY,
+    P.MODEL_NAME,
+    P.MODEL_VERSION,
+    P.PATH_TAKEN,
+    SPLIT_PART(P.STATUS, ':', 1) AS STATUS,
+    P.LABEL,
+    C.LABEL AS TRUTH,
+    LEAST(FLOOR(P.P_PNEUMONIA * 10), 9)::INTEGER AS TENTH,
+    COUNT(*) AS IMAGES,
+    AVG(P.P_PNEUMONIA) AS MEAN_PROBABILITY
+FROM <% database %>.<% schema %>.<% predictions_table %> P
+LEFT JOIN <% database %>.<% schema %>.<% catalog_table %> C ON C.IMAGE_ID = P.IMAGE_ID
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
+
+-- One row a day and version. STABILITY_INDEX (PSI) compares the day's probabilities with those on validation images:
+-- below 0.1 small, above 0.25 large; half an image is added to each tenth, so that none is empty.
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% monitoring_view %> AS
+WITH DAYS AS (
+    SELECT
+        DAY, MODEL_NAME, MODEL_VERSION,
+        SUM(IMAGES) AS ALL_IMAGES,
+        SUM(IFF(STATUS = 'ok', IMAGES, 0)) AS SCORED,
+        SUM(IFF(STATUS = 'ok' AND LABEL = 'PNEUMONIA', IMAGES, 0)) AS POSITIVE,
+        SUM(IMAGES * MEAN_PROBABILITY) AS PROBABILITIES,
+        SUM(IFF(STATUS = 'ok' AND TRUTH IS NOT NULL, IMAGES, 0)) AS KNOWN,
+        SUM(IFF(STATUS = 'ok' AND TRUTH = LABEL, IMAGES, 0)) AS CORRECT,
+        SUM(IFF(STATUS = 'ok' AND TRUTH = 'PNEUMONIA', IMAGES, 0)) AS ILL,
+        SUM(IFF(STATUS = 'ok' AND TRUTH = 'PNEUMONIA' AND LABEL = 'PNEUMONIA', IMAGES, 0)) AS FOUND,
+        SUM(IFF(STATUS = 'ok' AND TRUTH = 'NORMAL' AND LABEL = 'NORMAL', IMAGES, 0)) AS CLEARED
+    FROM <% database %>.<% schema %>.<% counts_view %>
+    GROUP BY 1, 2, 3
+),
+TENTHS AS (
+    SELECT D.DAY, D.MODEL_NAME, D.MODEL_VERSION, B.TENTH, (B.IMAGES + 0.5)::FLOAT AS BEFORE, (COALESCE(SUM(C.IMAGES), 0) + 0.5)::FLOAT AS AFTER
+    FROM DAYS D
+    JOIN <% database %>.<% schema %>.<% baseline_table %> B
+        ON B.MODEL_NAME = D.MODEL_NAME AND B.MODEL_VERSION = D.MODEL_VERSION
+    LEFT JOIN <% database %>.<% schema %>.<% counts_view %> C
+        ON C.DAY = D.DAY AND C.MODEL_NAME = D.MODEL_NAME AND C.MODEL_VERSION = D.MODEL_VERSION
+        AND C.TENTH = B.TENTH AND C.STATUS = 'ok'
+    WHERE D.SCORED > 0
+    GROUP BY D.DAY, D.MODEL_NAME, D.MODEL_VERSION, B.TENTH, B.IMAGES
+),
+SHARES AS (
+    SELECT
+        DAY, MODEL_NAME, MODEL_VERSION,
+        BEFORE / SUM(BEFORE) OVER (PARTITION BY DAY, MODEL_NAME, MODEL_VERSION) AS P,
+        AFTER / SUM(AFTER) OVER (PARTITION BY DAY, MODEL_NAME, MODEL_VERSION) AS Q
+    FROM TENTHS
+),
+DRIFT AS (
+    SELECT DAY, MODEL_NAME, MODEL_VERSION, SUM((Q - P) * LN(Q / P)) AS STABILITY_INDEX
+    FROM SHARES
+    GROUP BY 1, 2, 3
+)
+SELECT
+    D.DAY, D.MODEL_NAME, D.MODEL_VERSION,
+    D.ALL_IMAGES AS IMAGES,
+    1 - D.SCORED / D.ALL_IMAGES AS SHARE_REFUSED,
+    D.POSITIVE / NULLIF(D.SCORED, 0) AS SHARE_PNEUMONIA,
+    D.PROBABILITIES / NULLIF(D.SCORED, 0) AS MEAN_PROBABILITY,
+    R.STABILITY_INDEX,
+    D.KNOWN AS WITH_TRUTH,
+    D.CORRECT / NULLIF(D.KNOWN, 0) AS ACCURACY,
+    D.FOUND / NULLIF(D.ILL, 0) AS SENSITIVITY,
+    D.CLEARED / NULLIF(D.KNOWN - D.ILL, 0) AS SPECIFICITY
+FROM DAYS D
+LEFT JOIN DRIFT R ON R.DAY = D.DAY AND R.MODEL_NAME = D.MODEL_NAME AND R.MODEL_VERSION = D.MODEL_VERSION;

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -125,6 +126,12 @@ def _parts(sizes: list[int]) -> list[tuple[int, int]]:
 
 def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice) -> None:
     serving.write_predictions(
-        app_account.ready_session(), app_account.settings(), image_ids, answers, choice.version.name, choice.path
+        app_account.ready_session(),
+        app_account.settings(),
+        image_ids,
+        answers,
+        choice.version.name,
+        choice.path,
+        request=uuid.uuid4().hex,  # every question of a viewer counts
     )
     app_account.scores.clear()

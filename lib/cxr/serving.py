@@ -1,27 +1,29 @@
-"""Ask the registered model: on a warehouse, through its service, over REST; and keep the answers.
+"""Ask the registered model on a warehouse, through its service, over REST or in a batch job; and keep the answers.
 
 Holds no torch, so that the app can import it.
 """
 
 import base64
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+import uuid
+from pathlib import PurePosixPath
 
-import httpx
 import pandas as pd
 from snowflake.ml.model import ModelVersion
+from snowflake.ml.model.batch_inference import FileEncoding, InputFormat, InputSpec, OutputSpec, SaveMode
 from snowflake.ml.registry import Registry
+from snowflake.ml.utils.stage_file import list_stage_files
 from snowflake.snowpark import Session
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from cxr.rest_client import ANSWER, ServiceClient
 from cxr.session import SERVICE_TOKEN
 from cxr.settings import Settings
-from cxr.tables import append
+from cxr.tables import merge
 
 ROWS_PER_CALL = 64
-_RETRIED = (429, 503, 504)
 
 
 def open_registry(session: Session, settings: Settings) -> Registry:
@@ -44,19 +46,42 @@ def encode(files: list[bytes]) -> pd.DataFrame:
     return pd.DataFrame({"IMAGE": [base64.b64encode(data).decode() for data in files]})
 
 
-def ensure_service(version: ModelVersion, settings: Settings) -> str:
-    """The service's full name; it is created when this version has none of that name. Waits until it runs."""
+# ---------------------------------------------------------------- the service
+
+
+def ensure_service(session: Session, settings: Settings, version: ModelVersion) -> str:
+    """The service's full name; it is created where this version has none of that name. Waits until it runs.
+
+    A service of that name that runs another version is dropped first. On a pool of GPU nodes, set `service_gpus`.
+    """
     name = settings.qualified(settings.service_name)
     services = version.list_services()
     if services.empty or name not in set(services["name"]):
+        session.sql(f"DROP SERVICE IF EXISTS {name}").collect()
         version.create_service(
             service_name=name,
             service_compute_pool=settings.service_pool,
+            gpu_requests=settings.service_gpus or None,
             ingress_enabled=True,
             min_instances=1,
             max_instances=1,
         )
+    else:
+        session.sql(f"ALTER SERVICE {name} RESUME").collect()
     return name
+
+
+def service_state(session: Session, service: str, lines: int = 20) -> tuple[pd.DataFrame, str]:
+    """The service's instances with their status, and the last lines that its first container logged."""
+    rows = session.sql(f"SHOW SERVICE CONTAINERS IN SERVICE {service}").to_pandas()
+    rows.columns = [name.strip('"') for name in rows.columns]
+    first = rows.iloc[0]
+    asked = [service, str(first["instance_id"]), first["container_name"], lines]
+    log = session.sql("SELECT SYSTEM$GET_SERVICE_LOGS(?, ?, ?, ?)", params=asked).collect()[0][0]
+    return rows[["service_name", "instance_id", "container_name", "status", "message"]], log
+
+
+# ---------------------------------------------------------------- four ways to ask
 
 
 def score(
@@ -65,10 +90,59 @@ def score(
     """P_PNEUMONIA, LABEL and STATUS of each image, on a warehouse or through a service, in the order given."""
     parts = [files[start : start + rows_per_call] for start in range(0, len(files), rows_per_call)]
     answers = [version.run(encode(part), function_name="predict", service_name=service) for part in parts]
-    return pd.concat(answers, ignore_index=True)[["P_PNEUMONIA", "LABEL", "STATUS"]]
+    return pd.concat(answers, ignore_index=True)[ANSWER]
 
 
-def connect_client(session: Session, service: str) -> "ServiceClient":
+def score_in_sql(
+    session: Session, settings: Settings, version: ModelVersion, image_ids: list[str], service: str | None = None
+) -> pd.DataFrame:
+    """The same for images of the catalog, in one statement: no image leaves the account."""
+    text = f"{settings.qualified('IMAGE_BASE64')}(BUILD_SCOPED_FILE_URL({settings.images}, C.RELATIVE_PATH))"
+    rows = session.sql(
+        f"""SELECT C.IMAGE_ID, {service or as_sql(version)}!PREDICT({text}) AS ANSWER
+        FROM {settings.qualified(settings.catalog_table)} C
+        JOIN TABLE(FLATTEN(INPUT => PARSE_JSON(?))) F ON F.VALUE::STRING = C.IMAGE_ID""",
+        params=[json.dumps(image_ids)],
+    ).collect()
+    answers = {row["IMAGE_ID"]: json.loads(row["ANSWER"]) for row in rows}
+    return pd.DataFrame([answers[image_id] for image_id in image_ids], columns=ANSWER)
+
+
+def as_sql(version: ModelVersion) -> str:
+    return f"MODEL({version.fully_qualified_model_name}, {version.version_name})"
+
+
+def score_in_batch(
+    session: Session, settings: Settings, version: ModelVersion, image_ids: list[str], folder: str
+) -> pd.DataFrame:
+    """The same by a batch job over the stage's files, which needs no service.
+
+    Args:
+        folder: of the images stage; a file is named by its image's id.
+
+    Raises:
+        RuntimeError: the job failed; carries its last lines.
+    """
+    target = f"{settings.artifacts}/batch/{uuid.uuid4().hex}"
+    pattern = f".*({'|'.join(image_ids)})[.].*"
+    handling = {"IMAGE": {"input_format": InputFormat.FULL_STAGE_PATH, "convert_to": FileEncoding.BASE64}}
+    job = version.run_batch(
+        list_stage_files(session, f"{settings.images}/{folder}", pattern=pattern, column_name="IMAGE"),
+        compute_pool=settings.service_pool,
+        function_name="predict",
+        input_spec=InputSpec(column_handling=handling),
+        output_spec=OutputSpec(stage_location=f"{target}/", mode=SaveMode.ERROR),
+    )
+    job.wait()
+    if job.status != "DONE":
+        raise RuntimeError(f"the batch job {job.id} ended as {job.status}: {job.get_logs()[-2000:]}")
+    answers = session.read.parquet(f"{target}/{job.id.rpartition('.')[2]}/").to_pandas()
+    session.sql(f"REMOVE {target}/").collect()
+    answers.index = [PurePosixPath(place).stem for place in answers["IMAGE"]]
+    return answers.loc[image_ids, ANSWER].reset_index(drop=True)
+
+
+def connect_client(session: Session, service: str) -> ServiceClient:
     """A REST client of a running service, with the token in `CXR_SERVICE_TOKEN` (a programmatic access token).
 
     Raises:
@@ -88,75 +162,41 @@ def explain(session: Session, version: ModelVersion, data: bytes, service: str |
 
     Three times as fast as `ModelVersion.run`, which uploads a table and asks the model twice.
     """
-    asked = service or f"MODEL({version.fully_qualified_model_name}, {version.version_name})"
-    answer = session.sql(f"SELECT {asked}!EXPLAIN(?)", params=[base64.b64encode(data).decode()]).collect()
+    asked = [base64.b64encode(data).decode()]
+    answer = session.sql(f"SELECT {service or as_sql(version)}!EXPLAIN(?)", params=asked).collect()
     return json.loads(answer[0][0])
 
 
-class ServiceClient:
-    """A small REST client of the model service: retries 429, 503 and 504 with growing pauses, times out, batches.
-
-    Args:
-        endpoint: the service's ingress address, as `ModelVersion.list_services()` shows it.
-        token: a programmatic access token.
-    """
-
-    def __init__(self, endpoint: str, token: str, timeout: float = 60.0, attempts: int = 6):
-        scheme = "http" if endpoint.split(":")[0] in ("127.0.0.1", "localhost") else "https"
-        base = endpoint if "://" in endpoint else f"{scheme}://{endpoint}"
-        self._client = httpx.Client(
-            base_url=base, headers={"Authorization": f'Snowflake Token="{token}"'}, timeout=timeout
-        )
-        self._attempts = attempts
-
-    def predict(self, files: list[bytes], threshold: float | None = None) -> pd.DataFrame:
-        """As :func:`score`. Raises httpx.HTTPStatusError for a refused request, httpx.TransportError when all fail."""
-        answers = [row for part in self._parts(files) for row in self._call("predict", part, threshold)]
-        return pd.DataFrame(answers)[["P_PNEUMONIA", "LABEL", "STATUS"]]
-
-    def _parts(self, files: list[bytes]) -> Iterator[list[bytes]]:
-        for start in range(0, len(files), ROWS_PER_CALL):
-            yield files[start : start + ROWS_PER_CALL]
-
-    def _call(self, method: str, files: list[bytes], threshold: float | None) -> list[dict]:
-        body = {"dataframe_split": {"index": list(range(len(files))), **encode(files).to_dict("split")}}
-        if threshold is not None:
-            body["params"] = {"threshold": threshold}
-        for attempt in Retrying(
-            retry=retry_if_exception(_worth_retrying),
-            wait=wait_exponential_jitter(multiplier=0.2, max=10),
-            stop=stop_after_attempt(self._attempts),
-            reraise=True,
-        ):
-            with attempt:
-                answer = self._client.post(f"/{method}", json=body)
-                answer.raise_for_status()
-        return [row for _, row in sorted(answer.json()["data"], key=lambda pair: pair[0])]
-
-
-def _worth_retrying(error: BaseException) -> bool:
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code in _RETRIED
-    return isinstance(error, httpx.TransportError)
+# ---------------------------------------------------------------- keeping and measuring
 
 
 def write_predictions(
-    session: Session, settings: Settings, image_ids: list[str], answers: pd.DataFrame, version: str, path: str
+    session: Session,
+    settings: Settings,
+    image_ids: list[str],
+    answers: pd.DataFrame,
+    version: str,
+    path: str,
+    request: str = "",
 ) -> None:
-    """Append the answers to the predictions table; what stands there stays.
+    """Keep the answers in the predictions table. Written again, after a failure or by a second run, they stand once.
 
     Args:
         version: the model version's name.
-        path: how the model was asked: WAREHOUSE, SERVICE or REST.
+        path: how the model was asked: WAREHOUSE, SERVICE, REST or BATCH.
+        request: what tells two scorings of one image apart where both are to be kept, such as a viewer's question.
     """
-    rows = answers.assign(
+    keys = ["\n".join((image_id, settings.model_name, version, path, request)) for image_id in image_ids]
+    rows = answers[ANSWER].assign(
+        SCORING_ID=[hashlib.sha256(key.encode()).hexdigest() for key in keys],
         IMAGE_ID=image_ids,
         MODEL_NAME=settings.model_name,
         MODEL_VERSION=version,
         PATH_TAKEN=path,
         SCORED_AT=pd.Timestamp.now("UTC").tz_localize(None),
     )
-    append(session, settings.qualified(settings.predictions_table), rows)
+    rows = rows.drop_duplicates("SCORING_ID")
+    merge(session, settings.qualified(settings.predictions_table), rows, keys=["SCORING_ID"], update=False)
 
 
 def timed(function, *arguments) -> tuple[pd.DataFrame, float]:

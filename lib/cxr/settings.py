@@ -36,12 +36,16 @@ class Settings:
     alerts_table: str = "ALERTS"
     drift_view: str = "DRIFT"
     experiment_name: str = "PNEUMONIA_TRAINING"
+    baseline_table: str = "VALIDATION_BASELINE"
+    counts_view: str = "PREDICTION_COUNTS"
+    monitoring_view: str = "MONITORING"
     model_name: str = "PNEUMONIA_CLASSIFIER"
     service_name: str = "PNEUMONIA_SERVICE"
     app_name: str = "PNEUMONIA_APP"
     warehouse: str = "COMPUTE_WH"
     # Exists in most regions, so that serving needs no administrator; CPU nodes.
     service_pool: str = "SYSTEM_COMPUTE_POOL_CPU"
+    service_gpus: int = 0  # of each instance of the service; then service_pool is a pool of GPU nodes
     gpu_pool: str = "CXR_GPU"
     gpu_family: str = "GPU_NV_S"  # AWS; see sql/10_account.sql for other clouds
     app_pool: str = "CXR_APP"

@@ -15,8 +15,11 @@ def append(session: Session, name: str, rows: pd.DataFrame) -> None:
     _typed(session, session.table(name), rows).write.mode("append").save_as_table(name, column_order="name")
 
 
-def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str]) -> None:
-    """Insert the rows, or update those whose keys stand in the table. Columns are matched by name."""
+def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str], update: bool = True) -> None:
+    """Insert the rows; those whose keys stand in the table are updated, or left as they are without `update`.
+
+    Columns are matched by name.
+    """
     table = session.table(name)
     source = _typed(session, table, rows)
     condition = table[keys[0]] == source[keys[0]]
@@ -24,7 +27,8 @@ def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str]) -> N
         condition &= table[key] == source[key]
     values = {column: source[column] for column in rows.columns}
     changed = {column: value for column, value in values.items() if column not in keys}
-    table.merge(source, condition, [when_matched().update(changed), when_not_matched().insert(values)])
+    clauses = [when_matched().update(changed)] if update else []
+    table.merge(source, condition, [*clauses, when_not_matched().insert(values)])
 
 
 @contextmanager

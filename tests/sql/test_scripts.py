@@ -119,7 +119,9 @@ def test_the_teardown_names_everything_that_set_up_made():
     for stem in SET_UP:
         for kind, name in [CREATED.match(text).groups() for text in statements(stem) if text.startswith("CREATE")]:
             # What only holds data goes with its database. The warehouse stays: it may be other people's.
-            inside = kind in ("SCHEMA", "STAGE", "TABLE", "VIEW", "NETWORK RULE") and name.startswith("MEDICAL_IMAGES.")
+            inside = kind in ("SCHEMA", "STAGE", "TABLE", "VIEW", "FUNCTION", "NETWORK RULE") and name.startswith(
+                "MEDICAL_IMAGES."
+            )
             assert (kind, name) in dropped or inside or kind == "WAREHOUSE", (kind, name)
 
 

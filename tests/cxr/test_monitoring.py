@@ -27,7 +27,9 @@ def answered(account):
             serving.write_predictions(session, settings, ids, answers, version, "REST")
         frames[version] = answers.assign(IMAGE_ID=ids)
         truth += [{"IMAGE_ID": i, "LABEL": "NORMAL"} for i in ids[::2]]
-    fixed = dict(RELATIVE_PATH="x", SOURCE_NAME="x", PATIENT_ID="p", SPLIT="test", SPLIT_SEED=0)
+    fixed = dict(
+        RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", PERCEPTUAL_HASH="0", PATIENT_ID="p", SPLIT="test", SPLIT_SEED=0
+    )
     known = pd.DataFrame(truth).assign(**fixed, WIDTH=1, HEIGHT=1, BYTES=1, FORMAT="PNG")
     tables.append(session, settings.qualified(settings.catalog_table), known)
     yield session, settings, frames, validation

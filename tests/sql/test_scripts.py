@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from cxr.objects import read_sql_file, run
 from cxr.session import start_local_account
-from cxr.settings import Settings, load
+from cxr.settings import NAMES, Settings, load
 
 sys.path.insert(0, str(Path(__file__).parent))
 from documented import find_form  # noqa: E402
@@ -249,3 +249,14 @@ def test_the_alert_looks_at_real_answers_and_writes_a_row_when_they_moved(place)
     answers(20, 60, 60)
     answers(1, 45, 45, unreadable=20)
     assert raised() == ["pneumonia 50%, before 50%; unreadable 18% of 110 images"]
+
+
+def test_the_snowflake_cli_fills_in_and_runs_the_same_files(place, snow):
+    session, settings = place
+    variables = {name: getattr(settings, name) for name in NAMES}
+    defined = [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]
+    files = [word for stem in ("20_objects", "25_egress") for word in ("-f", str(ROOT / "sql" / f"{stem}.sql"))]
+    home = Path(settings.account_dir)
+    done = snow("sql", *files, *defined, "--enable-templating", "STANDARD", "-c", "local", home=home, cwd=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "View DRIFT successfully created." in done.stdout

@@ -88,6 +88,7 @@ def test_the_figures_lie_where_figures_lie(report):
     assert metrics["imagenet_weights"] == 0
     assert metrics["found"] == metrics["cataloged"] + metrics["rejected"] + metrics["already_there"]
     assert metrics["parity_largest_difference"] < 1e-5 and metrics["largest_difference"] < 1e-5
+    assert metrics["rest_images_per_second"] > 0  # it is left out only where there is no endpoint or no token
     assert all(entry["seconds"] > 0 and entry["peak_rss_mb"] > 50 for entry in report["notebooks"])
 
 
@@ -103,6 +104,19 @@ def test_a_fresh_process_scores_images_that_the_model_has_never_seen(place, repo
     *good, bad = json.loads(done.stdout.splitlines()[-1])
     assert all(row["STATUS"] == "ok" and 0 <= row["P_PNEUMONIA"] <= 1 for row in good)
     assert bad["P_PNEUMONIA"] is None and bad["STATUS"].startswith("unreadable")
+
+
+def test_the_scoring_job_asks_about_what_has_no_answer_and_about_nothing_twice(place, report):
+    def score() -> str:
+        job = [sys.executable, str(ROOT / "jobs" / "score_new_images.py")]
+        done = subprocess.run(job, env=environment(place), cwd=place, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr.splitlines()[-1]
+
+    metrics = {name: value for entry in report["notebooks"] for name, value in entry["metrics"].items()}
+    # Notebook 5 has asked about the test patients already.
+    assert score() == f"done: {metrics['cataloged'] - metrics['scored']:.0f} images"
+    assert score() == "done: 0 images"
 
 
 def test_a_second_ingest_finds_everything_there(place, report):

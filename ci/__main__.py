@@ -14,6 +14,7 @@ JOBS = {
     "app": "open the Streamlit app on the local account",
     "deploy": "set everything up in an account: a dry run, the local account, or yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
+    "soak": "run endurance checks: mutations, kills, memory",
     "lint": "check style with ruff",
     "lock": "write ci/constraints.txt anew from the environment",
 }
@@ -31,6 +32,7 @@ def main() -> int:
     parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
     parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
     _add_deploy_arguments(parsers["deploy"].add_argument)
+    parsers["soak"].add_argument("what", nargs="*", help="one of mutations, kills, memory, and how many")
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job not in ("test", "app"):
         parser.error(f"unknown argument: {' '.join(rest)}")
@@ -66,6 +68,10 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
         import deploy
 
         return deploy.deploy(arguments)
+    if arguments.job == "soak":
+        import soak
+
+        return soak.run(arguments.what)
     import commands
 
     return getattr(commands, arguments.job)(rest)

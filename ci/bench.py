@@ -1,5 +1,6 @@
 """Benchmarks. Each prints a ratio of two rates that were measured in turns in one run, because machines differ."""
 
+import os
 import statistics
 import tempfile
 import time
@@ -88,26 +89,49 @@ def _synchronised(device: torch.device, count: int) -> int:
 
 
 def ingest() -> None:
-    """Decoding into the cache against a bare loop of the same decoder over the same files on the same cores."""
+    """Decoding into the cache against bare loops over the same files on the same cores: of the same decoder, and of
+    Pillow alone, which reads, reduces and resizes but checks nothing."""
+    import io
+
+    from PIL import Image
+
     from cxr import dataset, images
-    from cxr.phantoms import write_phantoms
+    from cxr.phantoms import phantom
+
+    size = 96
+
+    def pillow(data: bytes) -> np.ndarray:
+        with Image.open(io.BytesIO(data)) as image:
+            box = image.draft("L", (2 * size, 2 * size))[1]
+            return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BILINEAR, box))
+
+    def bare(files: list[Path], load: Callable[[bytes], np.ndarray]) -> int:
+        stack = np.empty((len(files), size, size), np.uint8)
+
+        def fill(part: range) -> None:
+            for position in part:
+                stack[position] = load(files[position].read_bytes())
+
+        cores = os.cpu_count()
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(fill, (range(core, len(files), cores) for core in range(cores))))
+        return len(files)
 
     with tempfile.TemporaryDirectory() as scratch:
-        folder = write_phantoms(Path(scratch, "phantoms"), patients=60, size=512, seed=1)
-        files = sorted(folder.rglob("*.jpeg"))
+        for side, count in ((1400, 120), (256, 600)):
+            files = []
+            for number in range(count):
+                files.append(Path(scratch, f"{side}-{number}.jpeg"))
+                chest = phantom("NORMAL", rng=np.random.default_rng(number % 40))
+                Image.fromarray(chest).resize((side, side * 7 // 8)).save(files[-1], quality=90)
 
-        def ours() -> int:
-            dataset._build(Path(scratch, "stack.npy"), files, 96)
-            return len(files)
+            def ours(files=files) -> int:
+                dataset.build(files, size, Path(scratch, "stack.npy"))
+                return len(files)
 
-        def bare() -> int:
-            stack = np.empty((len(files), 96, 96), np.uint8)
-
-            def fill(position: int) -> None:
-                stack[position] = images.load(files[position].read_bytes(), 96)
-
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(fill, range(len(files))))
-            return len(files)
-
-        compare("decoding 512 px JPEGs into the cache, yardstick the same decoder into memory", ours, bare)
+            for name, load in (("the same decoder", lambda data: images.load(data, size)), ("Pillow alone", pillow)):
+                compare(
+                    f"decoding {side} px JPEGs into the cache, yardstick a bare loop of {name}",
+                    ours,
+                    lambda files=files, load=load: bare(files, load),
+                )

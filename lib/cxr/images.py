@@ -183,9 +183,9 @@ def _greyscale(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
         strips = [(0, y, image.width, min(y + _ROWS, image.height)) for y in range(0, image.height, _ROWS)]
         return _to_bytes(lambda: (np.asarray(image.crop(strip)) for strip in strips))
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
     transparent = image.mode in ("LA", "RGBA") or "transparency" in image.info
+    if image.mode in ("1", "L") and not transparent:
+        return np.asarray(image if image.mode == "L" else image.convert("L"))
     wanted = "RGBA" if transparent else "RGB"
     colour = image if image.mode == wanted else image.convert(wanted)
     red, green, blue = colour.reduce(max(1, min(colour.size) // 64)).split()[:3]

@@ -1,5 +1,7 @@
 """The broken files are what they claim to be, and the project's own reader agrees with each claim."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,18 @@ def test_mutations_differ_stay_bounded_and_repeat(broken, name):
     if data:
         assert len(set(mutants)) > 50
         assert sum(mutant == data for mutant in mutants) <= 1
+
+
+def test_mutated_files_are_cataloged_or_refused_with_a_reason(broken):
+    """The long form, with 20,000 files and limits of time and memory, is `python3 ci soak mutations`."""
+    folder, reasons = broken
+    whole = [(folder / name).read_bytes() for name in sorted(reasons)]
+    said = Counter()
+    for seed in range(260):
+        try:
+            images.decode(mutate(whole[seed % len(whole)], np.random.default_rng(seed)), at_least=256)
+            said["ok"] += 1
+        except images.BadImage as bad:
+            said[bad.reason] += 1
+    assert set(said) <= set(reasons.values()) and len(said) > 5
+    assert 10 < said["ok"] < 130

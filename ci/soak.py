@@ -1,0 +1,219 @@
+"""Endurance: what takes too long for the tests. Each prints what it measured and fails where a limit is broken.
+
+python3 ci soak mutations [20000]   damaged files: no crash, no hang over 2 s, no more than 512 MB
+python3 ci soak kills [20]          ingest, killed at random moments: the next run completes the catalog
+python3 ci soak memory [50000]      peak memory of the ingest of so many images against a tenth of them
+"""
+
+import json
+import os
+import random
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from environment import ROOT
+
+HANG = 2.0  # seconds of one core for one file
+MEMORY = 512  # MB
+STUCK = 60.0  # seconds without an answer, on however busy a machine
+
+
+def run(arguments: list[str]) -> int:
+    known = {"mutations": (mutations, 20_000), "kills": (kills, 20), "memory": (memory, 50_000)}
+    if not arguments or arguments[0] not in known:
+        print(__doc__)
+        return 1
+    work, amount = known[arguments[0]]
+    return work(int(arguments[1]) if len(arguments) > 1 else amount)
+
+
+def python(code: str, *arguments: object, **options) -> subprocess.Popen:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
+
+
+# ---------------------------------------------------------------- damaged files
+
+CHECK = """
+import io, json, resource, sys, time, warnings
+from pathlib import Path
+import hashlib, numpy as np
+from cxr import catalog
+from cxr.broken_files import mutate
+from cxr.origins import Origin
+warnings.simplefilter("ignore")
+folder, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+whole = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+for seed in range(first, last):
+    rng = np.random.default_rng(seed)
+    data = mutate(whole[seed % len(whole)], rng)
+    start = time.process_time()
+    verdict = catalog._examine(lambda name: data, "x", hashlib.sha256(data).hexdigest(), Origin("NORMAL"), "")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    said = "cataloged" if isinstance(verdict, catalog.Accepted) else verdict.reason
+    print(json.dumps([seed, time.process_time() - start, peak, said]), flush=True)
+"""
+
+
+def mutations(count: int) -> int:
+    """Through the ingest's own check, in processes of their own, so that a crash is seen and named by its seed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        whole_files(Path(scratch))
+        parts = [(start, min(start + 1000, count)) for start in range(0, count, 1000)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = [row for part in pool.map(lambda part: _checked(scratch, *part), parts) for row in part]
+    verdicts = Counter(row[3] for row in results)
+    slowest, largest = max(results, key=lambda row: row[1]), max(results, key=lambda row: row[2])
+    print(f"{len(results)} damaged files: {dict(verdicts.most_common())}")
+    print(f"slowest {slowest[1]:.2f} s (seed {slowest[0]}), peak memory {largest[2]:.0f} MB (seed {largest[0]})")
+    fine = len(results) == count and not verdicts["crash"] and not verdicts["stuck"]
+    return 0 if fine and slowest[1] <= HANG and largest[2] <= MEMORY else 1
+
+
+def whole_files(folder: Path) -> None:
+    """One of each kind, good and bad, and large ones whose declared size fits."""
+    import numpy as np
+    from PIL import Image
+
+    from cxr.broken_files import write_broken_files
+
+    write_broken_files(folder)
+    chest = Image.open(folder / "plain.jpeg").resize((2400, 2000))
+    chest.save(folder / "large.jpeg", quality=80)
+    chest.save(folder / "large.tiff", compression="tiff_lzw")
+    Image.fromarray(np.asarray(chest).astype(np.uint16) * 200).save(folder / "large16.png")
+
+
+def _checked(folder: str, first: int, last: int) -> list[list]:
+    """[seed, seconds, MB, verdict] of each seed; the process is started anew after each death."""
+    rows = []
+    while first < last:
+        worker = python(CHECK, folder, first, last, stderr=subprocess.DEVNULL)  # libtiff's complaints
+        while first < last:
+            ready, _, _ = select.select([worker.stdout], [], [], STUCK)
+            line = worker.stdout.readline() if ready else ""
+            if not line:
+                worker.kill()
+                rows.append([first, 0.0, 0.0, "crash" if ready else "stuck"])
+                first += 1
+                break
+            rows.append(json.loads(line))
+            first += 1
+        worker.wait()
+    return rows
+
+
+# ---------------------------------------------------------------- ingest
+
+INGEST = """
+import json, resource, sys
+from pathlib import Path
+from snowflake.snowpark import Session
+from cxr import catalog, objects, session
+from cxr.settings import load
+account, folder, batch, marks = sys.argv[1:]
+catalog.BATCH = int(batch)
+settings = load(argv=[], environ={}, account_dir=account)
+opened = Session.builder.configs(session.start_local_account(settings)).create()
+if not session.use_schema(opened, settings):
+    objects.run_sql_file(opened, session.PROJECT / "sql" / "20_objects.sql", settings)
+    session.use_schema(opened, settings)
+if folder:
+    Path(marks).touch()
+    counts = catalog.ingest(opened, folder, settings)
+    rows = catalog.read_catalog(opened, settings).drop(columns="CATALOGED_AT")
+    staged = opened.sql(f"LIST {settings.images}").count() if len(rows) < 5000 else 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([counts, staged, rows.to_csv(index=False) if len(rows) < 5000 else "", peak]))
+else:
+    opened.sql(f"DELETE FROM {settings.qualified(settings.catalog_table)}").collect()
+    opened.sql(f"REMOVE {settings.images}").collect()
+"""
+
+
+def ingest(account: Path, folder: Path | str, batch: int = 1000) -> list | None:
+    worker = python(INGEST, account, folder, batch, account / "started", stderr=subprocess.DEVNULL)
+    answer = worker.communicate()[0]
+    if worker.returncode:
+        raise RuntimeError(f"the ingest of {folder} ended with {worker.returncode}")
+    return json.loads(answer) if answer.strip() else None
+
+
+def stop(account: Path) -> None:
+    command = [sys.executable, "-m", "local_account", "stop", "--root", str(account)]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT / "lib")}, check=True)
+
+
+def kills(count: int) -> int:
+    from cxr.phantoms import write_phantoms
+
+    with tempfile.TemporaryDirectory() as scratch:
+        account, folder = Path(scratch, "account"), write_phantoms(Path(scratch, "set"), patients=60, size=96)
+        for number, file in enumerate(sorted(folder.rglob("*.jpeg"))[::9]):
+            file.with_name(f"IM-9{number:03}-0001.jpeg").write_bytes(file.read_bytes() if number % 2 else b"torn")
+        ingest(account, "")
+        start = time.perf_counter()
+        expected = ingest(account, folder, 8)
+        whole = time.perf_counter() - start
+        chance, done, killed, same = random.Random(0), 0, 0, 0
+        try:
+            while killed < count:
+                ingest(account, "")
+                (account / "started").unlink(missing_ok=True)
+                worker = python(INGEST, account, folder, 8, account / "started", stderr=subprocess.DEVNULL)
+                while not (account / "started").exists():
+                    time.sleep(0.02)
+                time.sleep(chance.uniform(0, 0.8 * whole))
+                done += worker.poll() is not None
+                if worker.poll() is None:
+                    worker.kill()
+                    killed += 1
+                    counts, *rest = ingest(account, folder, 8)
+                    same += rest[:2] == expected[1:3]
+                    print(f"kill {killed}: {counts}, {'equal' if rest[:2] == expected[1:3] else 'DIFFERENT'}")
+                worker.communicate()
+        finally:
+            stop(account)
+    print(f"{same} of {killed} catalogs equal that of an undisturbed run ({done} runs ended before they were killed)")
+    return 0 if same == killed else 1
+
+
+def memory(count: int) -> int:
+    peaks = {}
+    for amount in (count // 10, count):
+        with tempfile.TemporaryDirectory() as scratch:
+            account, folder = Path(scratch, "account"), Path(scratch, "set")
+            many_phantoms(folder, amount)
+            start = time.perf_counter()
+            counts, _, _, peaks[amount] = ingest(account, folder)
+            stop(account)
+        print(f"{counts}: {time.perf_counter() - start:.0f} s, peak {peaks[amount]:.0f} MB", flush=True)
+    ratio = peaks[count] / peaks[count // 10]
+    print(f"peak memory at {count} images is {ratio:.3f} of that at {count // 10}")
+    return 0 if ratio <= 1.10 else 1
+
+
+def many_phantoms(folder: Path, count: int) -> None:
+    """300 phantoms, each seen many times: turned, shifted and scaled, so that no two are near duplicates."""
+    import numpy as np
+    from PIL import Image
+
+    from cxr.phantoms import phantom
+
+    rng = np.random.default_rng(0)
+    chests = [Image.fromarray(phantom("NORMAL", rng=rng, size=96)) for _ in range(300)]
+    for number in range(count):
+        label = ("NORMAL", "PNEUMONIA")[number % 2]
+        place = folder / label / f"person{number // 3 * 2 + number % 2}_virus_{number}.jpeg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        angle, scale, shift = rng.normal(0, 0.15), rng.uniform(0.7, 1.2), rng.normal(0, 8, 2)
+        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+        matrix = (cos, -sin, 48 - 48 * (cos - sin) + shift[0], sin, cos, 48 - 48 * (sin + cos) + shift[1])
+        chests[number % 300].transform((72, 72), Image.Transform.AFFINE, matrix).save(place, quality=85)

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
 
 ROUNDS = 5
 
@@ -41,51 +40,9 @@ def compare(title: str, ours: Callable[[], int], yardstick: Callable[[], int]) -
 
 
 def training() -> None:
-    """The training loop against the same network, batch and optimizer on one tensor that is already in memory."""
-    from torch.nn import functional as F
+    import bench_training
 
-    from cxr import training as loop
-    from cxr.augmentation import augment
-    from cxr.network import PneumoniaNetwork, best_device, has_bfloat16, to_float
-
-    count, size, batch = 256, 96, 32
-    device = best_device()
-    images = torch.randint(0, 256, (count, size, size), dtype=torch.uint8, device=device)
-    labels = (torch.arange(count, device=device) % 2).float()
-    network = PneumoniaNetwork().to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
-    average = loop.MovingAverage(network, 0.995)
-    generator = torch.Generator(device).manual_seed(0)
-    fixed = to_float(images[:batch]).contiguous(memory_format=torch.channels_last)
-
-    def step(inputs: torch.Tensor, target: torch.Tensor) -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
-            logits = network(inputs)
-        F.binary_cross_entropy_with_logits(logits.float(), target).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def bare() -> int:
-        for _ in range(count // batch):
-            step(fixed, labels[:batch])
-        return _synchronised(device, count)
-
-    def ours() -> int:
-        for chosen in torch.randperm(count, generator=generator, device=device).split(batch):
-            step(
-                augment(to_float(images[chosen]), generator).contiguous(memory_format=torch.channels_last),
-                labels[chosen],
-            )
-            average.update()
-        return _synchronised(device, count)
-
-    compare(f"training on {device}, ResNet-18, {size} px, batch {batch}, yardstick one tensor in memory", ours, bare)
-
-
-def _synchronised(device: torch.device, count: int) -> int:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return count
+    bench_training.run(compare, ROUNDS)
 
 
 def ingest() -> None:

@@ -128,7 +128,7 @@ def train(
     device = next(network.parameters()).device
     images, labels = _on_device_if_it_fits(images, device), labels.to(device)
     with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.random.fork_rng([torch.cuda.current_device()] if device.type == "cuda" else []),
         tqdm(
             total=recipe.epochs * len(images),
             initial=len(run.trained.history) * len(images),

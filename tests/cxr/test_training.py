@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from cxr import dataset, training
 from cxr.augmentation import augment, shifted
-from cxr.network import PneumoniaNetwork, predict_logits, to_float
+from cxr.network import BACKBONES, PneumoniaNetwork, predict_logits, to_float
 from cxr.saliency import grad_cam, to_png
 
 RECIPE = training.Recipe(epochs=2, batch_size=8, average_decay=0.8, small_epochs=0)
@@ -57,6 +57,23 @@ def test_the_heat_map_hangs_on_the_weights(trained):
     torch.manual_seed(1)
     assert abs(maps - grad_cam(PneumoniaNetwork(), images[labels == 1])).mean() > 0.05
     assert to_png(maps[0]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_heat_maps_of_every_backbone_follow_its_weights(backbone):
+    """The sanity check of Adebayo et al. (2018): a map that randomised weights leave as it is shows the image alone."""
+    images, maps = pictures(2, 3)[0], []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = PneumoniaNetwork(backbone)
+        torch.nn.init.normal_(network.head.weight, std=0.5)  # a new head is zero, and so would be its maps
+        speaks_for = grad_cam(network, images)
+        with torch.no_grad():
+            network.head.weight.neg_()
+        maps.append(speaks_for - grad_cam(network, images))  # a random network may find nothing that speaks for it
+    assert maps[0].shape == (2, 64, 64) and np.isfinite(maps).all() and np.abs(maps).max() <= 1
+    assert (np.abs(maps[0]).max(axis=(1, 2)) > 0).all()
+    assert np.abs(maps[0] - maps[1]).mean() > 0.05
 
 
 def test_the_same_seed_gives_the_same_weights():

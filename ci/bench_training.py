@@ -1,0 +1,157 @@
+"""How fast training is, against what the same machine could do and against what tutorials do."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from cxr import dataset, phantoms
+from cxr import training as loop
+from cxr.distributed import World
+from cxr.network import PneumoniaNetwork, best_device, has_bfloat16, to_float
+from environment import ROOT
+
+BATCH = 32
+ORIGINALS = ROOT.parent / "shared" / "data" / "quickstart_sample"
+
+
+def run(compare: Callable, rounds: int) -> None:
+    for side, count in ((128, 256), (224, 128)):
+        against_a_tensor_in_memory(compare, side, count)
+    against_a_plain_loop(compare, side=224, epochs=3)
+    few_and_many_images(rounds)
+
+
+def epoch_of(images: torch.Tensor, labels: torch.Tensor, side: int) -> Callable[[], int]:
+    """One epoch of this project's loop, at its full image size."""
+    network = PneumoniaNetwork().to(images.device)
+    running = loop._Run(network, len(images), loop.Recipe(epochs=10_000, batch_size=BATCH), World())
+    silent = tqdm(disable=True)
+
+    def work() -> int:
+        running.one_epoch(images, labels, side, silent)
+        return len(images)
+
+    return work
+
+
+def random_images(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    device = best_device()
+    images = torch.randint(0, 256, (count, side, side), dtype=torch.uint8, device=device)
+    return images, (torch.arange(count, device=device) % 2).float()
+
+
+def against_a_tensor_in_memory(compare: Callable, side: int, count: int) -> None:
+    """The yardstick trains on one batch that is ready as the network wants it, and averages no weights."""
+    device = best_device()
+    images, labels = random_images(count, side)
+    network = PneumoniaNetwork().to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
+    fixed = to_float(images[:BATCH]).contiguous(memory_format=torch.channels_last)
+
+    def bare() -> int:
+        for _ in range(count // BATCH):
+            with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
+                logits = network(fixed)
+            F.binary_cross_entropy_with_logits(logits.float(), labels[:BATCH]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return count
+
+    title = f"training on {device}, ResNet-18, {side} px, batch {BATCH}, yardstick the same on one tensor in memory"
+    compare(title, epoch_of(images, labels, side), bare)
+
+
+def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
+    """Files to trained network, both ways. Ours decodes once, and the decoding is in its time."""
+    from torchvision import datasets, models, transforms
+
+    device = best_device()
+    with tempfile.TemporaryDirectory() as scratch:
+        source = _folder_of_originals(Path(scratch))
+        files = sorted(path for path in source.rglob("*.jpeg"))
+        labels = torch.tensor([float(path.parent.name == "PNEUMONIA") for path in files])
+        steps = [
+            transforms.Resize((side, side)),
+            transforms.RandomRotation(10),
+            transforms.ColorJitter(0.2, 0.2),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+        loader = torch.utils.data.DataLoader(
+            datasets.ImageFolder(source, transforms.Compose(steps)), BATCH, shuffle=True, num_workers=2
+        )
+
+        def plain() -> int:
+            network = models.resnet18(weights=None)
+            network.fc = torch.nn.Linear(512, 2)
+            network.to(device).train()
+            optimizer = torch.optim.Adam(network.parameters(), 1e-4)
+            for _ in range(epochs):
+                for batch, target in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(network(batch.to(device)), target.to(device))
+                    loss.backward()
+                    optimizer.step()
+                    loss.item()
+            return epochs * len(files)
+
+        def ours(**recipe) -> int:
+            stack = Path(scratch, "stack.npy")
+            dataset._build(stack, files, side)
+            images = torch.from_numpy(np.load(stack)).to(device)
+            network = PneumoniaNetwork().to(device)
+            chosen = loop.Recipe(epochs=epochs, batch_size=BATCH, **recipe)
+            running = loop._Run(network, len(files), chosen, World())
+            for epoch in range(epochs):
+                running.one_epoch(images, labels.to(device), loop._side(epoch, side, chosen), tqdm(disable=True))
+                running.trained.history.append({"epoch": epoch})
+            return epochs * len(files)
+
+        title = (
+            f"{len(files)} JPEGs to a network trained {epochs} epochs at {side} px on {device}, yardstick a plain loop"
+        )
+        compare(f"{title}, all epochs at {side} px", lambda: ours(small_epochs=0.0), plain)
+        compare(f"{title}, the recipe's first epochs on smaller images", ours, plain)
+
+
+def _folder_of_originals(scratch: Path) -> Path:
+    """Full-size X-rays as tutorials find them, where the sample stands; else phantoms of a realistic size."""
+    folder = scratch / "originals"
+    if not ORIGINALS.is_dir():
+        print("The sample of full-size X-rays is not here: phantoms of 1024 px in their place.")
+        return phantoms.write_phantoms(folder, patients=36, size=1024, seed=1)
+    for place in ORIGINALS.rglob("*.jpeg"):
+        target = folder / place.parent.name / place.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(place)
+    return folder
+
+
+def few_and_many_images(rounds: int, side: int = 32) -> None:
+    """Whole epochs; small images, so that reaching for them and not the network sets the time."""
+    few, many = (epoch_of(*random_images(count, side), side) for count in (1_000, 50_000))
+
+    def seconds(work: Callable[[], int]) -> float:
+        start = time.perf_counter()
+        done = work()
+        return (time.perf_counter() - start) / done
+
+    seconds(few)
+    before = [seconds(few) for _ in range(2 * rounds)]
+    long = seconds(many)
+    after = [seconds(few) for _ in range(2 * rounds)]
+    short = statistics.median(before + after)
+    print(
+        f"time per image at {side} px: {1e3 * long:.3f} ms with 50,000 images, {1e3 * short:.3f} ms with 1,000; "
+        f"ratio {long / short:.2f} (before {long / statistics.median(before):.2f}, "
+        f"after {long / statistics.median(after):.2f})"
+    )

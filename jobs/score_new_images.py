@@ -38,9 +38,7 @@ def main() -> int:
         folder = dataset.fetch_files(session, part, settings)
         files = [(folder / Path(place).name).read_bytes() for place in part["RELATIVE_PATH"]]
         answers = serving.score(version, files)
-        serving.write_predictions(
-            session, settings, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE"
-        )
+        serving.write_predictions(session, settings, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
         log.info("%d of %d scored", start + len(part), len(new))
     return len(new)
 

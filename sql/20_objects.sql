@@ -76,29 +76,6 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% alerts_table %> (
     RAISED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'What the alerts of 40_schedule.sql found';
 
--- This week's answers beside those of the four weeks before. Fewer than 100 images on either side say nothing.
-CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> AS
-WITH COUNTED AS (
-    SELECT
-        IFF(SCORED_AT >= DATEADD('day', -7, CURRENT_DATE()), 'NOW', 'BEFORE') AS PERIOD,
-        COUNT(*) AS IMAGES,
-        AVG(IFF(STATUS = 'ok', IFF(LABEL = 'PNEUMONIA', 1.0, 0.0), NULL)) AS POSITIVE,
-        AVG(IFF(STATUS = 'ok', 0.0, 1.0)) AS UNREADABLE
-    FROM <% database %>.<% schema %>.<% predictions_table %>
-    WHERE SCORED_AT >= DATEADD('day', -35, CURRENT_DATE())
-    GROUP BY 1
-)
-SELECT
-    NEW.IMAGES AS IMAGES,
-    NEW.POSITIVE AS POSITIVE,
-    OLD.POSITIVE AS POSITIVE_BEFORE,
-    NEW.UNREADABLE AS UNREADABLE,
-    NEW.IMAGES >= 100 AND OLD.IMAGES >= 100
-        AND (ABS(NEW.POSITIVE - OLD.POSITIVE) > 0.15 OR NEW.UNREADABLE > 0.10) AS DRIFTED,
-    'pneumonia ' || ROUND(100 * NEW.POSITIVE)::INTEGER || '%, before ' || ROUND(100 * OLD.POSITIVE)::INTEGER ||
-        '%; unreadable ' || ROUND(100 * NEW.UNREADABLE)::INTEGER || '% of ' || NEW.IMAGES || ' images' AS DETAIL
-FROM COUNTED NEW JOIN COUNTED OLD ON NEW.PERIOD = 'NOW' AND OLD.PERIOD = 'BEFORE';
-
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% baseline_table %> (
     MODEL_NAME STRING NOT NULL,
     MODEL_VERSION STRING NOT NULL,
@@ -190,3 +167,13 @@ SELECT
     D.CLEARED / NULLIF(D.KNOWN - D.ILL, 0) AS SPECIFICITY
 FROM DAYS D
 LEFT JOIN DRIFT R ON R.DAY = D.DAY AND R.MODEL_NAME = D.MODEL_NAME AND R.MODEL_VERSION = D.MODEL_VERSION;
+
+-- The days on which something moved, in words. Fewer than 30 images a day say nothing.
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> AS
+SELECT
+    DAY, MODEL_NAME, MODEL_VERSION,
+    MODEL_VERSION || ' on ' || DAY::STRING || ': ' || IMAGES || ' images, stability index ' ||
+        COALESCE(ROUND(STABILITY_INDEX, 2)::STRING, 'unknown') || ', ' || ROUND(100 * SHARE_REFUSED)::INTEGER ||
+        '% refused' AS DETAIL
+FROM <% database %>.<% schema %>.<% monitoring_view %>
+WHERE IMAGES >= 30 AND (STABILITY_INDEX > 0.25 OR SHARE_REFUSED > 0.10);

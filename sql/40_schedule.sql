@@ -40,15 +40,15 @@ bundle:
     images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;
 
--- Each morning: did last week's answers shift against the four weeks before, or could too many images not be read?
--- The alert writes a row; the app's page on monitoring shows it. For a mail instead, an administrator makes a
--- notification integration, and the action becomes CALL SYSTEM$SEND_EMAIL('integration', 'you@example.org', 'Drift', ...).
+-- Each morning: did yesterday's answers lie otherwise than those on validation images, or were many images refused?
+-- The alert writes a row, which stays. For a mail instead, an administrator makes a notification integration, and the
+-- action becomes CALL SYSTEM$SEND_EMAIL('integration', 'you@example.org', 'Drift', 'Look at the page on monitoring').
 CREATE ALERT IF NOT EXISTS <% database %>.<% schema %>.DRIFT
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 7 * * * UTC'
-    COMMENT = 'Writes to <% alerts_table %> when the share of pneumonia or of unreadable images moves'
+    COMMENT = 'Writes to <% alerts_table %> when yesterday moved'
 IF (EXISTS (
-    SELECT * FROM <% database %>.<% schema %>.<% drift_view %> WHERE DRIFTED
+    SELECT * FROM <% database %>.<% schema %>.<% drift_view %> WHERE DAY = DATEADD('day', -1, TO_DATE(SYSDATE()))
 ))
 THEN INSERT INTO <% database %>.<% schema %>.<% alerts_table %> (ALERT, DETAIL)
-    SELECT 'DRIFT', DETAIL FROM <% database %>.<% schema %>.<% drift_view %> WHERE DRIFTED;
+    SELECT 'DRIFT', DETAIL FROM <% database %>.<% schema %>.<% drift_view %> WHERE DAY = DATEADD('day', -1, TO_DATE(SYSDATE()));

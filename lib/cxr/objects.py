@@ -13,6 +13,7 @@ from cxr.settings import Settings
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BROUGHT = ("torch", "torchvision", "snowflake-ml-python>=2.6")  # by Container Runtime itself
+_CREATED = re.compile(r"CREATE (OR REPLACE )?(?P<kind>STAGE|TABLE|VIEW) (IF NOT EXISTS )?(\w+\.)*(?P<name>\w+)")
 _VARIABLE = re.compile(r"<%\s*(\w+)\s*%>")
 
 
@@ -79,23 +80,15 @@ def _objects(session: Session, settings: Settings) -> Iterator[tuple]:
         ("COMPUTE POOL", settings.gpu_pool, "headless runs on a GPU", "", account),
         ("COMPUTE POOL", settings.app_pool, "the app", "", account),
     ]
-    stages = (settings.images_stage, settings.artifacts_stage, settings.code_stage)
-    tables = (
-        settings.catalog_table,
-        settings.rejected_table,
-        settings.predictions_table,
-        settings.training_log_table,
-        settings.alerts_table,
-    )
-    needed += [("STAGE", name, "all notebooks", where, objects) for name in stages]
-    needed += [("TABLE", name, "all notebooks", where, objects) for name in tables]
+    made = [found for text in objects if (found := _CREATED.match(text))]
+    needed += [(found["kind"], found["name"], "all notebooks", where, objects) for found in made]
     for kind, name, purpose, scope, statements in needed:
         found = session.sql(f"SHOW {kind}S LIKE '{name}'{scope}").collect()
         yield kind, name, purpose, bool(found), _making(statements, kind, name)
 
 
 def _making(statements: list[str], kind: str, name: str) -> str:
-    made = re.compile(rf"CREATE {kind} IF NOT EXISTS (\w+\.)*{name}\b")
+    made = re.compile(rf"CREATE (OR REPLACE )?{kind} (IF NOT EXISTS )?(\w+\.)*{name}\b")
     found = next((" ".join(text.split()) for text in statements if made.match(text)), None)
     return f"{found};" if found else f"name one that exists: CXR_{kind.replace(' ', '_')}"
 

@@ -218,37 +218,41 @@ def test_the_alert_looks_at_real_answers_and_writes_a_row_when_they_moved(place)
         run(session, text)
     alert = next(text for text in statements("40_schedule", settings) if text.startswith("CREATE ALERT"))
     _, (condition, action) = find_form(alert)
-    table = settings.qualified(settings.predictions_table)
+    baseline, predictions, alerts = (
+        settings.qualified(getattr(settings, f"{name}_table")) for name in ("baseline", "predictions", "alerts")
+    )
+    tenths = ", ".join(f"('M', 'V1', {tenth}, 10)" for tenth in range(10))
+    session.sql(f"INSERT INTO {baseline} (MODEL_NAME, MODEL_VERSION, TENTH, IMAGES) VALUES {tenths}").collect()
 
-    def answers(days_ago: int, positive: int, negative: int, unreadable: int = 0) -> None:
-        for count, label, status in (
-            (positive, "PNEUMONIA", "ok"),
-            (negative, "NORMAL", "ok"),
-            (unreadable, None, "blank"),
-        ):
-            values = f"{'NULL' if label is None else repr(label)}, '{status}'"
-            session.sql(
-                f"INSERT INTO {table} (MODEL_NAME, MODEL_VERSION, PATH_TAKEN, LABEL, STATUS, SCORED_AT) "
-                f"SELECT 'M', 'V1', 'BATCH', {values}, DATEADD('day', -{days_ago}, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ) "
-                f"FROM TABLE(GENERATOR(ROWCOUNT => {count}))"
-            ).collect() if count else None
+    def answer(scores: list[float | None], days_ago: int = 1) -> None:
+        rows = ", ".join(
+            f"('M', 'V1', 'BATCH', {'NULL' if score is None else score}, '{'blank' if score is None else 'ok'}', "
+            f"DATEADD('day', -{days_ago}, SYSDATE()))"
+            for score in scores
+        )
+        columns = "MODEL_NAME, MODEL_VERSION, PATH_TAKEN, P_PNEUMONIA, STATUS, SCORED_AT"
+        session.sql(f"INSERT INTO {predictions} ({columns}) VALUES {rows}").collect()
 
     def raised() -> list[str]:
-        session.sql(f"DELETE FROM {settings.qualified(settings.alerts_table)}").collect()
+        session.sql(f"DELETE FROM {alerts}").collect()
         if session.sql(condition).collect():
             session.sql(action).collect()
-        return [row["DETAIL"] for row in session.table(settings.qualified(settings.alerts_table)).collect()]
+        return [row["DETAIL"].split(": ", 1)[1] for row in session.table(alerts).collect()]
 
+    even = [tenth / 10 + 0.05 for tenth in range(10)]
     assert raised() == []  # no answers at all
-    answers(20, 60, 60)
-    answers(1, 55, 45)
-    assert raised() == []  # 50% before, 55% now
-    answers(1, 60, 0)
-    assert raised() == ["pneumonia 72%, before 50%; unreadable 0% of 160 images"]
-    session.sql(f"DELETE FROM {table}").collect()
-    answers(20, 60, 60)
-    answers(1, 45, 45, unreadable=20)
-    assert raised() == ["pneumonia 50%, before 50%; unreadable 18% of 110 images"]
+    answer([0.95] * 20)
+    assert raised() == []  # too few to tell
+    session.sql(f"DELETE FROM {predictions}").collect()
+    answer(even * 5)
+    answer([0.95] * 50, days_ago=3)
+    assert raised() == []  # as on validation images; what moved earlier was told earlier
+    answer([None] * 8)
+    assert raised() == ["58 images, stability index 0, 14% refused"]
+    session.sql(f"DELETE FROM {predictions}").collect()
+    answer([0.95] * 40)
+    (said,) = raised()
+    assert said.startswith("40 images, stability index 3.") and said.endswith("0% refused")
 
 
 def test_the_snowflake_cli_fills_in_and_runs_the_same_files(place, snow):

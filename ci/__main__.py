@@ -50,6 +50,7 @@ def _add_deploy_arguments(add) -> None:
     add("--weights", metavar="FILE", help="put this file of torchvision weights on the artifacts stage")
     add("--run", action="store_true", help="then run the five notebooks in the account; the service stays")
     add("--profile", default="default", help="of the notebooks of --run: smoke, default or full")
+    add("--data", default="", help="of --run: images on a stage, @DATABASE.SCHEMA.STAGE/path; without it, phantoms")
     add("--start-schedule", action="store_true", help="then start retraining, scoring and the alert")
     add("--build", default="build", help="the folder for a copy of what is uploaded")
     add("--teardown", metavar="DATABASE", help="remove everything instead; the database's name, to be sure")

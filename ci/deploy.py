@@ -33,7 +33,11 @@ class Step:
 
 def deploy(arguments: argparse.Namespace) -> int:
     """0 when every step is done; the first statement that fails ends it with 1."""
-    settings = replace(load(argv=[], profile=arguments.profile), keep_service=True)
+    settings = replace(load(argv=[], profile=arguments.profile, data=arguments.data), keep_service=True)
+    if arguments.run and settings.data and not settings.data.startswith("@"):
+        print(f"--data {settings.data}: the account sees stages alone. Nothing was done. Put the images on one, as in")
+        print("docs/data.md, and name it: --data @DATABASE.SCHEMA.STAGE/path")
+        return 1
     if arguments.teardown and arguments.teardown != settings.database:
         print(f"--teardown {arguments.teardown}: this project's database is {settings.database}. Nothing was done.")
         return 1

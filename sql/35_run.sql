@@ -4,7 +4,7 @@
 -- active in this session: make <% engineer_role %> your default role, or objects get another owner.
 
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/01_setup.ipynb' ARGUMENTS = ('--profile', '<% profile %>');
-EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/02_data_ingest.ipynb' ARGUMENTS = ('--profile', '<% profile %>');
+EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/02_data_ingest.ipynb' ARGUMENTS = ('--profile', '<% profile %>', '--data', '<% data %>');
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/03_train.ipynb' ARGUMENTS = ('--profile', '<% profile %>');
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/04_register.ipynb' ARGUMENTS = ('--profile', '<% profile %>');
 -- keep_service: the model's service goes on running, and costs a node, until DROP SERVICE or ALTER SERVICE ... SUSPEND.

@@ -63,6 +63,14 @@ def test_statements_are_ones_that_snowflake_documents(page):
             assert not isinstance(tree, exp.Command) or find_form(statement), statement
 
 
+def test_arguments_of_bundles_name_settings():
+    scripts = [path.read_text() for path in (ROOT / "sql").glob("*.sql")]
+    given = [words for text in [*scripts, *TEXT.values()] for words in re.findall(r"ARGUMENTS = \(([^)]*)\)", text)]
+    names = {name.replace("-", "_") for words in given for name in re.findall(r"'--([\w-]+)'", words)}
+    assert {"profile", "keep_service", "epochs"} <= names
+    assert all(hasattr(Settings(), name) for name in names), names
+
+
 def test_the_service_specification_has_the_documented_fields():
     """Service specification reference: spec.containers, spec.endpoints, spec.volumes, spec.logExporters."""
     (text,) = re.findall(r"FROM SPECIFICATION \$\$(.*?)\$\$", TEXT[ROOT / "docs" / "operations.md"], re.DOTALL)

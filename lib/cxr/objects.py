@@ -46,8 +46,20 @@ def run(session: Session, statement: str) -> str:
 
 
 def render(text: str, settings: Settings) -> str:
-    """Fill in `<% name %>`, the Snowflake CLI's own template form. Raises AttributeError for an unknown name."""
-    return _VARIABLE.sub(lambda match: str(getattr(settings, match[1])), text)
+    """Fill in `<% name %>`, the Snowflake CLI's own template form.
+
+    Raises:
+        AttributeError: there is no such setting.
+        ValueError: its value could end the literal that it stands in.
+    """
+
+    def value(match: re.Match) -> str:
+        given = str(getattr(settings, match[1]))
+        if not re.fullmatch(r"[\w@./ -]*", given):
+            raise ValueError(f"{match[1]}={given!r} holds characters that cannot stand in a SQL script")
+        return given
+
+    return _VARIABLE.sub(value, text)
 
 
 def split_statements(text: str) -> list[str]:

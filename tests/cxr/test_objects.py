@@ -21,6 +21,11 @@ def test_an_unknown_name_is_an_error():
         render("<% databse %>", Settings())
 
 
+def test_a_value_that_could_end_its_literal_is_refused():
+    with pytest.raises(ValueError, match="data="):
+        render("ARGUMENTS = ('<% data %>')", Settings(data="@S/x'); DROP DATABASE D; --"))
+
+
 def test_semicolons_in_quotes_bodies_and_comments_do_not_cut():
     script = """
     -- first; a comment

@@ -77,7 +77,8 @@ def check_payload(payload: Path) -> None:
 
 def test_own_names_reach_the_statements_the_bundle_and_whatever_runs_in_the_account(tmp_path):
     own = {"CXR_DATABASE": "RADIOLOGY", "CXR_GPU_POOL": "BIG", "CXR_GPU_RUNTIME": "V3.0-GPU-PY3.12"}
-    done = deploy(tmp_path, "--dry-run", "--egress", **own)
+    done = deploy(tmp_path, "--dry-run", "--egress", "--run", "--data", "@PACS.PUBLIC.EXPORT/2026", **own)
+    assert "'--data', '@PACS.PUBLIC.EXPORT/2026');" in done.stdout
     assert "MEDICAL_IMAGES" not in done.stdout and "CREATE COMPUTE POOL IF NOT EXISTS BIG" in done.stdout
     payload = tmp_path / "build" / "deploy"
     bundle = yaml.safe_load((payload / "code_bundle.yml").read_text())["bundle"]
@@ -99,6 +100,7 @@ def test_own_names_reach_the_statements_the_bundle_and_whatever_runs_in_the_acco
     ("arguments", "said"),
     [
         (("--connection", "nowhere"), "No connection to nowhere"),
+        (("--run", "--data", "images"), "the account sees stages alone. Nothing was done."),
         (("--teardown", "OTHER"), "this project's database is MEDICAL_IMAGES. Nothing was done."),
     ],
 )

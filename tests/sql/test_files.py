@@ -1,6 +1,7 @@
 """What Snowflake, its CLI and pip read: valid, in step with each other, and free of what the platform has dropped."""
 
 import ast
+import inspect
 import json
 import re
 import sys
@@ -138,6 +139,22 @@ def test_every_entrypoint_is_in_the_tree():
     entrypoints = re.findall(r"ENTRYPOINT = '([^']+)'", scripts)
     assert len(set(entrypoints)) == 6
     assert all((ROOT / name).is_file() for name in entrypoints)
+
+
+def test_the_ml_job_gives_the_client_what_its_documentation_lists():
+    """It cannot be submitted here; that the client has these arguments can be seen."""
+    from snowflake.ml.jobs import submit_directory
+
+    (call,) = [
+        node
+        for node in ast.walk(ast.parse((ROOT / "jobs" / "train_as_ml_job.py").read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "submit_directory"
+    ]
+    listed = set(inspect.signature(submit_directory).parameters)
+    listed |= set(re.findall(r"^\s+(\w+) \(\w", submit_directory.__doc__, re.MULTILINE))
+    assert {keyword.arg for keyword in call.keywords} <= listed
+    (entrypoint,) = [keyword.value.value for keyword in call.keywords if keyword.arg == "entrypoint"]
+    assert (ROOT / entrypoint).is_file()
 
 
 # ---------------------------------------------------------------- snowflake.yml

@@ -177,7 +177,9 @@ def kills(count: int) -> int:
                     killed += 1
                     counts, *rest = ingest(account, folder, 8)
                     same += rest[:2] == expected[1:3]
-                    print(f"kill {killed}: {counts}, {'equal' if rest[:2] == expected[1:3] else 'DIFFERENT'}")
+                    print(
+                        f"kill {killed}: {counts}, {'equal' if rest[:2] == expected[1:3] else 'DIFFERENT'}", flush=True
+                    )
                 worker.communicate()
         finally:
             stop(account)

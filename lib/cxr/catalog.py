@@ -303,16 +303,13 @@ def flag_near_duplicates(session: Session, settings: Settings) -> None:
     ids, prints = np.concatenate(parts).T
     prints = np.frombuffer(bytes.fromhex(b"".join(prints).decode()), np.uint8).reshape(-1, similar.BITS // 8)
     pairs = pd.DataFrame(similar.near_pairs(prints), columns=["OF", "IMAGE"]).groupby("IMAGE")["OF"].min()
-    if len(pairs):
-        flagged = {"IMAGE_ID": ids[pairs.index], "NEAR_DUPLICATE_OF": ids[pairs]}
-        _update(session, table, pd.DataFrame(flagged).map(bytes.decode))
-
-
-def _update(session: Session, table: str, rows: pd.DataFrame) -> None:
-    with temporary(session, "IMAGE_ID STRING, NEAR_DUPLICATE_OF STRING", rows) as flagged:
+    if pairs.empty:
+        return
+    flags = pd.DataFrame({"IMAGE_ID": ids[pairs.index], "NEAR_DUPLICATE_OF": ids[pairs]}).map(bytes.decode)
+    with temporary(session, "IMAGE_ID STRING, NEAR_DUPLICATE_OF STRING", flags) as flagged:
         session.sql(
-            f"UPDATE {table} C SET NEAR_DUPLICATE_OF = F.NEAR_DUPLICATE_OF FROM {flagged} F "
-            "WHERE C.IMAGE_ID = F.IMAGE_ID"
+            f"MERGE INTO {table} C USING {flagged} F ON C.IMAGE_ID = F.IMAGE_ID "
+            "WHEN MATCHED THEN UPDATE SET NEAR_DUPLICATE_OF = F.NEAR_DUPLICATE_OF"
         ).collect()
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxr import catalog, origins, similar
+from cxr.broken_files import write_broken_files
 from cxr.origins import Origin
 from cxr.phantoms import phantom
 from cxr.sources import Folder
@@ -97,6 +98,19 @@ def test_every_file_is_accepted_or_refused_with_a_reason(folder):
 def test_the_stage_never_sees_a_file_name(folder):
     for row in next(checked(folder))[1]:
         assert row.relative_path == f"xrays/{row.image_id}.png"
+
+
+def test_patients_of_dicom_files_come_from_the_header_behind_the_key(tmp_path):
+    write_broken_files(tmp_path / "NORMAL")
+    keep = {"one_frame.dcm", "plain.jpeg"}
+    for path in (tmp_path / "NORMAL").iterdir():
+        if path.name not in keep:
+            path.unlink()
+    ids = [{row.source_name: row.patient_id for row in next(checked(tmp_path, key=key))[1]} for key in ("a", "b", "a")]
+    assert ids[0] == ids[2]
+    assert ids[0]["NORMAL/one_frame.dcm"] != ids[1]["NORMAL/one_frame.dcm"]
+    assert ids[0]["NORMAL/one_frame.dcm"].startswith("patient-") and "P0001" not in str(ids)
+    assert ids[0]["NORMAL/plain.jpeg"].startswith("file-"), "nothing tells: a patient of its own"
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])

@@ -159,6 +159,9 @@ def test_near_duplicates_are_flagged_not_dropped(empty, phantoms, tmp_path):
     pair = rows.loc[[f"NORMAL/{first.name}", "NORMAL/IM-0900-0001.png"], "IMAGE_ID"].tolist()
     (flagged,) = rows[rows["NEAR_DUPLICATE_OF"].notna()].itertuples()
     assert [flagged.NEAR_DUPLICATE_OF, flagged.IMAGE_ID] == sorted(pair)
+    (row,) = catalog.near_duplicates(session, settings).itertuples()
+    splits = rows["SPLIT"].to_dict()
+    assert (row.SPLIT, row.LIKE_SPLIT) == (splits[row.SOURCE_NAME], splits[row.LIKE_NAME])
 
 
 def test_a_table_gives_labels_and_what_has_none_is_rejected(empty, phantoms, tmp_path):

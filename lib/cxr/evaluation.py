@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import logit
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
@@ -19,14 +19,19 @@ def probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64) / temperature))
 
 
-def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
-    """The temperature with the smallest log loss (Guo et al. 2017), between 0.1 and 10."""
-    labels = np.asarray(labels)
+def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+    """(temperature, offset) for which `probability(logits + offset, temperature)` has the smallest log loss.
 
-    def loss(log_temperature: float) -> float:
-        return metrics.log_loss(labels, probability(logits, np.exp(log_temperature)), labels=[0, 1])
+    A temperature alone (Guo et al. 2017) leaves the intercept where class weights have put it; with the offset this is
+    Platt's scaling (1999). The temperature lies between 0.1 and 10, the offset between -10 and 10.
+    """
+    labels, logits = np.asarray(labels), np.asarray(logits, dtype=np.float64)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
+    def loss(at: np.ndarray) -> float:
+        return metrics.log_loss(labels, probability(logits + at[1], np.exp(at[0])), labels=[0, 1])
+
+    log_temperature, offset = minimize(loss, (0, 0), bounds=[(np.log(0.1), np.log(10)), (-10, 10)]).x
+    return float(np.exp(log_temperature)), float(offset)
 
 
 def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, target_sensitivity: float | None = None) -> float:
@@ -47,8 +52,8 @@ def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, target_sensi
 
 def operating_point(
     catalog: pd.DataFrame, logits: np.ndarray, target_sensitivity: float | None = None
-) -> tuple[float, float]:
-    """(temperature, threshold), from validation images or shifted copies of them.
+) -> tuple[float, float, float]:
+    """(temperature, offset, threshold), from validation images and shifted copies of them.
 
     Args:
         catalog: rows with LABEL and SPLIT, in the order of `logits`.
@@ -58,12 +63,13 @@ def operating_point(
     """
     if others := set(catalog["SPLIT"]) - {"validation"}:
         raise ValueError(
-            f"temperature and threshold would be chosen on {', '.join(sorted(others))} images; "
+            f"calibration and threshold would be chosen on {', '.join(sorted(others))} images; "
             "what is reported of them would then be too good: give validation images alone"
         )
     labels = _truth(catalog)
-    temperature = fit_temperature(labels, logits)
-    return temperature, choose_threshold(labels, probability(logits, temperature), target_sensitivity)
+    temperature, offset = fit_calibration(labels, logits)
+    scores = probability(logits + offset, temperature)
+    return temperature, offset, choose_threshold(labels, scores, target_sensitivity)
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:

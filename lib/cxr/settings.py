@@ -74,7 +74,7 @@ class Settings:
     profile: str = "default"
     backbone: str = "resnet18"
     weights: str = "imagenet"  # or "random"
-    image_size: int = 96  # pixels a side
+    image_size: int = 128  # pixels a side
     epochs: int = 0  # 0: as many as the number of images asks for
     batch_size: int = 32
     learning_rate: float = 3e-3  # for a batch of 32

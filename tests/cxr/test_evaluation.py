@@ -43,11 +43,12 @@ def test_target_sensitivity_is_reached_with_as_few_alarms_as_possible(scored):
     assert (scores[labels == 1] >= threshold + 0.1).mean() < 0.9
 
 
-def test_temperature_undoes_overconfidence():
+def test_calibration_undoes_overconfidence_and_a_shifted_intercept():
     rng = np.random.default_rng(1)
     true_logits = rng.normal(0, 2, 4000)
     labels = rng.random(4000) < evaluation.probability(true_logits)
-    assert evaluation.fit_temperature(labels, 3 * true_logits) == pytest.approx(3, rel=0.1)
+    temperature, offset = evaluation.fit_calibration(labels, 3 * true_logits - 6)
+    assert temperature == pytest.approx(3, rel=0.1) and offset == pytest.approx(6, abs=0.5)
     overconfident = evaluation.expected_calibration_error(labels, evaluation.probability(3 * true_logits))
     assert evaluation.expected_calibration_error(labels, evaluation.probability(true_logits)) < overconfident / 3
 
@@ -172,7 +173,7 @@ def test_the_roc_band_holds_the_curve_and_its_area_is_the_auroc(scored):
 
 def test_a_threshold_chosen_on_test_patients_is_refused(rows):
     """A leak planted on purpose."""
-    temperature, threshold = evaluation.operating_point(rows, LOGITS)
+    temperature, _, threshold = evaluation.operating_point(rows, LOGITS)
     assert temperature > 0 and 0 < threshold < 1
     rows.loc[3, "SPLIT"] = "test"
     with pytest.raises(ValueError, match="chosen on test images"):

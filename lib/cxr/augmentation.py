@@ -73,7 +73,7 @@ def _exposure(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _bicubic(side: int, device: torch.device) -> torch.Tensor:
-    """[4, side], with which four values become `side`; along rows and columns it does what F.interpolate does slower."""
+    """[4, side], by which four values become `side`; along rows and columns F.interpolate does the same slower."""
     columns = torch.eye(4, device=device).view(1, 4, 4, 1)
     return F.interpolate(columns, size=(side, 1), mode="bicubic", align_corners=False).view(4, side)
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from . import catalog, json_functions
 from .errors import SnowflakeError
 from .macros import MACROS
+from .uploads import Uploads
 from .workers import Workers
 
 FOLDERS = ("stages", "models", "functions")  # each holds one folder for each catalogued object
@@ -47,6 +48,7 @@ class Account:
         self.name = "LOCAL_ACCOUNT"
         self.started = time.time()
         self.locks = WriteLocks()
+        self.uploads = Uploads(root / "incoming")
         self.functions: dict[str, Callable] = {}
         for folder in (*FOLDERS, "logs"):
             (root / folder).mkdir(exist_ok=True)

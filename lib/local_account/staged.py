@@ -41,14 +41,19 @@ class Location:
         if self.target.is_file():
             return [self.target]
         if self.target.is_dir():
-            return sorted(f for f in self.target.rglob("*") if f.is_file())
+            return sorted(f for f in self.target.rglob("*") if is_whole(f))
         parent = self.target.parent
         if not parent.is_dir():
             return []
-        return sorted(f for f in parent.rglob("*") if f.is_file() and str(f).startswith(str(self.target)))
+        return sorted(f for f in parent.rglob("*") if is_whole(f) and str(f).startswith(str(self.target)))
 
     def relative(self, file: Path) -> str:
         return file.relative_to(self.base).as_posix()
+
+
+def is_whole(file: Path) -> bool:
+    """Whether it is a file, and not one that is still being written (or was, when the server died)."""
+    return file.is_file() and not (file.name.startswith(".") and file.name.endswith(".part"))
 
 
 def locate(session: Session, text: str) -> Location:

@@ -12,10 +12,12 @@ from . import catalog
 from .account import Account
 from .catalog import Object
 from .errors import SnowflakeError, already_exists
+from .process import HOST
 from .results import Result, listing, status
 from .session import Session
-from .staged import Location, digest, locate, matching, modified
+from .staged import digest, locate, matching, modified
 from .statements import Matched, nested, options, statement
+from .uploads import Upload, digests
 
 
 @dataclass
@@ -137,50 +139,36 @@ def describe_stage(session: Session, s: Matched) -> Result:
 
 @statement("PUT <source:rest_until_stage> <stage:stage> [<options:rest>]", "executed")
 def put(session: Session, s: Matched) -> Transfer:
-    """The connector writes straight into the stage's folder, for client and account share a machine."""
+    """The connector sends the files to ``uploads``. One that is already staged stays unless OVERWRITE says otherwise;
+    the connector reports it UPLOADED all the same, where Snowflake reports SKIPPED."""
     location = locate(session, s["stage"])
     given = options(s["options"])
     overwrite = given.get("OVERWRITE", "FALSE").upper() == "TRUE"
     compress = given.get("AUTO_COMPRESS", "TRUE").upper() == "TRUE"
-    sources = [local_path(s["source"])]
-    target = location.target
-    if not overwrite:
-        sources, target = only_new(session, sources[0], location, compress)
-    target.mkdir(parents=True, exist_ok=True)
+    pattern = Path(local_path(s["source"])).expanduser()
+    several = any(character in pattern.name for character in "*?[")
+    sources = sorted(f for f in pattern.parent.glob(pattern.name) if f.is_file()) if several else [pattern]
+    if not sources:
+        raise SnowflakeError(f"253006: File doesn't exist: ['{pattern}']", 253006, "22000")
+    upload = Upload(location.target, "" if several else pattern.name, compress, overwrite)
+    if (several or compress) and all(source.is_file() for source in sources):
+        upload.digests = digests(sources)
     detection = given.get("SOURCE_COMPRESSION", "auto_detect").lower()
     if not compress and detection == "auto_detect":
         detection = "none"  # nothing depends on it, and the connector's detection costs 6 ms a file
     data = {
         "command": "UPLOAD",
-        "src_locations": sources,
+        "src_locations": [str(source) for source in sources],
         "autoCompress": compress,
         "sourceCompression": detection,
         "overwrite": overwrite,
         "encryptionMaterial": None,
     }
-    return transfer(data, target)
-
-
-def only_new(session: Session, source: str, location: Location, compress: bool) -> tuple[list[str], Path]:
-    """Without OVERWRITE a file that is already staged stays as it is.
-
-    The connector cannot be told to skip files on local storage, so they are left out of what it copies; when nothing
-    is left it copies into a scratch folder, and reports UPLOADED where Snowflake reports SKIPPED.
-    """
-
-    def staged(path: str) -> bool:
-        name = Path(path).name
-        return (location.target / name).exists() or (compress and (location.target / f"{name}.gz").exists())
-
-    pattern = Path(source).expanduser()
-    found = sorted(str(f) for f in pattern.parent.glob(pattern.name) if f.is_file()) or [source]
-    new = [f for f in found if not staged(f)]
-    if len(new) == len(found):
-        return [source], location.target
-    if new:
-        return new, location.target
-    scratch = session.account.root / "logs" / "skipped"
-    return found, scratch
+    if several and compress:  # what is sent is not what was hashed: the connector asks again, file by file
+        return transfer(data, {"locationType": "GCS", "location": "stage/", "creds": {}})
+    address = f"http://{HOST}:{session.account.port}/stage/{session.account.uploads.expect(upload)}"
+    place = {"locationType": "GCS", "location": "stage/", "creds": {"GCS_ACCESS_TOKEN": "none"}}
+    return transfer(data, {**place, "presignedUrl": address})
 
 
 @statement("GET <stage:stage> <target:rest_until_options> [<options:rest>]", "executed")
@@ -195,7 +183,7 @@ def get(session: Session, s: Matched) -> Transfer:
         "encryptionMaterial": [],
         "presignedUrls": None,
     }
-    return transfer(data, location.base)
+    return transfer(data, {"locationType": "LOCAL_FS", "location": str(location.base), "creds": {}})
 
 
 def local_path(text: str) -> str:
@@ -205,10 +193,11 @@ def local_path(text: str) -> str:
     return text.removeprefix("file://")
 
 
-def transfer(data: dict, place: Path) -> Transfer:
-    stage_info = {"locationType": "LOCAL_FS", "location": str(place), "path": "", "region": "", "creds": {}}
-    stage_info |= {"storageAccount": None, "isClientSideEncrypted": False, "presignedUrl": None, "endPoint": None}
-    return Transfer({**data, "parallel": 4, "stageInfo": stage_info})
+def transfer(data: dict, place: dict) -> Transfer:
+    stage_info = {"path": "", "region": "local", "storageAccount": None, "isClientSideEncrypted": False}
+    return Transfer(
+        {**data, "parallel": 4, "stageInfo": {"presignedUrl": None, "endPoint": None, **stage_info, **place}}
+    )
 
 
 # ---------------------------------------------------------------- listing and removing

@@ -27,6 +27,7 @@ from .names import Name, split
 from .queries import Queries, Query, failure
 from .session import Session
 from .transactions import PARAMETERS, set_parameter
+from .uploads import DIGEST_HEADER, LIMIT_BYTES, publish
 
 ANSWER_SECONDS = 45.0  # then the client is told to ask again, as Snowflake does
 REQUEST_BYTES = 512 << 20
@@ -63,6 +64,7 @@ class Wire:
             Route("/queries/{query_id}/abort-request", self.abort, methods=["POST"]),
             Route("/monitoring/queries/{query_id}", self.status),
             Route("/parts/{key}/{number:int}", self.part),
+            Route("/stage/{key}", self.upload, methods=["PUT"]),
             Route("/telemetry/send", self.accept, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={SnowflakeError: refuse})
@@ -199,6 +201,26 @@ class Wire:
             return Response("this part of the result has expired; run the query again", status_code=404)
         self.last_request = time.monotonic()
         return Response(parts[request.path_params["number"]], media_type="application/octet-stream")
+
+    async def upload(self, request: Request) -> Response:
+        """One file of a PUT. It is on the stage once this has answered."""
+        upload = self.account.uploads.known.get(request.path_params["key"])
+        if upload is None:
+            return Response("this address is not known; run PUT again", status_code=404)
+        if int(request.headers.get("content-length", 0)) > LIMIT_BYTES:
+            return Response(f"files may have {LIMIT_BYTES >> 30} GiB", status_code=413)
+        self.last_request = time.monotonic()
+        aside = self.account.uploads.aside()
+        try:
+            with open(aside, "wb") as stream:
+                async for chunk in request.stream():
+                    stream.write(chunk)
+            await run_in_threadpool(publish, aside, upload, request.headers.get(DIGEST_HEADER, ""))
+        except SnowflakeError as error:
+            return Response(error.message, status_code=400)
+        finally:
+            aside.unlink(missing_ok=True)
+        return Response()
 
     async def status(self, request: Request) -> Response:
         self.session(request)

@@ -46,7 +46,7 @@ def keep(session: Session, s: Matched, kind: str, properties: dict) -> str:
 def copy_source(session: Session, stage: str, label: str) -> str:
     """Snapshot a stage's files, as CREATE ... FROM does; the folder's name."""
     source = locate(session, stage)
-    folder = session.account.new_folder("stages", label.replace('"', ""))
+    folder = session.account.root / "stages" / new_source(session, label)
     for file in source.files():
         copy_whole(file, folder / file.relative_to(source.target))
     return folder.name
@@ -174,19 +174,32 @@ STREAMLIT_OPTIONS = {
 }  # fmt: skip
 
 
-@statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> FROM <source:stage> <options:rest>", "emulated")
+@statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>", "emulated")
 def create_streamlit(session: Session, s: Matched) -> Result:
-    """The files are copied and the options checked; the app itself is run by ``streamlit run``."""
+    """The files are copied, or sent later to snow://streamlit, and the options checked; ``streamlit run`` runs them."""
     given = options(s["options"])
     for key in given.keys() - STREAMLIT_OPTIONS:
         raise compilation_error(f"invalid property '{key}' for 'STREAMLIT'", 1423)
     if "COMPUTE_POOL" in given:
         need_pool(session, given["COMPUTE_POOL"])
     main = given.get("MAIN_FILE", "streamlit_app.py")
-    if not (locate(session, s["source"]).target / main).is_file():
+    if s["source"] and not (locate(session, s["source"]).target / main).is_file():
         raise compilation_error(f"Main file {main} was not found at {s['source']}.", 391921)
-    properties = {**given, "folder": copy_source(session, s["source"], s["name"])}
-    return status(keep(session, s, "STREAMLIT", properties))
+    made = copy_source(session, s["source"], s["name"]) if s["source"] else new_source(session, s["name"])
+    return status(keep(session, s, "STREAMLIT", {"MAIN_FILE": main, **given, "folder": made}))
+
+
+def new_source(session: Session, label: str) -> str:
+    return session.account.new_folder("stages", label.replace('"', "")).name
+
+
+@statement("{DESC|DESCRIBE} STREAMLIT <name>", "executed")
+def describe_streamlit(session: Session, s: Matched) -> Result:
+    app = catalog.need(session.con, "STREAMLIT", session.resolve(s["name"]))
+    live = f"snow://streamlit/{app.qualified}/versions/live/"
+    row = {key.lower(): value for key, value in app.properties.items() if isinstance(value, str)}
+    return listing("name title main_file query_warehouse url_id runtime_name compute_pool live_version_location_uri",
+                   [{**row, **app.row(), "url_id": app.name.lower(), "live_version_location_uri": live}])  # fmt: skip
 
 
 @statement("ALTER STREAMLIT [IF EXISTS] <name> <action:rest>", "recorded")

@@ -70,6 +70,17 @@ def get_tag(session: Session, tag: str, thing: str, domain: str = "") -> str | N
     return need(session.con, "MODEL", session.resolve(thing)).properties["tags"].get(str(session.resolve(tag)))
 
 
+@system_function("SYSTEM$RETURN_CURRENT_ORG_NAME")
+def organization_name(session: Session) -> str | None:
+    return CURRENT["ORGANIZATION_NAME"](session)
+
+
+@system_function("SYSTEM$GET_SNOWSIGHT_HOST")
+def snowsight_host(session: Session) -> str:
+    """The address that `snow` prints for an app leads nowhere: there is no Snowsight here."""
+    return "http://local.invalid"
+
+
 @system_function("SYSTEM$CANCEL_ALL_QUERIES")
 def cancel_all_queries(session: Session, *_: str) -> str:
     return "0 queries cancelled"

@@ -76,17 +76,20 @@ def locate(session: Session, text: str) -> Location:
 
 
 def locate_snow(session: Session, text: str) -> Location:
-    found = re.fullmatch(rf"snow://(model|experiment)/({names.DOTTED})/versions/({names.PART})(?:/(.*))?", text, re.S)
+    found = re.fullmatch(
+        rf"snow://(model|experiment|streamlit)/({names.DOTTED})/versions/({names.PART})(?:/(.*))?", text, re.S
+    )
     if not found:
         raise unsupported(f"the path {text!r}", "staged.py")
-    kind, part = ("MODEL", "MODEL VERSION") if found[1] == "model" else ("EXPERIMENT", "RUN")
-    name, member = session.resolve(found[2]), names.fold(found[3])
-    session.need(kind, name)
-    owner = catalog.get(session.con, part, Name(name.database, name.schema, member), parent=name.name)
+    kind, name, member = found[1].upper(), session.resolve(found[2]), names.fold(found[3])
+    owner = session.need(kind, name)
+    if kind != "STREAMLIT":  # an app's files are those of its live version
+        part = "MODEL VERSION" if kind == "MODEL" else "RUN"
+        owner = catalog.get(session.con, part, Name(name.database, name.schema, member), parent=name.name)
     if owner is None:
         raise missing("Version" if kind == "MODEL" else "Run", member)
     root = session.account.root / ("models" if kind == "MODEL" else "stages")
-    label = f"versions/{member}/" if kind == "MODEL" else f"/versions/{member}/"
+    label = f"versions/{member}/" if kind == "MODEL" else f"/versions/{found[3] if kind == 'STREAMLIT' else member}/"
     return Location(root / owner.properties["folder"], safe_path(found[4] or ""), label)
 
 

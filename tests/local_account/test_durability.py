@@ -178,7 +178,8 @@ while time.monotonic() < end:
     cursor.execute("COMMIT" if rounds % 5 else "ROLLBACK")
     cursor.execute("MERGE INTO SEEN USING (SELECT 1 AS K) S ON SEEN.K = S.K WHEN MATCHED THEN UPDATE SET N = N + 1 "
                    "WHEN NOT MATCHED THEN INSERT (K, N) VALUES (1, 1)")
-    assert cursor.execute(f"SELECT COUNT(*) FROM LOG WHERE WHO = '{mine}'").fetchone()[0] == rounds + 1 - (rounds + 5) // 5
+    (logged,), = cursor.execute(f"SELECT COUNT(*) FROM LOG WHERE WHO = '{mine}'").fetchall()
+    assert logged == rounds + 1 - (rounds + 5) // 5
     rounds += 1
 print(rounds)
 """
@@ -187,9 +188,13 @@ print(rounds)
 def test_four_clients_lose_no_update_and_see_no_error(root):
     account = start(root)
     session = open_session(account)
-    for sql in ("CREATE DATABASE D", "CREATE TABLE COUNTER AS SELECT 0 AS N", "CREATE TABLE LOG (WHO STRING, N INT)",
-                "CREATE TABLE SEEN (K INT, N INT)",
-                "CREATE TABLE TALLY AS SELECT COLUMN1 AS WHO, 0 AS N FROM VALUES ('a'), ('b'), ('c'), ('d')"):  # fmt: skip
+    for sql in (
+        "CREATE DATABASE D",
+        "CREATE TABLE COUNTER AS SELECT 0 AS N",
+        "CREATE TABLE LOG (WHO STRING, N INT)",
+        "CREATE TABLE SEEN (K INT, N INT)",
+        "CREATE TABLE TALLY AS SELECT COLUMN1 AS WHO, 0 AS N FROM VALUES ('a'), ('b'), ('c'), ('d')",
+    ):
         session.sql(sql).collect()
     environment = {**os.environ, "SNOWFLAKE_HOME": str(root)}
     clients = [

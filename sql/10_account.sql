@@ -28,7 +28,8 @@ GRANT USAGE, MONITOR ON WAREHOUSE <% warehouse %> TO ROLE <% engineer_role %>;
 CREATE COMPUTE POOL IF NOT EXISTS <% gpu_pool %> MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = <% gpu_family %> AUTO_RESUME = TRUE INITIALLY_SUSPENDED = TRUE AUTO_SUSPEND_SECS = 300;
 GRANT USAGE, MONITOR ON COMPUTE POOL <% gpu_pool %> TO ROLE <% engineer_role %>;
 
--- The app's process; a small CPU node that goes after ten minutes without a viewer.
+-- The app's process, on a small CPU node. Snowflake lets such an app run until nobody has looked at it for three days;
+-- then the node goes. ALTER COMPUTE POOL <% app_pool %> SUSPEND ends it earlier, and opening the app starts it again.
 CREATE COMPUTE POOL IF NOT EXISTS <% app_pool %> MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = <% app_family %> AUTO_RESUME = TRUE INITIALLY_SUSPENDED = TRUE AUTO_SUSPEND_SECS = 600;
 GRANT USAGE ON COMPUTE POOL <% app_pool %> TO ROLE <% engineer_role %>;
 

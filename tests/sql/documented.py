@@ -54,6 +54,7 @@ FORMS = [
             "COMMENT = <string>",
         ),
     ),
+    Form("sql-reference/sql/alter-compute-pool", "ALTER COMPUTE POOL [IF EXISTS] <name> SUSPEND"),
     Form("sql-reference/sql/show-compute-pools", "SHOW COMPUTE POOLS"),
     # "You can run ALTER COMPUTE POOL ... STOP ALL, which drops both services and jobs."
     Form("sql-reference/sql/drop-compute-pool", "ALTER COMPUTE POOL [IF EXISTS] <name> STOP ALL"),

@@ -1,7 +1,7 @@
 -- The five notebooks in the account, in order, with nobody at the screen. Arguments are strings; each names a setting.
 -- Role: <% engineer_role %>, after 30_deploy.sql. `python3 ci deploy --run` runs it. A GPU node runs meanwhile.
 -- EXECUTE waits for its notebook. It runs as you, with your default role and all your other roles, whichever role is
--- active in this session: make <% engineer_role %> your default role, or objects get another owner.
+-- active in this session; cxr.connect() then takes <% engineer_role %>, so that what is made belongs to it.
 
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/01_setup.ipynb' ARGUMENTS = ('--profile', '<% profile %>');
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/02_data_ingest.ipynb' ARGUMENTS = ('--profile', '<% profile %>', '--data', '<% data %>');

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from snowflake.snowpark import Session
 from snowflake.snowpark.context import get_active_session
-from snowflake.snowpark.exceptions import SnowparkSessionException
+from snowflake.snowpark.exceptions import SnowparkSessionException, SnowparkSQLException
 
 from cxr.settings import Settings, load
 
@@ -19,7 +19,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def connect(connection_name: str | None = None, settings: Settings | None = None) -> Session:
-    """A Snowpark session that stands in this project's database and schema where they exist.
+    """A Snowpark session that stands in this project's database and schema where they exist, in the engineer's role
+    where that role owns them.
 
     The active session inside Snowflake; else the connection of that name in `connections.toml` (argument or
     `CXR_CONNECTION`); else the local account, started if it is not running.
@@ -33,8 +34,24 @@ def connect(connection_name: str | None = None, settings: Settings | None = None
     if session is None:
         name = connection_name or os.environ.get("CXR_CONNECTION")
         session = Session.builder.configs({"connection_name": name} if name else start_local_account(settings)).create()
+    use_owner(session, settings)
     use_schema(session, settings)
     return session
+
+
+def use_owner(session: Session, settings: Settings) -> None:
+    """Take the engineer's role where it owns the database; says so where this user may not.
+
+    A code bundle runs with its user's default role. What is made in another role is not the engineer's, and the app,
+    which is, could not use it.
+    """
+    owners = {row["owner"] for row in session.sql(f"SHOW DATABASES LIKE '{settings.database}'").collect()}
+    wanted = settings.engineer_role.upper()
+    if wanted in owners and session.sql("SELECT CURRENT_ROLE()").collect()[0][0] != wanted:
+        try:
+            session.sql(f"USE ROLE {wanted}").collect()
+        except SnowparkSQLException:
+            print(f"{settings.database} belongs to {wanted}, which you may not use: GRANT ROLE {wanted} TO USER ...")
 
 
 def use_schema(session: Session, settings: Settings) -> bool:
@@ -76,8 +93,8 @@ def start_local_account(settings: Settings) -> dict[str, object]:
 
 def environment_line(session: Session) -> str:
     """What runs where, in one line, for the head of each notebook; names the device where PyTorch is in use."""
-    place = session.sql("SELECT CURRENT_ACCOUNT(), CURRENT_VERSION()").collect()[0]
-    parts = [f"Snowflake {place[1]} on account {place[0]}", f"Python {platform.python_version()}"]
+    place = session.sql("SELECT CURRENT_ACCOUNT(), CURRENT_VERSION(), CURRENT_ROLE()").collect()[0]
+    parts = [f"Snowflake {place[1]} on account {place[0]} as {place[2]}", f"Python {platform.python_version()}"]
     parts += [f"{name} {version(name)}" for name in ("torch", "snowflake-ml-python")]
     # Importing PyTorch for this line alone would take seconds.
     if torch := sys.modules.get("torch"):

@@ -72,8 +72,25 @@ def decoded(session: Session, catalog: pd.DataFrame, settings: Settings) -> np.n
 
 def cache_key(image_ids: Sequence[str], size: int) -> str:
     """A hash of the content set and of the code that decodes it, so that neither can change unnoticed."""
-    code = Path(images.__file__).read_bytes()
-    return hashlib.sha256(json.dumps([list(image_ids), size]).encode() + code).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([list(image_ids), size, preprocessing_hash()]).encode()).hexdigest()[:24]
+
+
+def preprocessing_hash() -> str:
+    """A hash of the code that turns a file into the network's input."""
+    return hashlib.sha256(Path(images.__file__).read_bytes()).hexdigest()
+
+
+def provenance(stack: np.ndarray, catalog: pd.DataFrame, count: int = 8) -> dict:
+    """What a run keeps to be traced and checked by: a hash of the content set with its labels and splits, and hashes of
+    the pixels of the first held-out images as the network saw them."""
+    content = catalog[["IMAGE_ID", "LABEL", "SPLIT"]].sort_values("IMAGE_ID").to_csv(index=False)
+    held_out = np.flatnonzero(catalog["SPLIT"] == "test")[:count]
+    pixels = {catalog["IMAGE_ID"].iloc[i]: pixel_hash(stack[i]) for i in held_out}
+    return {"content": hashlib.sha256(content.encode()).hexdigest(), "pixels": pixels}
+
+
+def pixel_hash(pixels: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def _is_whole(path: Path) -> bool:

@@ -16,7 +16,7 @@ from snowflake.ml.experiment import ExperimentTracking
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
-from cxr.dataset import cache_directory, cache_key
+from cxr.dataset import cache_directory, cache_key, preprocessing_hash
 from cxr.settings import Settings
 from cxr.tables import append
 from cxr.training import Recipe
@@ -53,6 +53,7 @@ def save(
         scores: rows of IMAGE_ID, SPLIT and P_PNEUMONIA, so that a later run can be compared on the same images.
         tracker: is given the figures and files too, and its run ends.
     """
+    config = {"preprocessing": preprocessing_hash(), **config}
     name = run_id(state, config)
     with tempfile.TemporaryDirectory(prefix="cxr-run-") as scratch:
         folder = Path(scratch)

@@ -1,0 +1,118 @@
+"""Which version is in production: moved by rule, kept with a way back. Old versions stay in the registry."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from snowflake.ml.model import Model, ModelVersion
+from snowflake.snowpark import Session
+
+from cxr import runs
+from cxr.catalog import read_catalog
+from cxr.evaluation import paired_bootstrap
+from cxr.registry import version_name
+from cxr.serving import open_registry
+from cxr.settings import Settings
+
+PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
+MARGIN = 0.01  # of AUROC: a candidate that is further below is not promoted, however few images there are to tell
+FEWEST = 10  # images that both have been tested on
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`promoted`, and why; `difference` is the candidate's AUROC minus production's, with its 95% interval."""
+
+    promoted: bool
+    reason: str
+    production: str
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def promote(session: Session, settings: Settings, candidate: ModelVersion) -> Decision:
+    """Move the alias PRODUCTION, and the model's default, to the candidate if it is not worse than what stands there.
+
+    Not worse: on the images that were test images of both, the 95% interval of the difference in AUROC (bootstrap over
+    patients, both models on the same resamples) does not lie below zero, nor the difference below -0.01.
+    The version that leaves keeps the alias PREVIOUS, for :func:`roll_back`.
+    """
+    model = open_registry(session, settings).get_model(settings.model_name)
+    present = aliases(model).get(PRODUCTION)
+    if present == candidate.version_name:
+        return Decision(True, "it is in production already", present)
+    if present is None:
+        _move(model, None, candidate.version_name)
+        return Decision(True, "it is the first", candidate.version_name)
+    found = _compare(session, settings, candidate.version_name, present)
+    if isinstance(found, str):
+        return Decision(False, found, present)
+    value, interval = found["difference"], tuple(found["interval"])
+    words = f"AUROC {value:+.4f} (95% {interval[0]:+.4f} to {interval[1]:+.4f}) against {present}"
+    if found["worse"] or value < -MARGIN:
+        return Decision(False, f"worse on the same test patients: {words}", present, value, interval)
+    _move(model, present, candidate.version_name)
+    return Decision(True, f"not worse on the same test patients: {words}", candidate.version_name, value, interval)
+
+
+def roll_back(session: Session, settings: Settings) -> str:
+    """Put the version that was in production before back there, and the present one into its place; its name.
+
+    Raises:
+        LookupError: there is none.
+    """
+    model = open_registry(session, settings).get_model(settings.model_name)
+    named = aliases(model)
+    if PREVIOUS not in named:
+        raise LookupError(f"{settings.model_name} has no version with the alias {PREVIOUS} to go back to")
+    _move(model, named.get(PRODUCTION), named[PREVIOUS])
+    return named[PREVIOUS]
+
+
+def aliases(model: Model) -> dict[str, str]:
+    """The version behind PRODUCTION and PREVIOUS, where they stand."""
+    versions = model.show_versions()
+    named = {}
+    for name, text in zip(versions["name"], versions["aliases"], strict=True):
+        named |= {alias: name for alias in (PRODUCTION, PREVIOUS) if f'"{alias}"' in str(text).upper()}
+    return named
+
+
+def _move(model: Model, present: str | None, chosen: str) -> None:
+    """An alias is taken from one version before another gets it. The default moves first, in one statement of its own,
+    so that who asks for no version is never left without an answer."""
+    model.default = chosen
+    for alias in aliases(model):
+        model.version(chosen).unset_alias(alias)
+    model.version(chosen).set_alias(PRODUCTION)
+    if present is not None:
+        model.version(present).set_alias(PREVIOUS)
+
+
+def _compare(session: Session, settings: Settings, candidate: str, present: str) -> dict | str:
+    """The paired bootstrap of two versions, or why there can be none."""
+    run_of = {version_name(run): run for run in _runs(session, settings)}
+    with tempfile.TemporaryDirectory(prefix="cxr-scores-") as scratch:
+        scores = []
+        for name in (candidate, present):
+            if name not in run_of:
+                return f"the run of {name} is not in {settings.training_log_table}, so they cannot be compared"
+            folder = runs.fetch(session, settings, run_of[name], Path(scratch) / name)
+            if not (folder / runs.SCORES).exists():
+                return f"the run of {name} left no scores, so they cannot be compared"
+            kept = runs.read_scores(folder)
+            scores.append(kept[kept["SPLIT"] == "test"][["IMAGE_ID", "P_PNEUMONIA"]])
+    both = scores[0].merge(scores[1], on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
+    both = both.merge(read_catalog(session, settings)[["IMAGE_ID", "LABEL", "PATIENT_ID"]], on="IMAGE_ID")
+    if len(both) < FEWEST:
+        return f"only {len(both)} images were test images of both {candidate} and {present}: {FEWEST} are needed"
+    labels = (both["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
+    if labels.min() == labels.max():
+        return "the test images of both are of one class, so they cannot be compared"
+    columns = (both[column].to_numpy() for column in ("P_PNEUMONIA_NEW", "P_PNEUMONIA_OLD", "PATIENT_ID"))
+    return paired_bootstrap(labels, *columns)
+
+
+def _runs(session: Session, settings: Settings) -> list[str]:
+    table = session.table(settings.qualified(settings.training_log_table))
+    return [row[0] for row in table.select("RUN_ID").distinct().collect()]

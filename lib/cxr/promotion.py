@@ -10,7 +10,7 @@ from snowflake.snowpark import Session
 from cxr import runs
 from cxr.catalog import read_catalog
 from cxr.evaluation import paired_bootstrap
-from cxr.registry import version_name
+from cxr.registry import run_of
 from cxr.serving import open_registry
 from cxr.settings import Settings
 
@@ -91,13 +91,10 @@ def _move(model: Model, present: str | None, chosen: str) -> None:
 
 def _compare(session: Session, settings: Settings, candidate: str, present: str) -> dict | str:
     """The paired bootstrap of two versions, or why there can be none."""
-    run_of = {version_name(run): run for run in _runs(session, settings)}
     with tempfile.TemporaryDirectory(prefix="cxr-scores-") as scratch:
         scores = []
         for name in (candidate, present):
-            if name not in run_of:
-                return f"the run of {name} is not in {settings.training_log_table}, so they cannot be compared"
-            folder = runs.fetch(session, settings, run_of[name], Path(scratch) / name)
+            folder = runs.fetch(session, settings, run_of(name), Path(scratch) / name)
             if not (folder / runs.SCORES).exists():
                 return f"the run of {name} left no scores, so they cannot be compared"
             kept = runs.read_scores(folder)
@@ -111,8 +108,3 @@ def _compare(session: Session, settings: Settings, candidate: str, present: str)
         return "the test images of both are of one class, so they cannot be compared"
     columns = (both[column].to_numpy() for column in ("P_PNEUMONIA_NEW", "P_PNEUMONIA_OLD", "PATIENT_ID"))
     return paired_bootstrap(labels, *columns)
-
-
-def _runs(session: Session, settings: Settings) -> list[str]:
-    table = session.table(settings.qualified(settings.training_log_table))
-    return [row[0] for row in table.select("RUN_ID").distinct().collect()]

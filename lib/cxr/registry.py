@@ -59,6 +59,11 @@ def version_name(run_id: str) -> str:
     return f"V_{run_id.upper()}"
 
 
+def run_of(version_name: str) -> str:
+    """The training run that a version was logged from."""
+    return version_name.removeprefix("V_").lower()
+
+
 def log_version(session: Session, settings: Settings, run_id: str, artifacts: Path) -> ModelVersion:
     """The version of this run, logged if it is not there yet, with its card and metrics.
 

@@ -7,9 +7,10 @@ import base64
 import hashlib
 import json
 import os
+import tempfile
 import time
 import uuid
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 from snowflake.ml.model import ModelVersion
@@ -76,8 +77,8 @@ def service_state(session: Session, service: str, lines: int = 20) -> tuple[pd.D
     rows = session.sql(f"SHOW SERVICE CONTAINERS IN SERVICE {service}").to_pandas()
     rows.columns = [name.strip('"') for name in rows.columns]
     first = rows.iloc[0]
-    asked = [service, str(first["instance_id"]), first["container_name"], lines]
-    log = session.sql("SELECT SYSTEM$GET_SERVICE_LOGS(?, ?, ?, ?)", params=asked).collect()[0][0]
+    place = f"'{service}', '{first['instance_id']}', '{first['container_name']}'"
+    log = session.sql(f"SELECT SYSTEM$GET_SERVICE_LOGS({place}, {lines})").collect()[0][0]
     return rows[["service_name", "instance_id", "container_name", "status", "message"]], log
 
 
@@ -101,7 +102,7 @@ def score_in_sql(
     rows = session.sql(
         f"""SELECT C.IMAGE_ID, {service or as_sql(version)}!PREDICT({text}) AS ANSWER
         FROM {settings.qualified(settings.catalog_table)} C
-        JOIN TABLE(FLATTEN(INPUT => PARSE_JSON(?))) F ON F.VALUE::STRING = C.IMAGE_ID""",
+        WHERE C.IMAGE_ID IN (SELECT F.VALUE::STRING FROM TABLE(FLATTEN(INPUT => PARSE_JSON(?))) F)""",
         params=[json.dumps(image_ids)],
     ).collect()
     answers = {row["IMAGE_ID"]: json.loads(row["ANSWER"]) for row in rows}
@@ -136,7 +137,10 @@ def score_in_batch(
     job.wait()
     if job.status != "DONE":
         raise RuntimeError(f"the batch job {job.id} ended as {job.status}: {job.get_logs()[-2000:]}")
-    answers = session.read.parquet(f"{target}/{job.id.rpartition('.')[2]}/").to_pandas()
+    with tempfile.TemporaryDirectory(prefix="cxr-batch-") as scratch:
+        # The marker _SUCCESS lies beside the Parquet files.
+        session.file.get(f"{target}/{job.id.rpartition('.')[2]}/", scratch, pattern=".*[.]parquet")
+        answers = pd.concat([pd.read_parquet(path) for path in Path(scratch).rglob("*.parquet")])
     session.sql(f"REMOVE {target}/").collect()
     answers.index = [PurePosixPath(place).stem for place in answers["IMAGE"]]
     return answers.loc[image_ids, ANSWER].reset_index(drop=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from packaging.requirements import Requirement
 from snowflake.snowpark import Session
+from snowflake.snowpark.exceptions import SnowparkSQLException
 
 from cxr.settings import Settings
 
@@ -126,7 +127,11 @@ def _held(session: Session, role: str) -> set[tuple[str, str, str]]:
     held, roles, seen = set(), [role], set()
     while roles:
         seen.add(current := roles.pop())
-        for row in session.sql(f'SHOW GRANTS TO ROLE "{current}"').collect():
+        try:
+            grants = session.sql(f'SHOW GRANTS TO ROLE "{current}"').collect()
+        except SnowparkSQLException:  # this role may not look into that one: what it holds cannot be told
+            continue
+        for row in grants:
             name = row["name"].split(".")[-1].strip('"') if row["granted_on"] != "ACCOUNT" else "ACCOUNT"
             held.add((row["privilege"], row["granted_on"], name))
             if row["granted_on"] == "ROLE" and name not in seen:

@@ -48,7 +48,7 @@ def _add_deploy_arguments(add) -> None:
     )
     add("--egress", action="store_true", help="let the bundle fetch weights from download.pytorch.org")
     add("--weights", metavar="FILE", help="put this file of torchvision weights on the artifacts stage")
-    add("--run", action="store_true", help="then run the five notebooks in the account; the service stays")
+    add("--run", action="store_true", help="then run the five notebooks in the account; the service is left asleep")
     add("--profile", default="default", help="of the notebooks of --run: smoke, default or full")
     add("--data", default="", help="of --run: images on a stage, @DATABASE.SCHEMA.STAGE/path; without it, phantoms")
     add("--start-schedule", action="store_true", help="then start retraining, scoring and the alert")

@@ -9,7 +9,7 @@ CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.RETRAIN
     COMMENT = 'Trains on everything in the catalog'
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/03_train.ipynb' ARGUMENTS = ('--profile', 'full');
 
--- Registers what was trained; the notebook decides whether it may take the place of the version in use.
+-- Registers what was trained, and puts it into production if it is not worse than the version that is there.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.REGISTER
     WAREHOUSE = <% warehouse %>
     COMMENT = 'Verifies and registers the newest run'

@@ -128,10 +128,9 @@ if not session.use_schema(opened, settings):
 if folder:
     Path(marks).touch()
     counts = catalog.ingest(opened, folder, settings)
-    rows = catalog.read_catalog(opened, settings).drop(columns="CATALOGED_AT")
-    staged = opened.sql(f"LIST {settings.images}").count() if len(rows) < 5000 else 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([counts, staged, rows.to_csv(index=False) if len(rows) < 5000 else "", peak]))
+    rows = catalog.read_catalog(opened, settings).drop(columns="CATALOGED_AT")
+    print(json.dumps([counts, opened.sql(f"LIST {settings.images}").count(), rows.to_csv(index=False), peak]))
 else:
     opened.sql(f"DELETE FROM {settings.qualified(settings.catalog_table)}").collect()
     opened.sql(f"REMOVE {settings.images}").collect()

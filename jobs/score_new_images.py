@@ -27,7 +27,7 @@ def main() -> int:
         raise LookupError(f"{settings.model_name} has no version yet: run notebooks 03_train and 04_register")
     new = session.sql(
         f"""SELECT IMAGE_ID, RELATIVE_PATH FROM {settings.qualified(settings.catalog_table)} C
-        WHERE NOT EXISTS (SELECT * FROM {settings.qualified(settings.predictions_table)} P
+        WHERE C.VANISHED_AT IS NULL AND NOT EXISTS (SELECT * FROM {settings.qualified(settings.predictions_table)} P
             WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?)
         ORDER BY IMAGE_ID""",
         params=[settings.model_name, version.version_name],

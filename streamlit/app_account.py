@@ -107,7 +107,8 @@ def services(version_name: str) -> list[dict[str, str]]:
 def catalog() -> pd.DataFrame:
     """The catalog without source names, which may hold a person's. Raises NotReady where it is empty."""
     table = settings().qualified(settings().catalog_table)
-    rows = ready_session().sql(f"SELECT {_CATALOG_COLUMNS} FROM {table} ORDER BY IMAGE_ID").to_pandas()
+    there = "SPLIT IS NOT NULL AND VANISHED_AT IS NULL"  # as cxr.catalog.read_catalog has it
+    rows = ready_session().sql(f"SELECT {_CATALOG_COLUMNS} FROM {table} WHERE {there} ORDER BY IMAGE_ID").to_pandas()
     if rows.empty:
         raise NotReady("The catalog holds no image yet. Run `notebooks/02_data_ingest.ipynb`.")
     return rows

@@ -298,14 +298,17 @@ WHEN MATCHED THEN UPDATE SET SPLIT = S.SPLIT, SPLIT_SEED = {seed}"""
 def flag_near_duplicates(session: Session, settings: Settings) -> None:
     """Write beside each image that has a near duplicate with a smaller id the smallest of those ids."""
     table = settings.qualified(settings.catalog_table)
-    rows = session.table(table).select("IMAGE_ID", "PERCEPTUAL_HASH").sort("IMAGE_ID")
-    parts = [np.array(part, "S64") for part in rows.to_pandas_batches()]
-    ids, prints = np.concatenate(parts).T
-    prints = np.frombuffer(bytes.fromhex(b"".join(prints).decode()), np.uint8).reshape(-1, similar.BITS // 8)
+    # 64 bytes an image, so that this too fits the memory for millions.
+    ids, prints = bytearray(), bytearray()
+    for row in session.table(table).select("IMAGE_ID", "PERCEPTUAL_HASH").sort("IMAGE_ID").to_local_iterator():
+        ids += bytes.fromhex(row[0])
+        prints += bytes.fromhex(row[1])
+    prints = np.frombuffer(prints, np.uint8).reshape(-1, similar.BITS // 8)
     pairs = pd.DataFrame(similar.near_pairs(prints), columns=["OF", "IMAGE"]).groupby("IMAGE")["OF"].min()
     if pairs.empty:
         return
-    flags = pd.DataFrame({"IMAGE_ID": ids[pairs.index], "NEAR_DUPLICATE_OF": ids[pairs]}).map(bytes.decode)
+    names = {"IMAGE_ID": pairs.index, "NEAR_DUPLICATE_OF": pairs}
+    flags = pd.DataFrame({name: [ids[32 * i : 32 * i + 32].hex() for i in places] for name, places in names.items()})
     with temporary(session, "IMAGE_ID STRING, NEAR_DUPLICATE_OF STRING", flags) as flagged:
         session.sql(
             f"MERGE INTO {table} C USING {flagged} F ON C.IMAGE_ID = F.IMAGE_ID "

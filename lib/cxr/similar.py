@@ -28,19 +28,23 @@ def near_pairs(fingerprints: np.ndarray) -> np.ndarray:
     Args:
         fingerprints: uint8 [N, 32].
     """
-    bits = np.unpackbits(fingerprints, axis=1)
     words = np.ascontiguousarray(fingerprints).view(np.uint64)
     pairs = [np.empty((0, 2), np.int64)]
-    for band in np.array_split(bits, NEAR + 1, axis=1):
-        keys = band @ (1 << np.arange(band.shape[1]))
-        order = np.argsort(keys, kind="stable")
-        keys, place = keys[order], np.arange(len(order))
-        for step in range(1, len(order)):
-            place = place[place + step < len(order)]
-            place = place[keys[place] == keys[place + step]]
-            if not len(place):
-                break
-            first, second = order[place], order[place + step]
-            near = np.bitwise_count(words[first] ^ words[second]).sum(axis=1) <= NEAR
-            pairs.append(np.sort(np.stack([first[near], second[near]], axis=1)))
+    for word in words.T:
+        for first_bit, width in _BANDS:
+            keys = (word >> np.uint64(first_bit)) & np.uint64(2**width - 1)
+            order = np.argsort(keys, kind="stable")
+            keys, place = keys[order], np.arange(len(order))
+            for step in range(1, len(order)):
+                place = place[place + step < len(order)]
+                place = place[keys[place] == keys[place + step]]
+                if not len(place):
+                    break
+                first, second = order[place], order[place + step]
+                near = np.bitwise_count(words[first] ^ words[second]).sum(axis=1) <= NEAR
+                pairs.append(np.sort(np.stack([first[near], second[near]], axis=1)))
     return np.unique(np.concatenate(pairs), axis=0)
+
+
+# Three in each of four words of 64 bits: twelve, one more than are needed.
+_BANDS = ((0, 21), (21, 21), (42, 22))

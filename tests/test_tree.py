@@ -47,6 +47,7 @@ def test_imports_in_the_library_point_one_way():
         "network": set(),
         "saliency": {"network"},
         "augmentation": {"network"},
+        "distributed": set(),
         "training": {"augmentation", "distributed", "network"},
         "scoring_model": {"images", "network", "saliency"},
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxr import distributed, training
+from cxr import distributed, launch, training
 from cxr.network import PneumoniaNetwork, to_float
 
 LIBRARY = Path(__file__).resolve().parents[2] / "lib"
@@ -78,7 +78,7 @@ def test_two_workers_train_what_one_trains_and_one_of_them_writes(tmp_path):
     torch.manual_seed(0)
     network = PneumoniaNetwork("resnet18")
     told, seen = [], []
-    trained = distributed.fit(
+    trained = launch.fit(
         network,
         *pictures(28),
         *pictures(9),
@@ -101,6 +101,6 @@ def test_two_workers_train_what_one_trains_and_one_of_them_writes(tmp_path):
 def test_a_worker_that_fails_says_why(tmp_path, monkeypatch):
     said = "[rank1]: Traceback\n[rank1]: ValueError: training holds 0 images of PNEUMONIA\nsent SIGTERM\n"
     failed = subprocess.CompletedProcess([], 1, stdout=said)
-    monkeypatch.setattr(distributed.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(launch.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(RuntimeError, match="ValueError: training holds 0 images of PNEUMONIA$"):
-        distributed._start_with_torchrun(tmp_path, 2)
+        launch._start_with_torchrun(tmp_path, 2)

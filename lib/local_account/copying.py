@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from . import names, statements
-from .errors import SnowflakeError, unsupported
+from .errors import SnowflakeError, compilation_error, unsupported
 from .execute import QUERIES, run
 from .results import Result, listing
 from .session import Session
@@ -198,6 +198,8 @@ def copy_options(spec: dict[str, str], header: bool) -> str:
 def infer_schema(session: Session, s: Matched) -> Result:
     pairs = re.findall(rf"(\w+)\s*=>\s*({statements.STRING})", s["arguments"])
     arguments = {key.upper(): statements.unquote(value) for key, value in pairs}
+    if not {"LOCATION", "FILE_FORMAT"} <= arguments.keys():
+        raise compilation_error("INFER_SCHEMA takes LOCATION and FILE_FORMAT", 1006)
     location = locate(session, arguments["LOCATION"])
     spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]})
     if spec.get("TYPE", "CSV").upper() != "PARQUET":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from . import catalog, names, stages
 from .calls import system_function
 from .catalog import Object
-from .errors import already_exists, missing
+from .errors import already_exists, compilation_error, missing
 from .names import Name
 from .results import Result, listing, status
 from .session import Session
@@ -92,16 +92,23 @@ def change_run(session: Session, s: Matched, change: Callable) -> Result:
     return status()
 
 
+def read_values(s: Matched) -> list[dict]:
+    try:
+        return [dict(value) for value in json.loads(s.value("values"))]
+    except (ValueError, TypeError) as error:
+        raise compilation_error(f"invalid list of names and values: {error}", 1003) from error
+
+
 @statement("ALTER EXPERIMENT <name> MODIFY RUN <run> ADD METRICS = <values:body>", "executed")
 def add_metrics(session: Session, s: Matched) -> Result:
     now = dt.datetime.now(dt.UTC).isoformat()
-    values = [{**metric, "timestamp": now} for metric in json.loads(s.value("values"))]
+    values = [{**metric, "timestamp": now} for metric in read_values(s)]
     return change_run(session, s, lambda properties: properties["metrics"].extend(values))
 
 
 @statement("ALTER EXPERIMENT <name> MODIFY RUN <run> ADD PARAMETERS = <values:body>", "executed")
 def add_parameters(session: Session, s: Matched) -> Result:
-    return change_run(session, s, lambda properties: properties["parameters"].extend(json.loads(s.value("values"))))
+    return change_run(session, s, lambda properties: properties["parameters"].extend(read_values(s)))
 
 
 @statement("ALTER EXPERIMENT <name> COMMIT RUN <run> [WITH STATUS = <status:string>]", "executed")

@@ -38,6 +38,8 @@ def create_python(session: Session, s: Matched) -> Result:
     returns = s["returns"].split(" NOT NULL")[0].strip()
     if returns.upper().startswith("TABLE"):
         raise unsupported("table functions in Python (RETURNS TABLE)", "functions_sql.py")
+    if "HANDLER" not in given:
+        raise compilation_error("missing option: HANDLER", 1506)
     arguments = declared_arguments(s["arguments"])
     properties = {"language": "PYTHON", "handler": given["HANDLER"], "returns": returns, "arguments": arguments}
     folder = session.account.new_folder("functions", s["name"].replace('"', ""))

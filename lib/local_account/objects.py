@@ -35,7 +35,7 @@ def create_database_role(session: Session, s: Matched) -> Result:
 
 @statement("CREATE [OR REPLACE] [TRANSIENT] DATABASE [IF NOT EXISTS] <name> [<options:rest>]", "executed")
 def create_database(session: Session, s: Matched) -> Result:
-    (name,) = names.split(s["name"])
+    name = account_name(s["name"])
     scope = Name("", "", name)
     with session.change(name):
         if catalog.get(session.con, "DATABASE", scope):
@@ -67,6 +67,13 @@ def create_schema(session: Session, s: Matched) -> Result:
     return status(f"Schema {schema} successfully created.")
 
 
+def account_name(text: str) -> str:
+    parts = names.split(text)
+    if len(parts) != 1:
+        raise compilation_error(f"syntax error: the name of a database has one part, not {text}", 1003)
+    return parts[0]
+
+
 def scope_parts(name: Name) -> tuple[str, str, str]:
     return name.database, name.schema, name.name
 
@@ -85,7 +92,7 @@ def add_schema(session: Session, database: str, schema: str, comment: str) -> No
 
 @statement("DROP DATABASE [IF EXISTS] <name> [CASCADE|RESTRICT]", "executed")
 def drop_database(session: Session, s: Matched) -> Result:
-    (name,) = names.split(s["name"])
+    name = account_name(s["name"])
     if not catalog.get(session.con, "DATABASE", Name("", "", name)):
         if s.if_exists:
             return status(f"Drop statement executed successfully ({name} already dropped).")

@@ -8,6 +8,7 @@ It prints its port when the model is loaded and ends when its standard input clo
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import os
@@ -19,6 +20,7 @@ import pandas as pd
 import uvicorn
 from snowflake.ml.model import model_signature
 from snowflake.ml.model._packager.model_packager import ModelPackager
+from snowflake.snowpark.types import StringType
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -42,7 +44,7 @@ class Service:
         self.model, self.signatures = packager.model, packager.meta.signatures
         self.methods = {name.lower().replace("_", "-"): name for name in self.signatures}
         self.token = token
-        self.lock = threading.Lock()
+        self.turn = asyncio.Lock()
         self.waiting = 0
 
     def app(self) -> Starlette:
@@ -63,32 +65,64 @@ class Service:
             return problem(
                 404, f"There is no method {request.path_params['method']!r}; there are {sorted(self.methods)}."
             )
-        if int(request.headers.get("content-length", 0)) > REQUEST_BYTES:
-            return problem(413, f"The body is larger than {REQUEST_BYTES >> 20} MiB; send fewer rows at a time.")
         if self.waiting >= WAITING_LIMIT:
             return problem(429, "Too many requests are waiting for the model; try again later.")
         self.waiting += 1
         try:
-            body = json.loads(await request.body())
-            return JSONResponse({"data": await run_in_threadpool(self.answer, method, body)})
-        except json.JSONDecodeError as error:
-            return problem(400, f"The body is not JSON: {error}")
+            raw = await read_limited(request)
+            if raw is None:
+                return problem(413, f"The body is larger than {REQUEST_BYTES >> 20} MiB; send fewer rows at a time.")
+            index, frame, params = await run_in_threadpool(self.prepare, method, raw)
+            async with self.turn:  # one after another, first come first served
+                records = await run_in_threadpool(self.infer, method, frame, params)
+            return JSONResponse({"data": [[i, record] for i, record in zip(index, records, strict=True)]})
         except BadRequest as error:
             return problem(400, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever the model raises is the caller's answer
+            return problem(500, f"The model failed: {type(error).__name__}: {error}")
         finally:
             self.waiting -= 1
 
-    def answer(self, method: str, body: dict) -> list:
+    def prepare(self, method: str, raw: bytes) -> tuple[list, pd.DataFrame, dict]:
+        """Row numbers, the checked input frame and the call's parameters. Raises BadRequest."""
         signature = self.signatures[method]
-        index, frame, params = read_body(body, signature)
         try:
-            frame = model_signature._convert_and_validate_local_data(frame, signature.inputs, strict=False)
-        except (TypeError, ValueError) as error:
+            index, frame, params = read_body(json.loads(raw), signature)
+        except ValueError as error:
+            raise BadRequest(f"The body cannot be read: {error}") from error
+        if not isinstance(index, list) or len(index) != len(frame):
+            raise BadRequest("There must be as many row numbers as rows.")
+        try:
+            return (
+                index,
+                model_signature._convert_and_validate_local_data(frame, signature.inputs, strict=False),
+                params,
+            )
+        except Exception as error:  # noqa: BLE001 - the validator has many ways to say no
             raise BadRequest(f"The rows do not fit the method's signature: {error}") from error
-        with self.lock:
-            output = getattr(self.model, method)(frame, **params)
-        records = json.loads(output.to_json(orient="records", double_precision=15))
-        return [[i, record] for i, record in zip(index, records, strict=True)]
+        for feature in signature.inputs:
+            if isinstance(feature.as_snowpark_type(), StringType) and not frame[feature.name].map(is_text).all():
+                raise BadRequest(f"The column {feature.name} takes text.")
+        return index, frame, params
+
+    def infer(self, method: str, frame: pd.DataFrame, params: dict) -> list[dict]:
+        output = getattr(self.model, method)(frame, **params)
+        return json.loads(output.to_json(orient="records", double_precision=15))
+
+
+def is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+async def read_limited(request: Request) -> bytes | None:
+    """The body; None when it is too large, however it is sent."""
+    parts, size = [], 0
+    async for part in request.stream():
+        parts.append(part)
+        size += len(part)
+        if size > REQUEST_BYTES:
+            return None
+    return b"".join(parts)
 
 
 def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[list, pd.DataFrame, dict]:
@@ -97,6 +131,8 @@ def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[li
     known = [param.name for param in signature.params or []]
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.")
+    if not isinstance(body.get("params") or {}, dict):
+        raise BadRequest("params must be an object.")
     params = dict(body.get("params") or {})
     if "data" in body:
         index, frame, more = read_data(body["data"], columns, known)
@@ -109,6 +145,8 @@ def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[li
             raise BadRequest(f"dataframe_split needs columns and rows of equal width: {error}") from error
         index = split.get("index", list(range(len(frame))))
     elif "dataframe_records" in body:
+        if not all(isinstance(record, dict) for record in body["dataframe_records"]):
+            raise BadRequest("dataframe_records must be a list of objects.")
         frame = pd.DataFrame(body["dataframe_records"])
         index = list(range(len(frame)))
     else:

@@ -16,6 +16,7 @@ from .sources import engine_schema, table_name
 from .statements import Matched, statement
 from .types import snowflake_type
 
+KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty)
 KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.DefaultColumnConstraint)
 IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint)
 
@@ -59,6 +60,9 @@ def create_table_as(session: Session, tree: exp.Create, binds: list) -> Result:
     name = created_name(session, tree)
     session.need_schema(name.database, name.schema)
     properties = tree.args.get("properties") or exp.Properties(expressions=[])
+    for unknown in properties.expressions:
+        if not isinstance(unknown, KNOWN_PROPERTIES):
+            raise unsupported(f"CREATE TABLE with {unknown.sql('snowflake') or unknown.key}", "tables.py")
     temporary = properties.find(exp.TemporaryProperty) is not None
     comment = properties.find(exp.SchemaCommentProperty)
     exists = ("TABLE", name) in session.temporary if temporary else engine_has(session, name)

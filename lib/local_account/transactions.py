@@ -130,7 +130,7 @@ def use_name(session: Session, s: Matched) -> Result:
     if len(parts) == 1:
         session.use_database(parts[0])
     else:
-        session.use_schema(*parts)
+        use_schema(session, parts)
     return status()
 
 
@@ -139,6 +139,8 @@ def use_schema(session: Session, parts: list[str]) -> None:
         if session.database is None:
             raise compilation_error("Cannot perform USE SCHEMA. This session does not have a current database.", 90105)
         parts = [session.database, *parts]
+    if len(parts) > 2:
+        raise compilation_error(f"syntax error: a schema's name has two parts, not {'.'.join(parts)}", 1003)
     session.use_schema(*parts)
 
 

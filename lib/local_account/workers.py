@@ -23,6 +23,7 @@ IDLE_SECONDS = 600.0  # a warehouse worker that nobody has called for so long is
 START_SECONDS = 180.0
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
+BARELY_BEGUN_SECONDS = 5.0  # no sooner is a service started again
 THREADS = str(os.cpu_count() or 2)
 
 
@@ -109,7 +110,8 @@ class ServiceProcess:
     """An HTTP server for one model version."""
 
     def __init__(self, folder: Path, port: int, token: str, log: Path):
-        self.log = log
+        self.folder, self.token, self.log = folder, token, log
+        self.started = time.monotonic()
         self.process = spawn("service_worker", [str(folder), str(port)], log, token)
         line = self.process.stdout.readline()  # the worker says its port once the model is loaded
         if not line:
@@ -160,6 +162,14 @@ class Workers:
             self.last_use = time.monotonic()
             return process
 
+    def restart_services(self) -> None:
+        """Start again, on its port, each service whose process has died, as Snowflake does."""
+        for name, process in list(self.services.items()):
+            if name not in self.services or process.alive or time.monotonic() - process.started < BARELY_BEGUN_SECONDS:
+                continue
+            with contextlib.suppress(SnowflakeError):  # its log says why; the next call tries again
+                self.service(name, process.folder, process.port, process.token)
+
     def service_log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
@@ -178,7 +188,8 @@ class Workers:
 
     def reap(self) -> None:
         while True:
-            time.sleep(5)
+            time.sleep(1)
+            self.restart_services()
             with self.guard:
                 idle = [
                     key for key, worker in self.warehouse.items()

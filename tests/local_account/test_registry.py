@@ -1,7 +1,11 @@
 """The real Registry against the account, with a model small enough to be fast."""
 
+import contextlib
+import time
+
 import httpx
 import pandas as pd
+import psutil
 import pytest
 from snowflake.ml.model import custom_model, model_signature
 from snowflake.ml.registry import Registry
@@ -171,6 +175,35 @@ def test_what_is_wrong_with_a_request_is_said(post, body, route, code, words):
     answer = post(body, route)
     assert answer.status_code == code
     assert words in answer.json()["error"]
+
+
+MALFORMED = [
+    b"", b"{", b"\xff\xfe", b"[]", b"5", b'{"data": 5}', b'{"data": [5]}', b'{"data": [[]]}', b'{"data": [[0]]}',
+    b'{"data": [[0, "a", 0.5, 7]]}', b'{"data": [[0, {"PICTURE": "a"}]]}', b'{"dataframe_split": []}',
+    b'{"dataframe_split": {"columns": ["IMAGE"], "data": [["a", "b"]]}}',
+    b'{"dataframe_split": {"columns": ["IMAGE"], "data": [["a"]], "index": [1, 2]}}', b'{"dataframe_records": [1]}',
+    b'{"dataframe_records": {"IMAGE": "a"}}', b'{"data": [[0, "a"]], "params": [1]}', b'{"data": [[0, ["a"]]]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", MALFORMED)
+def test_a_malformed_body_is_a_400_and_harms_nobody(service, account, post, body):
+    headers = {"Authorization": f'Snowflake Token="{account["password"]}"'}
+    answer = httpx.post(f"{service}/predict", content=body, headers=headers)
+    assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
+    assert post({"data": [[0, "abc"]]}).json() == ANSWER
+
+
+def test_a_service_that_is_killed_comes_back_on_its_port(service, account, post):
+    workers = psutil.Process(account["pid"]).children(recursive=True)
+    (worker,) = [w for w in workers if "local_account.service_worker" in w.cmdline()]
+    worker.kill()
+    for _ in range(300):
+        with contextlib.suppress(httpx.TransportError):
+            assert post({"data": [[0, "abc"]]}).json() == ANSWER
+            return
+        time.sleep(0.2)
+    pytest.fail("it did not come back in a minute")
 
 
 def test_a_request_without_the_token_is_refused(service):

@@ -64,8 +64,8 @@ def test_what_is_not_documented_is_found(wrong):
 def test_every_name_is_qualified_so_that_no_session_state_matters():
     for stem, statement in EVERY:
         made = re.match(
-            r"(?:CREATE(?: OR REPLACE)?|ALTER|DROP|EXECUTE) (TABLE|VIEW|STAGE|TASK|ALERT|STREAMLIT|CODE BUNDLE|MODEL"
-            r"|SERVICE|NETWORK RULE)(?: IF (?:NOT )?EXISTS)? (\S+)",
+            r"(?:CREATE(?: OR REPLACE)?|ALTER|DROP|EXECUTE) (TABLE|VIEW|STAGE|TASK|ALERT|STREAMLIT|CODE BUNDLE"
+            r"|MODEL MONITOR|MODEL|SERVICE|NETWORK RULE)(?: IF (?:NOT )?EXISTS)? (\S+)",
             statement,
         )
         assert not made or made[2].count(".") == 2, (stem, statement)

@@ -106,7 +106,7 @@ def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
 
         def ours(**recipe) -> int:
             stack = Path(scratch, "stack.npy")
-            dataset._build(stack, files, side)
+            dataset.build(files, side, stack)
             images = torch.from_numpy(np.load(stack)).to(device)
             network = PneumoniaNetwork().to(device)
             chosen = loop.Recipe(epochs=epochs, batch_size=BATCH, **recipe)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from cxr.phantom_anatomy import Anatomy
 from cxr.phantom_drawing import CAUSES, Finding, View, render
@@ -70,7 +71,6 @@ def write_phantoms(
     size: int = 256,
     difficulty: float = 0.5,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a set of phantoms as `folder/NORMAL/IM-0001-0001.jpeg`, `folder/PNEUMONIA/person2_virus_1.jpeg`, ...
 
@@ -84,7 +84,6 @@ def write_phantoms(
         pneumonia_share: share of patients with pneumonia.
         size, difficulty: see `phantom`.
         seed: 0 or more.
-        progress: called with (images done, images in all) after each image.
 
     Returns:
         `folder`, as a Path.
@@ -108,14 +107,13 @@ def write_phantoms(
     _claim(folder, arguments)
     total = sum(_images_of(seed, patient, images_per_patient) for patient in range(1, patients + 1))
     planned = _plan(patients, images_per_patient, pneumonia_share, seed)
-    for done, (path, patient, image, sick) in enumerate(planned, 1):
+    bar = tqdm(planned, total=total, unit="image", desc="drawing", mininterval=5)
+    for path, patient, image, sick in bar:
         if not (folder / path).exists():
             finding = Finding.draw(_stream(seed, patient, 2), None) if sick else None
             view = View.draw(_stream(seed, patient, 3, image), size)
             pixels = render(Anatomy.draw(_stream(seed, patient, 1)), view, finding, difficulty)
             _replace(folder / path, lambda file, pixels=pixels: Image.fromarray(pixels).save(file, "JPEG", quality=90))
-        if progress:
-            progress(done, total)
     return folder
 
 

@@ -145,10 +145,8 @@ def test_same_arguments_same_bytes_and_more_patients_change_nothing(small_set, t
 
 def test_second_call_writes_nothing_and_a_broken_off_one_is_completed(small_set):
     before, times = files(small_set), {path: path.stat().st_mtime_ns for path in small_set.rglob("*.jpeg")}
-    steps = []
-    write_phantoms(small_set, patients=8, size=96, seed=3, progress=lambda done, total: steps.append((done, total)))
+    write_phantoms(small_set, patients=8, size=96, seed=3)
     assert {path: path.stat().st_mtime_ns for path in small_set.rglob("*.jpeg")} == times
-    assert steps == [(done, len(before)) for done in range(1, len(before) + 1)]
     lost = next(iter(times))
     lost.unlink()
     write_phantoms(small_set, patients=8, size=96, seed=3)

@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _add_deploy_arguments(add) -> None:
-    add("--connection", help="a connection of connections.toml; without it, the local account")
+    add("--connection", help="a connection of connections.toml; without it CXR_CONNECTION, or the local account")
     add("--dry-run", action="store_true", help="print every statement and run none; needs no account")
     add(
         "--from", dest="start", metavar="STEP", help="begin with this step, after one that failed or is another's to do"

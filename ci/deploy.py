@@ -64,7 +64,8 @@ def deploy(arguments: argparse.Namespace) -> int:
 
 
 def execute(session: Session, steps: list[Step]) -> int:
-    user = session.sql("SELECT CURRENT_USER()").collect()[0][0]
+    account, user = session.sql("SELECT CURRENT_ACCOUNT(), CURRENT_USER()").collect()[0]
+    print(f"-- on account {account}, as {user}")
     for step in steps:
         print(f"\n-- {step.name}: {step.does}", flush=True)
         for number, statement in enumerate(step.statements, 1):

@@ -121,6 +121,7 @@ def deployed(place, session):
 
 def test_the_whole_deployment_runs_and_prints_each_statement_before_its_answer(deployed, session):
     lines = deployed.stdout.splitlines()
+    assert lines[0] == "-- on account LOCAL_ACCOUNT, as LOCAL_USER"
     asked = lines.index("ALTER TASK MEDICAL_IMAGES.CHEST_XRAY.RETRAIN RESUME;")
     assert "recorded, not executed" in lines[asked + 1]
     assert lines[-1] == "Done: account, objects, egress, weights, upload, deploy, schedule, start"

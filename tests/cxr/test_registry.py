@@ -1,0 +1,218 @@
+"""Registering, promoting and asking by every path, on a local account with networks that were never trained."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+from cxr import catalog, dataset, evaluation, images, model_card, phantoms, promotion, registry, runs, serving
+from cxr.broken_files import write_broken_files
+from cxr.network import PneumoniaNetwork, predict_logits
+from cxr.session import SERVICE_TOKEN
+
+CONFIG = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=0, data="phantoms", best_epoch=1)
+CONFIG |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
+
+
+@pytest.fixture(scope="module")
+def rows(account, tmp_path_factory):
+    """30 phantoms of 30 patients, all of them test images."""
+    session, settings = account
+    for name in ("catalog_table", "rejected_table", "predictions_table", "training_log_table"):
+        session.sql(f"DELETE FROM {settings.qualified(getattr(settings, name))}").collect()
+    folder = tmp_path_factory.mktemp("phantoms") / "set"
+    phantoms.write_phantoms(folder, patients=30, images_per_patient=1, size=128, seed=7)
+    catalog.ingest(session, folder, settings)
+    table = settings.qualified(settings.catalog_table)
+    session.sql(f"UPDATE {table} SET SPLIT = 'test'").collect()
+    return catalog.read_catalog(session, settings)
+
+
+@pytest.fixture(scope="module")
+def files(account, rows):
+    folder = dataset.fetch_files(account[0], rows, account[1])
+    return [(folder / place.rpartition("/")[2]).read_bytes() for place in rows["RELATIVE_PATH"]]
+
+
+def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
+    """A run whose scores tell the classes apart as well as `skill` says; its weights are random."""
+    session, settings = account
+    torch.manual_seed(seed)
+    network = PneumoniaNetwork(CONFIG["backbone"])
+    torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.3)
+    stack = np.stack([images.load(data, 64) for data in files])
+    truth = (rows["LABEL"] == "PNEUMONIA").to_numpy()
+    logits = skill * (2 * truth - 1) + np.random.default_rng(seed).normal(size=len(rows))
+    report = {split: evaluation.evaluate(rows, logits, 1.0, 0.5) for split in ("validation", "test")}
+    scores = rows[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=evaluation.probability(logits))
+    scores = pd.concat([scores, scores.assign(SPLIT="validation")])
+    config = CONFIG | dataset.provenance(stack, rows) | {"seed": seed} | changes
+    return runs.save(session, settings, network.state_dict(), config, report, [{"epoch": 1, "loss": 0.7}], {}, scores)
+
+
+@pytest.fixture(scope="module")
+def log(account, rows, files, tmp_path_factory):
+    """Registers a run; answers (version, folder of artifacts)."""
+
+    def made(**given):
+        run = save_run(account, rows, files, **given)
+        folder = runs.fetch(*account, run, tmp_path_factory.mktemp("run"))
+        return registry.log_version(*account, run, folder), folder
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def first(log):
+    return log(seed=0, skill=3.0)
+
+
+def test_every_path_answers_as_the_network_does(account, rows, files, first):
+    session, settings = account
+    version, artifacts = first
+    ids = list(rows["IMAGE_ID"])
+    expected = registry.ask_network(artifacts, files)
+    assert registry.check_parity(version, files[:5], expected[:5], 0.5).largest_difference <= 1e-6
+    service = serving.ensure_service(session, settings, version)
+    client = serving.connect_client(session, service)
+    answers = {
+        "RUN": serving.score(version, files),
+        "WAREHOUSE": serving.score_in_sql(session, settings, version, ids),
+        "SERVICE": serving.score_in_sql(session, settings, version, ids, service),
+        "REST": client.predict(files),
+        "BATCH": serving.score_in_batch(session, settings, version, ids, catalog.STAGE_FOLDER),
+    }
+    for path, answer in answers.items():
+        assert np.abs(answer["P_PNEUMONIA"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
+        assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all(), path
+    assert client.predict(files[3:4]).loc[0, "P_PNEUMONIA"] == pytest.approx(expected[3], abs=1e-6)
+
+
+def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
+    session, settings = account
+    version, artifacts = first
+    service = serving.ensure_service(session, settings, version)
+    client = serving.connect_client(session, service)
+    ids = [f"{image_id}-{turn}" for turn in range(8) for image_id in rows["IMAGE_ID"]]
+    killed = []
+
+    def kill():
+        time.sleep(0.3)
+        port = int(str(client._client.base_url).rstrip("/").rpartition(":")[2])
+        for process in psutil.process_iter(["cmdline"]):
+            command = " ".join(process.info["cmdline"] or [])
+            if "local_account.service_worker" in command and listens(process, port):
+                os.kill(process.pid, signal.SIGKILL)
+                killed.append(process.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    answers = client.predict(files * 8)
+    thread.join()
+    assert len(killed) == 1, "the service was killed"
+    assert (answers["STATUS"] == "ok").all()
+    expected = registry.ask_network(artifacts, files)
+    assert np.abs(answers["P_PNEUMONIA"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
+    for _ in range(2):  # the second as by a caller who does not know that the first succeeded
+        serving.write_predictions(session, settings, ids, answers, version.version_name, "REST")
+    table = session.table(settings.qualified(settings.predictions_table)).to_pandas()
+    assert sorted(table["IMAGE_ID"]) == sorted(ids)
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("inet"))
+
+
+def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, first, tmp_path):
+    session, settings = account
+    service = serving.ensure_service(session, settings, first[0])
+    client = serving.connect_client(session, service)
+    broken = write_broken_files(tmp_path)
+    paths = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    sent = [files[0], b"", *(path.read_bytes() for path in paths), bytes(100 * 2**20), files[1]]
+    answers = client.predict(sent)
+    assert len(answers) == len(sent) and (answers["STATUS"] == "ok").to_numpy()[[0, -1]].all()
+    said = [status.split(":")[0] for status in answers["STATUS"]]
+    assert said[1] == "empty" and said[-2] == "too_large"
+    assert {"unreadable", "truncated", "not_greyscale", "multiframe", "too_large"} <= set(said)
+    assert broken and answers["P_PNEUMONIA"].notna().equals(answers["STATUS"] == "ok")
+    refused = client.predict(files[:1], threshold=1.5)
+    assert refused.loc[0, "STATUS"].startswith("bad_threshold")
+    token, url = os.environ[SERVICE_TOKEN], str(client._client.base_url)
+    for body, code in (
+        (b"no json", 400),
+        (json.dumps({"data": [[0, None]]}).encode(), 200),
+        (json.dumps({"data": [[0, "no base64!"]]}).encode(), 200),
+        (json.dumps({"dataframe_records": [{"PICTURE": "x"}]}).encode(), 400),
+    ):
+        reply = client._client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+        assert reply.status_code == code, (body, reply.text)
+    assert (client.predict(files[:1])["STATUS"] == "ok").all(), "the process is alive"
+    _, log = serving.service_state(session, service, lines=1000)
+    assert token not in log and url and not any(word in log for word in ("base64!", "iVBOR", "/9j/"))
+    session.sql(f"DROP SERVICE {service}").collect()
+
+
+def test_the_card_tells_what_a_person_must_know(first):
+    version, artifacts = first
+    for word in ("Not a medical device", "Limits", "Licence", "bootstrap over patients", "content sha256", "auroc"):
+        assert word in version.comment, word
+    metrics = version.show_metrics()
+    assert metrics["test_auroc_low"] <= metrics["test_auroc"] <= metrics["test_auroc_high"]
+    report = json.loads((artifacts / "evaluation.json").read_text())
+    assert metrics["test_auroc"] == pytest.approx(report["test"]["metrics"]["auroc"]["value"])
+
+
+def test_the_card_travels_with_the_version(first, tmp_path):
+    version, _ = first
+    version.export(str(tmp_path))
+    (card,) = tmp_path.rglob("card.json")
+    assert model_card.to_markdown(json.loads(card.read_text())) == version.comment
+
+
+def test_a_model_whose_preprocessing_was_changed_is_refused(account, rows, files, monkeypatch, tmp_path):
+    session, settings = account
+    run = save_run(account, rows, files, seed=5, skill=1.0, preprocessing="another")
+    with pytest.raises(registry.ChangedPreprocessing, match="images.py is not what it was"):
+        registry.log_version(session, settings, run, runs.fetch(session, settings, run, tmp_path / "a"))
+    run = save_run(account, rows, files, seed=5, skill=1.0)
+    original = images.load
+    monkeypatch.setattr(images, "load", lambda data, size: original(data, size)[::-1])
+    with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
+        registry.log_version(session, settings, run, runs.fetch(session, settings, run, tmp_path / "b"))
+    name = registry.version_name(run)
+    assert serving.find_version(serving.open_registry(session, settings), settings.model_name, name) is None
+
+
+def test_production_moves_to_what_is_not_worse_and_back(account, first, log):
+    session, settings = account
+    model = serving.open_registry(session, settings).get_model(settings.model_name)
+    assert promotion.promote(session, settings, first[0]).promoted
+    worse, better = log(seed=1, skill=0.2)[0], log(seed=2, skill=4.0)[0]
+    refused = promotion.promote(session, settings, worse)
+    assert not refused.promoted and refused.interval[1] < 0 and "worse on the same test patients" in refused.reason
+    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name}
+    assert promotion.promote(session, settings, better).promoted
+    expected = {"PRODUCTION": better.version_name, "PREVIOUS": first[0].version_name}
+    assert promotion.aliases(model) == expected and model.default.version_name == better.version_name
+    assert promotion.roll_back(session, settings) == first[0].version_name
+    assert model.default.version_name == first[0].version_name
+    assert {first[0].version_name, worse.version_name, better.version_name} <= set(model.show_versions()["name"])
+
+
+def test_an_image_has_one_answer_whatever_is_asked_beside_it():
+    torch.manual_seed(0)
+    network = PneumoniaNetwork()
+    torch.nn.init.normal_(network.backbone.fc.weight, std=1.0)
+    stack = torch.randint(0, 256, (37, 64, 64), dtype=torch.uint8)
+    together = predict_logits(network, stack)
+    for size in (1, 3, 5, 8):
+        apart = torch.cat([predict_logits(network, part) for part in stack[:8].split(size)])
+        assert (together[:8] - apart).abs().max() <= 1e-6, size

@@ -1,5 +1,6 @@
 """What the app reads from the account. Cached here is only what belongs to every viewer alike."""
 
+import io
 import json
 import re
 import tempfile
@@ -141,22 +142,37 @@ def read_staged(places: list[str]) -> list[bytes]:
 
 def evaluation(version_name: str) -> dict | None:
     """What the version's training run measured; None where its artifacts are not on the stage."""
+    found = _artifact(version_name, "evaluation.json")
+    return None if found is None else json.loads(found)
+
+
+def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
+    """What the version's training run said of a split's images: IMAGE_ID, LABEL, PATIENT_ID, P_PNEUMONIA.
+
+    None where the run left no scores. Images that have left the catalog since are left out.
+    """
+    found = _artifact(version_name, "scores.csv")
+    if found is None:
+        return None
+    rows = pd.read_csv(io.BytesIO(found))
+    known = catalog_or_empty()[["IMAGE_ID", "LABEL", "PATIENT_ID"]]
+    return rows[rows["SPLIT"] == split].merge(known, on="IMAGE_ID", validate="one_to_one")
+
+
+@st.cache_data(ttl=600, max_entries=100, show_spinner=False)
+def _artifact(version_name: str, name: str) -> bytes | None:
+    """A file of the version's training run; None where the stage does not hold it."""
+    run = version_name.removeprefix("V_").lower()
     try:
-        return _evaluation(version_name)
+        with ready_session().file.get_stream(f"{settings().artifacts}/runs/{run}/{name}") as stream:
+            return stream.read()
     except (SnowparkClientException, OSError):
         return None
 
 
-@st.cache_data(ttl=3600, show_spinner=False)
-def _evaluation(version_name: str) -> dict:
-    run = version_name.removeprefix("V_").lower()
-    with ready_session().file.get_stream(f"{settings().artifacts}/runs/{run}/evaluation.json") as stream:
-        return json.load(stream)
-
-
 @st.cache_data(ttl=60, show_spinner=False)
-def scores(version_name: str, split: str) -> pd.DataFrame:
-    """The version's latest probability for each image of a split that it has scored, by any path."""
+def recorded_scores(version_name: str, split: str) -> pd.DataFrame:
+    """As :func:`run_scores`, from the answers on record: the latest of each image, by any path."""
     known = settings()
     return (
         ready_session()

@@ -1,9 +1,13 @@
 """What every page shares: the notice, the choice of model and path, errors in plain words, state in the URL."""
 
 import contextlib
+import functools
 import logging
-from collections.abc import Iterator, Sequence
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import app_account
 import streamlit as st
@@ -13,6 +17,7 @@ from streamlit.errors import StreamlitAPIException
 
 PATHS = {"WAREHOUSE": "Warehouse", "SERVICE": "Service"}
 _DOES_NOT_EXIST = 2003
+_NO_ANSWER = (SnowparkClientException, ConnectorError, ConnectionError, TimeoutError)
 
 # Constant text: nothing that a viewer or a file says may ever be part of it.
 _NOTICE = """
@@ -43,29 +48,63 @@ def show_notice() -> None:
 
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
-    """Say in a sentence what went wrong. The log gets the kind of error alone: a statement may hold an image."""
+def plain_errors(place: str = "page") -> Iterator[None]:
+    """Say in a sentence what went wrong. The log gets the kind of error and where: a message may hold an image's text.
+
+    Args:
+        place: names the part of the page, so that two parts can fail beside each other.
+    """
     try:
         yield
     except app_account.NotReady as missing:
         st.info(str(missing), icon=":material/info:")
-        st.button("Look again", on_click=app_account.reconnect)
-    except (SnowparkClientException, ConnectorError, OSError, StreamlitAPIException) as error:
-        code = getattr(error, "sql_error_code", None) or getattr(error, "errno", None)
-        logging.getLogger("cxr.app").error("%s %s", type(error).__name__, code)
-        if code == _DOES_NOT_EXIST:
-            st.info(
-                "A table or stage of this project is not there, or this app may not use it. "
-                "Run `notebooks/01_setup.ipynb`, or ask for the rights.",
-                icon=":material/info:",
-            )
-        elif isinstance(error, StreamlitAPIException):
-            st.error("No connection to Snowflake is configured. On a laptop start the app with `python3 ci app`.")
-        else:
-            st.error(
-                f"Snowflake did not answer ({type(error).__name__}, {code or 'no code'}).", icon=":material/error:"
-            )
-        st.button("Try again", on_click=app_account.reconnect)
+        st.button("Look again", key=f"look-again-{place}", on_click=app_account.reconnect)
+    except Exception as error:  # noqa: BLE001 - the one boundary between whatever fails and whoever reads
+        _explain(error)
+        with st.container(horizontal=True):
+            st.button("Try again", key=f"try-again-{place}", on_click=app_account.reconnect)
+            if st.session_state.get("path") == "SERVICE" and isinstance(error, _NO_ANSWER):
+                st.button("Use the warehouse", key=f"warehouse-{place}", on_click=_use_warehouse)
+
+
+def _explain(error: Exception) -> None:
+    code = getattr(error, "sql_error_code", None) or getattr(error, "errno", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    logging.getLogger("cxr.app").error("%s %s at %s", type(error).__name__, code or "", where)
+    if code == _DOES_NOT_EXIST:
+        st.info(
+            "A table or stage of this project is not there, or this app may not use it. "
+            "Run `notebooks/01_setup.ipynb`, or ask for the rights.",
+            icon=":material/info:",
+        )
+    elif isinstance(error, _NO_ANSWER):
+        asked = "The service" if st.session_state.get("path") == "SERVICE" else "Snowflake"
+        st.error(f"{asked} did not answer ({type(error).__name__}, {code or 'no code'}).", icon=":material/error:")
+    elif isinstance(error, StreamlitAPIException) and "connection" in str(error).lower():
+        st.error("No connection to Snowflake is configured. On a laptop start the app with `python3 ci app`.")
+    else:
+        st.error(
+            f"This page could not be shown ({type(error).__name__} at {where}). What was scored before is kept.",
+            icon=":material/error:",
+        )
+
+
+def fragment(function: Callable[..., None]) -> Callable[..., None]:
+    """A part of a page that reruns alone, outside of the page's own boundary for errors, and so has one itself."""
+
+    @st.fragment
+    @functools.wraps(function)
+    def guarded(*arguments) -> None:
+        with plain_errors(function.__name__):
+            function(*arguments)
+
+    return guarded
+
+
+def plain(text: object) -> str:
+    """Text from a file or a table, for places where Streamlit reads Markdown."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 
 def choose_model() -> Choice:
@@ -84,6 +123,7 @@ def choose_model() -> Choice:
                 key=key,
                 format_func=lambda name: f"{name} (default)" if versions[name].default else name,
             ),
+            everywhere=True,
         )
         path = chosen(
             "path",
@@ -96,6 +136,7 @@ def choose_model() -> Choice:
                 format_func=PATHS.get,
                 captions=["Starts by itself", "Fastest, while it runs"],
             ),
+            everywhere=True,
         )
     service = _running_service(name) if path == "SERVICE" else None
     return Choice(versions[name], path, service)
@@ -133,31 +174,40 @@ def _wake(service: str) -> None:
         app_account.services.clear()
 
 
-def chosen(name: str, options: Sequence, default, widget):
+def chosen(name: str, options: Sequence, default, widget, everywhere: bool = False):
     """The value of a widget whose state stands in the URL. What the URL says is used only if it is an option.
 
     Args:
         widget: called with the widget's key and the options.
+        everywhere: the choice goes along to the other pages, which start without what stood in the URL.
     """
     if st.session_state.get(name) not in options:
-        asked = st.query_params.get(name)
-        st.session_state[name] = next((option for option in options if str(option) == asked), default)
+        asked = [st.query_params.get(name), st.session_state.get(f"kept-{name}")]
+        st.session_state[name] = next((o for wish in asked for o in options if str(o) == wish), default)
     value = widget(name, options)
+    if everywhere:
+        st.session_state[f"kept-{name}"] = str(value)
     keep_in_url(name, value, default)
     return value
 
 
-def typed(name: str, default, widget):
-    """As :func:`chosen` for text and numbers, which the widget itself checks."""
+def typed(name: str, default, widget, within: tuple[float, float] | None = None):
+    """As :func:`chosen` for text and numbers; a number from the URL is used only if it lies `within`."""
     if name not in st.session_state:
-        asked = st.query_params.get(name, default)
         try:
-            st.session_state[name] = type(default)(asked)
+            value = type(default)(st.query_params.get(name, default))
+            st.session_state[name] = value if within is None or within[0] <= value <= within[1] else default
         except ValueError:
             st.session_state[name] = default
     value = widget(name)
     keep_in_url(name, value, default)
     return value
+
+
+def forget_choice(name: str) -> None:
+    """Before the widget is made: back to its default."""
+    st.session_state.pop(name, None)
+    st.query_params.pop(name, None)
 
 
 def keep_in_url(name: str, value, default) -> None:

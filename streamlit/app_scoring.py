@@ -74,17 +74,21 @@ def answer_for(study: Study, choice: Choice) -> Answer:
             heatmap=base64.b64decode(heatmap) if heatmap else None,
             seconds=time.perf_counter() - start,
         )
+        st.session_state.setdefault("unrecorded", []).append((study.image_id, choice, kept[key]))
     return kept[key]
 
 
-def record_once(study: Study, choice: Choice, answer: Answer) -> None:
-    """Append the answer to the predictions table; a viewer's reruns do not append it again."""
-    done = st.session_state.setdefault("recorded", set())
-    key = (study.image_id, choice.version.name, choice.path)
-    if key not in done:
+def record_answers() -> None:
+    """Append what this viewer was answered to the predictions table, each answer once.
+
+    Called when the answer is on the screen, and at the start of every run, because a viewer may have moved on before.
+    """
+    waiting = st.session_state.get("unrecorded", [])
+    while waiting:
+        image_id, choice, answer = waiting[0]
         row = {"P_PNEUMONIA": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
-        _record([study.image_id], pd.DataFrame([row]), choice)
-        done.add(key)
+        _record([image_id], pd.DataFrame([row]), choice)
+        waiting.pop(0)
 
 
 def score_rows(
@@ -134,4 +138,4 @@ def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice) -> None
         choice.path,
         request=uuid.uuid4().hex,  # every question of a viewer counts
     )
-    app_account.scores.clear()
+    app_account.recorded_scores.clear()

@@ -13,6 +13,7 @@ for folder in (HERE, HERE.parent / "lib"):
         sys.path.insert(0, str(folder))
 
 import app_common
+import app_scoring
 import streamlit as st
 
 st.set_page_config(page_title="Chest X-ray reader", page_icon=":material/pulmonology:", layout="wide")
@@ -26,5 +27,7 @@ page = st.navigation(
     position="top",
 )
 app_common.show_notice()
+with app_common.plain_errors("record"):
+    app_scoring.record_answers()
 with app_common.plain_errors():
     page.run()

@@ -6,7 +6,7 @@ import app_pictures
 import numpy as np
 import pandas as pd
 import streamlit as st
-from app_common import Choice, choose_model, chosen
+from app_common import Choice, choose_model, chosen, forget_choice, fragment, plain, typed
 from app_scoring import score_rows
 from sklearn.metrics import roc_curve
 
@@ -45,12 +45,23 @@ def main() -> None:
             "Scores of", options, key=key, horizontal=True, format_func=lambda name: f"{name} images"
         ),
     )
-    scores = {name: app_account.scores(name, split) for name in shown}
-    _offer_scoring(choice, scores[choice.version.name], split)
+    scores = {name: app_account.run_scores(name, split) for name in shown}
+    own = scores[choice.version.name] is not None
+    for name in [name for name, rows in scores.items() if rows is None]:
+        scores[name] = app_account.recorded_scores(name, split)
+    if own:
+        st.caption(f"As the training run of {choice.version.name} scored them.")
+    else:
+        _offer_scoring(choice, scores[choice.version.name], split)
     usable = {name: rows for name, rows in scores.items() if rows["LABEL"].nunique() == 2}
     if usable:
         _curves(usable)
+    if len(usable) == 2:
+        _compare(*usable.items(), split)
     if choice.version.name in usable:
+        if st.session_state.setdefault("threshold-of", choice.version.name) != choice.version.name:
+            forget_choice("threshold")
+            st.session_state["threshold-of"] = choice.version.name
         _explorer(usable[choice.version.name], choice.version.threshold, split)
 
 
@@ -83,7 +94,7 @@ def _measured(shown: list[str]) -> None:
         table = pd.DataFrame({name: {NAMES[key]: _interval(m[key]) for key in NAMES} for name, m in known.items()})
         st.table(table.rename_axis("Test patients, 95% interval"))
     lines = [
-        f"{name}: {group['value']} {group['sensitivity']['value']:.0%} of {group['images']}"
+        f"{name}: {plain(group['value'])} {group['sensitivity']['value']:.0%} of {group['images']}"
         for name, report in reports.items()
         for group in (report["test"].get("subgroups", ()) if report else ())
         if group["column"] == "CAUSE"
@@ -140,6 +151,26 @@ def _curves(scores: dict[str, pd.DataFrame]) -> None:
         st.altair_chart(_square(pd.DataFrame(calibration), "predicted probability", "observed share", points=True))
 
 
+def _compare(one: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame], split: str) -> None:
+    """Which of two versions tells the classes apart better, on the images that both have scored."""
+    both = one[1].merge(other[1][["IMAGE_ID", "P_PNEUMONIA"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
+    if both["LABEL"].nunique() < 2:
+        return
+    found = evaluation.paired_bootstrap(
+        _truth(both),
+        both["P_PNEUMONIA"].to_numpy(dtype=float),
+        both["P_PNEUMONIA_OTHER"].to_numpy(dtype=float),
+        both["PATIENT_ID"].to_numpy(),
+        RESAMPLES,
+    )
+    low, high = found["interval"]
+    verdict = "better" if low > 0 else "worse" if high < 0 else "neither better nor worse than chance allows"
+    st.markdown(
+        f"On {len(both):,} {split} images the AUROC of {one[0]} less that of {other[0]} is "
+        f"**{found['difference']:+.3f}** (95% interval {low:+.3f} to {high:+.3f}): {verdict}."
+    )
+
+
 def _square(rows: pd.DataFrame, x: str, y: str, points: bool) -> alt.LayerChart:
     unit = alt.Scale(domain=[0, 1])
     colour = alt.Color(
@@ -164,11 +195,17 @@ def _square(rows: pd.DataFrame, x: str, y: str, points: bool) -> alt.LayerChart:
     return alt.layer(chance, lines).properties(height=340)
 
 
-@st.fragment
+@fragment
 def _explorer(rows: pd.DataFrame, default: float, split: str) -> None:
     st.subheader("Another threshold")
-    percent = st.slider("Threshold", 0.0, 100.0, round(100 * default, 1), step=0.1, format="%.1f%%", key="threshold")
-    threshold = percent / 100
+    registered = round(100 * default, 1)
+    percent = typed(
+        "threshold",
+        registered,
+        lambda key: st.slider("Threshold", 0.0, 100.0, step=0.1, format="%.1f%%", key=key),
+        within=(0, 100),
+    )
+    threshold = default if percent == registered else percent / 100
     truth, probabilities = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float)
     values = evaluation.measure(truth, probabilities, threshold)
     ranges = evaluation.bootstrap(truth, probabilities, rows["PATIENT_ID"].to_numpy(), threshold, RESAMPLES)

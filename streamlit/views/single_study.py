@@ -6,14 +6,15 @@ import app_account
 import app_pictures
 import pandas as pd
 import streamlit as st
-from app_common import PATHS, Choice, choose_model, chosen, keep_in_url, typed
-from app_scoring import MAX_UPLOAD_BYTES, Answer, Study, answer_for, open_study, record_once
+from app_common import PATHS, Choice, choose_model, chosen, fragment, keep_in_url, plain, typed
+from app_scoring import MAX_UPLOAD_BYTES, Answer, Study, answer_for, open_study, record_answers
 
 from cxr import images
 from cxr.settings import LABELS, SPLITS
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
 CARDS = 8  # thumbnails a page
+FEW_PATIENTS = 100  # of a class that is half of them, 50 leave an interval of some 10 points
 WELL_CALIBRATED = 0.1  # largest expected calibration error at which a probability is read as a share
 REASONS = {
     "empty": "The file is empty.",
@@ -32,6 +33,9 @@ REASONS = {
 def main() -> None:
     st.title("Single study")
     choice = choose_model()
+    if image := st.session_state.pop("open-image", None):  # chosen on the worklist
+        st.session_state["source"] = "stage"
+        keep_in_url("image", image, None)
     source = chosen(
         "source",
         list(SOURCES),
@@ -136,7 +140,7 @@ def show_study(study: Study, choice: Choice) -> None:
         f"{choice.version.name} by {PATHS[choice.path].lower()}, {answer.seconds:.1f} s. "
         f"{study.format}, {study.width} x {study.height} pixels, image {study.image_id[:12]}."
     )
-    record_once(study, choice, answer)
+    record_answers()
 
 
 def _verdict(study: Study, choice: Choice, answer: Answer) -> None:
@@ -158,26 +162,28 @@ def _verdict(study: Study, choice: Choice, answer: Answer) -> None:
             row = truth.iloc[0]
             agrees = "agrees with" if row["LABEL"] == answer.label else "contradicts"
             st.metric("Truth", row["LABEL"].title())
-            cause = f", {row['CAUSE']}" if isinstance(row["CAUSE"], str) else ""
+            cause = f", {plain(row['CAUSE'])}" if isinstance(row["CAUSE"], str) else ""
             seen = " The model was trained on this image." if row["SPLIT"] == "train" else ""
             st.caption(f"The call {agrees} the catalog ({row['SPLIT']} split{cause}).{seen}")
 
 
-@st.fragment
+@fragment
 def _pictures(study: Study, answer: Answer) -> None:
-    opacity = st.session_state.get("opacity", 60)
     left, right = st.columns(2)
     with left:
         app_pictures.show(study.pixels, "The X-ray as the model reads it")
     with right:
-        seen = app_pictures.overlay(study.pixels, answer.heatmap, opacity / 100)
+        if answer.heatmap is None:
+            st.info("The model sent no heat map for this image.", icon=":material/info:")
+            return
+        opacity = st.session_state.get("opacity", 50)
         app_pictures.show(
-            seen,
+            app_pictures.overlay(study.pixels, answer.heatmap, opacity / 100),
             "Brighter where the image speaks more for pneumonia (Grad-CAM)"
             if app_pictures.is_lit(answer.heatmap)
             else "No place in the image speaks for pneumonia (Grad-CAM)",
         )
-        st.slider("Opacity of the overlay", 0, 100, 60, step=5, format="%d%%", key="opacity")
+        st.slider("Opacity of the overlay", 0, 100, 50, step=5, format="%d%%", key="opacity")
 
 
 def _meaning(choice: Choice) -> None:
@@ -196,7 +202,12 @@ def _meaning(choice: Choice) -> None:
         f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
         f"{_share(found)} of images with pneumonia, and clears {_share(cleared)} of those without.\n"
         f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
-        f"{test['pneumonia'] / test['images']:.0%} of the images showed pneumonia. Elsewhere the figures may differ."
+        f"{test['pneumonia'] / test['images']:.0%} of the images showed pneumonia. "
+        + (
+            "**So few patients say little.**"
+            if test["patients"] < FEW_PATIENTS
+            else "Elsewhere the figures may differ."
+        )
     )
 
 

@@ -17,6 +17,7 @@ RESULTS = {
     ("NORMAL", "PNEUMONIA"): "False alarm",
 }
 NOT_SCORED = "Not scored"
+HIDDEN = ["image_id", "model_version", "path"]  # for the file that is downloaded
 # Okabe and Ito's, pale enough for the text on them; the word in the column says the same.
 _TINTS = {"Missed": "#D55E0055", "False alarm": "#E69F0055", NOT_SCORED: "#80808055"}
 _COLUMNS = {
@@ -38,7 +39,7 @@ def main() -> None:
         order = chosen(
             "order", ["mixed", "by image id"], "mixed", lambda key, options: st.selectbox("Order", options, key=key)
         )
-        wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key))
+        wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key), (1, MOST))
     found = _filter(rows, SPLIT=split, LABEL=label, CAUSE=cause)
     if found.empty:
         st.info("No image fits these filters. Widen them.", icon=":material/search_off:")
@@ -51,7 +52,7 @@ def main() -> None:
         scored, files = score_rows(picked, choice, bar.progress)
         bar.empty()
         st.session_state["worklist"] = (
-            _table(scored, files),
+            _table(scored.assign(VERSION=choice.version.name, PATH=choice.path), files),
             f"{len(scored)} images by {PATHS[choice.path].lower()} with {choice.version.name}",
         )
     if "worklist" in st.session_state:
@@ -81,6 +82,8 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
             "Status": scored["STATUS"],
             "Image": scored["IMAGE_ID"].str[:12],
             "image_id": scored["IMAGE_ID"],
+            "model_version": scored["VERSION"],
+            "path": scored["PATH"],
         }
     )
 
@@ -97,20 +100,34 @@ def _show(table: pd.DataFrame, what: str) -> None:
     )
     shown = table.sort_values("Result", key=lambda column: column == "Correct", kind="stable") if errors else table
     st.dataframe(
-        shown.drop(columns="image_id").style.apply(_tint, axis=1),
+        shown.drop(columns=HIDDEN).style.apply(_tint, axis=1),
         hide_index=True,
         row_height=64,
         height=min(80 + 64 * len(shown), 560),
         column_config=_COLUMNS,
     )
-    st.download_button(
-        "Download results", to_csv(table), "worklist.csv", "text/csv", icon=":material/download:", on_click="ignore"
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.download_button(
+            "Download results", to_csv(table), "worklist.csv", "text/csv", icon=":material/download:", on_click="ignore"
+        )
+        _open_study(shown)
     answered = table[table["Called"].notna()]
     if len(answered):
         st.subheader("Truth against call")
         left, _ = st.columns([1, 1])
         left.altair_chart(app_pictures.confusion(answered["Truth"], answered["Called"], LABELS))
+
+
+def _open_study(shown: pd.DataFrame) -> None:
+    """The table is drawn on a canvas, which neither a keyboard nor a screen reader can open a study from."""
+    words = {
+        row.image_id: f"{row.Result}: {row.Truth.title()}, patient {row.Patient}, image {row.Image}"
+        for row in shown.itertuples()
+    }
+    image = st.selectbox("Look at a study", list(words), format_func=words.get, width=420)
+    if st.button("Open", help="Shows the X-ray beside what the model saw in it"):
+        st.session_state["open-image"] = image
+        st.switch_page("views/single_study.py")
 
 
 def _tint(row: pd.Series) -> list[str]:
@@ -124,7 +141,7 @@ def to_csv(table: pd.DataFrame) -> bytes:
     plain = table.drop(columns=["X-ray", "Image"]).rename(columns=str.lower)
     plain = plain[["image_id", *plain.columns.drop("image_id")]]
     for name in plain.select_dtypes(exclude="number"):
-        plain[name] = plain[name].map(lambda cell: f"'{cell}" if str(cell)[:1] in tuple("=+-@\t\r") else cell)
+        plain[name] = plain[name].map(lambda cell: f"'{cell}" if str(cell)[:1] in tuple("=+-@\t\r\n") else cell)
     return plain.to_csv(index=False).encode()
 
 

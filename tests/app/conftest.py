@@ -1,4 +1,4 @@
-"""A local account, filled once: phantoms, and a registered network with random weights that was never trained."""
+"""A local account, filled once: 100 phantoms, and a registered network that was trained on them for seconds."""
 
 import io
 import json
@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import streamlit
 import torch
@@ -18,11 +19,14 @@ from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 
 import cxr
-from cxr import catalog, evaluation, phantoms, registry, runs, serving
-from cxr.network import PneumoniaNetwork
+from cxr import catalog, dataset, evaluation, images, phantoms, registry, runs, serving, training
+from cxr.network import PneumoniaNetwork, predict_logits
 from cxr.objects import run_sql_file
 from cxr.session import PROJECT, start_local_account
+from cxr.settings import LABELS, SPLITS
 
+SIDE = 256  # pixels of the phantoms: enough for a picture in the README
+THRESHOLD = 0.4
 APP = PROJECT / "streamlit" / "streamlit_app.py"
 
 
@@ -35,6 +39,7 @@ def account(tmp_path_factory):
     run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
     fill(session, settings, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
+    forget()  # closes the app's connection; Python's end would wait minutes for a server that is gone
     session.close()
     # A session left open would, when Python ends, wait for an account that is gone.
     forget()
@@ -43,27 +48,35 @@ def account(tmp_path_factory):
 
 
 def fill(session, settings, folder: Path) -> None:
-    phantoms.write_phantoms(folder / "set", patients=22, images_per_patient=1, size=128, seed=3)
+    phantoms.write_phantoms(folder / "set", patients=100, images_per_patient=1, size=SIDE, seed=3)
     (folder / "set" / "NORMAL" / "IM-9999-0001.jpeg").write_text("no image")
     catalog.ingest(session, folder / "set", settings)
-    log_random_network(session, settings, folder / "run", seed=0)
+    log_network(session, settings, folder / "run", seed=0)
 
 
-def log_random_network(session, settings, folder: Path, seed: int) -> None:
-    torch.manual_seed(seed)
-    network = PneumoniaNetwork("mobilenet_v3_large")
-    # The head starts at zero; with these weights images differ in their answers.
-    torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.5)
+def log_network(session, settings, folder: Path, seed: int, epochs: int = 3) -> None:
+    """Train, evaluate, save and register a network as the notebooks do; a few seconds."""
     rows = catalog.read_catalog(session, settings)
-    report = {}
+    staged = folder / "files"
+    session.file.get(f"{settings.images}/{catalog.STAGE_FOLDER}/", staged.as_posix())
+    stack = np.stack(
+        [images.load((staged / Path(p).name).read_bytes(), settings.image_size) for p in rows["RELATIVE_PATH"]]
+    )
+    data = {split: dataset.split_tensors(stack, rows, split) for split in SPLITS}
+    torch.manual_seed(seed)
+    network = PneumoniaNetwork("resnet18")
+    recipe = training.Recipe(epochs, batch_size=8, learning_rate=1e-3, seed=seed)
+    trained = training.train(network, *data["train"], *data["validation"], recipe)
+    network.load_state_dict(trained.state)
+    report, kept = {}, []
     for split in ("validation", "test"):
-        part = rows[rows["SPLIT"] == split]
-        report[split] = evaluation.evaluate(part, np.linspace(-2, 2, len(part)), 1.0, 0.4)
-    made = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=seed, data="phantoms")
-    made |= dict(temperature=1.0, threshold=0.4, labels=["NORMAL", "PNEUMONIA"], best_epoch=1)
-    history = [{"epoch": 1, "training_loss": 0.7}]
-    run = runs.save(session, settings, network.state_dict(), made, report, history, {})
-    registry.log_version(session, settings, run, runs.fetch(session, settings, run, folder))
+        part, logits = rows[rows["SPLIT"] == split], predict_logits(network, data[split][0]).numpy()
+        report[split] = evaluation.evaluate(part, logits, 1.0, THRESHOLD)
+        kept.append(part[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=evaluation.probability(logits)))
+    made = dict(backbone="resnet18", image_size=settings.image_size, weights="random", seed=seed, best_epoch=1)
+    made |= dict(temperature=1.0, threshold=THRESHOLD, labels=list(LABELS), data="100 phantoms")
+    run = runs.save(session, settings, trained.state, made, report, trained.history, {}, pd.concat(kept))
+    registry.log_version(session, settings, run, runs.fetch(session, settings, run, folder / "artifacts"))
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +88,7 @@ def session(account):
 
 @pytest.fixture
 def second_version(session, account, fresh_caches, tmp_path) -> None:
-    log_random_network(session, account, tmp_path / "run", seed=1)
+    log_network(session, account, tmp_path / "run", seed=1, epochs=1)
     yield
     model = serving.open_registry(session, account).get_model(account.model_name)
     for name in model.show_versions()["name"]:

@@ -21,6 +21,7 @@ SHOWN_PIXELS = 800  # the longer side; half a desktop's width
 IMAGES_PER_CALL = 100
 BYTES_PER_CALL = 64 * 2**20
 _ANSWERS_KEPT = 20
+_FORMULA_STARTS = tuple("=+-@\t\r\n")
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,11 @@ def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice) -> None
         request=uuid.uuid4().hex,  # every question of a viewer counts
     )
     app_account.recorded_scores.clear()
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """UTF-8, with lower-case names. A text that a spreadsheet would take for a formula gets a quote in front."""
+    shown = table.rename(columns=str.lower)
+    for name in shown.select_dtypes(exclude="number"):
+        shown[name] = shown[name].map(lambda cell: f"'{cell}" if str(cell)[:1] in _FORMULA_STARTS else cell)
+    return shown.to_csv(index=False).encode()

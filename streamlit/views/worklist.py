@@ -5,7 +5,7 @@ import app_pictures
 import pandas as pd
 import streamlit as st
 from app_common import PATHS, choose_model, chosen, typed
-from app_scoring import score_rows
+from app_scoring import score_rows, to_csv
 
 from cxr.settings import LABELS, SPLITS
 
@@ -47,7 +47,7 @@ def main() -> None:
     # The same seed gives the same images to the same filters, so that a link shows what its sender saw.
     picked = found.sample(frac=1, random_state=0).head(wanted) if order == "mixed" else found.head(wanted)
     st.caption(f"{len(found):,} images fit.")
-    if st.button(f"Score {len(picked)} images", type="primary"):
+    if st.button(f"Score {len(picked)} image{'s' if len(picked) > 1 else ''}", type="primary"):
         bar = st.progress(0.0, "Starting")
         scored, files = score_rows(picked, choice, bar.progress)
         bar.empty()
@@ -72,6 +72,7 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
     pairs = zip(scored["TRUTH"], scored["CALLED"], strict=True)
     return pd.DataFrame(
         {
+            "image_id": scored["IMAGE_ID"],
             "X-ray": [app_pictures.thumbnail(data) for data in files],
             "Truth": scored["TRUTH"],
             "Called": scored["CALLED"],
@@ -81,7 +82,6 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
             "Split": scored["SPLIT"],
             "Status": scored["STATUS"],
             "Image": scored["IMAGE_ID"].str[:12],
-            "image_id": scored["IMAGE_ID"],
             "model_version": scored["VERSION"],
             "path": scored["PATH"],
         }
@@ -108,7 +108,12 @@ def _show(table: pd.DataFrame, what: str) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.download_button(
-            "Download results", to_csv(table), "worklist.csv", "text/csv", icon=":material/download:", on_click="ignore"
+            "Download results",
+            to_csv(table.drop(columns=["X-ray", "Image"])),
+            "worklist.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
         )
         _open_study(shown)
     answered = table[table["Called"].notna()]
@@ -134,15 +139,6 @@ def _tint(row: pd.Series) -> list[str]:
     colour = _TINTS.get(row["Result"])
     tinted = ("Called", "Result") if colour else ()
     return [f"background-color: {colour}; font-weight: bold" if name in tinted else "" for name in row.index]
-
-
-def to_csv(table: pd.DataFrame) -> bytes:
-    """The table without pictures. A cell that a spreadsheet would take for a formula gets a quote in front."""
-    plain = table.drop(columns=["X-ray", "Image"]).rename(columns=str.lower)
-    plain = plain[["image_id", *plain.columns.drop("image_id")]]
-    for name in plain.select_dtypes(exclude="number"):
-        plain[name] = plain[name].map(lambda cell: f"'{cell}" if str(cell)[:1] in tuple("=+-@\t\r\n") else cell)
-    return plain.to_csv(index=False).encode()
 
 
 main()

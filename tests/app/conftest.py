@@ -39,7 +39,6 @@ def account(tmp_path_factory):
     run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
     fill(session, settings, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
-    forget()  # closes the app's connection; Python's end would wait minutes for a server that is gone
     session.close()
     # A session left open would, when Python ends, wait for an account that is gone.
     forget()
@@ -48,7 +47,7 @@ def account(tmp_path_factory):
 
 
 def fill(session, settings, folder: Path) -> None:
-    phantoms.write_phantoms(folder / "set", patients=100, images_per_patient=1, size=SIDE, seed=3)
+    phantoms.write_phantoms(folder / "set", patients=100, images_per_patient=1, size=SIDE, seed=3, difficulty=0.1)
     (folder / "set" / "NORMAL" / "IM-9999-0001.jpeg").write_text("no image")
     catalog.ingest(session, folder / "set", settings)
     log_network(session, settings, folder / "run", seed=0)

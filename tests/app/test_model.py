@@ -10,6 +10,14 @@ def metric(app, label):
 
 
 @pytest.fixture
+def without_artifacts(open_app, monkeypatch):
+    """The training run's files are gone from the stage."""
+    import app_account
+
+    monkeypatch.setattr(app_account, "_artifact", lambda version, name: None)
+
+
+@pytest.fixture
 def nothing_scored(session, account):
     """The next test starts from an empty table of predictions."""
     session.sql(f"DELETE FROM {account.qualified(account.predictions_table)}").collect()
@@ -23,49 +31,52 @@ def test_versions_card_and_intervals_are_shown(open_app, words):
     assert app.table[0].value.filter(like="V_").iloc[0].str.contains("to").all()
 
 
-def test_curves_need_scores_and_the_page_can_make_them(open_app, nothing_scored, predictions, words):
+def test_the_training_runs_scores_are_explored_without_asking_the_model(open_app, predictions, words):
+    before = predictions()
     app = open_app("model")
+    assert not app.exception
+    assert "As the training run of V_" in words(app)
+    assert app.slider(key="threshold").value == 40.0
+    assert {"ROC", "Reliability", "Another threshold"} <= {each.value for each in app.subheader}
+    assert predictions() == before
+
+
+def test_without_the_runs_scores_the_page_can_make_them(
+    open_app, without_artifacts, nothing_scored, predictions, words
+):
+    app = open_app("model")
+    assert "is not on the stage" in words(app), "no intervals"
     assert "has scored 0 of the" in words(app)
     assert not app.slider, "no threshold to explore yet"
     button(app, "Score the other").click().run()
     assert not app.exception
     assert predictions() > 0
     assert app.slider(key="threshold").value == 40.0
-    assert {"ROC", "Reliability", "Another threshold"} <= {each.value for each in app.subheader}
 
 
 def test_the_threshold_explorer_trades_sensitivity_for_specificity(open_app):
-    app = open_app("model", scores="test")
-    if not app.slider:
-        button(app, "Score the other").click().run()
-    app.slider(key="threshold").set_value(0.0).run()
+    app = open_app("model", scores="test", threshold="0")
     assert metric(app, "Sensitivity") == "100.0%"
     assert metric(app, "Specificity") == "0.0%"
     app.slider(key="threshold").set_value(100.0).run()
     assert metric(app, "Sensitivity") == "0.0%"
     assert metric(app, "PPV") == "-", "nothing is called, so nothing is predicted"
+    assert app.query_params["threshold"] in ("100.0", ["100.0"])
 
 
-def test_two_versions_stand_side_by_side(open_app, second_version):
+@pytest.mark.parametrize("threshold", ["nan", "900", "half"])
+def test_a_threshold_that_is_none_is_not_taken_from_the_url(open_app, threshold):
+    assert open_app("model", threshold=threshold).slider(key="threshold").value == 40.0
+
+
+def test_two_versions_stand_side_by_side(open_app, second_version, words):
     app = open_app("model")
     assert len(app.dataframe[0].value) == 2
     others = app.selectbox(key="against").options
     app.selectbox(key="against").set_value(others[1]).run()
     assert not app.exception
     assert len(app.table[0].value.filter(like="V_").columns) == 2
-
-
-def test_a_version_whose_run_is_gone_shows_no_intervals_and_no_error(open_app, session, account, words):
-    import app_account
-
-    original = app_account._evaluation
-    try:
-        app_account._evaluation = lambda name: (_ for _ in ()).throw(FileNotFoundError(name))
-        app = open_app("model")
-        assert "is not on the stage" in words(app)
-        assert not app.exception
-    finally:
-        app_account._evaluation = original
+    assert "images the AUROC of V_" in words(app)
 
 
 def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):

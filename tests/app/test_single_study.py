@@ -3,7 +3,9 @@ import subprocess
 import sys
 
 import pytest
+from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from cxr import serving
 from cxr.broken_files import write_broken_files
 from cxr.session import PROJECT
 
@@ -14,6 +16,10 @@ def upload(app, name, data):
 
 def metric(app, label):
     return next(element.value for element in app.metric if element.label == label)
+
+
+def button(app, label):
+    return next(each for each in app.button if each.label == label)
 
 
 def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_app, xray, session, account, words):
@@ -71,8 +77,8 @@ def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, word
     assert app.query_params["q"] in ("[no such(", ["[no such("])
     assert "No image fits" in words(app)
     app = open_app(source="stage")
-    next(button for button in app.button if button.label == "Next").click().run()
-    assert "page 2 of 3" in words(app)
+    button(app, "Next").click().run()
+    assert "page 2 of 13" in words(app)
 
 
 def test_what_stands_in_the_url_is_only_used_if_it_is_an_option(open_app):
@@ -137,7 +143,7 @@ def test_with_an_empty_catalog_uploads_work_and_the_stage_names_the_notebook(ope
 def test_without_a_service_the_warehouse_is_offered(open_app, words):
     app = open_app(path="SERVICE")
     assert "No service runs version" in words(app)
-    next(button for button in app.button if button.label == "Use the warehouse").click().run()
+    button(app, "Use the warehouse").click().run()
     assert app.radio(key="path").value == "WAREHOUSE"
     assert app.file_uploader
 
@@ -147,3 +153,98 @@ def test_an_account_that_does_not_answer_is_reported_without_a_trace(fresh_cache
     app = open_app()
     assert "did not answer" in words(app)
     assert not app.exception
+
+
+@pytest.fixture
+def service(open_app, monkeypatch):
+    """Makes the app believe in a service with that status."""
+    import app_account
+
+    def tell(status: str) -> None:
+        found = lambda version: [{"name": "DB.S.PNEUMONIA_SERVICE", "status": status}]  # noqa: E731
+        found.clear = lambda: None
+        monkeypatch.setattr(app_account, "services", found)
+
+    return tell
+
+
+def test_a_suspended_service_can_be_woken_or_passed_by(open_app, service, words):
+    service("SUSPENDED")
+    app = open_app(path="SERVICE")
+    assert "The service is suspended" in words(app)
+    assert {"Use the warehouse", "Wake the service"} <= {each.label for each in app.button}
+    assert not app.exception
+
+
+def test_a_service_that_fails_when_asked_is_named_and_the_warehouse_answers(
+    open_app, service, monkeypatch, xray, words
+):
+    service("RUNNING")
+    explain = serving.explain
+
+    def fails(session, version, data, service=None):
+        if service:
+            raise SnowparkSQLException("the text of an image", error_code="1304", sql_error_code=395023)
+        return explain(session, version, data)
+
+    monkeypatch.setattr(serving, "explain", fails)
+    app = upload(open_app(path="SERVICE"), "xray.png", xray)
+    assert "The service did not answer" in words(app)
+    assert "the text of an image" not in words(app)
+    button(app, "Use the warehouse").click().run()
+    assert metric(app, "Probability of pneumonia")
+    assert not app.exception
+
+
+def test_a_fault_of_the_app_itself_is_a_sentence_and_the_log_holds_no_content(
+    open_app, monkeypatch, xray, words, caplog
+):
+    import app_pictures
+
+    monkeypatch.setattr(app_pictures, "overlay", lambda *_: {}["name of a patient"])
+    app = upload(open_app(), "xray.png", xray)
+    assert "could not be shown (KeyError" in words(app)
+    assert not app.exception
+    assert "KeyError" in caplog.text
+    assert "name of a patient" not in caplog.text + words(app)
+    assert metric(app, "Probability of pneumonia"), "the rest of the page stands"
+
+
+def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
+    open_app, monkeypatch, xray, predictions, words
+):
+    before, write = predictions(), serving.write_predictions
+    monkeypatch.setattr(serving, "write_predictions", lambda *_: (_ for _ in ()).throw(ConnectionError()))
+    app = upload(open_app(), "xray.png", xray)
+    assert "did not answer" in words(app)
+    assert metric(app, "Probability of pneumonia")
+    monkeypatch.setattr(serving, "write_predictions", write)
+    app.switch_page("views/monitoring.py").run()
+    assert predictions() == before + 1
+    app.run()
+    assert predictions() == before + 1
+
+
+def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, words):
+    answer = {"P_PNEUMONIA": 0.5, "LABEL": "PNEUMONIA", "STATUS": "ok"}
+    monkeypatch.setattr(serving, "explain", lambda *_: answer)
+    app = upload(open_app(), "xray.png", xray)
+    assert "no heat map" in words(app)
+    assert len(app.image) == 1
+    assert not app.exception
+
+
+def test_the_version_goes_along_to_the_other_pages(open_app, second_version):
+    app = open_app()
+    other = next(option for option in app.selectbox(key="version").options if "(default)" not in option)
+    app.selectbox(key="version").set_value(other).run()
+    app.query_params.clear()
+    app.switch_page("views/worklist.py").run()
+    assert app.selectbox(key="version").value == other
+
+
+def test_text_of_files_is_no_markdown(open_app):
+    import app_common
+
+    assert app_common.plain("![x](http://a)\n<b>") == "\\!\\[x\\]\\(http\\:\\/\\/a\\) \\<b\\>"
+    assert app_common.plain("Müller") == "Müller"

@@ -26,14 +26,14 @@ def calls(monkeypatch):
 
 def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app, session, account, predictions, calls):
     before = predictions()
-    app = open_app("worklist", split="all")
+    app = open_app("worklist", split="all", n="100")
     assert not app.dataframe
-    button(app, "Score 20 images").click().run()
+    button(app, "Score 100 images").click().run()
     assert not app.exception
-    assert calls == [20]
-    assert predictions() == before + 20
+    assert calls == [100]
+    assert predictions() == before + 100
     table = app.dataframe[0].value
-    assert len(table) == 20
+    assert len(table) == 100
     known = session.table(account.qualified(account.catalog_table)).to_pandas()
     truth = dict(zip(known["IMAGE_ID"].str[:12], known["LABEL"], strict=True))
     assert [truth[image] for image in table["Image"]] == table["Truth"].tolist()
@@ -41,9 +41,10 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     latest = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).groupby("IMAGE")["P_PNEUMONIA"].last()
     assert latest[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
     shown = {metric.label: int(metric.value) for metric in app.metric}
-    assert sum(shown.values()) == 20
+    assert sum(shown.values()) == 100
     assert shown["Correct"] == (table["Truth"] == table["Called"]).sum()
-    assert (table["Result"].tolist()[: 20 - shown["Correct"]]).count("Correct") == 0, "errors come first"
+    assert (table["Result"].tolist()[: 100 - shown["Correct"]]).count("Correct") == 0, "errors come first"
+    assert table["Probability"].nunique() > 50, "each image has an answer of its own"
 
 
 def test_scoring_again_appends_and_overwrites_nothing(open_app, predictions):
@@ -71,6 +72,16 @@ def test_a_number_out_of_range_in_the_url_is_no_error(open_app):
         assert 1 <= app.number_input(key="n").value <= 500
 
 
+def test_a_study_of_the_worklist_is_opened_with_what_the_model_saw(open_app):
+    app = open_app("worklist", n="1")
+    button(app, "Score 1 image").click().run()
+    image = app.dataframe[0].value["Image"][0]
+    button(app, "Open").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Single study"
+    assert image in app.caption[-1].value
+
+
 def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(open_app, monkeypatch, words):
     from cxr import serving
 
@@ -95,19 +106,27 @@ def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_s
     assert "04_register.ipynb" in words(open_app("worklist"))
 
 
-def test_the_csv_holds_every_row_and_no_formula(open_app, monkeypatch):
+def test_the_csv_is_paired_by_image_id_and_says_which_model_answered(open_app, monkeypatch, session, account):
     import streamlit as st
 
     kept = {}
     monkeypatch.setattr(st, "download_button", lambda label, data, *rest, **options: kept.update(data=data))
-    rows = open_app("worklist", split="all")
-    import app_account
+    button(open_app("worklist", split="all"), "Score 20 images").click().run()
+    table = pd.read_csv(io.BytesIO(kept["data"]))
+    known = session.table(account.qualified(account.catalog_table)).to_pandas().set_index("IMAGE_ID")
+    assert len(table) == table["image_id"].nunique() == 20
+    assert table["truth"].tolist() == known.loc[table["image_id"], "LABEL"].tolist()
+    assert table["patient"].tolist() == known.loc[table["image_id"], "PATIENT_ID"].tolist()
+    assert table["model_version"].str.startswith("V_").all()
+    assert set(table["path"]) == {"WAREHOUSE"}
+    assert {"called", "probability", "status"} <= set(table)
 
-    catalog = app_account.catalog
-    monkeypatch.setattr(app_account, "catalog", lambda: catalog().assign(PATIENT_ID="=HYPERLINK(1)"))
-    button(rows, "Score").click().run()
-    table = list(csv.DictReader(io.StringIO(kept["data"].decode())))
-    assert len(table) == 20
-    assert {row["patient"] for row in table} == {"'=HYPERLINK(1)"}
-    assert {"image_id", "truth", "called", "probability", "status"} <= set(table[0])
-    assert all(len(row["image_id"]) == 64 for row in table)
+
+@pytest.mark.parametrize("cell", ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_a_spreadsheet_takes_no_cell_of_the_csv_for_a_formula(open_app, cell):
+    import app_scoring
+
+    table = pd.DataFrame({"Patient": [cell, "A-1"], "Probability": [-0.5, 0.5]})
+    written = list(csv.DictReader(io.StringIO(app_scoring.to_csv(table).decode(), newline="")))
+    assert [row["patient"] for row in written] == [f"'{cell}", "A-1"]
+    assert [row["probability"] for row in written] == ["-0.5", "0.5"], "numbers stay numbers"

@@ -26,7 +26,7 @@ _NOTICE = """
     background: #1f2937; color: #ffffff; font-size: 0.85rem; text-align: center;}
   .stMainBlockContainer {padding-top: 4rem; padding-bottom: 4rem;}
   .stMainBlockContainer h1 {font-size: 1.75rem; padding: 0.25rem 0;}
-  .stMainBlockContainer h3 {font-size: 1.25rem;}
+  .stMainBlockContainer h2 {font-size: 1.25rem;}
   /* Streamlit's captions are too pale to be read easily. */
   [data-testid="stCaptionContainer"], [data-testid="stImageCaption"] {color: inherit; opacity: 0.85;}
 </style>

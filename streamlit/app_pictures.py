@@ -105,3 +105,47 @@ def confusion(truth: pd.Series, called: pd.Series, labels: tuple[str, ...]) -> a
         )
     )
     return alt.layer(squares, numbers).properties(height=220)
+
+
+def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
+    """ROC curves with their bands, and the point of each threshold.
+
+    Args:
+        curves: version, false_positive_rate, sensitivity, low, high.
+        thresholds: version, false_positive_rate, sensitivity; may be empty.
+    """
+    where = dict(x=_unit("false_positive_rate", "1 - specificity"), y=_unit("sensitivity", "sensitivity"))
+    band = alt.Chart(curves).mark_area(opacity=0.15, clip=True)
+    line = alt.Chart(curves).mark_line(clip=True)
+    layers = [
+        band.encode(x=where["x"], y=_unit("low", "sensitivity"), y2="high:Q", color=_by_version(legend=False)),
+        _diagonal(),
+        line.encode(**where, color=_by_version(), strokeDash=alt.StrokeDash("version:N", legend=None)),
+    ]
+    if len(thresholds):
+        dot = alt.Chart(thresholds).mark_point(filled=True, size=90, opacity=1)
+        layers.append(dot.encode(**where, color=_by_version(legend=False)))
+    return alt.layer(*layers).properties(height=340)
+
+
+def reliability(shares: pd.DataFrame) -> alt.LayerChart:
+    """Observed share of pneumonia (`observed`) against the `predicted` one, for each `version`."""
+    where = dict(x=_unit("predicted", "predicted probability"), y=_unit("observed", "observed share"))
+    style = dict(color=_by_version(), strokeDash=alt.StrokeDash("version:N", legend=None))
+    line = alt.Chart(shares).mark_line(point=True, clip=True).encode(**where, **style)
+    return alt.layer(_diagonal(), line).properties(height=340)
+
+
+def _unit(field: str, title: str) -> alt.X | alt.Y:
+    channel = alt.X if field in ("false_positive_rate", "predicted") else alt.Y
+    return channel(f"{field}:Q", title=title, scale=alt.Scale(domain=[0, 1]))
+
+
+def _by_version(legend: bool = True) -> alt.Color:
+    below = alt.Legend(orient="bottom", labelLimit=0) if legend else None
+    return alt.Color("version:N", title=None, scale=alt.Scale(range=OKABE_ITO), legend=below)
+
+
+def _diagonal() -> alt.Chart:
+    ends = pd.DataFrame({"at": [0, 1]})
+    return alt.Chart(ends).mark_line(strokeDash=[2, 3], color=GREY).encode(x="at:Q", y="at:Q")

@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 from app_common import Choice, choose_model, chosen, forget_choice, fragment, plain, typed
 from app_scoring import score_rows
-from sklearn.metrics import roc_curve
 
 from cxr import evaluation
+from cxr.settings import LABELS
 
 NAMES = {
     "auroc": "AUROC",
@@ -23,6 +23,11 @@ NAMES = {
     "accuracy": "Accuracy",
     "ece": "Calibration error (ECE)",
 }
+SETS = {
+    "validation": "validation images",
+    "validation_shifted": "validation images as another hospital might take them",
+    "test": "test images",
+}
 RESAMPLES = 400  # bootstrap; enough for the two digits shown
 NONE = "none"
 
@@ -31,56 +36,74 @@ def main() -> None:
     st.title("Model")
     choice = choose_model()
     versions = app_account.versions()
-    others = [NONE, *(name for name in versions if name != choice.version.name)]
+    name = choice.version.name
+    others = [NONE, *(each for each in versions if each != name)]
     other = chosen("against", others, NONE, lambda key, options: st.selectbox("Compare with", options, key=key))
-    shown = [choice.version.name] + ([other] if other != NONE else [])
+    shown = [name] + ([other] if other != NONE else [])
     _versions(versions)
     _card(choice.version)
     _measured(shown)
-    split = chosen(
+    images = chosen(
         "scores",
-        ["validation", "test"],
+        list(SETS),
         "validation",
-        lambda key, options: st.radio(
-            "Scores of", options, key=key, horizontal=True, format_func=lambda name: f"{name} images"
-        ),
+        lambda key, options: st.radio("Curves of", options, key=key, horizontal=True, format_func=SETS.get),
     )
-    scores = {name: app_account.run_scores(name, split) for name in shown}
-    own = scores[choice.version.name] is not None
-    for name in [name for name, rows in scores.items() if rows is None]:
-        scores[name] = app_account.recorded_scores(name, split)
-    if own:
-        st.caption(f"As the training run of {choice.version.name} scored them.")
-    else:
-        _offer_scoring(choice, scores[choice.version.name], split)
-    usable = {name: rows for name, rows in scores.items() if rows["LABEL"].nunique() == 2}
-    if usable:
-        _curves(usable)
-    if len(usable) == 2:
-        _compare(*usable.items(), split)
-    if choice.version.name in usable:
-        if st.session_state.setdefault("threshold-of", choice.version.name) != choice.version.name:
+    if app_account.evaluation(name) is None and images in ("validation", "test"):
+        _offer_scoring(choice, app_account.recorded_scores(name, images), images)
+    parts = {each: part for each in shown if (part := _part(each, images))}
+    if parts:
+        _curves(parts)
+    if len(parts) == 2 and images in ("validation", "test"):
+        _compare(*shown, images)
+    if images == "test":
+        st.caption("Another threshold is looked for among validation images: test images are for measuring alone.")
+    elif "scores" in parts.get(name, {}):
+        if st.session_state.setdefault("threshold-of", name) != name:
             forget_choice("threshold")
-            st.session_state["threshold-of"] = choice.version.name
-        _explorer(usable[choice.version.name], choice.version.threshold, split)
+            st.session_state["threshold-of"] = name
+        _explorer(parts[name]["scores"], choice.version.threshold, SETS[images])
+
+
+def _part(name: str, images: str) -> dict | None:
+    """ROC, reliability and, of validation images, scores: as the training run left them, else from answers on record.
+
+    As :func:`cxr.evaluation.evaluate` gives them; None where there are none.
+    """
+    report = app_account.evaluation(name)
+    if report is not None:
+        return report.get(images)
+    rows = app_account.recorded_scores(name, images)
+    if rows["LABEL"].nunique() < 2:
+        return None
+    truth, probabilities, patients = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float), rows["PATIENT_ID"]
+    observed, predicted = evaluation.reliability(truth, probabilities)
+    return {
+        "roc": evaluation.roc_band(truth, probabilities, patients.to_numpy()),
+        "reliability": {"after_temperature": {"observed": observed, "predicted": predicted}},
+        "scores": {"labels": truth, "probabilities": probabilities, "patients": patients},
+    }
 
 
 def _versions(versions: dict[str, app_account.Version]) -> None:
-    st.subheader("Versions")
+    st.header("Versions")
+    titles = {key: NAMES[key] for key in ("auroc", "sensitivity", "specificity", "ece")}
     table = pd.DataFrame(
         [
-            {"Version": v.name, "Default": v.default, "Registered": v.created, "Threshold": v.threshold}
-            | {title: v.metrics.get(f"test_{key}") for key, title in NAMES.items()}
+            {"Version": v.name, "Default": v.default}
+            | {title: v.metrics.get(f"test_{key}") for key, title in titles.items()}
+            | {"Threshold": v.threshold, "Registered": v.created}
             for v in versions.values()
         ]
     )
-    numbers = {title: st.column_config.NumberColumn(format="%.3f") for title in ("Threshold", *NAMES.values())}
-    st.dataframe(table, hide_index=True, column_config=numbers)
+    columns = {title: st.column_config.NumberColumn(format="%.3f") for title in ("Threshold", *titles.values())}
+    columns["Registered"] = st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
+    st.dataframe(table, hide_index=True, column_config=columns)
     st.caption("Measured on the test patients of each version's own training run.")
 
 
 def _card(version: app_account.Version) -> None:
-    st.subheader(f"Card of {version.name}")
+    st.header(f"Card of {version.name}")
     st.text(version.comment or "This version was registered without a description.")
 
 
@@ -131,29 +154,29 @@ def _truth(rows: pd.DataFrame) -> np.ndarray:
     return (rows["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
 
 
-def _curves(scores: dict[str, pd.DataFrame]) -> None:
-    roc, calibration = [], []
-    for name, rows in scores.items():
-        truth, probabilities = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float)
-        false_alarms, sensitivity, _ = roc_curve(truth, probabilities)
-        roc += [
-            {"x": x, "y": y, "order": i, "version": name}
-            for i, (x, y) in enumerate(zip(false_alarms, sensitivity, strict=True))
-        ]
-        observed, predicted = evaluation.reliability(truth, probabilities)
-        calibration += [{"x": x, "y": y, "order": x, "version": name} for x, y in zip(predicted, observed, strict=True)]
+def _curves(parts: dict[str, dict]) -> None:
+    roc, shares, points = [], [], []
+    for name, part in parts.items():
+        roc.append(pd.DataFrame(part["roc"]).assign(version=name))
+        shares.append(pd.DataFrame(part["reliability"]["after_temperature"]).assign(version=name))
+        if at := part.get("metrics"):
+            here = {"false_positive_rate": 1 - at["specificity"]["value"], "sensitivity": at["sensitivity"]["value"]}
+            points.append(here | {"version": name})
     left, right = st.columns(2)
     with left:
-        st.subheader("ROC")
-        st.altair_chart(_square(pd.DataFrame(roc), "1 - specificity", "sensitivity", points=False))
+        st.header("ROC")
+        st.altair_chart(app_pictures.roc(pd.concat(roc), pd.DataFrame(points)))
+        st.caption("With its 95% band" + ("; the dot is the registered threshold." if points else "."))
     with right:
-        st.subheader("Reliability")
-        st.altair_chart(_square(pd.DataFrame(calibration), "predicted probability", "observed share", points=True))
+        st.header("Reliability")
+        st.altair_chart(app_pictures.reliability(pd.concat(shares)))
+        st.caption("On the dotted line a probability of 80% means 80 in 100.")
 
 
-def _compare(one: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame], split: str) -> None:
+def _compare(name: str, other: str, split: str) -> None:
     """Which of two versions tells the classes apart better, on the images that both have scored."""
-    both = one[1].merge(other[1][["IMAGE_ID", "P_PNEUMONIA"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
+    first, second = (_scored(each, split) for each in (name, other))
+    both = first.merge(second[["IMAGE_ID", "P_PNEUMONIA"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
     if both["LABEL"].nunique() < 2:
         return
     found = evaluation.paired_bootstrap(
@@ -164,40 +187,21 @@ def _compare(one: tuple[str, pd.DataFrame], other: tuple[str, pd.DataFrame], spl
         RESAMPLES,
     )
     low, high = found["interval"]
-    verdict = "better" if low > 0 else "worse" if high < 0 else "neither better nor worse than chance allows"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that chance could not make"
     st.markdown(
-        f"On {len(both):,} {split} images the AUROC of {one[0]} less that of {other[0]} is "
+        f"On the {len(both):,} {split} images that both have scored, the AUROC of {name} less that of {other} is "
         f"**{found['difference']:+.3f}** (95% interval {low:+.3f} to {high:+.3f}): {verdict}."
     )
 
 
-def _square(rows: pd.DataFrame, x: str, y: str, points: bool) -> alt.LayerChart:
-    unit = alt.Scale(domain=[0, 1])
-    colour = alt.Color(
-        "version:N",
-        title=None,
-        scale=alt.Scale(range=app_pictures.OKABE_ITO),
-        legend=alt.Legend(orient="bottom", labelLimit=0),
-    )
-    lines = (
-        alt.Chart(rows)
-        .mark_line(point=points, clip=True)
-        .encode(
-            x=alt.X("x:Q", title=x, scale=unit),
-            y=alt.Y("y:Q", title=y, scale=unit),
-            order="order:Q",
-            color=colour,
-            strokeDash=alt.StrokeDash("version:N", legend=None),
-        )
-    )
-    diagonal = pd.DataFrame({"x": [0, 1], "y": [0, 1]})
-    chance = alt.Chart(diagonal).mark_line(strokeDash=[2, 3], color=app_pictures.GREY).encode(x="x:Q", y="y:Q")
-    return alt.layer(chance, lines).properties(height=340)
+def _scored(name: str, split: str) -> pd.DataFrame:
+    rows = app_account.run_scores(name, split)
+    return app_account.recorded_scores(name, split) if rows is None else rows
 
 
 @fragment
-def _explorer(rows: pd.DataFrame, default: float, split: str) -> None:
-    st.subheader("Another threshold")
+def _explorer(scores: dict[str, list], default: float, images: str) -> None:
+    st.header("Another threshold")
     registered = round(100 * default, 1)
     percent = typed(
         "threshold",
@@ -206,21 +210,23 @@ def _explorer(rows: pd.DataFrame, default: float, split: str) -> None:
         within=(0, 100),
     )
     threshold = default if percent == registered else percent / 100
-    truth, probabilities = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float)
+    truth, probabilities, patients = (np.asarray(scores[key]) for key in ("labels", "probabilities", "patients"))
     values = evaluation.measure(truth, probabilities, threshold)
-    ranges = evaluation.bootstrap(truth, probabilities, rows["PATIENT_ID"].to_numpy(), threshold, RESAMPLES)
-    for column, key in zip(st.columns(4), ("sensitivity", "specificity", "ppv", "npv"), strict=True):
-        with column:
-            defined = not np.isnan(values[key])
-            st.metric(NAMES[key], f"{values[key]:.1%}" if defined else "-")
-            if defined:
-                st.caption(f"95% interval {ranges[key][0]:.1%} to {ranges[key][1]:.1%}")
-    called = pd.Series(np.where(probabilities >= threshold, "PNEUMONIA", "NORMAL"), index=rows.index)
+    ranges = evaluation.bootstrap(truth, probabilities, patients, threshold, RESAMPLES)
+    with st.container(horizontal=True):
+        for key in ("sensitivity", "specificity", "ppv", "npv"):
+            with st.container(width=180):
+                defined = not np.isnan(values[key])
+                st.metric(NAMES[key], f"{values[key]:.1%}" if defined else "-")
+                if defined:
+                    st.caption("95% interval {:.1%} to {:.1%}".format(*ranges[key]))
+    names = np.array(LABELS)
+    truth_names, called = pd.Series(names[truth]), pd.Series(names[(probabilities >= threshold).astype(int)])
     left, right = st.columns(2)
-    left.altair_chart(app_pictures.confusion(rows["LABEL"], called, ("NORMAL", "PNEUMONIA")))
+    left.altair_chart(app_pictures.confusion(truth_names, called, LABELS))
     right.altair_chart(_trade(truth, probabilities, threshold))
     st.caption(
-        f"{len(rows):,} {split} images. The registered threshold of {default:.1%} stays as it is; "
+        f"{len(truth):,} {images}. The registered threshold of {default:.1%} stays as it is; "
         "`notebooks/03_train.ipynb` chooses it."
     )
 

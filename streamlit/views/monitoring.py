@@ -110,7 +110,7 @@ def _volume(counts: pd.DataFrame) -> None:
         st.metric("Images", f"{total:,}")
         st.metric("Called pneumonia", _percent(_positives(answered), good))
         st.metric("Refused", _percent(total - good, total))
-    st.subheader("Volume")
+    st.header("Volume")
     st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
 
 
@@ -126,7 +126,7 @@ def _positive_rate(counts: pd.DataFrame) -> None:
     answered = counts[counts["STATUS"] == "ok"]
     if answered.empty:
         return
-    st.subheader("Share called pneumonia")
+    st.header("Share called pneumonia")
     days = [
         {"DAY": day, "share": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
         for day, rows in answered.groupby("DAY")
@@ -143,7 +143,7 @@ def _positive_rate(counts: pd.DataFrame) -> None:
 
 
 def _drift(counts: pd.DataFrame) -> None:
-    st.subheader("Drift of the probabilities")
+    st.header("Drift of the probabilities")
     answered = counts[(counts["STATUS"] == "ok") & counts["TENTH"].notna()]
     by_day = answered.pivot_table(index="DAY", columns="TENTH", values="IMAGES", aggfunc="sum", fill_value=0)
     by_day = by_day.reindex(columns=range(BINS), fill_value=0)
@@ -184,7 +184,7 @@ def stability_index(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def _rejected(counts: pd.DataFrame, files: pd.DataFrame) -> None:
-    st.subheader("Refused images")
+    st.header("Refused images")
     refused = counts[counts["STATUS"] != "ok"].rename(columns={"STATUS": "REASON"})
     both = pd.concat(
         [refused[["DAY", "REASON", "IMAGES"]].assign(WHERE="when scored"), files.assign(WHERE="when cataloged")]

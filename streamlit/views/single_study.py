@@ -13,7 +13,7 @@ from cxr import images
 from cxr.settings import LABELS, SPLITS
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
-CARDS = 8  # thumbnails a page
+CARDS = 6  # thumbnails a page: a row at a desk, two on a phone
 FEW_PATIENTS = 100  # of a class that is half of them, 50 leave an interval of some 10 points
 WELL_CALIBRATED = 0.1  # largest expected calibration error at which a probability is read as a share
 REASONS = {
@@ -114,7 +114,7 @@ def _cards(rows: pd.DataFrame) -> None:
     small = _thumbnails(tuple(rows["RELATIVE_PATH"]))
     with st.container(horizontal=True):
         for number, (row, picture) in enumerate(zip(rows.itertuples(), small, strict=True), 1):
-            with st.container(width=124, gap="small"):
+            with st.container(width=104, gap="small"):
                 if picture:
                     app_pictures.show(picture, row.LABEL.title())
                 st.button(
@@ -188,7 +188,7 @@ def _pictures(study: Study, answer: Answer) -> None:
 
 def _meaning(choice: Choice) -> None:
     measured = app_account.evaluation(choice.version.name)
-    st.subheader("What this means")
+    st.header("What this means")
     if measured is None:
         st.write(
             f"What this version's threshold of {choice.version.threshold:.1%} trades is not known here: its training "

@@ -74,10 +74,10 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
         {
             "image_id": scored["IMAGE_ID"],
             "X-ray": [app_pictures.thumbnail(data) for data in files],
+            "Result": [RESULTS.get(pair, NOT_SCORED) for pair in pairs],
             "Truth": scored["TRUTH"],
             "Called": scored["CALLED"],
             "Probability": scored["P_PNEUMONIA"],
-            "Result": [RESULTS.get(pair, NOT_SCORED) for pair in pairs],
             "Patient": scored["PATIENT_ID"],
             "Split": scored["SPLIT"],
             "Status": scored["STATUS"],
@@ -89,7 +89,7 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
 
 
 def _show(table: pd.DataFrame, what: str) -> None:
-    st.subheader("Results")
+    st.header("Results")
     st.caption(what)
     counts = table["Result"].value_counts()
     with st.container(horizontal=True):
@@ -118,7 +118,7 @@ def _show(table: pd.DataFrame, what: str) -> None:
         _open_study(shown)
     answered = table[table["Called"].notna()]
     if len(answered):
-        st.subheader("Truth against call")
+        st.header("Truth against call")
         left, _ = st.columns([1, 1])
         left.altair_chart(app_pictures.confusion(answered["Truth"], answered["Called"], LABELS))
 

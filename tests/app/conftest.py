@@ -70,7 +70,7 @@ def log_network(session, settings, folder: Path, seed: int, epochs: int = 3) -> 
     report, kept = {}, []
     for split in ("validation", "test"):
         part, logits = rows[rows["SPLIT"] == split], predict_logits(network, data[split][0]).numpy()
-        report[split] = evaluation.evaluate(part, logits, 1.0, THRESHOLD)
+        report[split] = evaluation.evaluate(part, logits, 1.0, THRESHOLD, keep_scores=split == "validation")
         kept.append(part[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=evaluation.probability(logits)))
     made = dict(backbone="resnet18", image_size=settings.image_size, weights="random", seed=seed, best_epoch=1)
     made |= dict(temperature=1.0, threshold=THRESHOLD, labels=list(LABELS), data="100 phantoms")
@@ -173,5 +173,5 @@ def xray() -> bytes:
 @pytest.fixture(scope="session")
 def words() -> Callable[[AppTest], str]:
     """All that a page says in text."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success")
+    kinds = ("title", "header", "markdown", "caption", "info", "warning", "error", "success")
     return lambda app: "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))

@@ -179,7 +179,7 @@ def test_the_other_pages_open(visit, address, shape, name, last):
 
 def test_a_study_is_opened_from_the_stage_by_keyboard_alone(visit, address):
     tab = visit(f"{address}?source=stage")
-    tab.get_by_role("button", name="Open 8").wait_for()
+    tab.get_by_role("button", name="Open 6").wait_for()
     reached = []
     while "Open 1" not in reached and len(reached) < 60:
         tab.keyboard.press("Tab")

@@ -35,9 +35,8 @@ def test_the_training_runs_scores_are_explored_without_asking_the_model(open_app
     before = predictions()
     app = open_app("model")
     assert not app.exception
-    assert "As the training run of V_" in words(app)
     assert app.slider(key="threshold").value == 40.0
-    assert {"ROC", "Reliability", "Another threshold"} <= {each.value for each in app.subheader}
+    assert {"ROC", "Reliability", "Another threshold"} <= {each.value for each in app.header}
     assert predictions() == before
 
 
@@ -55,7 +54,7 @@ def test_without_the_runs_scores_the_page_can_make_them(
 
 
 def test_the_threshold_explorer_trades_sensitivity_for_specificity(open_app):
-    app = open_app("model", scores="test", threshold="0")
+    app = open_app("model", threshold="0")
     assert metric(app, "Sensitivity") == "100.0%"
     assert metric(app, "Specificity") == "0.0%"
     app.slider(key="threshold").set_value(100.0).run()
@@ -69,6 +68,13 @@ def test_a_threshold_that_is_none_is_not_taken_from_the_url(open_app, threshold)
     assert open_app("model", threshold=threshold).slider(key="threshold").value == 40.0
 
 
+def test_no_threshold_is_looked_for_on_test_images(open_app, words):
+    app = open_app("model", scores="test")
+    assert "ROC" in words(app)
+    assert not app.slider
+    assert "test images are for measuring alone" in words(app)
+
+
 def test_two_versions_stand_side_by_side(open_app, second_version, words):
     app = open_app("model")
     assert len(app.dataframe[0].value) == 2
@@ -76,7 +82,7 @@ def test_two_versions_stand_side_by_side(open_app, second_version, words):
     app.selectbox(key="against").set_value(others[1]).run()
     assert not app.exception
     assert len(app.table[0].value.filter(like="V_").columns) == 2
-    assert "images the AUROC of V_" in words(app)
+    assert "the AUROC of V_" in words(app)
 
 
 def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):

@@ -118,13 +118,13 @@ def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
     band = alt.Chart(curves).mark_area(opacity=0.15, clip=True)
     line = alt.Chart(curves).mark_line(clip=True)
     layers = [
-        band.encode(x=where["x"], y=_unit("low", "sensitivity"), y2="high:Q", color=_by_version(legend=False)),
+        band.encode(x=where["x"], y=_unit("low", "sensitivity"), y2="high:Q", color=_by_version()),
         _diagonal(),
         line.encode(**where, color=_by_version(), strokeDash=alt.StrokeDash("version:N", legend=None)),
     ]
     if len(thresholds):
         dot = alt.Chart(thresholds).mark_point(filled=True, size=90, opacity=1)
-        layers.append(dot.encode(**where, color=_by_version(legend=False)))
+        layers.append(dot.encode(**where, color=_by_version()))
     return alt.layer(*layers).properties(height=340)
 
 
@@ -141,8 +141,8 @@ def _unit(field: str, title: str) -> alt.X | alt.Y:
     return channel(f"{field}:Q", title=title, scale=alt.Scale(domain=[0, 1]))
 
 
-def _by_version(legend: bool = True) -> alt.Color:
-    below = alt.Legend(orient="bottom", labelLimit=0) if legend else None
+def _by_version() -> alt.Color:
+    below = alt.Legend(orient="bottom", labelLimit=0)
     return alt.Color("version:N", title=None, scale=alt.Scale(range=OKABE_ITO), legend=below)
 
 

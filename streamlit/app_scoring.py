@@ -75,7 +75,7 @@ def answer_for(study: Study, choice: Choice) -> Answer:
             heatmap=base64.b64decode(heatmap) if heatmap else None,
             seconds=time.perf_counter() - start,
         )
-        st.session_state.setdefault("unrecorded", []).append((study.image_id, choice, kept[key]))
+        st.session_state.setdefault("unrecorded", []).append((study.image_id, choice, kept[key], _new_request()))
     return kept[key]
 
 
@@ -86,9 +86,9 @@ def record_answers() -> None:
     """
     waiting = st.session_state.get("unrecorded", [])
     while waiting:
-        image_id, choice, answer = waiting[0]
+        image_id, choice, answer, request = waiting[0]
         row = {"P_PNEUMONIA": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
-        _record([image_id], pd.DataFrame([row]), choice)
+        _record([image_id], pd.DataFrame([row]), choice, request)
         waiting.pop(0)
 
 
@@ -111,7 +111,7 @@ def score_rows(
     for start, end in parts:
         report(0.2 + 0.7 * start / len(files), f"Scoring images {start + 1} to {end} of {len(files)}")
         answer = serving.score(choice.version.asked, files[start:end], choice.service, rows_per_call=end - start)
-        _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice)
+        _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request())
         answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
     report(1.0, "Done")
     said = pd.concat(answers, ignore_index=True).rename(columns={"LABEL": "CALLED"})
@@ -129,16 +129,14 @@ def _parts(sizes: list[int]) -> list[tuple[int, int]]:
     return [*parts, (start, len(sizes))] if sizes else []
 
 
-def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice) -> None:
-    serving.write_predictions(
-        app_account.ready_session(),
-        app_account.settings(),
-        image_ids,
-        answers,
-        choice.version.name,
-        choice.path,
-        request=uuid.uuid4().hex,  # every question of a viewer counts
-    )
+def _new_request() -> str:
+    """Every question of a viewer counts, and is kept once, however often keeping it is tried."""
+    return uuid.uuid4().hex
+
+
+def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request: str) -> None:
+    account, known = app_account.ready_session(), app_account.settings()
+    serving.write_predictions(account, known, image_ids, answers, choice.version.name, choice.path, request)
     app_account.recorded_scores.clear()
 
 

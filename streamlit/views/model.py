@@ -104,7 +104,7 @@ def _versions(versions: dict[str, app_account.Version]) -> None:
 
 def _card(version: app_account.Version) -> None:
     st.header(f"Card of {version.name}")
-    st.text(version.comment or "This version was registered without a description.")
+    st.markdown(version.comment or "This version was registered without a card.")
 
 
 def _measured(shown: list[str]) -> None:

@@ -1,18 +1,17 @@
-"""Monitoring: how much is asked, how often the answer is pneumonia, whether it drifts, and what is refused."""
+"""Monitoring: how much is asked, how often the answer is pneumonia, whether it drifts or errs, what is refused."""
 
 import altair as alt
 import app_account
 import app_pictures
-import numpy as np
 import pandas as pd
 import streamlit as st
 from app_common import chosen
 
+from cxr import monitoring
+
 WINDOWS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year"}
-BINS = 10
-FEW = 30  # scores; below that many a day's drift is noise
-# The usual reading of the population stability index.
-DRIFT_LEVELS = ((0.25, "large"), (0.10, "moderate"), (0.0, "small"))
+FEW = 30  # answers; below that many a day's drift is noise
+DRIFT_LEVELS = ((monitoring.LARGE, "large"), (monitoring.SMALL, "moderate"), (0.0, "small"))
 
 
 def main() -> None:
@@ -28,9 +27,9 @@ def main() -> None:
             )
         )
         name = chosen("of", ["all", *versions], "all", lambda key, options: st.selectbox("Version", options, key=key))
-    counts = _daily(days)
+    counts, daily = _recent(days)
     if name != "all":
-        counts = counts[counts["MODEL_VERSION"] == name]
+        counts, daily = (rows[rows["MODEL_VERSION"] == name] for rows in (counts, daily))
     if counts.empty:
         st.info(
             "Nothing was scored in this time. Open a study, score a worklist, or run `notebooks/05_deploy.ipynb`.",
@@ -39,30 +38,16 @@ def main() -> None:
     else:
         _volume(counts)
         _positive_rate(counts)
-        _drift(counts)
+        _drift(daily)
+        _truth(counts, daily)
     _rejected(counts, _rejected_files(days))
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def _daily(days: int) -> pd.DataFrame:
-    """How many answers by day, version, path, refusal and tenth of probability; no row of it is one image's."""
-    known = app_account.settings()
-    return (
-        app_account.ready_session()
-        .sql(
-            f"""
-            SELECT TO_DATE(SCORED_AT) AS DAY, MODEL_VERSION, PATH_TAKEN, LABEL,
-                SPLIT_PART(STATUS, ':', 1) AS STATUS, LEAST(FLOOR(P_PNEUMONIA * {BINS}), {BINS - 1}) AS TENTH,
-                COUNT(*) AS IMAGES
-            FROM {known.qualified(known.predictions_table)}
-            WHERE MODEL_NAME = ? AND SCORED_AT >= DATEADD(day, ?, CURRENT_DATE())
-            GROUP BY ALL
-            """,
-            params=[known.model_name, -days],
-        )
-        .to_pandas()
-        .assign(DAY=lambda rows: pd.to_datetime(rows["DAY"]))
-    )
+def _recent(days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The monitoring views; no row of them is one image's, so all viewers may share them."""
+    session, known = app_account.ready_session(), app_account.settings()
+    return monitoring.counts(session, known, days), monitoring.daily(session, known, days)
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -142,45 +127,66 @@ def _positive_rate(counts: pd.DataFrame) -> None:
     st.altair_chart(layers.properties(height=200))
 
 
-def _drift(counts: pd.DataFrame) -> None:
+def _drift(daily: pd.DataFrame) -> None:
     st.header("Drift of the probabilities")
-    answered = counts[(counts["STATUS"] == "ok") & counts["TENTH"].notna()]
-    by_day = answered.pivot_table(index="DAY", columns="TENTH", values="IMAGES", aggfunc="sum", fill_value=0)
-    by_day = by_day.reindex(columns=range(BINS), fill_value=0)
-    reference = _reference(by_day)
-    if reference is None:
+    known = daily[daily["STABILITY_INDEX"].notna() & (daily["IMAGES"] >= FEW)]
+    if known.empty:
         st.info(
-            f"Drift needs two days with at least {FEW} answers each: the first is what later days are compared with.",
+            f"Drift needs a day with at least {FEW} answers of a version, and how that version answered on validation "
+            "images, which `notebooks/04_register.ipynb` keeps.",
             icon=":material/timeline:",
         )
         return
-    later = by_day.loc[by_day.index > reference]
-    later = later[later.sum(axis=1) >= FEW]
-    values = [stability_index(by_day.loc[reference].to_numpy(), row.to_numpy()) for _, row in later.iterrows()]
-    level = next(word for limit, word in DRIFT_LEVELS if values[-1] >= limit)
-    st.metric("On the latest day", f"{values[-1]:.2f}, {level}")
+    latest = known[known["DAY"] == known["DAY"].max()]["STABILITY_INDEX"].max()
+    level = next(word for limit, word in DRIFT_LEVELS if latest >= limit)
+    st.metric("On the latest day", f"{latest:.2f}, {level}")
     st.caption(
-        f"Population stability index of the probabilities against {reference:%d %B}: below 0.1 small, above 0.25 large."
+        "Population stability index of a day's probabilities against those on validation images: "
+        f"below {monitoring.SMALL} small, above {monitoring.LARGE} large."
     )
-    days = pd.DataFrame({"DAY": later.index, "index": values})
-    chart = alt.Chart(days).encode(
-        x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
-        y=alt.Y("index:Q", title="stability index"),
+    limit = alt.Chart(pd.DataFrame({"limit": [monitoring.LARGE]})).mark_rule(strokeDash=[4, 4], color=app_pictures.GREY)
+    st.altair_chart(_lines(known, "STABILITY_INDEX", "stability index", ".2f") + limit.encode(y="limit:Q"))
+
+
+def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
+    """How often the answers were right, where the catalog has come to know the truth."""
+    st.header("Right and wrong")
+    known = counts[(counts["STATUS"] == "ok") & counts["TRUTH"].notna()]
+    if known.empty:
+        st.caption("The catalog knows the truth of none of these images yet.")
+        return
+
+    def share(rows: pd.DataFrame) -> str:
+        return _percent(int(rows.loc[rows["TRUTH"] == rows["LABEL"], "IMAGES"].sum()), int(rows["IMAGES"].sum()))
+
+    with st.container(horizontal=True):
+        st.metric("Accuracy", share(known))
+        st.metric("Sensitivity", share(known[known["TRUTH"] == "PNEUMONIA"]))
+        st.metric("Specificity", share(known[known["TRUTH"] == "NORMAL"]))
+    st.caption(
+        f"{int(known['IMAGES'].sum()):,} answers on images whose truth stands in the catalog. "
+        "Images that a version was trained on flatter it."
     )
-    limit = alt.Chart(pd.DataFrame({"limit": [0.25]})).mark_rule(strokeDash=[4, 4], color=app_pictures.GREY)
-    st.altair_chart(chart.mark_line(point=True, color=app_pictures.BLUE) + limit.encode(y="limit:Q"))
+    st.altair_chart(_lines(daily[daily["ACCURACY"].notna()], "ACCURACY", "accuracy", ".0%"))
 
 
-def _reference(by_day: pd.DataFrame) -> pd.Timestamp | None:
-    """The first day with enough answers, if a later one has enough too."""
-    enough = by_day.index[by_day.sum(axis=1) >= FEW]
-    return enough[0] if len(enough) > 1 else None
-
-
-def stability_index(before: np.ndarray, after: np.ndarray) -> float:
-    """Population stability index of two histograms; half a count is added to each bin, so that none is empty."""
-    p, q = (before + 0.5) / (before + 0.5).sum(), (after + 0.5) / (after + 0.5).sum()
-    return float(((q - p) * np.log(q / p)).sum())
+def _lines(daily: pd.DataFrame, column: str, title: str, numbers: str) -> alt.Chart:
+    return (
+        alt.Chart(daily)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
+            y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(format=numbers)),
+            color=alt.Color(
+                "MODEL_VERSION:N",
+                title=None,
+                scale=alt.Scale(range=app_pictures.OKABE_ITO),
+                legend=alt.Legend(orient="bottom", labelLimit=0),
+            ),
+            tooltip=["yearmonthdate(DAY):T", "MODEL_VERSION:N", alt.Tooltip(f"{column}:Q", format=numbers), "IMAGES:Q"],
+        )
+        .properties(height=200)
+    )
 
 
 def _rejected(counts: pd.DataFrame, files: pd.DataFrame) -> None:

@@ -27,7 +27,7 @@ def test_versions_card_and_intervals_are_shown(open_app, words):
     app = open_app("model")
     assert not app.exception
     assert app.dataframe[0].value["Default"].tolist() == [True]
-    assert "not a medical device" in app.text[0].value
+    assert "not a medical device" in words(app).lower()
     assert app.table[0].value.filter(like="V_").iloc[0].str.contains("to").all()
 
 

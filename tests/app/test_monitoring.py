@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxr import monitoring
 from cxr.tables import append
 
 
 @pytest.fixture
 def history(session, account):
-    """Three days of answers: two alike, one far higher; some refused; and one rejected file a day."""
+    """Three days of answers: two as on validation images, one far higher; some refused; and one rejected file."""
     table = account.qualified(account.predictions_table)
     session.sql(f"DELETE FROM {table}").collect()
     rng = np.random.default_rng(0)
@@ -23,6 +24,7 @@ def history(session, account):
             rows.append(answer | {"IMAGE_ID": f"{ago}-{number}", "SCORED_AT": today - dt.timedelta(days=ago)})
     frame = pd.DataFrame(rows).assign(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="WAREHOUSE")
     append(session, table, frame)
+    monitoring.write_baseline(session, account, "V_OLD", rng.uniform(0.0, 0.5, 60))
     yield frame
     session.sql(f"DELETE FROM {table}").collect()
 
@@ -42,6 +44,18 @@ def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
     refused = app.dataframe[0].value.set_index("Reason")["Images"].to_dict()
     assert refused["blank"] == 9
     assert refused["unreadable"] == 1, "the file that was rejected when cataloged"
+
+
+def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, session, account, words):
+    assert "knows the truth of none" in words(open_app("monitoring"))
+    catalog = session.table(account.qualified(account.catalog_table)).to_pandas()
+    known = catalog.groupby("LABEL").head(1).set_index("LABEL")["IMAGE_ID"]
+    rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_PNEUMONIA": 0.9})
+    same = dict(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="SERVICE", STATUS="ok")
+    append(session, account.qualified(account.predictions_table), rows.assign(**same, SCORED_AT=dt.datetime.now()))
+    app = open_app("monitoring")
+    assert not app.exception
+    assert (metric(app, "Accuracy"), metric(app, "Sensitivity"), metric(app, "Specificity")) == ("50%", "100%", "0%")
 
 
 def test_with_nothing_scored_the_page_says_what_to_do(open_app, session, account, words):

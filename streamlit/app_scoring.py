@@ -21,7 +21,6 @@ SHOWN_PIXELS = 800  # the longer side; half a desktop's width
 IMAGES_PER_CALL = 100
 BYTES_PER_CALL = 64 * 2**20
 _ANSWERS_KEPT = 20
-_FORMULA_STARTS = tuple("=+-@\t\r\n")
 
 
 @dataclass(frozen=True)
@@ -144,5 +143,12 @@ def to_csv(table: pd.DataFrame) -> bytes:
     """UTF-8, with lower-case names. A text that a spreadsheet would take for a formula gets a quote in front."""
     shown = table.rename(columns=str.lower)
     for name in shown.select_dtypes(exclude="number"):
-        shown[name] = shown[name].map(lambda cell: f"'{cell}" if str(cell)[:1] in _FORMULA_STARTS else cell)
+        shown[name] = shown[name].map(_cell)
     return shown.to_csv(index=False).encode()
+
+
+def _cell(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    line = " ".join(text.split())  # a line break in a cell would start a row of its own
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

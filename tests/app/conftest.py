@@ -53,7 +53,7 @@ def fill(session, settings, folder: Path) -> None:
     log_network(session, settings, folder / "run", seed=0)
 
 
-def log_network(session, settings, folder: Path, seed: int, epochs: int = 3) -> None:
+def log_network(session, settings, folder: Path, seed: int, epochs: int = 5) -> None:
     """Train, evaluate, save and register a network as the notebooks do; a few seconds."""
     rows = catalog.read_catalog(session, settings)
     staged = folder / "files"
@@ -64,7 +64,7 @@ def log_network(session, settings, folder: Path, seed: int, epochs: int = 3) -> 
     data = {split: dataset.split_tensors(stack, rows, split) for split in SPLITS}
     torch.manual_seed(seed)
     network = PneumoniaNetwork("resnet18")
-    recipe = training.Recipe(epochs, batch_size=8, learning_rate=1e-3, seed=seed)
+    recipe = training.Recipe(epochs, batch_size=8, average_decay=0.9, seed=seed)
     trained = training.train(network, *data["train"], *data["validation"], recipe)
     network.load_state_dict(trained.state)
     report, kept = {}, []

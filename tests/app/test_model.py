@@ -89,7 +89,11 @@ def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_s
     assert "04_register.ipynb" in words(open_app("model"))
 
 
-def test_with_an_empty_catalog_the_card_stands_and_the_notebook_is_named(open_app, empty_catalog, words):
+def test_with_an_empty_catalog_card_and_curves_stand(open_app, empty_catalog, words):
     app = open_app("model")
-    assert app.dataframe
-    assert "02_data_ingest.ipynb" in words(app)
+    assert not app.exception
+    assert {"ROC", "Another threshold"} <= {each.value for each in app.header}
+
+
+def test_with_an_empty_catalog_and_no_scores_the_notebook_is_named(open_app, empty_catalog, without_artifacts, words):
+    assert "02_data_ingest.ipynb" in words(open_app("model"))

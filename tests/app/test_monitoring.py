@@ -3,6 +3,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
+import streamlit
 
 from cxr import monitoring
 from cxr.tables import append
@@ -53,6 +54,7 @@ def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, 
     rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_PNEUMONIA": 0.9})
     same = dict(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="SERVICE", STATUS="ok")
     append(session, account.qualified(account.predictions_table), rows.assign(**same, SCORED_AT=dt.datetime.now()))
+    streamlit.cache_data.clear()  # a minute has passed
     app = open_app("monitoring")
     assert not app.exception
     assert (metric(app, "Accuracy"), metric(app, "Sensitivity"), metric(app, "Specificity")) == ("50%", "100%", "0%")

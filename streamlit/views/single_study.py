@@ -198,7 +198,7 @@ def _meaning(choice: Choice) -> None:
     test = measured["test"]
     found, cleared, error = (test["metrics"][name] for name in ("sensitivity", "specificity", "ece"))
     st.markdown(
-        f"- {_calibration(error['value'])}\n"
+        f"- {_calibration(error['value'], test['patients'])}\n"
         f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
         f"{_share(found)} of images with pneumonia, and clears {_share(cleared)} of those without.\n"
         f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
@@ -211,8 +211,13 @@ def _meaning(choice: Choice) -> None:
     )
 
 
-def _calibration(error: float) -> str:
+def _calibration(error: float, patients: int) -> str:
     """What the probability says, given how far it was off on average on the test patients."""
+    if patients < FEW_PATIENTS:
+        return (
+            "**The probability orders images**; whether it can be read as a share, "
+            f"{patients} test patients are too few to say."
+        )
     if error <= WELL_CALIBRATED:
         return (
             "**The probability can be read as a share**: of images that get 80%, about 80 in 100 show pneumonia. "

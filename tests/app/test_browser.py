@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+import cxr
 from cxr.session import PROJECT, account_directory, start_local_account
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -41,16 +42,16 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Pytho
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
 
 
-@pytest.fixture(scope="module")
-def address(account):
-    """The app, served from the filled account as `python3 ci app` serves it."""
-    start_local_account(account)
+@contextlib.contextmanager
+def serve(settings: cxr.Settings):
+    """The address of the app on that account, served as `python3 ci app` serves it."""
+    start_local_account(settings)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "streamlit/streamlit_app.py"]
     command += ["--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1"]
-    environment = os.environ | {"SNOWFLAKE_HOME": str(account_directory(account))}
+    environment = os.environ | {"SNOWFLAKE_HOME": str(account_directory(settings))}
     process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -62,6 +63,12 @@ def address(account):
     finally:
         process.kill()  # it serves this test alone and keeps nothing
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def address(account):
+    with serve(account) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -110,30 +117,38 @@ def upload(tab, file: Path) -> None:
     tab.get_by_text("What this means").wait_for()
 
 
+def settle(tab) -> None:
+    """Wait until the script has ended and no element is a placeholder still."""
+    tab.wait_for_function(
+        """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
+            && !document.querySelector('[data-testid=stSkeleton]')"""
+    )
+    tab.wait_for_timeout(500)  # charts and images draw themselves
+
+
 def picture(tab, name: str, tallest: int = 4000) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     # Streamlit scrolls inside the page: only a taller window shows all of it.
     size = tab.viewport_size
     whole = tab.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
     tab.set_viewport_size({"width": size["width"], "height": min(max(whole, size["height"]), tallest)})
-    tab.wait_for_timeout(800)
+    settle(tab)
     tab.screenshot(path=PICTURES / f"{name}.png")
     tab.set_viewport_size(size)
 
 
-def assert_readable(tab) -> None:
+def assert_readable(tab, name: str) -> None:
     """As wide as the window, the notice in view, and nothing serious for axe to find."""
+    settle(tab)
+    picture(tab, name)
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert tab.get_by_text("Not a medical device").last.is_visible()
+    assert tab.locator("[data-testid=stException]").count() == 0
     assert violations(tab) == []
 
 
-# What Streamlit's own elements do, whatever an app puts into them.
-OF_STREAMLIT: dict[str, str] = {}
-
-
 def violations(tab) -> list[str]:
-    """Axe's serious and critical findings, without those that Streamlit itself causes."""
+    """Axe's serious and critical findings; Streamlit itself causes none on these pages."""
     axe = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
     tab.evaluate(Path(axe.AXE_FILE_PATH).read_text())
     found = tab.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
@@ -142,21 +157,17 @@ def violations(tab) -> list[str]:
         for rule in found
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
-        if not any(mark in node["html"] for mark in OF_STREAMLIT.get(rule["id"], "").split())
     ]
 
 
-def test_an_uploaded_xray_is_shown_beside_what_the_model_saw(visit, address, an_xray, shape):
+def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape):
     tab = visit(address, shape)
     upload(tab, an_xray)
     tab.get_by_text("Grad-CAM").first.wait_for()
-    assert tab.locator("[data-testid=stImage] img").count() == 2
-    picture(tab, f"single-study-{shape}")
-    assert_readable(tab)
+    assert tab.locator("[data-testid=stImage] img").count() == 2, "the X-ray and its overlay"
+    assert_readable(tab, f"single-study-{shape}")
 
-
-def test_a_worklist_of_20_is_scored_and_downloaded(visit, address, shape):
-    tab = visit(f"{address}/worklist?split=all&n=20", shape)
+    tab.goto(f"{address}/worklist?split=all&n=20")
     tab.get_by_role("button", name="Score").click()
     tab.get_by_text("Truth against call").wait_for()
     with tab.expect_download() as download:
@@ -164,17 +175,12 @@ def test_a_worklist_of_20_is_scored_and_downloaded(visit, address, shape):
     rows = list(csv.DictReader(download.value.path().open()))
     assert len(rows) == len({row["image_id"] for row in rows}) == 20
     assert all(row["status"] == "ok" for row in rows)
-    picture(tab, f"worklist-{shape}")
-    assert_readable(tab)
+    assert_readable(tab, f"worklist-{shape}")
 
-
-@pytest.mark.parametrize(("name", "last"), [("model", "The registered threshold"), ("monitoring", "Refused images")])
-def test_the_other_pages_open(visit, address, shape, name, last):
-    tab = visit(f"{address}/{name}", shape)
-    tab.get_by_text(last).first.wait_for()
-    tab.wait_for_timeout(1000)  # charts draw themselves
-    picture(tab, f"{name}-{shape}")
-    assert_readable(tab)
+    for name, last in (("model", "The registered threshold"), ("monitoring", "Refused images")):
+        tab.goto(f"{address}/{name}")
+        tab.get_by_text(last).first.wait_for()
+        assert_readable(tab, f"{name}-{shape}")
 
 
 def test_a_study_is_opened_from_the_stage_by_keyboard_alone(visit, address):
@@ -186,20 +192,11 @@ def test_a_study_is_opened_from_the_stage_by_keyboard_alone(visit, address):
         reached.append(tab.evaluate("document.activeElement.innerText.trim()"))
     assert "Open 1" in reached
     tab.keyboard.press("Enter")
-    opacity = tab.get_by_role("slider", name="Opacity")
-    opacity.focus()
-    before = opacity.get_attribute("aria-valuenow")
+    tab.get_by_role("slider", name="Opacity").focus()
     tab.keyboard.press("ArrowRight")
-    tab.wait_for_function(
-        "([slider, old]) => slider.getAttribute('aria-valuenow') != old",
-        arg=[
-            opacity.element_handle(),
-            before,
-        ],
-    )
+    tab.get_by_text("55%", exact=True).wait_for()
     assert "image=" in tab.url, "the link shows the same study to whoever gets it"
-    picture(tab, "stage-desktop")
-    assert_readable(tab)
+    assert_readable(tab, "stage-desktop")
 
 
 def test_a_file_name_is_text_and_nothing_else(visit, address, tmp_path):
@@ -239,10 +236,14 @@ def test_two_browsers_do_not_see_each_other(visit, address, an_xray):
     assert theirs.get_by_text("Probability of pneumonia").count() == 0
 
 
-def test_the_readmes_picture_is_drawn(visit, address):
-    tab = visit(f"{address}?source=stage&split=test&label=PNEUMONIA")
-    tab.get_by_role("button", name="Open 1").first.click()
-    tab.get_by_text("What this means").wait_for()
-    tab.wait_for_timeout(500)
-    picture(tab, "app", tallest=1200)
+def test_the_readmes_picture_is_drawn(visit):
+    """`build/screenshots/app.png`, from the phantoms and the network that `python3 ci run` leaves."""
+    settings = cxr.load(argv=[])
+    if not (account_directory(settings) / "models").is_dir():
+        pytest.skip("no account with a registered model: python3 ci run makes one")
+    with serve(settings) as address:
+        tab = visit(f"{address}?source=stage&split=test&label=PNEUMONIA")
+        tab.get_by_role("button", name="Open 1").click()
+        tab.get_by_text("What this means").wait_for()
+        picture(tab, "app", tallest=1150)
     assert (PICTURES / "app.png").stat().st_size < 300_000

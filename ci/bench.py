@@ -2,6 +2,7 @@
 
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ ROUNDS = 5
 
 def run(names: list[str]) -> int:
     """Run the named benchmarks, all without a name; 1 for an unknown name."""
-    known = {"training": training, "ingest": ingest}
+    known = {"training": training, "ingest": ingest, "app": app}
     if unknown := set(names) - set(known):
         print(f"No benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
         return 1
@@ -100,3 +101,52 @@ def ingest() -> None:
                     ours,
                     lambda files=files, load=load: bare(files, load),
                 )
+
+
+def app() -> None:
+    """Seconds from an upload to the whole page, by the running service, against the bare question to the service.
+
+    On the account that the notebooks left; a service that was not there before is dropped at the end.
+    """
+    import io
+
+    from PIL import Image
+    from streamlit.testing.v1 import AppTest
+
+    from cxr import connect, load, phantoms, serving
+    from cxr.session import PROJECT, account_directory
+
+    settings = load(argv=[])
+    session = connect(settings=settings)
+    version = serving.find_version(serving.open_registry(session, settings), settings.model_name)
+    if version is None:
+        sys.exit("No model is registered. Run `python3 ci run` first.")
+    there = not version.list_services().empty
+    service = serving.ensure_service(session, settings, version)
+    os.environ["SNOWFLAKE_HOME"] = str(account_directory(settings))
+    page = AppTest.from_file(str(PROJECT / "streamlit" / "streamlit_app.py"), default_timeout=120)
+    page.query_params["path"] = "SERVICE"
+    page.run()
+    pages, questions = [], []
+    for number in range(2 * ROUNDS + 1):
+        buffer = io.BytesIO()
+        pixels = phantoms.phantom("PNEUMONIA", rng=np.random.default_rng(number), size=1024)
+        Image.fromarray(pixels).save(buffer, "JPEG")
+        start = time.perf_counter()
+        serving.explain(session, version, buffer.getvalue(), service)
+        questions.append(time.perf_counter() - start)
+        page.file_uploader[0].upload(f"{number}.jpeg", buffer.getvalue())
+        start = time.perf_counter()
+        page.run()
+        pages.append(time.perf_counter() - start)
+        if len(page.image) != 2:
+            sys.exit("The page shows no overlay: " + "; ".join(each.value for each in [*page.error, *page.warning]))
+    if not there:
+        session.sql(f"DROP SERVICE {service}").collect()
+    pages, questions = pages[1:], questions[1:]  # the first answers wait for imports
+    ratios = [whole / bare for whole, bare in zip(pages, questions, strict=True)]
+    print(
+        f"from a 1024 px upload to the whole page: {statistics.median(pages):.2f} s (at most {max(pages):.2f}), "
+        f"the bare question to the service {statistics.median(questions):.2f} s; ratio {statistics.median(ratios):.1f} "
+        f"({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} rounds)"
+    )

@@ -1,5 +1,6 @@
 """A local account, filled once: 100 phantoms, and a registered network with random weights that was never trained."""
 
+import gc
 import io
 import json
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import streamlit
 import torch
 from PIL import Image
+from snowflake.connector import SnowflakeConnection
 from streamlit import config as streamlit_config
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
@@ -39,8 +41,10 @@ def account(tmp_path_factory):
     fill(session, settings, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
     session.close()
-    # A session left open would, when Python ends, wait for an account that is gone.
     forget()
+    # A connection left open would, when Python ends, wait for an account that is gone.
+    for connection in [each for each in gc.get_objects() if type(each) is SnowflakeConnection]:
+        connection.close()
     command = [sys.executable, "-m", "local_account", "stop", "--root", str(root)]
     subprocess.run(command, cwd=PROJECT / "lib", check=False, capture_output=True)
 

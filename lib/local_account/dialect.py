@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlglot import exp
 from sqlglot.dialects.snowflake import Snowflake
 
 from .json_functions import FUNCTIONS
@@ -9,7 +10,11 @@ from .json_functions import FUNCTIONS
 
 class LocalSnowflake(Snowflake):
     class Parser(Snowflake.Parser):
-        FUNCTIONS = {name: build for name, build in Snowflake.Parser.FUNCTIONS.items() if name not in FUNCTIONS}
+        FUNCTIONS = {
+            **{name: build for name, build in Snowflake.Parser.FUNCTIONS.items() if name not in FUNCTIONS},
+            # sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
+            **dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list),
+        }
 
 
 SNOWFLAKE = "localsnowflake"

@@ -28,7 +28,7 @@ TRANSLATED_WELL = """
     Nvl2 Or Pad PercentRank PercentileDisc Pi Pow PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike
     RegexpReplace Repeat Replace Reverse Right Round RowNumber SHA Sign Sin Space SplitPart Sqrt StartsWith Stddev
     StddevPop StrPosition Strtok Stuff Substring Sum Tan TimestampFromParts ToDouble Translate Trim Trunc
-    TsOrDsToDate UnixToTime Upper Uuid WidthBucket Xor
+    TsOrDsToDate TsOrDsToTime UnixToTime Upper Uuid WidthBucket Xor
 """
 PLAIN = set(TRANSLATED_WELL.split())
 PATTERNS = (exp.Like, exp.ILike)

@@ -16,6 +16,7 @@ MACROS = [
     "sf_to_text(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT')"
     " THEN format('{:.10g}', CAST(CAST(x AS VARCHAR) AS DOUBLE))"
     " WHEN starts_with(typeof(x), 'TIMESTAMP') THEN sf_time_text(x)"
+    " WHEN typeof(x) = 'TIME' THEN left(CAST(x AS VARCHAR), 8)"
     " WHEN typeof(x) = 'JSON' THEN sf_text(CAST(x AS JSON)) ELSE CAST(x AS VARCHAR) END",
     # VARIANT is DuckDB's JSON. Floating point keeps an exponent, by which it is told from NUMBER.
     "sf_variant(x) AS CASE WHEN x IS NULL THEN NULL"

@@ -13,7 +13,7 @@ import yaml
 from . import catalog, names
 from .account import Account
 from .catalog import Object
-from .errors import SnowflakeError, already_exists, compilation_error, missing
+from .errors import SnowflakeError, already_exists, compilation_error, missing, unsupported
 from .names import Name
 from .results import Result, listing, status
 from .session import Session
@@ -257,6 +257,30 @@ def set_on_version(session: Session, s: Matched) -> Result:
         else:
             version.properties["metadata"] = s.value("value")
         catalog.put(session.con, version)
+    return status()
+
+
+@statement("ALTER MODEL <name> RENAME TO <new>", "executed")
+def rename(session: Session, s: Matched) -> Result:
+    """Within its schema; versions and services follow."""
+    name, new = session.resolve(s["name"]), session.resolve(s["new"])
+    if (new.database, new.schema) != (name.database, name.schema):
+        raise unsupported("ALTER MODEL ... RENAME TO into another schema", "models.py")
+    with session.change(name, new):
+        model, known = catalog.need(session.con, "MODEL", name), versions(session, name)
+        if catalog.get(session.con, "MODEL", new):
+            raise already_exists(str(new))
+        catalog.drop_parts(session.con, "MODEL VERSION", name)
+        catalog.drop(session.con, "MODEL", name)
+        model.name = new.name
+        catalog.put(session.con, model)
+        for version in known:
+            version.parent = new.name
+            catalog.put(session.con, version)
+        for service in catalog.find(session.con, "SERVICE"):
+            if service.properties.get("model") == str(name):
+                service.properties["model"] = str(new)
+                catalog.put(session.con, service)
     return status()
 
 

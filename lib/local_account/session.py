@@ -169,7 +169,8 @@ class Session:
     def keep(self, query_id: str, result: Result) -> None:
         self.results[query_id] = result
         while len(self.results) > RESULTS_KEPT:
-            self.results.popitem(last=False)
+            forgotten, _ = self.results.popitem(last=False)
+            self.con.unregister(f"RESULT_{forgotten}")  # what RESULT_SCAN has made of it, if it has
 
     def answer(self, query_id: str) -> Result:
         if query_id not in self.results:

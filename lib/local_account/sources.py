@@ -191,7 +191,7 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
     name = called.name.upper() if isinstance(called, exp.Anonymous) else called.sql_name()
     arguments = [argument.name for argument in called.expressions]
     if name == "RESULT_SCAN":
-        table = f"RESULT_{uuid.uuid4().hex}"
+        table = f"RESULT_{arguments[0]}"
         session.con.register(table, session.answer(arguments[0]).to_arrow())
         return f'SELECT * FROM "{table}"'
     if name in TABLE_FUNCTIONS:
@@ -250,7 +250,7 @@ def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAli
         node.parent.set("this", lateral)
         node.parent.set("kind", "CROSS")
         node.parent.set("side", None)
-    elif isinstance(node.parent, exp.From):
+    elif isinstance(node.parent, (exp.From, exp.Subquery)):
         node.replace(exp.Subquery(this=query, alias=named))
     else:
         select = node.parent

@@ -694,9 +694,24 @@ DOCUMENTED = {
     "DATE_PART(dow, DD)": 3,
     "TO_DATE(NULL)": None,
     "TRY_TO_TIMESTAMP('2024-01-02 03:04:05')": dt.datetime(2024, 1, 2, 3, 4, 5),
+    "TO_CHAR('2024-01-05 03:04:05'::TIMESTAMP, 'DD-MON-YYYY HH12:MI:SS PM')": "05-Jan-2024 03:04:05 AM",
+    "TO_VARCHAR('2024-01-05'::DATE, 'MON')": "Jan",
+    "TO_CHAR(DATEADD(day, 1, DD), 'DY DD')": "Thu 01",
+    "TO_CHAR(MAX(TS) OVER (), 'HH24:MI')": "10:00",
+    "TO_CHAR(NULL::DATE, 'YYYY')": None,
+    "'10:11:12.5'::TIME::STRING": "10:11:12",
+    "WEEKOFYEAR('2021-01-01'::DATE)": 53,
+    "MOD(5, -3)": 2,
+    "DATEDIFF('month', '2024-03-31'::DATE, '2024-02-29'::DATE)": -1,
+    "REGEXP_SUBSTR('key=val', '=(.*)', 1, 1, 'e')": "val",
+    "LAST_DAY('2024-05-10'::DATE, 'quarter')": dt.date(2024, 6, 30),
+    "1/3*3": Decimal("0.999999"),
 }
 
 STATEMENTS = {
+    "SELECT TO_CHAR(D, 'YYYY') FROM (SELECT MIN(DD) AS D FROM ONE)": [("2024",)],
+    "SELECT * FROM (TABLE(SPLIT_TO_TABLE('a,b', ',')))": [(1, 1, "a"), (1, 2, "b")],
+    "SELECT TO_TIME(X) FROM VALUES ('10:11:12') AS T(X)": [(dt.time(10, 11, 12),)],
     "SELECT F.INDEX, F.VALUE::INT FROM ONE, LATERAL FLATTEN(V:l) F ORDER BY 1": [(0, 1), (1, 2), (2, 3)],
     "SELECT F.* FROM ONE, LATERAL FLATTEN(V:l) F ORDER BY INDEX": [
         (1, None, "[0]", 0, "1", "[\n  1,\n  2,\n  3\n]"),

@@ -115,6 +115,14 @@ def test_load_and_export_give_the_same_model_back(version, tmp_path):
     assert (tmp_path / "model" / "model.yaml").is_file()
 
 
+def test_a_model_can_be_renamed(registry, version):
+    model = registry.get_model("LENGTHS")
+    model.rename("SIZES")
+    assert [v.version_name for v in registry.get_model("SIZES").versions()] == ["V1"]
+    registry.get_model("SIZES").rename("LENGTHS")
+    assert [m.name for m in registry.models()] == ["LENGTHS"]
+
+
 def test_versions_can_be_dropped_but_not_the_default_one(registry, version):
     log(registry, "V2")
     model = registry.get_model("LENGTHS")

@@ -30,7 +30,7 @@ _ARRAYS = ("images", "labels", "validation_images", "validation_labels")
 def train_func(folder: str) -> None:
     """The work of one of several processes, on the job that :func:`fit` wrote into the folder."""
     world, place = join(), Path(folder)
-    job = torch.load(place / "job.pt", weights_only=True)
+    job = torch.load(place / "job.pt", map_location="cpu", weights_only=True)
     network = PneumoniaNetwork(job["backbone"])
     network.load_state_dict(job["state"])
     arrays = {path.stem: torch.from_numpy(np.load(path)) for path in place.glob("*.npy")}

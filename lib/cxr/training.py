@@ -142,7 +142,7 @@ def train(
             disable=world.rank > 0,
         ) as progress,
     ):
-        for metrics in run.trained.history:
+        for metrics in run.trained.history if world.rank == 0 else ():
             on_epoch(metrics)
         while not run.is_over():
             start, epoch = time.perf_counter(), len(run.trained.history)

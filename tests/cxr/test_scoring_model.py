@@ -12,6 +12,7 @@ from PIL import Image
 from snowflake.ml.model.custom_model import ModelContext
 
 from cxr import evaluation, images
+from cxr.broken_files import write_broken_files
 from cxr.network import PneumoniaNetwork, predict_logits
 from cxr.phantoms import phantom
 from cxr.scoring_model import PneumoniaClassifier
@@ -93,3 +94,14 @@ def test_explain_adds_a_heat_map_to_the_same_answer(model):
     assert answer["P_PNEUMONIA"].to_numpy() == pytest.approx(plain["P_PNEUMONIA"].to_numpy(), abs=1e-6)
     heatmap = Image.open(io.BytesIO(base64.b64decode(answer.loc[0, "HEATMAP"])))
     assert heatmap.size == (64, 64) and heatmap.mode == "L"
+
+
+def test_every_broken_file_gets_the_reason_that_is_its_own(model, tmp_path):
+    """A bomb, a coloured photograph, a DICOM of two frames, 100 MB, ...: a row each, the good ones answered."""
+    reasons = write_broken_files(tmp_path)
+    sent = [(tmp_path / name).read_bytes() for name in reasons]
+    answer = model.predict(rows(FILES[0], *sent, bytes(100 * 2**20), FILES[1]))
+    said = [status.split(":")[0] for status in answer["STATUS"]]
+    expected = ["ok" if reason == "duplicate" else reason for reason in reasons.values()]
+    assert said == ["ok", *expected, "too_large", "ok"]
+    assert {"not_greyscale", "multiframe", "too_large", "truncated"} <= set(expected)

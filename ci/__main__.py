@@ -31,6 +31,7 @@ def main() -> int:
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
     parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
     parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
+    parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument("what", nargs="*", help="one of mutations, kills, memory, and how many")
     arguments, rest = parser.parse_known_args()
@@ -64,7 +65,7 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.job == "bench":
         import bench
 
-        return bench.run(arguments.names)
+        return bench.run(arguments.names, arguments.short)
     if arguments.job == "deploy":
         import deploy
 

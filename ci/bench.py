@@ -14,9 +14,9 @@ import numpy as np
 ROUNDS = 5
 
 
-def run(names: list[str]) -> int:
+def run(names: list[str], short: bool = False) -> int:
     """Run the named benchmarks, all without a name; 1 for an unknown name."""
-    known = {"training": training, "ingest": ingest, "app": app}
+    known = {"training": training, "ingest": ingest, "app": app, "serving": lambda: serving(short)}
     if unknown := set(names) - set(known):
         print(f"No benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
         return 1
@@ -52,6 +52,12 @@ def training() -> None:
     import bench_training
 
     bench_training.run(compare, ROUNDS)
+
+
+def serving(short: bool) -> None:
+    import bench_serving
+
+    bench_serving.run(ROUNDS, short)
 
 
 def ingest() -> None:

@@ -1,0 +1,148 @@
+"""The service against the bare work of decoding and scoring on the same cores; its latency; a long run with bad images.
+
+The service is a process of its own on a local account, and the client and its base64 share the cores with it.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import torch
+
+from cxr import catalog, dataset, evaluation, images, objects, registry, runs, serving
+from cxr.network import PneumoniaNetwork, predict_logits
+from cxr.phantoms import write_phantoms
+from cxr.rest_client import ROWS_PER_CALL, ServiceClient
+from cxr.session import PROJECT, connect
+from cxr.settings import load
+
+CLIENTS = 16
+
+
+def run(rounds: int, short: bool) -> None:
+    with tempfile.TemporaryDirectory() as scratch, service(Path(scratch)) as (client, files, network):
+        throughput(client, files, network, rounds)
+        latency(client, files, 160 if short else 1600)
+        soak(client, files, network, 500 if short else 10_000)
+
+
+@contextmanager
+def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], PneumoniaNetwork]]:
+    """A running service of a ResNet-18 at 96 px with random weights, 128 phantoms of 512 px, and the network itself."""
+    os.environ["CXR_CACHE_DIR"] = str(scratch / "cache")
+    settings = load(argv=[], environ={}, account_dir=str(scratch / "account"))
+    session = connect(settings=settings)
+    objects.run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
+    write_phantoms(scratch / "set", patients=64, images_per_patient=2, size=512, seed=1)
+    catalog.ingest(session, scratch / "set", settings)
+    rows = catalog.read_catalog(session, settings)
+    folder = dataset.fetch_files(session, rows, settings)
+    files = [(folder / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
+    torch.manual_seed(0)
+    network = PneumoniaNetwork().eval()
+    torch.nn.init.normal_(network.backbone.fc.weight, std=0.3)
+    report = evaluation.evaluate(rows, np.linspace(-2, 2, len(rows)), 1.0, 0.5)
+    config = dict(backbone="resnet18", image_size=96, weights="random", seed=0, data="phantoms", best_epoch=1)
+    config |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
+    history, reports = [{"epoch": 1, "loss": 0.7}], {"validation": report, "test": report}
+    run_id = runs.save(session, settings, network.state_dict(), config, reports, history, {})
+    artifacts = runs.fetch(session, settings, run_id, scratch / "run")
+    version = registry.log_version(session, settings, run_id, artifacts)
+    name = serving.ensure_service(session, settings, version)
+    yield serving.connect_client(session, name), files, network
+    session.sql(f"DROP SERVICE {name}").collect()
+    session.close()
+
+
+def throughput(client: ServiceClient, files: list[bytes], network: PneumoniaNetwork, rounds: int) -> None:
+    parts = [files[start : start + ROWS_PER_CALL] for start in range(0, len(files), ROWS_PER_CALL)]
+
+    def bare() -> None:
+        with ThreadPoolExecutor() as pool:
+            for part in parts:
+                pixels = np.stack(list(pool.map(lambda data: images.load(data, 96), part)))
+                predict_logits(network, torch.from_numpy(pixels))
+
+    works: dict[str, Callable] = {"service": lambda: client.predict(files), "bare": bare}
+    rates = {name: [] for name in works}
+    for work in works.values():
+        work()  # both start warm
+    for _ in range(rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            rates[name].append(len(files) / (time.perf_counter() - start))
+    ratios = [a / b for a, b in zip(rates["service"], rates["bare"], strict=True)]
+    print(
+        f"service in batches of {ROWS_PER_CALL} against decoding and network in one process: "
+        f"{statistics.median(rates['service']):.1f} against {statistics.median(rates['bare']):.1f} images/s; "
+        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds)",
+        flush=True,
+    )
+
+
+def latency(client: ServiceClient, files: list[bytes], requests: int) -> None:
+    def ask(number: int) -> float:
+        start = time.perf_counter()
+        client.ask("predict", [files[number % len(files)]])
+        return time.perf_counter() - start
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        seconds = list(pool.map(ask, range(requests)))
+    middle, last = np.percentile(seconds[CLIENTS:], (50, 99))
+    print(
+        f"{requests} single images by {CLIENTS} clients: p50 {middle * 1000:.0f} ms, p99 {last * 1000:.0f} ms; "
+        f"ratio {last / middle:.2f}",
+        flush=True,
+    )
+
+
+def soak(client: ServiceClient, files: list[bytes], network: PneumoniaNetwork, requests: int) -> None:
+    """Every hundredth request is damaged. Lost: no answer. Wrong: another answer than the network's."""
+    pixels = np.stack([images.load(data, 96) for data in files])
+    expected = evaluation.probability(predict_logits(network, torch.from_numpy(pixels)))
+    bad = [b"", b"no image", files[0][:200]]
+    process = _process_of(client)
+    before, lost, wrong = None, 0, 0
+
+    def ask(number: int) -> tuple[int, dict | None]:
+        data = bad[number // 100 % len(bad)] if number % 100 == 0 else files[number % len(files)]
+        try:
+            return number, client.ask("predict", [data])[0]
+        except httpx.HTTPError:
+            return number, None
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for done, (number, answer) in enumerate(pool.map(ask, range(requests))):
+            if done == requests // 5:
+                before = process.memory_info().rss
+            lost += answer is None
+            if answer and number % 100 == 0:
+                wrong += answer["STATUS"] == "ok" or answer["P_PNEUMONIA"] is not None
+            elif answer:
+                wrong += abs((answer["P_PNEUMONIA"] or 9) - expected[number % len(files)]) > registry.TOLERANCE
+    after, took = process.memory_info().rss, time.perf_counter() - start
+    print(
+        f"{requests} requests, one in 100 malformed, {requests / took:.0f} a second: {lost} lost, {wrong} wrong; "
+        f"memory {before / 2**20:.0f} MB after a fifth, {after / 2**20:.0f} MB at the end, ratio {after / before:.3f}",
+        flush=True,
+    )
+
+
+def _process_of(client: ServiceClient) -> psutil.Process:
+    port = client._client.base_url.port
+    for process in psutil.process_iter(["cmdline"]):
+        if "local_account.service_worker" in " ".join(process.info["cmdline"] or []) and any(
+            c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("inet")
+        ):
+            return process
+    raise LookupError(f"no service listens on port {port}")

@@ -1,5 +1,6 @@
 """Benchmarks. Each prints a ratio of two rates that were measured in turns in one run, because machines differ."""
 
+import json
 import os
 import statistics
 import sys
@@ -117,10 +118,11 @@ def app() -> None:
     import io
 
     from PIL import Image
+    from streamlit import config
     from streamlit.testing.v1 import AppTest
 
     from cxr import connect, load, phantoms, serving
-    from cxr.session import PROJECT, account_directory
+    from cxr.session import PROJECT, start_local_account
 
     settings = load(argv=[])
     session = connect(settings=settings)
@@ -129,10 +131,16 @@ def app() -> None:
         sys.exit("No model is registered. Run `python3 ci run` first.")
     there = not version.list_services().empty
     service = serving.ensure_service(session, settings, version)
-    os.environ["SNOWFLAKE_HOME"] = str(account_directory(settings))
+    # The connector has read its own configuration already; Streamlit reads secrets first.
+    login = {key: value for key, value in start_local_account(settings).items() if key != "session_parameters"}
+    secrets = Path(tempfile.mkdtemp(), "secrets.toml")
+    secrets.touch(mode=0o600)
+    secrets.write_text("\n".join(["[connections.snowflake]", *(f"{k} = {json.dumps(v)}" for k, v in login.items())]))
+    config.set_option("secrets.files", [str(secrets)])
     page = AppTest.from_file(str(PROJECT / "streamlit" / "streamlit_app.py"), default_timeout=120)
     page.query_params["path"] = "SERVICE"
     page.run()
+    secrets.unlink()
     pages, questions = [], []
     for number in range(2 * ROUNDS + 1):
         buffer = io.BytesIO()

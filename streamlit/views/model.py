@@ -127,6 +127,8 @@ def _measured(shown: list[str]) -> None:
 
 
 def _interval(metric: dict) -> str:
+    if np.isnan(metric["value"]):
+        return "-"
     low, high = metric["interval"] or (None, None)
     return f"{metric['value']:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")
 

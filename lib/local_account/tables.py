@@ -16,7 +16,8 @@ from .sources import engine_schema, table_name
 from .statements import Matched, statement
 from .types import snowflake_type
 
-KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty)
+KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
+                    exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
 KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.DefaultColumnConstraint)
 IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint)
 
@@ -60,9 +61,7 @@ def create_table_as(session: Session, tree: exp.Create, binds: list) -> Result:
     name = created_name(session, tree)
     session.need_schema(name.database, name.schema)
     properties = tree.args.get("properties") or exp.Properties(expressions=[])
-    for unknown in properties.expressions:
-        if not isinstance(unknown, KNOWN_PROPERTIES):
-            raise unsupported(f"CREATE TABLE with {unknown.sql('snowflake') or unknown.key}", "tables.py")
+    refuse_properties(tree)
     temporary = properties.find(exp.TemporaryProperty) is not None
     comment = properties.find(exp.SchemaCommentProperty)
     exists = ("TABLE", name) in session.temporary if temporary else engine_has(session, name)
@@ -84,6 +83,13 @@ def create_table_as(session: Session, tree: exp.Create, binds: list) -> Result:
         comment_columns(session, tree, target)
         record(session, name, temporary, comment.this.name if comment else "")
     return status(f"Table {name.name} successfully created.")
+
+
+def refuse_properties(tree: exp.Create) -> None:
+    """Raise for what would make another thing of it than a plain table or view: DYNAMIC, MATERIALIZED, CLUSTER BY."""
+    for found in (tree.args.get("properties") or exp.Properties(expressions=[])).expressions:
+        if not isinstance(found, KNOWN_PROPERTIES):
+            raise unsupported(f"CREATE {tree.kind} with {found.sql('snowflake') or found.key}", "tables.py")
 
 
 def record(session: Session, name: Name, temporary: bool, comment: str) -> None:
@@ -155,6 +161,7 @@ def create_view(session: Session, tree: exp.Create, sql: str) -> Result:
     """Keep the view's text: it is translated anew wherever it is read, so it may call models and functions."""
     name = created_name(session, tree)
     session.need_schema(name.database, name.schema)
+    refuse_properties(tree)
     temporary = tree.find(exp.TemporaryProperty) is not None
     found = re.match(r"CREATE\b.*?\bVIEW\b.*?\bAS\b\s*(?=SELECT|WITH|\()(.*?);?\s*$", sql, re.I | re.S)
     columns = [column.name for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else None

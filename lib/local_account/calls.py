@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from .errors import compilation_error, unsupported
-from .functions import call
+from .rules import call
 from .types import T
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from sqlglot import exp
 
 from . import catalog, statements
 from .catalog import Object
+from .conversions import rewrite_cast
 from .dialect import SNOWFLAKE
 from .errors import already_exists, compilation_error, missing, unsupported
-from .functions import rewrite_cast
 from .results import Column, Result, listing, status
 from .session import Session
 from .show import FILTER, SCOPE, chosen

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from .errors import unsupported
-from .functions import as_text, call, cast, rule, text, variant
 from .json_functions import FUNCTIONS
+from .rules import as_text, call, cast, rule, text, variant
 from .types import T, is_variant, kind_of
 
 

@@ -25,8 +25,9 @@ from . import names, semistructured  # noqa: F401 - its rules register themselve
 from .calls import resolve_calls
 from .dialect import SNOWFLAKE
 from .errors import SnowflakeError, compilation_error
-from .functions import RULES, check, rewrite_plain, wrap_aggregates
+from .functions import check, rewrite_plain, wrap_aggregates
 from .json_functions import FUNCTIONS
+from .rules import RULES
 from .scales import note_scales
 from .sources import resolve_sources
 from .types import T, annotation_type

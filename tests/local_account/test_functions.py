@@ -7,7 +7,7 @@ import pytest
 from sqlglot import exp, parse_one
 from tests.local_account.documented import DOCUMENTED, LIVE, REFUSED, REFUSED_BY_SNOWFLAKE, STATEMENTS
 
-from local_account import functions, json_functions
+from local_account import functions, json_functions, rules
 from local_account.dialect import SNOWFLAKE
 from local_account.translate import spell_calls
 
@@ -69,7 +69,7 @@ def test_every_function_on_the_allow_list_has_a_documented_case():
         for node in parse_one(spell_calls(case), read=SNOWFLAKE).walk():
             found.add(node.name.upper() if isinstance(node, exp.Anonymous) else type(node).__name__)
         found |= set(re.findall(r"[A-Z_]{3,}(?=\()", case))
-    listed = functions.PLAIN | {rule.__name__ for rule in functions.RULES if issubclass(rule, exp.Func)}
+    listed = functions.PLAIN | {kind.__name__ for kind in rules.RULES if issubclass(kind, exp.Func)}
     listed |= set(functions.ANONYMOUS) | {name for name in json_functions.FUNCTIONS if not name.startswith(".")}
     missing = listed - found - {"Anonymous"}
     assert not missing

@@ -4,19 +4,22 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from snowflake.ml.model import Model, ModelVersion
 from snowflake.snowpark import Session
 
 from cxr import runs
 from cxr.catalog import read_catalog
+from cxr.dataset import fetch_files
 from cxr.evaluation import paired_bootstrap
 from cxr.registry import run_of
-from cxr.serving import open_registry
+from cxr.serving import open_registry, score
 from cxr.settings import Settings
 
 PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
 MARGIN = 0.01  # of AUROC: a candidate that is further below is not promoted, however few images there are to tell
-FEWEST = 10  # images that both have been tested on
+FEWEST = 4  # test images with a score of both
+AT_MOST = 1000  # test images that production is asked about anew
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Decision:
 def promote(session: Session, settings: Settings, candidate: ModelVersion) -> Decision:
     """Move the alias PRODUCTION, and the model's default, to the candidate if it is not worse than what stands there.
 
-    Not worse: on the images that were test images of both, the 95% interval of the difference in AUROC (bootstrap over
-    patients, both models on the same resamples) does not lie below zero, nor the difference below -0.01.
+    Not worse: on the candidate's test images, the 95% interval of the difference in AUROC (bootstrap over patients,
+    both models on the same resamples) does not lie below zero, nor the difference below -0.01.
     The version that leaves keeps the alias PREVIOUS, for :func:`roll_back`.
     """
     model = open_registry(session, settings).get_model(settings.model_name)
@@ -90,21 +93,43 @@ def _move(model: Model, present: str | None, chosen: str) -> None:
 
 
 def _compare(session: Session, settings: Settings, candidate: str, present: str) -> dict | str:
-    """The paired bootstrap of two versions, or why there can be none."""
-    with tempfile.TemporaryDirectory(prefix="cxr-scores-") as scratch:
-        scores = []
-        for name in (candidate, present):
-            folder = runs.fetch(session, settings, run_of(name), Path(scratch) / name)
-            if not (folder / runs.SCORES).exists():
-                return f"the run of {name} left no scores, so they cannot be compared"
-            kept = runs.read_scores(folder)
-            scores.append(kept[kept["SPLIT"] == "test"][["IMAGE_ID", "P_PNEUMONIA"]])
-    both = scores[0].merge(scores[1], on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
-    both = both.merge(read_catalog(session, settings)[["IMAGE_ID", "LABEL", "PATIENT_ID"]], on="IMAGE_ID")
+    """The paired bootstrap of two versions on the candidate's test images, or why there can be none.
+
+    Production is asked anew where its run kept no scores of them, as after training on other images. It has not seen
+    them: an image never leaves its split.
+    """
+    new = _kept_scores(session, settings, candidate)
+    if new is None:
+        return f"the run of {candidate} left no scores, so they cannot be compared"
+    rows = read_catalog(session, settings).merge(new, on="IMAGE_ID")
+    old = _kept_scores(session, settings, present)
+    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(FEWEST, len(rows)):
+        old = _ask(session, settings, present, rows.head(AT_MOST))
+    both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
     if len(both) < FEWEST:
-        return f"only {len(both)} images were test images of both {candidate} and {present}: {FEWEST} are needed"
+        return f"only {len(both)} test images have a score of both {candidate} and {present}: {FEWEST} are needed"
     labels = (both["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
     if labels.min() == labels.max():
         return "the test images of both are of one class, so they cannot be compared"
     columns = (both[column].to_numpy() for column in ("P_PNEUMONIA_NEW", "P_PNEUMONIA_OLD", "PATIENT_ID"))
     return paired_bootstrap(labels, *columns)
+
+
+def _kept_scores(session: Session, settings: Settings, version: str) -> pd.DataFrame | None:
+    """IMAGE_ID and P_PNEUMONIA of the test images of a version's run, where it left them."""
+    with tempfile.TemporaryDirectory(prefix="cxr-scores-") as scratch:
+        folder = runs.fetch(session, settings, run_of(version), Path(scratch))
+        if not (folder / runs.SCORES).exists():
+            return None
+        kept = runs.read_scores(folder)
+    return kept.loc[kept["SPLIT"] == "test", ["IMAGE_ID", "P_PNEUMONIA"]]
+
+
+def _ask(session: Session, settings: Settings, version: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The same, from the registered version itself."""
+    folder = fetch_files(session, rows, settings)
+    files = [(folder / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
+    model = open_registry(session, settings).get_model(settings.model_name)
+    answers = score(model.version(version), files)
+    asked = pd.DataFrame({"IMAGE_ID": list(rows["IMAGE_ID"]), "P_PNEUMONIA": answers["P_PNEUMONIA"].astype(float)})
+    return asked.dropna()

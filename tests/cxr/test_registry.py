@@ -207,6 +207,23 @@ def test_production_moves_to_what_is_not_worse_and_back(account, first, log):
     assert {first[0].version_name, worse.version_name, better.version_name} <= set(model.show_versions()["name"])
 
 
+def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(account, rows, first, log, monkeypatch):
+    """As after training on other images: a model that knows only those must not stay for want of a comparison."""
+    session, settings = account
+    promotion.promote(session, settings, first[0])
+    asked = []
+    monkeypatch.setattr(promotion, "score", lambda version, files: asked.append(files) or serving.score(version, files))
+    kept = promotion._kept_scores
+    elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_PNEUMONIA": [0.5]})
+    monkeypatch.setattr(
+        promotion, "_kept_scores", lambda *given: elsewhere if given[2] == first[0].version_name else kept(*given)
+    )
+    candidate = log(seed=3, skill=6.0)[0]
+    decision = promotion.promote(session, settings, candidate)
+    assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
+    promotion.roll_back(session, settings)
+
+
 def test_an_image_has_one_answer_whatever_is_asked_beside_it():
     torch.manual_seed(0)
     network = PneumoniaNetwork()

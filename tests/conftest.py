@@ -3,7 +3,8 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,11 @@ def snow() -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_tracker_of_another_account() -> Iterator[None]:
+    """ExperimentTracking is one object a process, bound to the first session; here each folder has its own account."""
+    yield
+    if module := sys.modules.get("snowflake.ml.experiment"):
+        module.ExperimentTracking._instance = None

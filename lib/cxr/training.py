@@ -364,7 +364,9 @@ def _side(epoch: int, full: int, recipe: Recipe) -> int:
 def _validate(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, world: World) -> dict[str, float]:
     device = next(network.parameters()).device
     logits = torch.zeros(len(images), device=device)
-    logits[world.rank :: world.size] = predict_logits(network, world.share(images)).to(device)
+    # To tell epochs apart it is exact enough, and twice as fast.
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
+        logits[world.rank :: world.size] = predict_logits(network, world.share(images)).to(device)
     logits, labels = world.sum(logits).cpu(), labels.cpu()
     if not logits.isfinite().all():
         raise FloatingPointError("the network answers validation images with no numbers; lower learning_rate")

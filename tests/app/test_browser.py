@@ -36,7 +36,7 @@ FLAGS = [
     "--disable-sync",
 ]
 DESKTOP, PHONE = (1280, 900), (390, 844)
-SHAPES = {"desktop": (DESKTOP, "light"), "phone": (PHONE, "light"), "dark": (DESKTOP, "dark")}
+SHAPES = {"desktop": (DESKTOP, "light"), "phone": (PHONE, "dark")}
 MINUTES = 180_000  # in milliseconds, as Playwright counts; a busy machine is slow
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Python package is not installed")

@@ -15,7 +15,7 @@ import torch
 from cxr import catalog, dataset, evaluation, images, model_card, phantoms, promotion, registry, runs, serving
 from cxr.broken_files import write_broken_files
 from cxr.network import PneumoniaNetwork, predict_logits
-from cxr.session import SERVICE_TOKEN
+from cxr.session import SERVICE_TOKEN, start_local_account
 
 CONFIG = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=0, data="phantoms", best_epoch=1)
 CONFIG |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
@@ -25,6 +25,8 @@ CONFIG |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
 def rows(account, tmp_path_factory):
     """30 phantoms of 30 patients, all of them test images."""
     session, settings = account
+    # Puts this account's token into the environment, where another test's account may have put its own.
+    start_local_account(settings)
     for name in ("catalog_table", "rejected_table", "predictions_table", "training_log_table"):
         session.sql(f"DELETE FROM {settings.qualified(getattr(settings, name))}").collect()
     folder = tmp_path_factory.mktemp("phantoms") / "set"

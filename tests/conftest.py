@@ -12,6 +12,11 @@ import pytest
 CLI = Path(__file__).resolve().parents[1] / ".venv-cli"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The five notebooks first: nothing keeps a worker longer, and the others do the rest meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
 @pytest.fixture(scope="session")
 def snow() -> Callable[..., subprocess.CompletedProcess]:
     """Run the Snowflake CLI: ``snow("sql", "-q", "SELECT 1", home=FOLDER)`` with the connections.toml of a folder."""

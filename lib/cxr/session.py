@@ -22,15 +22,15 @@ def connect(connection_name: str | None = None, settings: Settings | None = None
     """A Snowpark session that stands in this project's database and schema where they exist, in the engineer's role
     where that role owns them.
 
-    The active session inside Snowflake; else the connection of that name in `connections.toml` (argument or
-    `CXR_CONNECTION`); else the local account, started if it is not running.
+    The connection of that name in `connections.toml`; without a name the active session, as inside Snowflake; else the
+    connection that `CXR_CONNECTION` names; else the local account, started if it is not running.
 
     Raises:
         RuntimeError: the local account cannot be started; says why.
         snowflake.connector.errors.Error: the connection is refused or unknown.
     """
     settings = settings or load()
-    session = _active_session()
+    session = None if connection_name else _active_session()
     if session is None:
         name = connection_name or os.environ.get("CXR_CONNECTION")
         session = Session.builder.configs({"connection_name": name} if name else start_local_account(settings)).create()

@@ -16,6 +16,7 @@ import streamlit
 import torch
 from PIL import Image
 from snowflake.connector import SnowflakeConnection
+from snowflake.snowpark import Session
 from streamlit import config as streamlit_config
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
@@ -24,7 +25,7 @@ import cxr
 from cxr import catalog, evaluation, images, phantoms, registry, runs, serving
 from cxr.network import PneumoniaNetwork, predict_logits
 from cxr.objects import run_sql_file
-from cxr.session import PROJECT, start_local_account
+from cxr.session import PROJECT, start_local_account, use_schema
 from cxr.settings import LABELS
 
 THRESHOLD = 0.4
@@ -36,8 +37,9 @@ def account(tmp_path_factory):
     """The settings of a filled account; its `secrets.toml` lets `st.connection("snowflake")` find it."""
     root = tmp_path_factory.mktemp("app-account")
     settings = cxr.load(argv=[], environ={}, account_dir=str(root), image_size=64)
-    session = cxr.connect(settings=settings)
+    session = open_session(settings)
     run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
+    use_schema(session, settings)
     fill(session, settings, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
     session.close()
@@ -47,6 +49,13 @@ def account(tmp_path_factory):
         connection.close()
     command = [sys.executable, "-m", "local_account", "stop", "--root", str(root)]
     subprocess.run(command, cwd=PROJECT / "lib", check=False, capture_output=True)
+
+
+def open_session(settings) -> Session:
+    """Not `cxr.connect()`: the active session of this process may be another test folder's."""
+    opened = Session.builder.configs(start_local_account(settings)).create()
+    use_schema(opened, settings)
+    return opened
 
 
 def fill(session, settings, folder: Path) -> None:
@@ -85,7 +94,7 @@ def _logits(network, stack, rows, split: str) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def session(account):
-    opened = cxr.connect(settings=account)
+    opened = open_session(account)
     yield opened
     opened.close()
 

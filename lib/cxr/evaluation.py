@@ -251,15 +251,17 @@ def evaluate(
     threshold: float,
     seed: int = 0,
     keep_scores: bool = False,
+    offset: float = 0.0,
 ) -> dict:
-    """Everything that is reported of one set of images, ready for JSON.
+    """Everything that is reported of one set of images, ready for JSON; None stands for what is undefined.
 
     Args:
         catalog: rows with LABEL and PATIENT_ID, and CAUSE, SEX and AGE_BAND where known, in the order of `logits`.
         keep_scores: put labels and probabilities into it, with patients as numbers: nothing that says whose they are.
+        offset: of :func:`fit_calibration`, which `logits` hold already; "before" calibration is without it.
     """
     labels, patients = _truth(catalog), catalog["PATIENT_ID"].to_numpy()
-    before, scores = probability(logits), probability(logits, temperature)
+    before, scores = probability(np.asarray(logits) - offset), probability(logits, temperature)
     report = {
         "images": len(labels),
         "patients": int(catalog["PATIENT_ID"].nunique()),
@@ -290,7 +292,14 @@ def _with_intervals(
     labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, threshold: float, seed: int
 ) -> dict[str, dict]:
     values, intervals = measure(labels, scores, threshold), bootstrap(labels, scores, patients, threshold, seed=seed)
-    return {name: {"value": value, "interval": list(intervals[name])} for name, value in values.items()}
+    return {
+        name: {"value": _or_none(value), "interval": [_or_none(end) for end in intervals[name]]}
+        for name, value in values.items()
+    }
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _subgroups(catalog: pd.DataFrame, scores: np.ndarray, threshold: float, seed: int) -> Iterator[dict]:
@@ -367,7 +376,7 @@ def subgroup_table(evaluation: dict) -> pd.DataFrame:
 
 
 def _words(figure: dict) -> str:
-    if np.isnan(figure["value"]):
+    if None in (figure["value"], *figure["interval"]):
         return ""
     return "{:.3f} ({:.3f} to {:.3f})".format(figure["value"], *figure["interval"])
 

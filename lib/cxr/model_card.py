@@ -83,4 +83,6 @@ def to_markdown(card: dict) -> str:
 
 def _figure(metric: dict) -> str:
     interval = metric.get("interval")
+    if None in (metric["value"], *(interval or ())):
+        return "undefined"
     return f"{metric['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")

@@ -148,7 +148,7 @@ def metrics_of(card: dict) -> dict[str, float]:
         values[f"test_{name}"] = metric["value"]
         if metric.get("interval"):
             values[f"test_{name}_low"], values[f"test_{name}_high"] = metric["interval"]
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def ask_network(artifacts: Path, files: list[bytes]) -> np.ndarray:

@@ -59,7 +59,7 @@ def save(
         folder = Path(scratch)
         torch.save(state, folder / "network.pt")
         for file, content in (("model", config), ("evaluation", evaluation), ("history", history)):
-            (folder / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n")
+            (folder / f"{file}.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         if scores is not None:
             scores.to_csv(folder / SCORES, index=False)
         for file, figure in figures.items():
@@ -110,7 +110,7 @@ class Tracker:
             for part, measured in evaluation.items()
             for key, metric in measured["metrics"].items()
         }
-        self._tracking.log_metrics({key: value for key, value in values.items() if not math.isnan(value)})
+        self._tracking.log_metrics({key: value for key, value in values.items() if value is not None})
         self._tracking.log_params({"run_id": name})
         for file in files:
             self._tracking.log_artifact(str(file))

@@ -146,19 +146,27 @@ def score_in_batch(
     return answers.loc[image_ids, ANSWER].reset_index(drop=True)
 
 
-def connect_client(session: Session, service: str) -> ServiceClient:
-    """A REST client of a running service, with the token in `CXR_SERVICE_TOKEN` (a programmatic access token).
+def connect_client(session: Session, service: str, token_file: str = "") -> ServiceClient:
+    """A REST client of a running service.
+
+    Args:
+        token_file: holds a programmatic access token, as a mounted secret does; without it, `CXR_SERVICE_TOKEN` is it.
 
     Raises:
         LookupError: there is no public endpoint, or no token; says what to do.
+        OSError: the file cannot be read.
     """
     endpoints = session.sql(f"SHOW ENDPOINTS IN SERVICE {service}").collect()
     addresses = [row["ingress_url"] for row in endpoints if row["ingress_url"]]
     if not addresses:
         raise LookupError(f"{service} has no public endpoint: create it with ingress_enabled=True")
-    if not os.environ.get(SERVICE_TOKEN):
-        raise LookupError(f"no token: put a programmatic access token into the environment variable {SERVICE_TOKEN}")
-    return ServiceClient(addresses[0], os.environ[SERVICE_TOKEN])
+    token = Path(token_file).read_text().strip() if token_file else os.environ.get(SERVICE_TOKEN)
+    if not token:
+        raise LookupError(
+            f"no token: put a programmatic access token into the environment variable {SERVICE_TOKEN}, "
+            "or name the file that holds it (setting service_token_file)"
+        )
+    return ServiceClient(addresses[0], token)
 
 
 def explain(session: Session, version: ModelVersion, data: bytes, service: str | None = None) -> dict:

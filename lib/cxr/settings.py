@@ -87,6 +87,7 @@ class Settings:
     run: str = ""  # a training run's id; empty: the latest
     at_most: int = 0  # images scored by each path in notebook 5; 0: all test images
     keep_service: bool = False  # False: notebook 5 drops the service that it made
+    service_token_file: str = ""  # holds the token for REST, as a mounted secret does; else CXR_SERVICE_TOKEN is it
 
     # Where the images stage is mounted, if it is (code_bundle.yml, stage_mounts)
     images_mount: str = "/mnt/images"

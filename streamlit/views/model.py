@@ -127,10 +127,9 @@ def _measured(shown: list[str]) -> None:
 
 
 def _interval(metric: dict) -> str:
-    if np.isnan(metric["value"]):
+    if None in (metric["value"], *metric["interval"]):
         return "-"
-    low, high = metric["interval"] or (None, None)
-    return f"{metric['value']:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")
+    return "{:.3f} ({:.3f} to {:.3f})".format(metric["value"], *metric["interval"])
 
 
 def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:

@@ -151,6 +151,21 @@ def test_evaluation_of_a_catalog_reports_subgroups_and_counts(rows):
     assert list(table) == ["validation", "test"] and table.loc["images", "test"] == 8
 
 
+def test_what_is_undefined_is_null_in_json_and_named_for_people(rows):
+    healthy = rows[rows["LABEL"] == "NORMAL"]
+    report = evaluation.evaluate(healthy, LOGITS[rows["LABEL"] == "NORMAL"], temperature=1.0, threshold=0.5)
+    read = json.loads(json.dumps(report, allow_nan=False))
+    assert read["metrics"]["auroc"] == {"value": None, "interval": [None, None]}
+    assert evaluation.as_table({"test": report}).loc["auroc", "test"] == ""
+
+
+def test_before_calibration_means_before_the_offset_too(rows):
+    moved = evaluation.evaluate(rows, LOGITS + 2, temperature=2.0, threshold=0.5, offset=2.0)
+    plain = evaluation.evaluate(rows, LOGITS, temperature=1.0, threshold=0.5)
+    assert moved["ece_before_temperature"] == pytest.approx(plain["metrics"]["ece"]["value"])
+    assert moved["reliability"]["before_temperature"] == plain["reliability"]["after_temperature"]
+
+
 def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
     rows["IMAGE_ID"], rows["PATIENT_ID"] = "sha-of-image", rows["PATIENT_ID"] + "-name"
     report = evaluation.evaluate(rows, LOGITS, temperature=2.0, threshold=0.5, keep_scores=True)

@@ -97,6 +97,17 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
     assert client.predict(files[3:4]).loc[0, "P_PNEUMONIA"] == pytest.approx(expected[3], abs=1e-6)
 
 
+def test_the_token_may_stand_in_a_file_as_a_mounted_secret_does(account, files, first, tmp_path, monkeypatch):
+    session, settings = account
+    service = serving.ensure_service(session, settings, first[0])
+    secret = tmp_path / "secret_string"
+    secret.write_text(os.environ[SERVICE_TOKEN] + "\n")
+    monkeypatch.delenv(SERVICE_TOKEN)
+    with pytest.raises(LookupError, match="service_token_file"):
+        serving.connect_client(session, service)
+    assert (serving.connect_client(session, service, str(secret)).predict(files[:1])["STATUS"] == "ok").all()
+
+
 def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
     session, settings = account
     version, artifacts = first

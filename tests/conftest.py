@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+LONGEST = ("test_run.py", "test_browser.py", "test_registry.py", "test_deploy.py", "test_durability.py")
 CLI = Path(__file__).resolve().parents[1] / ".venv-cli"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The five notebooks first: nothing keeps a worker longer, and the others do the rest meanwhile."""
-    items.sort(key=lambda item: item.path.name != "test_run.py")
+    """The files that keep a worker longest come first, so that no worker has one of them left in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")

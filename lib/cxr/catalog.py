@@ -28,6 +28,7 @@ from cxr.tables import append, merge, temporary
 
 BATCH = 1000  # files that are checked, uploaded and merged at a time
 WORKERS = 4
+_SLICE = 5000  # rows of the catalog that are fetched at a time
 STAGE_FOLDER = "xrays"
 _ENDINGS = {"JPEG": ".jpeg", "MPO": ".jpeg", "PNG": ".png", "TIFF": ".tiff", "DICOM": ".dcm"}
 
@@ -300,9 +301,11 @@ def flag_near_duplicates(session: Session, settings: Settings) -> None:
     table = settings.qualified(settings.catalog_table)
     # 64 bytes an image, so that this too fits the memory for millions.
     ids, prints = bytearray(), bytearray()
-    for row in session.table(table).select("IMAGE_ID", "PERCEPTUAL_HASH").sort("IMAGE_ID").to_local_iterator():
-        ids += bytes.fromhex(row[0])
-        prints += bytes.fromhex(row[1])
+    rows, last = session.table(table).select("IMAGE_ID", "PERCEPTUAL_HASH").sort("IMAGE_ID"), ""
+    while part := rows.filter(col("IMAGE_ID") > last).limit(_SLICE).collect():
+        ids += b"".join(bytes.fromhex(row[0]) for row in part)
+        prints += b"".join(bytes.fromhex(row[1]) for row in part)
+        last = part[-1][0]
     prints = np.frombuffer(prints, np.uint8).reshape(-1, similar.BITS // 8)
     pairs = pd.DataFrame(similar.near_pairs(prints), columns=["OF", "IMAGE"]).groupby("IMAGE")["OF"].min()
     if pairs.empty:

@@ -190,7 +190,7 @@ def ingest(session: Session, data: str | Path, settings: Settings, describe: Des
         counts = _settle(session, settings, source.name, run)
     if session.table(table).filter(col("SPLIT").is_null()).count():
         flag_near_duplicates(session, settings)
-        session.sql(f"ALTER STAGE {settings.qualified(settings.images_stage)} REFRESH").collect()
+        sources.refresh(session, settings.qualified(settings.images_stage))
         assign_splits(session, settings)  # last: whatever is cut off before is done again
     kept = counts.pop("kept")
     return {"found": total, "cataloged": cataloged, "already_there": kept - cataloged, **counts}

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
+from snowflake.connector.errors import ProgrammingError
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
@@ -134,9 +135,9 @@ class Stage:
 
     def names(self) -> Iterator[str]:
         try:
-            self.session.sql(f"ALTER STAGE {self.stage[1:]} REFRESH").collect()
-        except SnowparkSQLException as error:
-            warnings.warn(f"{self.stage} is listed as of its last refresh: {error.message}", stacklevel=2)
+            refresh(self.session, self.stage[1:])
+        except (SnowparkSQLException, ProgrammingError) as error:
+            warnings.warn(f"{self.stage} is listed as of its last refresh: {error}", stacklevel=2)
         prefix = f"{self.path}/" if self.path else ""
         rows = self.session.sql(
             f"SELECT SUBSTR(RELATIVE_PATH, {len(prefix) + 1}) FROM DIRECTORY({self.stage}) "
@@ -165,6 +166,11 @@ class Stage:
         rows = pd.DataFrame([(f"{self.name}/{name}", place) for name, place in files], columns=["URL", "PLACE"])
         with temporary(self.session, "URL STRING, PLACE STRING", rows) as table:
             self.session.sql(f"COPY FILES INTO {target} FROM (SELECT URL, PLACE FROM {table})").collect()
+
+
+def refresh(session: Session, stage: str) -> None:
+    """Bring the stage's directory table up to date. The answer has a row for each new file, and is left where it is."""
+    session.sql(f"ALTER STAGE {stage} REFRESH").collect(block=False).result("no_result")
 
 
 @contextmanager

@@ -97,6 +97,7 @@ def ingest() -> None:
                 files.append(Path(scratch, f"{side}-{number}.jpeg"))
                 chest = phantom("NORMAL", rng=np.random.default_rng(number % 40))
                 Image.fromarray(chest).resize((side, side * 7 // 8)).save(files[-1], quality=90)
+            files *= 8  # a run of a second or more, as with the thousands of files of a real set
 
             def ours(files=files) -> int:
                 dataset.build(files, size, Path(scratch, "stack.npy"))

@@ -1,19 +1,18 @@
 """COPY INTO a table, COPY INTO a stage, COPY FILES from a query, and INFER_SCHEMA."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
 from . import names, statements
 from .errors import SnowflakeError, compilation_error, unsupported
-from .execute import QUERIES, run
-from .results import Result, listing
+from .execute import run
+from .results import SIMPLE_TYPES, TIMES, Result, listing
 from .session import Session
 from .staged import Location, file_format, locate, matching, read_files, safe_path
 from .stages import copy_whole
-from .statements import Matched, nested, options, statement
+from .statements import Matched, nested, statement
 from .tables import engine_columns, existing
+from .translate import QUERIES, generate, translate
 from .types import snowflake_type
 
 COPY_RESULT = "file status rows_parsed# rows_loaded# error_limit# errors_seen# first_error"
@@ -22,12 +21,12 @@ COPY_RESULT = "file status rows_parsed# rows_loaded# error_limit# errors_seen# f
 @statement("COPY INTO <table> [<columns:list>] FROM <stage:stage> [<options:rest>]", "executed")
 def copy_from_stage(session: Session, s: Matched) -> Result:
     """COPY INTO t FROM @stage: by position, or by name with MATCH_BY_COLUMN_NAME."""
-    given = options(s["options"])
+    given = s.options()
     location, files = source_files(session, s["stage"], given)
     if not files:
         return listing("status", [{"status": "Copy executed with 0 files processed."}])
     spec = file_format(session, nested(given.get("FILE_FORMAT", "()")))
-    _, target = existing(session, s["table"])
+    target = existing(session, s["table"])[1]
     columns = [column for column, *_ in engine_columns(session, target)]
     if s["columns"]:
         columns = [names.fold(part) for part in s["columns"].strip()[1:-1].split(",")]
@@ -63,7 +62,7 @@ def select_columns(session: Session, rows: str, columns: list[str], spec: dict, 
 @statement("COPY INTO <table> [<columns:list>] FROM <query:list> [<options:rest>]", "executed")
 def copy_from_query(session: Session, s: Matched) -> Result:
     """COPY INTO t FROM (SELECT $1:"A"::INT FROM @stage): an INSERT whose staged source knows the file format."""
-    given = options(s["options"])
+    given = s.options()
     stage = re.search(rf"\bFROM\s+({statements.PLACEHOLDERS['stage']})", s["query"], re.I)
     if not stage:
         raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
@@ -100,11 +99,12 @@ def source_files(session: Session, stage: str, given: dict[str, str]) -> tuple[L
 
 
 def loaded(files: list[Path], number: int, given: dict[str, str]) -> Result:
+    """The engine counts the rows of all files together: the first file's row shows them."""
+    loaded = [number] + [0] * (len(files) - 1)
     rows = [
-        {"file": f.name, "status": "LOADED", "rows_parsed": number if i == 0 else 0,
-         "rows_loaded": number if i == 0 else 0, "error_limit": 1, "errors_seen": 0}
-        for i, f in enumerate(files)
-    ]  # fmt: skip
+        {"file": f.name, "status": "LOADED", "rows_parsed": n, "rows_loaded": n, "error_limit": 1, "errors_seen": 0}
+        for f, n in zip(files, loaded, strict=True)
+    ]
     if given.get("PURGE", "FALSE").upper() == "TRUE":
         for file in files:
             file.unlink()
@@ -115,7 +115,7 @@ def loaded(files: list[Path], number: int, given: dict[str, str]) -> Result:
 def copy_files_of_query(session: Session, s: Matched) -> Result:
     """COPY FILES INTO @b FROM (SELECT '@a/x.jpeg', 'new_name.jpeg' ...): one file a row, renamed by a second column."""
     target = locate(session, s["target"])
-    options(s["options"], "")
+    s.options("")
     rows = []
     pairs = run(session, s["query"].strip()[1:-1]).to_arrow()
     for place, *name in zip(*(column.to_pylist() for column in pairs.columns), strict=True):
@@ -133,62 +133,52 @@ def copy_files_of_query(session: Session, s: Matched) -> Result:
 
 @statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", "executed")
 def unload_query(session: Session, s: Matched) -> Result:
-    return unload(session, s["stage"], s["source"].strip()[1:-1], options(s["options"]))
+    return unload(session, s["stage"], s["source"].strip()[1:-1], s.options())
 
 
 @statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", "executed")
 def unload_table(session: Session, s: Matched) -> Result:
-    return unload(session, s["stage"], f"SELECT * FROM {s['source']}", options(s["options"]))
+    return unload(session, s["stage"], f"SELECT * FROM {s['source']}", s.options())
 
 
 def unload(session: Session, stage: str, query: str, given: dict[str, str]) -> Result:
     """Write one file: aside first, so that a reader never meets half of it."""
-    from .translate import generate, translate
-
     if "PARTITION" in given:
         raise unsupported("COPY INTO a stage with PARTITION BY", "copying.py")
-    spec = file_format(session, nested(given.get("FILE_FORMAT", "()")))
+    suffix, how = unload_format(file_format(session, nested(given.get("FILE_FORMAT", "()"))), given)
     tree = translate(session, query)
     if not isinstance(tree, QUERIES):
         raise unsupported("COPY INTO a stage from a statement that is not a query", "copying.py")
-    target = unload_target(locate(session, stage), stage, spec, given.get("SINGLE", "FALSE").upper() == "TRUE")
+    location = locate(session, stage)
+    target = location.target
+    if given.get("SINGLE", "FALSE").upper() != "TRUE":
+        in_folder = not location.path or stage.strip("'").endswith("/")
+        target = target / f"data{suffix}" if in_folder else target.with_name(target.name + suffix)
     if target.exists() and given.get("OVERWRITE", "FALSE").upper() != "TRUE":
-        raise SnowflakeError(
-            f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading.",
-            100128, "22000",
-        )  # fmt: skip
+        text = f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading."
+        raise SnowflakeError(text, 100128, "22000")
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.part")
-    how = copy_options(spec, given.get("HEADER", "FALSE").upper() == "TRUE")
     number = session.con.execute(f"COPY ({generate(tree)}) TO {names.literal(aside)} ({how})").fetchall()[0][0]
     aside.replace(target)
     size = target.stat().st_size
-    return listing("rows_unloaded# input_bytes# output_bytes#",
-                   [{"rows_unloaded": number, "input_bytes": size, "output_bytes": size}])  # fmt: skip
+    row = {"rows_unloaded": number, "input_bytes": size, "output_bytes": size}
+    return listing("rows_unloaded# input_bytes# output_bytes#", [row])
 
 
-def unload_target(location: Location, stage: str, spec: dict[str, str], single: bool) -> Path:
-    if single:
-        return location.target
-    kind = spec.get("TYPE", "CSV").lower()
-    suffix = f"_0_0_0.{'snappy.parquet' if kind == 'parquet' else kind}" + (".gz" if compressed(spec) else "")
-    folder = not location.path or stage.strip("'").endswith("/")
-    return location.target / f"data{suffix}" if folder else location.target.with_name(location.target.name + suffix)
-
-
-def compressed(spec: dict[str, str]) -> bool:
-    return spec.get("TYPE", "CSV").upper() != "PARQUET" and spec.get("COMPRESSION", "AUTO").upper() in ("AUTO", "GZIP")
-
-
-def copy_options(spec: dict[str, str], header: bool) -> str:
+def unload_format(spec: dict[str, str], given: dict[str, str]) -> tuple[str, str]:
+    """How an unloaded file's name ends, and the engine's options that write it."""
     kind = spec.get("TYPE", "CSV").upper()
-    gzip = ", COMPRESSION gzip" if compressed(spec) else ""
+    if kind == "PARQUET":
+        return "_0_0_0.snappy.parquet", "FORMAT parquet"
+    if kind not in ("CSV", "JSON"):
+        raise unsupported(f"unloading to {kind}", "copying.py")
+    how = f"FORMAT {kind}"
     if kind == "CSV":
-        delimiter = names.literal(spec.get("FIELD_DELIMITER", ","))
-        return f"FORMAT csv, HEADER {str(header).lower()}, DELIMITER {delimiter}{gzip}"
-    if kind in ("PARQUET", "JSON"):
-        return f"FORMAT {kind.lower()}{gzip}"
-    raise unsupported(f"unloading to {kind}", "copying.py")
+        header = given.get("HEADER", "FALSE").upper() == "TRUE"
+        how += f", HEADER {header}, DELIMITER {names.literal(spec.get('FIELD_DELIMITER', ','))}"
+    gzip = spec.get("COMPRESSION", "AUTO").upper() in ("AUTO", "GZIP")
+    return f"_0_0_0.{kind.lower()}{'.gz' * gzip}", how + ", COMPRESSION gzip" * gzip
 
 
 # ---------------------------------------------------------------- INFER_SCHEMA
@@ -217,10 +207,7 @@ def infer_schema(session: Session, s: Matched) -> Result:
 
 
 def infer_type(engine: str) -> str:
-    plain = {"VARCHAR": "TEXT", "DOUBLE": "REAL", "FLOAT": "REAL", "BLOB": "BINARY", "TIMESTAMP_NS": "TIMESTAMP_NTZ",
-             "TIMESTAMP": "TIMESTAMP_NTZ", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP_LTZ"}  # fmt: skip
-    if engine in plain:
-        return plain[engine]
     if engine.endswith("[]") or engine.startswith(("STRUCT", "MAP")):
         return "VARIANT"
-    return snowflake_type(engine).replace(",", ", ")
+    kind = SIMPLE_TYPES.get(engine) or TIMES.get(engine)
+    return kind if kind and engine not in ("DATE", "BOOLEAN") else snowflake_type(engine).replace(",", ", ")

@@ -1,7 +1,5 @@
 """The Snowflake dialect of sqlglot, but with functions over VARIANT left as calls: json_functions.py answers them."""
 
-from __future__ import annotations
-
 from sqlglot import exp
 from sqlglot.dialects.snowflake import Snowflake
 

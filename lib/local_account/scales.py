@@ -4,8 +4,6 @@ The engine divides in floating point and averages likewise; Snowflake answers NU
 quotient, mean and the like is given its scale here, computed from its operands down to the stored columns.
 """
 
-from __future__ import annotations
-
 import re
 
 from sqlglot import exp
@@ -121,9 +119,6 @@ def rounded(node: exp.Expression, scale: int | None) -> int | None:
     if scale in (UNKNOWN, REAL) or not (digits is None or digits.is_int):
         return scale
     return min(scale, max(0, digits.to_py() if digits is not None else 0))
-
-
-# ---------------------------------------------------------------- columns
 
 
 def column_scale(column: exp.Column, scopes: dict[int, Scope]) -> int | None:

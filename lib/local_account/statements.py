@@ -6,12 +6,11 @@ A handler is declared by the statement's own shape::
     def create_stage(session, s): ...
 
 Words match case-insensitively. ``[...]`` is optional; a group made of words alone becomes a flag (``s.or_replace``).
-``{A|B}`` is a choice, readable as ``s.choice``. ``<x>`` is an object name, ``<x:kind>`` one of PLACEHOLDERS, readable
-as ``s["x"]``; what was not given reads as None.
+``{A|B}`` is a choice, the last one of a shape readable as ``s.choice``. ``<x>`` is an object name, ``<x:kind>`` one of
+PLACEHOLDERS, readable as ``s["x"]``; what was not given reads as None.
 """
 
-from __future__ import annotations
-
+import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from dataclasses import dataclass
 from . import names
 from .errors import compilation_error
 
+MODULES = ("bundles copying experiments functions_sql grants inference_jobs models objects services show stages "
+           "tables transactions")  # fmt: skip
 STRING = r"'(?:[^'\\]|\\.|'')*'"
 DOLLARS = r"\$\$.*?\$\$"
 
@@ -30,7 +31,7 @@ def balanced(depth: int) -> str:
 
 
 PLACEHOLDERS = {
-    "name": rf"{names.DOTTED}",
+    "name": names.DOTTED,
     "system": r"SYSTEM\$\w+",
     "string": STRING,
     "stage": rf"(?:{STRING}|@[^\s;()]+|snow://[^\s;]+)",
@@ -44,28 +45,29 @@ PLACEHOLDERS = {
     "clauses": rf"(?:{STRING}|[^'])+?(?<=\s)",
     "rest": r".*",
 }
-FATES = ("executed", "emulated", "recorded")
+END_OF_WORD = r"""(?:\s+|(?=[('@$"=,);])|$)"""
 
 
 class Matched:
     """The parts of one statement: ``s["name"]`` is the text of a placeholder, ``s.if_not_exists`` a flag."""
 
     def __init__(self, text: str, groups: dict[str, str | None]):
-        self.text = text
-        self.groups = groups
+        self.text, self.groups = text, groups
 
     def __getitem__(self, key: str) -> str | None:
         return self.groups[key]
 
     def __getattr__(self, key: str) -> str | bool:
-        if key not in self.groups:
-            raise AttributeError(key)
-        value = self.groups[key]
-        return re.sub(r"\s+", " ", value).upper() if key.startswith("choice") and value else value is not None
+        """A flag; one that the statement's shape does not have is not set."""
+        value = self.groups.get(key)
+        return re.sub(r"\s+", " ", value).upper() if key == "choice" and value else value is not None
 
     def value(self, key: str) -> str | None:
         """A string literal or ``$$`` body without its quotes."""
-        return None if self.groups[key] is None else unquote(self.groups[key])
+        return None if self.groups.get(key) is None else unquote(self.groups[key])
+
+    def options(self, known: str | None = None) -> dict[str, str]:
+        return options(self.groups.get("options"), known)
 
 
 @dataclass
@@ -86,16 +88,26 @@ def statement(shape: str, fate: str) -> Callable:
     ``fate`` is what the documentation's table says of it: executed (it does what Snowflake does), emulated (it does
     the visible part of it), recorded (it is kept in the catalog and shown, not executed).
     """
-    assert fate in FATES, fate
 
     def register(handler: Callable) -> Callable:
-        entry = Statement(shape, fate, compile_shape(shape), handler)
+        tokens = re.findall(r"\[|\]|\{[^}]*\}|<[^>]*>|\(|\)|,|=|[^\s\[\]{}<>(),=]+", shape)
+        pattern = compile_tokens(tokens, set(re.findall(r"<(\w+)", shape)))
+        *others, last = pattern.split("(?P<choice>")  # a shape's last choice is the one to be read
+        pattern = "(?:".join(others) + "(?P<choice>" * bool(others) + last
+        entry = Statement(shape, fate, re.compile(rf"\s*{pattern}\s*;?\s*", re.I | re.S), handler)
         REGISTER.append(entry)
         for choice in re.match(r"\{(.*?)\}|(\w+)", shape)[0].strip("{}").split("|"):
             BY_FIRST_WORD.setdefault(choice.split()[0], []).append(entry)
         return handler
 
     return register
+
+
+def load() -> list[Statement]:
+    """Import every module that declares statements, once, in the order in which they are tried."""
+    for module in MODULES.split():
+        importlib.import_module(f".{module}", __package__)
+    return REGISTER
 
 
 def match(text: str) -> tuple[Callable, Matched] | None:
@@ -106,14 +118,6 @@ def match(text: str) -> tuple[Callable, Matched] | None:
         if found:
             return entry.handler, Matched(text, found.groupdict())
     return None
-
-
-def compile_shape(shape: str) -> re.Pattern:
-    tokens = re.findall(r"\[|\]|\{[^}]*\}|<[^>]*>|\(|\)|,|=|[^\s\[\]{}<>(),=]+", shape)
-    return re.compile(r"\s*" + compile_tokens(tokens, set(re.findall(r"<(\w+)", shape))) + r"\s*;?\s*", re.I | re.S)
-
-
-END_OF_WORD = r"""(?:\s+|(?=[('@$"=,);])|$)"""
 
 
 def compile_tokens(tokens: list[str], flags: set[str]) -> str:
@@ -127,9 +131,7 @@ def compile_tokens(tokens: list[str], flags: set[str]) -> str:
             i = end
         elif token.startswith("{"):
             choices = "|".join(r"\s+".join(choice.split()) for choice in token[1:-1].split("|"))
-            group = "choice2" if "choice" in flags else "choice"
-            flags.add(group)
-            out += rf"(?P<{group}>{choices}){END_OF_WORD}"
+            out += rf"(?P<choice>{choices}){END_OF_WORD}"
         elif token.startswith("<"):
             key, _, kind = token[1:-1].partition(":")
             out += rf"(?P<{key}>{PLACEHOLDERS[kind or 'name']})\s*"
@@ -172,8 +174,7 @@ def options(text: str | None, known: str | None = None) -> dict[str, str]:
 
     With ``known`` (names, separated by spaces) anything else in the text is refused.
     """
-    value = rf"{PLACEHOLDERS['body']}|{PLACEHOLDERS['list']}|[^\s,()]+"
-    option = rf"([\w$]+)\s*=\s*({value})"
+    option = rf"([\w$]+)\s*=\s*({PLACEHOLDERS['body']}|{PLACEHOLDERS['list']}|[^\s,()]+)"
     found = re.findall(option, text or "", re.S)
     if known is not None:
         rest = re.sub(option, "", text or "", flags=re.S).strip(" ,;\n\t")
@@ -191,25 +192,3 @@ def items(text: str | None) -> list[str]:
     """The members of a parenthesised list, unquoted: ``('a', b)`` -> ["a", "b"]."""
     found = re.findall(rf"{STRING}|[^\s,()]+", text or "")
     return [unquote(item) if item.startswith("'") else item for item in found]
-
-
-def load() -> list[Statement]:
-    """Import every module that declares statements, once, in the order in which they are tried."""
-    from . import (  # noqa: F401  # noqa: F401
-        bundles,
-        copying,
-        experiments,
-        functions_sql,
-        grants,
-        inference_jobs,
-        models,
-        objects,
-        scripting,
-        services,
-        show,
-        stages,
-        tables,
-        transactions,
-    )
-
-    return REGISTER

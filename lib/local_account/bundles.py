@@ -39,12 +39,11 @@ def create_bundle(session: Session, s: Matched) -> Result:
 
 
 @statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage> [<options:rest>]", "executed")
-def add_version(session: Session, s: Matched) -> Result:
+def add_version(session: Session, s: Matched) -> None:
     """A run may still read the version before: its folder goes when the account next opens."""
     source, _ = locate(session, s["source"]), s.options("COMMENT")
     with session.edit("CODE BUNDLE", s["name"]) as bundle:
         snapshot(session, bundle, source)
-    return status()
 
 
 @statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", "executed")
@@ -121,12 +120,11 @@ def create_streamlit(session: Session, s: Matched) -> Result:
 
 
 @statement("ALTER STREAMLIT [IF EXISTS] <name> <options:rest>", "recorded")
-def alter_streamlit(session: Session, s: Matched) -> Result:
+def alter_streamlit(session: Session, s: Matched) -> None:
     with session.edit("STREAMLIT", s["name"]) as app:
         if not re.match(r"(ADD LIVE VERSION|SET)\b", s["options"], re.I):
             raise compilation_error(f"syntax error near '{s['options']}'", 1003)
         app.properties |= s.options()
-    return status()
 
 
 @shown("CODE BUNDLE", COMMON)

@@ -124,8 +124,9 @@ def user_function(session: Session, name: list[str], node: exp.Anonymous) -> exp
 
 
 def object_call(function: str, arguments: list[exp.Expression]) -> exp.Expression:
-    """A call of a registered function, which answers JSON text; it becomes an OBJECT here."""
-    inner = engine_node(call("account_call", exp.Literal.string(function), *arguments))
+    """A call of a registered function, which answers JSON text; it becomes an OBJECT here. The engine wants at least
+    one argument."""
+    inner = engine_node(call("account_call", exp.Literal.string(function), *(arguments or [exp.null()])))
     made = engine_node(exp.Cast(this=inner, to=exp.DataType.build("JSON", dialect="duckdb")))
     made.type = exp.DataType(this=T.OBJECT)
     return made

@@ -46,11 +46,6 @@ def to_text(value: exp.Expression) -> exp.Expression:
     return value if kind in TEXT_TYPES else call("sf_to_text", value, kind=T.TEXT)
 
 
-@rule("ToVariant")
-def rewrite_to_variant(node: exp.Expression) -> exp.Expression:
-    return variant(node.this)
-
-
 @rule("ToBinary")
 def rewrite_to_binary(node: exp.Expression) -> exp.Expression:
     how = node.args.get("format")

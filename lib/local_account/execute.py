@@ -36,7 +36,7 @@ def run(session: Session, sql: str, binds: list | None = None) -> Result | Trans
 def handle(session: Session, handler: Callable, s: statements.Matched) -> Result | Transfer:
     """Run a statement's handler. With IF EXISTS it is content when the object that the statement names is missing."""
     try:
-        return handler(session, s)
+        return handler(session, s) or status()
     except Missing as error:
         named = names.split(s.groups.get("name") or s.groups.get("column") or "")
         if not s.if_exists or names.split(error.name)[-1] not in named:
@@ -200,9 +200,6 @@ def inline(sql: str, binds: list, literals: bool = False) -> tuple[str, list]:
         return str(value) if isinstance(value, (int, float)) else "NULL" if value is None else names.literal(value)
 
     return IDENTIFIER_CALL.sub(put, sql), left
-
-
-# ---------------------------------------------------------------- errors
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from .catalog import Object
 from .errors import Missing, already_exists, compilation_error
 from .names import Name
 from .objects import create, made, remove
-from .results import Result, listing, status
+from .results import Result, listing
 from .session import Session
 from .sources import TABLE_FUNCTIONS, rows_query
 from .statements import Matched, statement
@@ -37,7 +37,7 @@ def need_run(session: Session, experiment: Name, run: str) -> Object:
 
 
 @statement("ALTER EXPERIMENT <name> ADD RUN <run> [WITH <options:list>]", "executed")
-def add_run(session: Session, s: Matched) -> Result:
+def add_run(session: Session, s: Matched) -> None:
     name, run = session.resolve(s["name"]), names.fold(s["run"])
     with session.change(name):
         if any(known.name == run for known in find_runs(session, name)):
@@ -46,11 +46,10 @@ def add_run(session: Session, s: Matched) -> Result:
         made_run = Object("RUN", *name[:2], run, name.name, properties=properties)
         session.new_folder(made_run)
         session.put(made_run)
-    return status()
 
 
 @statement("ALTER EXPERIMENT <name> MODIFY RUN <run> ADD {METRICS|PARAMETERS} = <values:body>", "executed")
-def add_values(session: Session, s: Matched) -> Result:
+def add_values(session: Session, s: Matched) -> None:
     try:
         values = [dict(value) for value in json.loads(s.value("values"))]
     except (ValueError, TypeError) as error:
@@ -63,12 +62,11 @@ def add_values(session: Session, s: Matched) -> Result:
         run = need_run(session, name, s["run"])
         run.properties[s.choice.lower()] += values
         session.put(run)
-    return status()
 
 
 @statement("ALTER EXPERIMENT <name> {COMMIT} RUN <run> [WITH STATUS = <status:string>]", "executed")
 @statement("ALTER EXPERIMENT <name> {DROP} RUN <run>", "executed")
-def end_run(session: Session, s: Matched) -> Result:
+def end_run(session: Session, s: Matched) -> None:
     name = session.resolve(s["name"])
     with session.change(name):
         run = need_run(session, name, s["run"])
@@ -77,7 +75,6 @@ def end_run(session: Session, s: Matched) -> Result:
         else:
             run.properties["status"] = s.value("status") or "FINISHED"
             session.put(run)
-    return status()
 
 
 @statement("SHOW RUNS [LIKE <like:string>] IN EXPERIMENT <name>", "executed")

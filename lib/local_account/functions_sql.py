@@ -7,7 +7,6 @@ from sqlglot import exp
 from .calls import call_system_function, object_call
 from .catalog import Object
 from .conversions import rewrite_cast
-from .dialect import SNOWFLAKE
 from .errors import compilation_error, unsupported
 from .objects import create, made
 from .results import Result, listing
@@ -16,6 +15,7 @@ from .show import shown
 from .staged import locate
 from .stages import copy_whole
 from .statements import Matched, items, statement
+from .translate import SNOWFLAKE
 from .types import T, engine_type
 
 PYTHON = (

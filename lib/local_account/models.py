@@ -13,7 +13,7 @@ from .catalog import Object
 from .errors import Missing, SnowflakeError, already_exists, compilation_error, unsupported
 from .names import Name
 from .objects import create, made, remove
-from .results import Result, listing, status
+from .results import Result, listing
 from .session import Session
 from .show import rows_of, shown
 from .sources import TABLE_FUNCTIONS, rows_query
@@ -80,7 +80,7 @@ def create_model(session: Session, s: Matched) -> Result:
 
 
 @statement("ALTER MODEL <name> ADD VERSION <version> FROM <source:stage>", "executed")
-def add_version(session: Session, s: Matched) -> Result:
+def add_version(session: Session, s: Matched) -> None:
     name, version = session.resolve(s["name"]), names.fold(s["version"])
     source = locate(session, s["source"])
     with session.change(name):
@@ -88,7 +88,6 @@ def add_version(session: Session, s: Matched) -> Result:
         if session.get("MODEL VERSION", Name(*name[:2], version), name.name):
             raise already_exists(f"{name} version {version}")
         put_version(session, name, version, source)
-    return status()
 
 
 def put_version(session: Session, model: Name, version: str, source: Location) -> None:
@@ -104,7 +103,7 @@ def put_version(session: Session, model: Name, version: str, source: Location) -
 
 
 @statement("ALTER MODEL <name> DROP VERSION <version>", "executed")
-def drop_version(session: Session, s: Matched) -> Result:
+def drop_version(session: Session, s: Matched) -> None:
     with session.edit("MODEL", s["name"]) as model:
         version = need_version(session, model.qualified, s["version"])
         if model.properties["default"] == version.name:
@@ -112,7 +111,6 @@ def drop_version(session: Session, s: Matched) -> Result:
             raise compilation_error(text, 393912)
         remove(session, version.thing)
         drop_aliases(model, version.name)
-    return status()
 
 
 def drop_aliases(model: Object, version: str) -> None:
@@ -197,7 +195,7 @@ def show_functions(session: Session, s: Matched) -> Result:
 
 
 @statement("ALTER MODEL <name> MODIFY VERSION <version> SET {COMMENT|METADATA} = <value:body>", "executed")
-def set_on_version(session: Session, s: Matched) -> Result:
+def set_on_version(session: Session, s: Matched) -> None:
     with session.edit("MODEL", s["name"]) as model:
         version = need_version(session, model.qualified, s["version"]).thing
         if s.choice == "COMMENT":
@@ -205,11 +203,10 @@ def set_on_version(session: Session, s: Matched) -> Result:
         else:
             version.properties["metadata"] = s.value("value")
         session.put(version)
-    return status()
 
 
 @statement("ALTER MODEL <name> RENAME TO <new>", "executed")
-def rename(session: Session, s: Matched) -> Result:
+def rename(session: Session, s: Matched) -> None:
     """Within its schema; versions and services follow."""
     name, new = session.resolve(s["name"]), session.resolve(s["new"])
     if new[:2] != name[:2]:
@@ -228,13 +225,12 @@ def rename(session: Session, s: Matched) -> Result:
             service.properties["model"] = str(new)
         for thing in (model, *known, *served):
             session.put(thing)
-    return status()
 
 
 @statement("ALTER MODEL <name> SET {DEFAULT_VERSION} = <version>", "executed")
 @statement("ALTER MODEL <name> VERSION <version> SET {ALIAS} = <alias>", "executed")
 @statement("ALTER MODEL <name> VERSION <version> {UNSET ALIAS}", "executed")
-def name_version(session: Session, s: Matched) -> Result:
+def name_version(session: Session, s: Matched) -> None:
     with session.edit("MODEL", s["name"]) as model:
         version = need_version(session, model.qualified, s["version"]).name
         if s.choice == "DEFAULT_VERSION":
@@ -243,18 +239,16 @@ def name_version(session: Session, s: Matched) -> Result:
             model.properties["aliases"][names.fold(s["alias"])] = version
         else:
             drop_aliases(model, version)
-    return status()
 
 
 @statement("ALTER MODEL <name> {SET} TAG <tag> = <value:body>", "executed")
 @statement("ALTER MODEL <name> {UNSET} TAG <tag>", "executed")
-def tag(session: Session, s: Matched) -> Result:
+def tag(session: Session, s: Matched) -> None:
     key = str(session.need("TAG", s["tag"]).qualified)
     with session.edit("MODEL", s["name"]) as model:
         model.properties["tags"].pop(key, None)
         if s.choice == "SET":
             model.properties["tags"][key] = s.value("value")
-    return status()
 
 
 def tag_references(session: Session, _: object, arguments: list[str]) -> str:

@@ -153,13 +153,12 @@ def drop(session: Session, s: Matched) -> Result:
 
 
 @statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", "executed")
-def stop_pool(session: Session, s: Matched) -> Result:
+def stop_pool(session: Session, s: Matched) -> None:
     """Drops every service on the pool, as Snowflake does."""
     pool = session.need("COMPUTE POOL", s["name"])
     with session.change(pool.qualified):
         for service in services_on(session, pool.name):
             remove(session, service)
-    return status()
 
 
 @statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> <options:rest>", "recorded")
@@ -177,7 +176,6 @@ COMMENTED = "DATABASE|SCHEMA|TABLE|VIEW|STAGE|WAREHOUSE|COMPUTE POOL|ROLE|SERVIC
 
 
 @statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", "executed")
-def comment(session: Session, s: Matched) -> Result:
+def comment(session: Session, s: Matched) -> None:
     with session.edit(s.choice, s["name"]) as thing:
         thing.comment = s.value("comment")
-    return status()

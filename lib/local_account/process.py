@@ -19,6 +19,7 @@ from . import VERSION
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is on loopback is behind no proxy
 
 
 class AccountError(Exception):
@@ -70,7 +71,7 @@ def running(root: Path) -> dict | None:
     if not info.get("pid"):
         return None
     try:
-        with urllib.request.urlopen(f"http://{info['host']}:{info['port']}/health", timeout=5) as response:
+        with OPENER.open(f"http://{info['host']}:{info['port']}/health", timeout=5) as response:
             return info if json.load(response).get("pid") == info["pid"] else None
     except (OSError, ValueError):
         return None

@@ -90,15 +90,16 @@ class Result:
         """Every cell as the text that the connector's JSON converter reads."""
         return [[json_cell(value) for value in row] for row in self.rows]
 
-    def arrow_parts(self) -> list[bytes]:
-        """The table as Arrow IPC streams of at most about CHUNK_BYTES each, in the connector's encoding."""
+    def arrow_parts(self) -> list[tuple[bytes, int]]:
+        """The table as Arrow IPC streams of at most about CHUNK_BYTES each, in the connector's encoding, and the number
+        of rows of each."""
         arrays = [encode(array, column) for array, column in zip(self.table.columns, self.columns, strict=True)]
         fields = [
             pa.field(column.name, array.type, metadata=column.arrow_metadata())
             for array, column in zip(arrays, self.columns, strict=True)
         ]
         table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-        return [ipc(part) for part in slices(table, CHUNK_ROWS, CHUNK_BYTES)] or [ipc(table)]
+        return [(ipc(part), part.num_rows) for part in slices(table, CHUNK_ROWS, CHUNK_BYTES)]
 
 
 def slices(table: pa.Table, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:

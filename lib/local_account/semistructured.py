@@ -4,7 +4,7 @@ from sqlglot import exp
 
 from .errors import unsupported
 from .json_functions import FUNCTIONS
-from .rules import as_text, call, cast, rule, text, variant
+from .rules import RULES, as_text, call, cast, rule, text, variant
 from .types import T
 
 
@@ -58,18 +58,6 @@ def rewrite_parse_json(node: exp.ParseJSON) -> exp.Expression:
     return made
 
 
-@rule(exp.Struct)
-def rewrite_object(node: exp.Struct) -> exp.Expression:
-    """{'a': 1}"""
-    pairs = [part for pair in node.expressions for part in (text(pair.this.name), pair.expression)]
-    return json_call("OBJECT_CONSTRUCT", pairs)
-
-
-@rule(exp.Array)
-def rewrite_array(node: exp.Array) -> exp.Expression:
-    return json_call("ARRAY_CONSTRUCT", node.expressions)
-
-
 @rule("ObjectAgg")
 def rewrite_object_agg(node: exp.Expression) -> exp.Expression:
     key, value = node.this, cast(variant(node.expression), "VARCHAR")
@@ -78,12 +66,21 @@ def rewrite_object_agg(node: exp.Expression) -> exp.Expression:
     return call("sf_object_agg", *lists, kind=T.OBJECT)
 
 
-@rule(exp.JSONObject)
-def rewrite_keep_null(node: exp.JSONObject) -> exp.Expression:
-    return json_call("OBJECT_CONSTRUCT_KEEP_NULL", [part for pair in node.expressions for part in pair.args.values()])
-
-
 @rule(exp.ArrayAgg)
 def rewrite_array_agg(node: exp.ArrayAgg) -> exp.Expression:
     node.set("nulls_excluded", True)
     return node
+
+
+def pairs_of(node: exp.Struct) -> list[exp.Expression]:
+    return [part for pair in node.expressions for part in (text(pair.this.name), pair.expression)]
+
+
+RULES |= {
+    exp.Array: lambda node: json_call("ARRAY_CONSTRUCT", node.expressions),
+    exp.Struct: lambda node: json_call("OBJECT_CONSTRUCT", pairs_of(node)),  # {'a': 1}
+    exp.JSONObject: lambda node: json_call(
+        "OBJECT_CONSTRUCT_KEEP_NULL", [part for pair in node.expressions for part in pair.args.values()]
+    ),
+    exp.ToVariant: lambda node: variant(node.this),
+}

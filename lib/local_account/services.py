@@ -1,7 +1,8 @@
 """Model services: SYSTEM$DEPLOY_MODEL, SHOW, SUSPEND, RESUME, DROP, and ``service!METHOD`` in SQL over HTTP."""
 
-import http.client
 import json
+import urllib.error
+import urllib.request
 
 import pyarrow as pa
 import yaml
@@ -14,7 +15,8 @@ from .errors import SnowflakeError, already_exists
 from .models import Version, need_version
 from .names import Name
 from .objects import BEFORE_REMOVAL
-from .results import Result, listing, slices, status
+from .process import HOST, OPENER
+from .results import Result, listing, slices
 from .session import Session
 from .show import shown
 from .staged import locate
@@ -136,20 +138,16 @@ def json_value(value: object) -> object:
 
 def post(port: int, route: str, token: str, body: dict) -> list:
     """One request to a service on loopback. Raises SnowflakeError with the service's own words."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS)
     headers = {"Authorization": f'Snowflake Token="{token}"', "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{HOST}:{port}/{route}", json.dumps(body).encode(), headers)
     try:
-        connection.request("POST", f"/{route}", json.dumps(body), headers)
-        response = connection.getresponse()
-        text = response.read()
+        with OPENER.open(request, timeout=REQUEST_SECONDS) as response:
+            return json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")
+        raise SnowflakeError(f"The service answered {error.code}: {said}", 391912, "22000") from error
     except OSError as error:
         raise SnowflakeError(f"Request to the service on port {port} failed: {error}", 391912, "22000") from error
-    finally:
-        connection.close()
-    if response.status != 200:
-        said = text.decode(errors="replace")
-        raise SnowflakeError(f"The service answered {response.status}: {said}", 391912, "22000")
-    return json.loads(text)["data"]
 
 
 # ---------------------------------------------------------------- showing
@@ -213,23 +211,21 @@ def service_status(session: Session, service: str, timeout: str = "0") -> str:
 
 
 @statement("ALTER SERVICE [IF EXISTS] <name> {SUSPEND|RESUME}", "executed")
-def suspend_or_resume(session: Session, s: Matched) -> Result:
+def suspend_or_resume(session: Session, s: Matched) -> None:
     service = session.need("SERVICE", s["name"])
     if s.choice == "SUSPEND":
         session.account.workers.stop_service(str(service.qualified))
         set_status(session, service.qualified, "SUSPENDED")
     else:
         ensure_running(session, service)
-    return status()
 
 
 @statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", "executed")
-def alter_service(session: Session, s: Matched) -> Result:
+def alter_service(session: Session, s: Matched) -> None:
     given = s.options("MIN_INSTANCES MAX_INSTANCES COMMENT AUTO_SUSPEND_SECS")
     with session.edit("SERVICE", s["name"]) as service:
         service.comment = given.pop("COMMENT", service.comment)
         service.properties |= {key.lower(): int(value) for key, value in given.items()}
-    return status()
 
 
 def stop_process(session: Session, service: Object) -> None:

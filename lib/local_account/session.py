@@ -37,7 +37,7 @@ class Session:
         self.parameters: dict[str, str] = {}
         self.temporary: dict[tuple[str, Name], Object] = {}
         self.results: OrderedDict[str, Result] = OrderedDict()
-        self.copy_format: dict[str, str] | None = None  # of the COPY INTO that runs just now
+        self.copying: tuple[dict[str, str], list[Path]] | None = None  # format and files of the COPY INTO that runs
         self.in_transaction = False
         self.autocommit = True
         self.held: dict[str, threading.Lock] = {}

@@ -146,9 +146,6 @@ def name_value_columns(values: exp.Values) -> None:
     values.set("alias", alias_of(name, [f"COLUMN{i + 1}" for i in range(width)]))
 
 
-# ---------------------------------------------------------------- table functions
-
-
 def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
     function = call.this
     if isinstance(function, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):

@@ -116,9 +116,6 @@ def matching(location: Location, pattern: str | None) -> list[Path]:
     return [f for f in location.files() if regex.fullmatch(location.relative(f))]
 
 
-# ---------------------------------------------------------------- as a query's source
-
-
 def directory(session: Session, text: str) -> str:
     """DIRECTORY(@stage): the files as of the last ALTER STAGE ... REFRESH."""
     location = locate(session, text if text.startswith("@") else f"@{text}")
@@ -151,6 +148,9 @@ def source_options(table: exp.Table) -> dict[str, str]:
 def select_files(session: Session, text: str, options: dict[str, str]) -> str:
     """An engine query over staged files: Parquet by its own columns, CSV as COLUMN1.., JSON as one VARIANT."""
     location = locate(session, text)
+    if session.copying:
+        spec, files = session.copying
+        return read_files(files, spec, location)
     files = matching(location, options.get("PATTERN"))
     if not files:
         raise SnowflakeError(f"Remote file '{text}' was not found. There are no files at that place.", 91016, "22000")
@@ -161,7 +161,7 @@ def file_format(session: Session, options: dict[str, str]) -> dict[str, str]:
     """The format's options, by name or as given; CSV unless it says otherwise."""
     if "FORMAT_NAME" in options:
         return session.need("FILE FORMAT", options["FORMAT_NAME"].strip("'")).properties
-    return options if "TYPE" in options else session.copy_format or options
+    return options
 
 
 def read_files(files: list[Path], options: dict[str, str], location: Location) -> str:

@@ -11,7 +11,7 @@ from .catalog import Object
 from .errors import SnowflakeError
 from .objects import BEFORE_REMOVAL, create, made
 from .process import HOST
-from .results import Result, listing, status
+from .results import Result, listing
 from .session import Session
 from .staged import Location, digest, locate, matching, modified
 from .statements import Matched, nested, statement
@@ -75,13 +75,12 @@ def refresh_stage(session: Session, s: Matched) -> Result:
 
 
 @statement("ALTER STAGE [IF EXISTS] <name> SET <options:rest>", "executed")
-def alter_stage(session: Session, s: Matched) -> Result:
+def alter_stage(session: Session, s: Matched) -> None:
     given = s.options(STAGE_OPTIONS)
     with session.edit("STAGE", s["name"]) as stage:
         if "DIRECTORY" in given:
             stage.properties["directory"] = enabled(given)
         stage.comment = given.get("COMMENT", stage.comment)
-    return status()
 
 
 @statement("{DESC|DESCRIBE} STAGE <name>", "executed")
@@ -92,9 +91,6 @@ def describe_stage(session: Session, s: Matched) -> Result:
     rows = [("DIRECTORY", "ENABLE", "Boolean", directory, "false"),
             ("STAGE_ENCRYPTION", "TYPE", "String", given.get("encryption"), "SNOWFLAKE_FULL")]  # fmt: skip
     return listing(columns, [dict(zip(columns.split(), row, strict=True)) for row in rows])
-
-
-# ---------------------------------------------------------------- file transfer
 
 
 @statement("PUT <source:rest_until_stage> <stage:stage> [<options:rest>]", "executed")
@@ -148,9 +144,6 @@ def transfer(data: dict, place: dict) -> Transfer:
     stage_info = {"path": "", "region": "local", "storageAccount": None, "isClientSideEncrypted": False}
     nowhere = {"presignedUrl": None, "endPoint": None}
     return Transfer({**data, "parallel": 4, "stageInfo": {**nowhere, **stage_info, **place}})
-
-
-# ---------------------------------------------------------------- listing, removing, copying
 
 
 @statement("{LIST|LS} <stage:stage> [PATTERN = <pattern:string>]", "executed")

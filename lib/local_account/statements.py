@@ -83,18 +83,14 @@ BY_FIRST_WORD: dict[str, list[Statement]] = {}
 
 
 def statement(shape: str, fate: str) -> Callable:
-    """Register a handler ``(session, matched) -> Result`` for a statement of this shape.
+    """Register a handler ``(session, matched) -> Result`` for a statement of this shape; None answers the usual words.
 
     ``fate`` is what the documentation's table says of it: executed (it does what Snowflake does), emulated (it does
     the visible part of it), recorded (it is kept in the catalog and shown, not executed).
     """
 
     def register(handler: Callable) -> Callable:
-        tokens = re.findall(r"\[|\]|\{[^}]*\}|<[^>]*>|\(|\)|,|=|[^\s\[\]{}<>(),=]+", shape)
-        pattern = compile_tokens(tokens, set(re.findall(r"<(\w+)", shape)))
-        *others, last = pattern.split("(?P<choice>")  # a shape's last choice is the one to be read
-        pattern = "(?:".join(others) + "(?P<choice>" * bool(others) + last
-        entry = Statement(shape, fate, re.compile(rf"\s*{pattern}\s*;?\s*", re.I | re.S), handler)
+        entry = Statement(shape, fate, compile_shape(shape), handler)
         REGISTER.append(entry)
         for choice in re.match(r"\{(.*?)\}|(\w+)", shape)[0].strip("{}").split("|"):
             BY_FIRST_WORD.setdefault(choice.split()[0], []).append(entry)
@@ -120,45 +116,40 @@ def match(text: str) -> tuple[Callable, Matched] | None:
     return None
 
 
-def compile_tokens(tokens: list[str], flags: set[str]) -> str:
-    """Tokens of a shape as one regular expression. ``flags`` collects the names of flag groups already made."""
-    out, i = "", 0
-    while i < len(tokens):
-        token = tokens[i]
-        if token == "[":
-            end = closing(tokens, i)
-            out += compile_option(tokens[i + 1 : end], flags)
-            i = end
-        elif token.startswith("{"):
+def compile_shape(shape: str) -> re.Pattern:
+    """The regular expression of a shape; its innermost options are compiled first, and stand as numbers meanwhile."""
+    flags, options = set(re.findall(r"<(\w+)", shape)), []
+
+    def option(found: re.Match) -> str:
+        flag = "_".join(word.split("|")[0].lower() for word in found[1].split())
+        named = re.fullmatch(r"\w+", flag) and flag not in flags
+        flags.add(flag)
+        options.append(f"({f'?P<{flag}>' if named else '?:'}{compile_words(found[1], options)})?")
+        return f" \0{len(options) - 1}\0 "
+
+    while "[" in shape:
+        shape = re.sub(r"\[([^\[\]]*)\]", option, shape)
+    *others, last = compile_words(shape, options).split("(?P<choice>")  # a shape's last choice is the one to be read
+    pattern = "(?:".join(others) + "(?P<choice>" * bool(others) + last
+    return re.compile(rf"\s*{pattern}\s*;?\s*", re.I | re.S)
+
+
+def compile_words(text: str, options: list[str]) -> str:
+    out = ""
+    for token in re.findall(r"\0\d+\0|\{[^}]*\}|<[^>]*>|[(),=]|[^\s\0{}<>(),=]+", text):
+        if token[0] == "\0":
+            out += options[int(token.strip("\0"))]
+        elif token[0] == "{":
             choices = "|".join(r"\s+".join(choice.split()) for choice in token[1:-1].split("|"))
             out += rf"(?P<choice>{choices}){END_OF_WORD}"
-        elif token.startswith("<"):
+        elif token[0] == "<":
             key, _, kind = token[1:-1].partition(":")
             out += rf"(?P<{key}>{PLACEHOLDERS[kind or 'name']})\s*"
         elif token in "(),=":
             out += rf"{re.escape(token)}\s*"
         else:
             out += rf"(?:{'|'.join(map(re.escape, token.split('|')))}){END_OF_WORD}"
-        i += 1
     return out
-
-
-def compile_option(tokens: list[str], flags: set[str]) -> str:
-    inner = compile_tokens(tokens, flags)
-    flag = "_".join(token.split("|")[0].lower() for token in tokens)
-    if not re.fullmatch(r"\w+", flag) or flag in flags:
-        return f"(?:{inner})?"
-    flags.add(flag)
-    return f"(?P<{flag}>{inner})?"
-
-
-def closing(tokens: list[str], start: int) -> int:
-    depth = 0
-    for i in range(start, len(tokens)):
-        depth += (tokens[i] == "[") - (tokens[i] == "]")
-        if depth == 0:
-            return i
-    raise ValueError(f"unbalanced brackets in {' '.join(tokens)}")
 
 
 def unquote(text: str) -> str:

@@ -9,7 +9,7 @@ from .catalog import Object
 from .errors import already_exists, unsupported
 from .names import Name
 from .objects import BEFORE_REMOVAL, create
-from .results import Column, Result, listing, status
+from .results import Column, Result, listing
 from .session import Session
 from .statements import Matched, statement
 from .translate import generate, translate
@@ -33,9 +33,6 @@ def existing(session: Session, text: str) -> tuple[Name, str]:
     """A table's name as typed -> its qualified name and the engine's name for it. Raises 002003."""
     name = session.need("TABLE", text).qualified
     return name, session.place(name)
-
-
-# ---------------------------------------------------------------- creating
 
 
 def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:
@@ -126,19 +123,15 @@ def view_properties(session: Session, tree: exp.Create, sql: str) -> dict:
     return {"text": found[1], "columns": columns, "database": session.database, "schema": session.schema}
 
 
-# ---------------------------------------------------------------- changing
-
-
 @statement("TRUNCATE [TABLE] [IF EXISTS] <name>", "executed")
-def truncate(session: Session, s: Matched) -> Result:
+def truncate(session: Session, s: Matched) -> None:
     _, place = existing(session, s["name"])
     with session.change(place):
         session.con.execute(f"DELETE FROM {place}")
-    return status()
 
 
 @statement("ALTER TABLE [IF EXISTS] <name> RENAME TO <new>", "executed")
-def rename(session: Session, s: Matched) -> Result:
+def rename(session: Session, s: Matched) -> None:
     name, place = existing(session, s["name"])
     new = session.resolve(s["new"])
     if new[:2] != name[:2] or ("TABLE", name) in session.temporary:
@@ -151,11 +144,10 @@ def rename(session: Session, s: Matched) -> Result:
         session.forget(table)
         table.name = new.name
         session.put(table)
-    return status()
 
 
 @statement("ALTER TABLE [IF EXISTS] <name> ADD [COLUMN] [IF NOT EXISTS] <column> <definition:rest>", "executed")
-def add_column(session: Session, s: Matched) -> Result:
+def add_column(session: Session, s: Matched) -> None:
     _, place = existing(session, s["name"])
     tree = translate(session, f"CREATE TABLE {s['name']} ({s['column']} {s['definition']})")
     with session.change(place):
@@ -167,29 +159,23 @@ def add_column(session: Session, s: Matched) -> Result:
                 definition = column_definition(column).replace("NOT NULL", "")
                 session.con.execute(f"ALTER TABLE {place} ADD COLUMN {definition}")
         comment_columns(session, tree, place)
-    return status()
 
 
 @statement("ALTER TABLE [IF EXISTS] <name> {DROP} [COLUMN] [IF EXISTS] <column>", "executed")
 @statement("ALTER TABLE [IF EXISTS] <name> {RENAME} COLUMN <column> TO <new>", "executed")
-def change_column(session: Session, s: Matched) -> Result:
+def change_column(session: Session, s: Matched) -> None:
     _, place = existing(session, s["name"])
     how = f" TO {names.quote(names.fold(s['new']))}" if s.choice == "RENAME" else ""
     with session.change(place):
         session.con.execute(f"ALTER TABLE {place} {s.choice} COLUMN {names.quote(names.fold(s['column']))}{how}")
-    return status()
 
 
 @statement("COMMENT [IF EXISTS] ON COLUMN <column> IS <comment:body>", "executed")
-def comment_on_column(session: Session, s: Matched) -> Result:
+def comment_on_column(session: Session, s: Matched) -> None:
     *table, column = names.split(s["column"])
     _, place = existing(session, names.quote(*table))
     with session.change(place):
         set_comment(session, place, column, s.value("comment"))
-    return status()
-
-
-# ---------------------------------------------------------------- describing
 
 
 @statement("{DESC|DESCRIBE} {TABLE|VIEW} <name>", "executed")

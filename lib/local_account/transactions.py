@@ -25,25 +25,22 @@ FIXED = {"QUOTED_IDENTIFIERS_IGNORE_CASE", "TIMEZONE", "MULTI_STATEMENT_COUNT", 
 
 @statement("BEGIN [WORK|TRANSACTION] [NAME <name>]", "executed")
 @statement("START TRANSACTION [NAME <name>]", "executed")
-def begin(session: Session, s: Matched) -> Result:
+def begin(session: Session, s: Matched) -> None:
     session.begin()
-    return status()
 
 
 @statement("{COMMIT|ROLLBACK} [WORK]", "executed")
-def end(session: Session, s: Matched) -> Result:
+def end(session: Session, s: Matched) -> None:
     if s.choice == "COMMIT":
         session.commit()
     else:
         session.end("ROLLBACK")
-    return status()
 
 
 @statement("ALTER SESSION SET <options:rest>", "executed")
-def alter_session(session: Session, s: Matched) -> Result:
+def alter_session(session: Session, s: Matched) -> None:
     for key, value in s.options().items():
         set_parameter(session, key, value)
-    return status()
 
 
 def set_parameter(session: Session, key: str, value: str) -> None:
@@ -59,10 +56,9 @@ def set_parameter(session: Session, key: str, value: str) -> None:
 
 
 @statement("ALTER SESSION UNSET <names:rest>", "executed")
-def unset_session(session: Session, s: Matched) -> Result:
+def unset_session(session: Session, s: Matched) -> None:
     for key in s["names"].split(","):
         session.parameters.pop(key.strip().upper(), None)
-    return status()
 
 
 @statement("SHOW PARAMETERS [LIKE <like:string>] [IN SESSION] [IN ACCOUNT] [FOR SESSION]", "executed")
@@ -81,7 +77,7 @@ def use_secondary_roles(session: Session, s: Matched) -> Result:
 
 
 @statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", "executed")
-def use(session: Session, s: Matched) -> Result:
+def use(session: Session, s: Matched) -> None:
     name = session.named(s.choice, s["name"])
     if s.choice == "DATABASE":
         session.use_database(name.name)
@@ -89,7 +85,6 @@ def use(session: Session, s: Matched) -> Result:
         session.use_schema(name.database, name.name)
     else:
         setattr(session, s.choice.lower(), session.need(s.choice, name).name)
-    return status()
 
 
 @statement("USE <name>", "executed")

@@ -12,6 +12,7 @@ import re
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.snowflake import Snowflake
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import TypeAnnotator, annotate_types
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
@@ -20,7 +21,6 @@ from sqlglot.schema import MappingSchema
 
 from . import names, semistructured  # noqa: F401 - its rules register themselves
 from .calls import resolve_calls
-from .dialect import SNOWFLAKE
 from .errors import SnowflakeError, compilation_error, unsupported
 from .functions import check, refuse, rewrite_plain, wrap_aggregates
 from .json_functions import FUNCTIONS
@@ -32,12 +32,24 @@ from .types import T, annotation_type
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
+SNOWFLAKE = "localsnowflake"
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
 METHOD = rf"\s*!\s*(?P<method>{names.PART})\s*\(\s*(?P<close>\))?"
 MODEL = rf"\bMODEL\s*\(\s*(?P<model>{names.DOTTED})\s*(?:,\s*(?P<version>{names.PART})\s*)?\)"
 SERVICE = rf"(?P<service>{names.DOTTED})"
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{names.DOTTED})", re.I | re.S)
+
+
+class LocalSnowflake(Snowflake):
+    """Functions over VARIANT are left as calls: json_functions.py answers them."""
+
+    class Parser(Snowflake.Parser):
+        FUNCTIONS = {
+            **{name: build for name, build in Snowflake.Parser.FUNCTIONS.items() if name not in FUNCTIONS},
+            # sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
+            **dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list),
+        }
 
 
 def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expression:

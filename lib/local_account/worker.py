@@ -109,7 +109,9 @@ def load_function(folder: Path, handler: str) -> Callable[[pa.Table], list]:
     kinds = json.loads((folder / "function.json").read_text())["arguments"]  # the engine's types
 
     def run(table: pa.Table) -> list:
-        given = zip(table.columns, kinds, strict=True)
+        given = zip(
+            table.columns, kinds, strict=False
+        )  # a function without arguments is sent one that it does not take
         columns = [[convert(value, kind) for value in column.to_pylist()] for column, kind in given]
         if getattr(function, "_sf_vectorized_input", None) is not None:
             import pandas as pd

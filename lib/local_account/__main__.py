@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def run(command: str, root: Path, idle_seconds: float) -> int:
         from .statements import load
 
         print("executed  any query, INSERT, UPDATE, DELETE, MERGE, CREATE TABLE, CREATE VIEW")
-        print("\n".join(sorted((f"{entry.fate:9} {entry.shape}" for entry in load()), key=lambda line: line[10:])))
+        shapes = {re.sub(r"\{([^|}]*)\}", r"\1", entry.shape): entry.fate for entry in load()}
+        print("\n".join(f"{fate:9} {shape}" for shape, fate in sorted(shapes.items())))
     return 0
 
 

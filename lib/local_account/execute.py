@@ -85,40 +85,31 @@ def result_columns(tree: exp.Expression, relation: duckdb.DuckDBPyRelation) -> l
 def execute(session: Session, sql: str, binds: list) -> Result:
     tree = translate(session, sql, binds)
     if isinstance(tree, QUERIES):
-        return query(session, tree, binds)
+        relation = session.con.sql(generate(tree), params=binds or None)
+        return Result(result_columns(tree, relation), table=relation.to_arrow_table())
     if isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW"):
         return create_thing(session, tree, sql, binds)
     return change_rows(session, tree, binds)
 
 
-def query(session: Session, tree: exp.Expression, binds: list) -> Result:
-    relation = session.con.sql(generate(tree), params=binds or None)
-    return Result(result_columns(tree, relation), table=relation.to_arrow_table())
-
-
-def target_of(tree: exp.Expression) -> exp.Table:
-    return tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-
-
 def change_rows(session: Session, tree: exp.Expression, binds: list) -> Result:
     """INSERT, UPDATE, DELETE and MERGE, one writer of a table at a time."""
-    target = target_of(tree)
+    target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     table = names.quote(target.catalog, target.db, target.name)
     with session.modify(table):
         if isinstance(tree, exp.Insert) and tree.args.get("overwrite"):
             tree.set("overwrite", False)
             session.con.execute(f"DELETE FROM {table}")
+        unqualify_targets(tree)
         if isinstance(tree, exp.Merge):
             return merge(session, tree, binds)
-        if isinstance(tree, exp.Update):
-            unqualify_targets(tree)
         number = session.con.execute(generate(tree), binds or None).fetchall()[0][0]
     return Result(change_columns(tree), rows=[(number, 0) if isinstance(tree, exp.Update) else (number,)])
 
 
-def unqualify_targets(tree: exp.Update) -> None:
+def unqualify_targets(tree: exp.Expression) -> None:
     """``SET T.A = ...`` -> ``SET A = ...``: the engine wants no table there."""
-    for assignment in tree.expressions:
+    for assignment in [assignment for update in tree.find_all(exp.Update) for assignment in update.expressions]:
         if isinstance(assignment, exp.EQ) and isinstance(assignment.this, exp.Column):
             assignment.set("this", exp.column(assignment.this.this))
 
@@ -127,8 +118,6 @@ def merge(session: Session, tree: exp.Merge, binds: list) -> Result:
     for insert in tree.find_all(exp.Insert):
         if isinstance(insert.this, exp.Tuple):
             insert.set("this", exp.Tuple(expressions=[exp.column(c.this) for c in insert.this.expressions]))
-    for update in tree.find_all(exp.Update):
-        unqualify_targets(update)
     actions = session.con.execute(f"{generate(tree)} RETURNING merge_action", binds or None).fetchall()
     done = Counter(action for (action,) in actions)
     return Result(change_columns(tree), rows=[tuple(done.get(verb, 0) for verb in merge_verbs(tree))])

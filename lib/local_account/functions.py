@@ -38,24 +38,19 @@ TAKE_VARIANT = (exp.Coalesce, exp.If, exp.Count, exp.AnyValue, exp.FirstValue, e
                 exp.ApproxDistinct)  # fmt: skip
 
 
-def argument(key: str) -> Callable[[exp.Expression], str]:
-    """The text of an argument, empty where there is none."""
-    return lambda node: node.args[key].name if node.args.get(key) is not None else ""
-
-
 REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     # expression classes, when they would answer otherwise than Snowflake, and what to call it
     ("Min Max Greatest Least DecodeCase Mode", lambda node: any(map(is_variant, operands(node))),
      "{name} of a VARIANT, which the engine would compare as text; cast it"),
     ("Ordered", lambda node: is_variant(node.this), "ORDER BY a VARIANT; cast it"),
     ("In", lambda node: not node.expressions and is_variant(node.this), "a VARIANT IN (SELECT ...); cast it"),
-    ("SHA2", lambda node: argument("length")(node) not in ("", "256"), "SHA2 of another length than 256"),
-    ("DateAdd", lambda node: argument("unit")(node).upper().startswith("NANO"), "nanoseconds"),
+    ("SHA2", lambda node: node.text("length") not in ("", "256"), "SHA2 of another length than 256"),
+    ("DateAdd", lambda node: node.text("unit").upper().startswith("NANO"), "nanoseconds"),
     ("ConvertTimezone", lambda node: node.args.get("source_tz") is None,
      "CONVERT_TIMEZONE with two arguments, which answers TIMESTAMP_TZ"),
-    ("StrToTime", lambda node: re.search(r'%f|"', argument("format")(node)),
+    ("StrToTime", lambda node: re.search(r'%f|"', node.text("format")),
      "fractions or quotes in the time format of {sql}"),
-    ("ToNumber", argument("format"), "TO_NUMBER with a format"),
+    ("ToNumber", lambda node: node.args.get("format"), "TO_NUMBER with a format"),
     ("ObjectAgg", lambda node: isinstance(node.parent, exp.Window), "OBJECT_AGG over a window"),
     ("Struct", lambda node: any(isinstance(pair.expression, exp.Null) for pair in node.expressions),
      "NULL in an object literal; write OBJECT_CONSTRUCT_KEEP_NULL"),

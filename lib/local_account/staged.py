@@ -18,6 +18,10 @@ from .names import Name
 from .rules import engine_node
 from .session import Session
 
+CSV_OPTIONS = (
+    "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION FIELD_DELIMITER SKIP_HEADER FIELD_OPTIONALLY_ENCLOSED_BY "
+    "NULL_IF EMPTY_FIELD_AS_NULL ERROR_ON_COLUMN_COUNT_MISMATCH"
+)
 DIGESTS: dict[tuple[str, int, int], str] = {}  # (path, size, mtime in ns) -> md5; a listing hashes a file once
 
 
@@ -188,6 +192,8 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
 
 
 def csv_options(options: dict[str, str]) -> str:
+    for unknown in options.keys() - set(CSV_OPTIONS.split()):
+        raise unsupported(f"the option {unknown} of CSV files", "staged.py")
     enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     quote = "" if enclosed.upper() == "NONE" else enclosed
     null = options.get("NULL_IF")

@@ -67,7 +67,7 @@ class Wire:
             Route("/monitoring/queries/{query_id}", self.status),
             Route("/parts/{key}/{number:int}", self.part),
             Route("/stage/{key}", self.upload, methods=["PUT"]),
-            Route("/telemetry/send", self.accept, methods=["POST"]),
+            Route("/telemetry/send", self.heartbeat, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={SnowflakeError: refuse})
 
@@ -141,9 +141,6 @@ class Wire:
         session = self.session(request)
         self.sessions = {token: other for token, other in self.sessions.items() if other is not session}
         await run_in_threadpool(session.close)
-        return success({})
-
-    async def accept(self, request: Request) -> Response:
         return success({})
 
     # ---- queries

@@ -1,11 +1,7 @@
 """The account: the database file, the folders beside it, locks between writers, and what runs in its name."""
 
-from __future__ import annotations
-
 import shutil
 import threading
-import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,26 +36,23 @@ class WriteLocks:
 class Account:
     """Everything that one account folder holds. One process owns it; sessions share it."""
 
+    user, name = "LOCAL_USER", "LOCAL_ACCOUNT"
+
     def __init__(self, root: Path, token: str, port: int):
-        self.root = root
-        self.token = token
-        self.port = port
-        self.user = "LOCAL_USER"
-        self.name = "LOCAL_ACCOUNT"
-        self.started = time.time()
+        self.root, self.token, self.port = root, token, port
         self.locks = WriteLocks()
         self.uploads = Uploads(root / "incoming")
-        self.functions: dict[str, Callable] = {}
         for folder in (*FOLDERS, "logs"):
             (root / folder).mkdir(exist_ok=True)
         self.engine = duckdb.connect()
         self.engine.execute(f"ATTACH '{root / 'account.duckdb'}' AS {catalog.FILE}")
         self.engine.execute("SET TimeZone = 'UTC'")
         self.engine.execute("SET default_null_order = 'NULLS_LAST_ON_ASC_FIRST_ON_DESC'")
-        self.functions |= {f"json:{name}": json_functions.vectorized(name) for name in json_functions.FUNCTIONS}
-        self.engine.create_function(
-            "account_call", self.call_function, None, "VARCHAR", type="arrow", null_handling="special"
-        )
+        self.functions: dict[str, Callable[[pa.Table], list]] = {
+            f"json:{name}": json_functions.vectorized(name) for name in json_functions.FUNCTIONS
+        }
+        # One engine function for all of them, so that none has to be created inside an open transaction.
+        self.engine.create_function("account_call", self.call, None, "VARCHAR", type="arrow", null_handling="special")
         for macro in MACROS:
             self.engine.execute(f"CREATE MACRO {macro}")
         self.open_catalog()
@@ -69,34 +62,21 @@ class Account:
         """Create what a new account has, and clear what a killed server left half done."""
         self.engine.execute("BEGIN")
         catalog.create_tables(self.engine)
-        if not catalog.find(self.engine, "ROLE"):
+        if not catalog.find(self.engine, kind="ROLE"):
             for thing in catalog.FIRST_OBJECTS:
                 catalog.put(self.engine, thing)
         self.engine.execute("COMMIT")
-        kept = {row[0] for row in self.engine.execute(
-            f"SELECT json_extract_string(properties, '$.folder') FROM {catalog.SYSTEM}.objects"
-        ).fetchall()}  # fmt: skip
+        kept = {thing.properties.get("folder") for thing in catalog.find(self.engine)}
         for kind in FOLDERS:
             for folder in (self.root / kind).iterdir():
                 if folder.name not in kept:
                     shutil.rmtree(folder)
 
-    def new_folder(self, kind: str, label: str) -> Path:
-        """A fresh folder under one of FOLDERS; it counts only once a catalog row names it."""
-        folder = self.root / kind / f"{label.replace('/', '_')}-{uuid.uuid4().hex[:8]}"
-        folder.mkdir(parents=True)
-        return folder
-
-    def register_function(self, key: str, function: Callable) -> str:
-        """Make a Python function over Arrow columns callable by the engine as ``account_call(key, ...)``.
-
-        There is one engine function for all, so that none has to be created inside an open transaction.
-        """
-        self.functions.setdefault(key, function)
-        return key
-
-    def call_function(self, keys: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
-        return self.functions[keys[0].as_py()](keys, *columns)
+    def call(self, keys: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
+        """``account_call(key, ...)`` in the engine: the function of that key over a table of its arguments, which has
+        the key itself as a column, so that it has rows where there are no arguments."""
+        table = pa.table({"key": keys} | {str(i): column for i, column in enumerate(columns)})
+        return pa.array(self.functions[keys[0].as_py()](table), pa.string())
 
     def close(self) -> None:
         self.workers.stop_all()

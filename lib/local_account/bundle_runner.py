@@ -3,8 +3,6 @@
 As in the container runtime there is an active Snowpark session, and ``sys.argv`` holds the arguments.
 """
 
-from __future__ import annotations
-
 import json
 import runpy
 import sys
@@ -17,18 +15,12 @@ Session.builder.config("connection_name", "local").create()
 """
 
 
-def main() -> None:
-    entrypoint, arguments = sys.argv[1], json.loads(sys.argv[2])
-    prologue = PROLOGUE.format(argv=[entrypoint, *arguments])
-    if entrypoint.endswith(".ipynb"):
-        run_notebook(entrypoint, prologue)
-    else:
+def main(path: str, arguments: list[str]) -> None:
+    prologue = PROLOGUE.format(argv=[path, *arguments])
+    if not path.endswith(".ipynb"):
         exec(prologue, {})
-        runpy.run_path(entrypoint, run_name="__main__")
-
-
-def run_notebook(path: str, prologue: str) -> None:
-    """Execute the notebook; the executed copy replaces it in the run's folder, up to a failing cell."""
+        runpy.run_path(path, run_name="__main__")
+        return
     import nbformat
     from nbconvert.preprocessors import ExecutePreprocessor
 
@@ -36,9 +28,9 @@ def run_notebook(path: str, prologue: str) -> None:
     notebook.cells.insert(0, nbformat.v4.new_code_cell(prologue))
     try:
         ExecutePreprocessor(timeout=None, kernel_name="python3").preprocess(notebook, {"metadata": {"path": "."}})
-    finally:
+    finally:  # the executed copy replaces the notebook in the run's folder, up to a failing cell
         nbformat.write(notebook, path)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,21 +1,15 @@
 """Calls that depend on the session or the account rather than on their arguments alone: CURRENT_*, SYSTEM$*, session
 variables, MODEL(...)!METHOD, service!METHOD and user-defined functions."""
 
-from __future__ import annotations
-
 import json
-import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from .errors import compilation_error, unsupported
-from .rules import call
+from .rules import call, engine_node
+from .session import Session
 from .types import T
-
-if TYPE_CHECKING:
-    from .session import Session
 
 SERVER_VERSION = "10.30.0"
 CURRENT: dict[str, Callable[[Session], str | None]] = {
@@ -34,7 +28,11 @@ CURRENT: dict[str, Callable[[Session], str | None]] = {
     "AVAILABLE_ROLES": lambda session: json.dumps([session.role]),
     "SECONDARY_ROLES": lambda session: json.dumps({"roles": "", "value": ""}),
 }
-FILE_URLS = ("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL")
+CALLS: dict[str, Callable[[Session, list[exp.Expression]], exp.Expression]] = {
+    **{f"CURRENT_{key}": lambda session, _, value=value: constant(value(session)) for key, value in CURRENT.items()},
+    "LAST_QUERY_ID": lambda session, _: constant(next(reversed(session.results), None)),
+}
+"""Functions that are answered before the engine sees them: name -> (session, arguments) -> expression."""
 SYSTEM_FUNCTIONS: dict[str, Callable] = {}
 """SYSTEM$ functions: name -> (session, *text arguments) -> value. Modules add theirs with ``system_function``."""
 
@@ -53,37 +51,20 @@ def call_system_function(session: Session, name: str, arguments: list[str]) -> o
     return SYSTEM_FUNCTIONS[name](session, *arguments)
 
 
-@system_function("SYSTEM$ML_PLATFORM_CAPABILITIES")
-def ml_platform_capabilities(session: Session) -> str:
-    return json.dumps({})
-
-
-@system_function("SYSTEM$GET_DEFAULT_PYTHON_ARTIFACT_REPOSITORY")
-def default_artifact_repository(session: Session, *_: str) -> str:
-    return "snowflake.snowpark.pypi_shared_repository"
+SYSTEM_FUNCTIONS |= {
+    "SYSTEM$ML_PLATFORM_CAPABILITIES": lambda session: "{}",
+    "SYSTEM$GET_DEFAULT_PYTHON_ARTIFACT_REPOSITORY": lambda session, *_: "snowflake.snowpark.pypi_shared_repository",
+    "SYSTEM$RETURN_CURRENT_ORG_NAME": CURRENT["ORGANIZATION_NAME"],
+    "SYSTEM$CANCEL_ALL_QUERIES": lambda session, *_: "0 queries cancelled",  # those before it have ended when it runs
+    "SYSTEM$GET_SNOWSIGHT_HOST": lambda session: "http://local.invalid",  # `snow` prints it; it leads nowhere
+}
 
 
 @system_function("SYSTEM$GET_TAG")
-def get_tag(session: Session, tag: str, thing: str, domain: str = "") -> str | None:
-    from .catalog import need
-
-    return need(session.con, "MODEL", session.resolve(thing)).properties["tags"].get(str(session.resolve(tag)))
-
-
-@system_function("SYSTEM$RETURN_CURRENT_ORG_NAME")
-def organization_name(session: Session) -> str | None:
-    return CURRENT["ORGANIZATION_NAME"](session)
-
-
-@system_function("SYSTEM$GET_SNOWSIGHT_HOST")
-def snowsight_host(session: Session) -> str:
-    """The address that `snow` prints for an app leads nowhere: there is no Snowsight here."""
-    return "http://local.invalid"
-
-
-@system_function("SYSTEM$CANCEL_ALL_QUERIES")
-def cancel_all_queries(session: Session, *_: str) -> str:
-    return "0 queries cancelled"
+def get_tag(session: Session, tag: str, thing: str, domain: str = "MODEL") -> str | None:
+    if domain.upper() not in ("MODEL", "MODULE"):
+        raise unsupported(f"SYSTEM$GET_TAG of a {domain}", "calls.py")
+    return session.need("MODEL", thing).properties["tags"].get(str(session.resolve(tag)))
 
 
 def resolve_calls(session: Session, tree: exp.Expression) -> exp.Expression:
@@ -102,86 +83,56 @@ def resolve_calls(session: Session, tree: exp.Expression) -> exp.Expression:
 def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | None:
     kind = type(node).__name__
     if kind.startswith("Current") and isinstance(node, exp.Func):
-        key = node.sql_name().removeprefix("CURRENT_")
-        return constant(CURRENT[key](session)) if key in CURRENT else None
+        return CALLS[node.sql_name()](session, []) if node.sql_name() in CALLS else None
     if isinstance(node, exp.Parameter) and isinstance(node.this, exp.Var) and node.parent is not None:
-        if node.name.upper() in session.variables:
-            return session.variables[node.name.upper()].copy()
         called = node.find_ancestor(exp.Anonymous)
-        if called is not None and called.name.upper() in FILE_URLS:
-            return None  # the stage in BUILD_SCOPED_FILE_URL(@stage, path)
-        raise compilation_error(f"Session variable '${node.name.upper()}' does not exist", 1, "02000")
+        if called is None or not called.name.upper().endswith("_FILE_URL"):  # which takes a @stage
+            raise unsupported(f"session variables (${node.name.upper()})", "calls.py")
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
         if node.find_ancestor(exp.Window):
             return exp.Literal.number(1)  # as an ORDER BY it only says that any order will do
-        return engine(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
+        return engine_node(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
-        if isinstance(node.parent, exp.TableFromRows):
-            return None
-        parts = [part.name for part in node.flatten() if isinstance(part, exp.Identifier)]
-        return user_function(session, parts, node.expression)
-    if isinstance(node, exp.Anonymous):
-        return resolve_anonymous(session, node)
-    return None
-
-
-def resolve_anonymous(session: Session, node: exp.Anonymous) -> exp.Expression | None:
-    name = node.name.upper()
-    if isinstance(node.parent, (exp.TableFromRows, exp.Window)) and name == "__MODEL_CALL":
-        return None  # a table function: sources.py joins it to the rows beside it
-    if name == "__MODEL_CALL":
-        from .models import model_function
-
-        model, version, method, *arguments = node.expressions
-        return object_call(model_function(session, model.name, version.name, method.name), arguments)
-    if name == "__SERVICE_CALL":
-        from .services import service_function
-
-        service, method, *arguments = node.expressions
-        return object_call(service_function(session, service.name, method.name), arguments)
-    if name.startswith("CURRENT_") and name.removeprefix("CURRENT_") in CURRENT:
-        return constant(CURRENT[name.removeprefix("CURRENT_")](session))
-    if name == "LAST_QUERY_ID":
-        return constant(next(reversed(session.results), None))
-    if name.startswith("SYSTEM$") and not isinstance(node.parent, exp.TableFromRows):
-        return constant(call_system_function(session, name, [a.name for a in node.expressions]))
-    if name in FILE_URLS:
-        from .staged import file_url
-
-        return engine(file_url(session, node.expressions))
-    if isinstance(node.parent, (exp.Dot, exp.TableFromRows)):
+        name = [part.name for part in node.flatten() if isinstance(part, exp.Identifier)]
+        return (
+            None if in_table(node) else user_function(session, [*name, node.expression.name.upper()], node.expression)
+        )
+    if not isinstance(node, exp.Anonymous) or in_table(node) or isinstance(node.parent, exp.Dot):
         return None
-    return user_function(session, [], node)
+    name = node.name.upper()
+    if name in CALLS:
+        return CALLS[name](session, node.expressions)
+    if name.startswith("SYSTEM$"):
+        return constant(call_system_function(session, name, [argument.name for argument in node.expressions]))
+    return user_function(session, [name], node)
 
 
-def user_function(session: Session, qualifier: list[str], node: exp.Anonymous) -> exp.Expression | None:
+def in_table(node: exp.Expression) -> bool:
+    """Whether it is a table function: sources.py joins those to the rows beside them."""
+    return isinstance(node.parent, exp.TableFromRows) or (
+        node.name.upper() == "__MODEL_CALL" and isinstance(node.parent, exp.Window)
+    )
+
+
+def user_function(session: Session, name: list[str], node: exp.Anonymous) -> exp.Expression | None:
     from .functions_sql import user_function as find_function
 
-    made = find_function(session, [*qualifier, node.name.upper()], node.expressions)
-    if made is None and qualifier:
-        name = ".".join([*qualifier, node.name.upper()])
-        raise compilation_error(f"Unknown user-defined function {name}.", 2140, "42601")
+    made = find_function(session, name, node.expressions)
+    if made is None and len(name) > 1:
+        raise compilation_error(f"Unknown user-defined function {'.'.join(name)}.", 2140, "42601")
     return made
 
 
 def object_call(function: str, arguments: list[exp.Expression]) -> exp.Expression:
-    """A call of a registered function, which answers JSON text; it becomes an OBJECT here."""
-    inner = engine(call("account_call", exp.Literal.string(function), *arguments))
-    made = engine(exp.Cast(this=inner, to=exp.DataType.build("JSON", dialect="duckdb")))
+    """A call of a registered function, which answers JSON text; it becomes an OBJECT here. The engine wants at least
+    one argument."""
+    inner = engine_node(call("account_call", exp.Literal.string(function), *(arguments or [exp.null()])))
+    made = engine_node(exp.Cast(this=inner, to=exp.DataType.build("JSON", dialect="duckdb")))
     made.type = exp.DataType(this=T.OBJECT)
     return made
-
-
-def engine(node: exp.Expression) -> exp.Expression:
-    node.meta["engine"] = True
-    return node
 
 
 def constant(value: object) -> exp.Expression:
     if value is None:
         return exp.null()
     return exp.Literal.number(value) if isinstance(value, int) else exp.Literal.string(str(value))
-
-
-def unused_name(prefix: str) -> str:
-    return f"{prefix}_{uuid.uuid4().hex[:10]}"

@@ -1,24 +1,23 @@
-"""The account's catalog: everything that is not a table, kept in one DuckDB table next to the user's own tables.
+"""The account's catalog, kept in one DuckDB table next to the user's own tables.
 
-Databases, schemas, stages, models and their versions, services, experiments, tasks, warehouses, roles: each is a row of
-``SYSTEM.objects`` with a kind, a name and a JSON of properties, so that a change of it commits or rolls back with the
-statement that made it.
+Databases, schemas, tables, stages, models and their versions, services, experiments, tasks, warehouses, roles: each is
+a row of ``SYSTEM.objects`` with a kind, a name and a JSON of properties, so that a change of it commits or rolls back
+with the statement that made it.
 """
-
-from __future__ import annotations
 
 import datetime as dt
 import json
 from dataclasses import dataclass, field
 
-import duckdb
+from duckdb import DuckDBPyConnection
 
-from .errors import missing
-from .names import Name, like
+from .names import Name
 
 FILE = "account"  # the name under which the account's database file is attached
 SYSTEM = f'{FILE}."SYSTEM"'
-ACCOUNT = Name("", "", "")  # the scope of objects that belong to no database
+COLUMNS = "kind, database, schema, name, parent, created_on, owner, comment, properties"
+ACCOUNT_LEVEL = {"DATABASE", "WAREHOUSE", "COMPUTE POOL", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR"}
+FOLDERS = {"MODEL VERSION": "models", "FUNCTION": "functions"}  # else: stages
 
 
 @dataclass
@@ -34,6 +33,7 @@ class Object:
     owner: str = "SYSADMIN"
     comment: str = ""
     properties: dict = field(default_factory=dict)
+    temporary: bool = False  # it belongs to one session, which keeps it
 
     @property
     def qualified(self) -> Name:
@@ -41,20 +41,11 @@ class Object:
 
     def row(self) -> dict:
         """The columns that every SHOW command shares."""
-        return {
-            "created_on": self.created_on,
-            "name": self.name,
-            "database_name": self.database,
-            "schema_name": self.schema,
-            "owner": self.owner,
-            "comment": self.comment,
-        }
+        shared = {key: getattr(self, key) for key in ("created_on", "name", "owner", "comment")}
+        return {**shared, "database_name": self.database, "schema_name": self.schema}
 
 
-COLUMNS = "kind, database, schema, parent, name, created_on, owner, comment, properties"
-
-
-def create_tables(con: duckdb.DuckDBPyConnection) -> None:
+def create_tables(con: DuckDBPyConnection) -> None:
     con.execute(f"CREATE SCHEMA IF NOT EXISTS {SYSTEM}")
     con.execute(
         f"""CREATE TABLE IF NOT EXISTS {SYSTEM}.objects (
@@ -68,84 +59,39 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def put(con: duckdb.DuckDBPyConnection, thing: Object) -> None:
+def put(con: DuckDBPyConnection, thing: Object) -> None:
     """Insert the object or replace the one of that name."""
-    con.execute(
-        f"INSERT OR REPLACE INTO {SYSTEM}.objects ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [thing.kind, thing.database, thing.schema, thing.parent, thing.name]
-        + [thing.created_on, thing.owner, thing.comment, json.dumps(thing.properties)],
-    )
+    values = [getattr(thing, column) for column in COLUMNS.split(", ")[:-1]] + [json.dumps(thing.properties)]
+    con.execute(f"INSERT OR REPLACE INTO {SYSTEM}.objects ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def get(con: duckdb.DuckDBPyConnection, kind: str, name: Name, parent: str = "") -> Object | None:
-    found = select(con, "kind = ? AND database = ? AND schema = ? AND name = ? AND parent = ?", [kind, *name, parent])
+def find(con: DuckDBPyConnection, **where: str | None) -> list[Object]:
+    """The objects whose columns have these values (None: any), oldest first."""
+    given = {column: value for column, value in where.items() if value is not None}
+    clause = " AND ".join(f"{column} = ?" for column in given) or "true"
+    sql = f"SELECT {COLUMNS} FROM {SYSTEM}.objects WHERE {clause} ORDER BY created_on, name"
+    return [Object(*row, json.loads(properties)) for *row, properties in con.execute(sql, [*given.values()]).fetchall()]
+
+
+def get(con: DuckDBPyConnection, kind: str, name: Name, parent: str = "") -> Object | None:
+    found = find(con, kind=kind, database=name.database, schema=name.schema, name=name.name, parent=parent)
     return found[0] if found else None
 
 
-def need(con: duckdb.DuckDBPyConnection, kind: str, name: Name, parent: str = "", label: str | None = None) -> Object:
-    """Like ``get``; raises 002003 when there is no such object."""
-    found = get(con, kind, name, parent)
-    if found is None:
-        raise missing(label or kind.capitalize(), str(name) if name.database else name.name)
-    return found
-
-
-def find(
-    con: duckdb.DuckDBPyConnection,
-    kind: str,
-    database: str | None = None,
-    schema: str | None = None,
-    parent: str = "",
-    pattern: str | None = None,
-) -> list[Object]:
-    """Objects of a kind in the scope given (None: anywhere), oldest first, whose name is LIKE the pattern."""
-    where, values = "kind = ? AND parent = ?", [kind, parent]
-    for column, value in (("database", database), ("schema", schema)):
-        if value is not None:
-            where, values = f"{where} AND {column} = ?", [*values, value]
-    return [thing for thing in select(con, where, values) if like(pattern, thing.name)]
-
-
-def drop(con: duckdb.DuckDBPyConnection, kind: str, name: Name, parent: str = "") -> None:
+def drop(con: DuckDBPyConnection, thing: Object) -> None:
     con.execute(
         f"DELETE FROM {SYSTEM}.objects WHERE kind = ? AND database = ? AND schema = ? AND name = ? AND parent = ?",
-        [kind, *name, parent],
+        [thing.kind, *thing.qualified, thing.parent],
     )
-
-
-def drop_parts(con: duckdb.DuckDBPyConnection, kind: str, owner: Name) -> None:
-    """Forget every part (version, run) of an object."""
-    con.execute(
-        f"DELETE FROM {SYSTEM}.objects WHERE kind = ? AND database = ? AND schema = ? AND parent = ?", [kind, *owner]
-    )
-
-
-def select(con: duckdb.DuckDBPyConnection, where: str, values: list) -> list[Object]:
-    rows = con.execute(
-        f"SELECT {COLUMNS} FROM {SYSTEM}.objects WHERE {where} ORDER BY created_on, name", values
-    ).fetchall()
-    return [
-        Object(kind, database, schema, name, parent, created_on, owner, comment, json.loads(properties))
-        for kind, database, schema, parent, name, created_on, owner, comment, properties in rows
-    ]
 
 
 FIRST_OBJECTS = [
     Object("DATABASE", "", "", "SNOWFLAKE", comment="What every account shares"),
     Object("SCHEMA", "SNOWFLAKE", "", "SNOWPARK"),
     Object("ARTIFACT REPOSITORY", "SNOWFLAKE", "SNOWPARK", "PYPI_SHARED_REPOSITORY"),
-    Object("ROLE", "", "", "SYSADMIN"),
-    Object("ROLE", "", "", "ACCOUNTADMIN"),
-    Object("ROLE", "", "", "SECURITYADMIN"),
-    Object("ROLE", "", "", "USERADMIN"),
-    Object("ROLE", "", "", "PUBLIC"),
+    *(Object("ROLE", "", "", name) for name in ("SYSADMIN", "ACCOUNTADMIN", "SECURITYADMIN", "USERADMIN", "PUBLIC")),
     Object("WAREHOUSE", "", "", "COMPUTE_WH", properties={"WAREHOUSE_SIZE": "X-Small"}),
-    Object(
-        "COMPUTE POOL",
-        "",
-        "",
-        "SYSTEM_COMPUTE_POOL_CPU",
-        properties={"INSTANCE_FAMILY": "CPU_X64_S", "MIN_NODES": "1", "MAX_NODES": "1"},
-    ),
+    Object("COMPUTE POOL", "", "", "SYSTEM_COMPUTE_POOL_CPU",
+           properties={"INSTANCE_FAMILY": "CPU_X64_S", "MIN_NODES": "1", "MAX_NODES": "1"}),
     Object("STAGE", "", "", "~", properties={"folder": "~"}),
-]
+]  # fmt: skip

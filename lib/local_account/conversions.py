@@ -1,7 +1,5 @@
 """Rewrites of casts and conversions: CAST, TO_..., and values as text."""
 
-from __future__ import annotations
-
 import re
 
 from sqlglot import exp
@@ -48,11 +46,6 @@ def to_text(value: exp.Expression) -> exp.Expression:
     return value if kind in TEXT_TYPES else call("sf_to_text", value, kind=T.TEXT)
 
 
-@rule("ToVariant")
-def rewrite_to_variant(node: exp.Expression) -> exp.Expression:
-    return variant(node.this)
-
-
 @rule("ToBinary")
 def rewrite_to_binary(node: exp.Expression) -> exp.Expression:
     how = node.args.get("format")
@@ -73,8 +66,6 @@ def rewrite_to_boolean(node: exp.Expression) -> exp.Expression:
 
 @rule("ToNumber")
 def rewrite_to_number(node: exp.Expression) -> exp.Expression:
-    if node.args.get("format"):
-        raise unsupported("TO_NUMBER with a format", "conversions.py")
     sizes = [node.args[key].name for key in ("precision", "scale") if node.args.get(key)]
     target = exp.DataType.build(f"DECIMAL({', '.join([*(sizes or ['38']), '0'][:2])})")
     return rewrite_cast((exp.TryCast if node.args.get("safe") else exp.Cast)(this=node.this, to=target))
@@ -102,16 +93,6 @@ def time_format(snowflake: str) -> str:
         else:
             out, rest = out + rest[0], rest[1:]
     return out
-
-
-@rule("StrToTime")
-def rewrite_time_text(node: exp.Expression) -> exp.Expression:
-    """TO_DATE and TO_TIMESTAMP with a format, which sqlglot has already put in the engine's terms."""
-    form = node.args["format"].name
-    for part in ("%f", '"'):
-        if part in form:
-            raise unsupported(f"{part} in a time format ({form})", "conversions.py")
-    return node
 
 
 @rule("ToChar")

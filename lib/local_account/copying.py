@@ -1,44 +1,70 @@
 """COPY INTO a table, COPY INTO a stage, COPY FILES from a query, and INFER_SCHEMA."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
 from . import names, statements
 from .errors import SnowflakeError, compilation_error, unsupported
-from .execute import QUERIES, run
-from .results import Result, listing
+from .execute import run
+from .results import SIMPLE_TYPES, TIMES, Result, listing, status
 from .session import Session
-from .staged import Location, file_format, locate, matching, read_files, safe_path
+from .staged import file_format, locate, matching, read_files, safe_path
 from .stages import copy_whole
-from .statements import Matched, nested, options, statement
+from .statements import Matched, nested, statement
 from .tables import engine_columns, existing
+from .translate import QUERIES, generate, translate
 from .types import snowflake_type
 
+LOAD_OPTIONS = "FILE_FORMAT PATTERN FILES MATCH_BY_COLUMN_NAME PURGE FORCE ON_ERROR"
 COPY_RESULT = "file status rows_parsed# rows_loaded# error_limit# errors_seen# first_error"
 
 
-@statement("COPY INTO <table> [<columns:list>] FROM <stage:stage> [<options:rest>]", "executed")
-def copy_from_stage(session: Session, s: Matched) -> Result:
-    """COPY INTO t FROM @stage: by position, or by name with MATCH_BY_COLUMN_NAME."""
-    given = options(s["options"])
-    location, files = source_files(session, s["stage"], given)
+@statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", "executed")
+@statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", "executed")
+def copy_into_table(session: Session, s: Matched) -> Result:
+    """From @stage, by position or by name with MATCH_BY_COLUMN_NAME; or from (SELECT $1:"A"::INT FROM @stage)."""
+    given = s.options(LOAD_OPTIONS)
+    if given.get("ON_ERROR", "ABORT_STATEMENT").upper() != "ABORT_STATEMENT":
+        raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", "copying.py")
+    is_query = s["source"].startswith("(")
+    place = r"\bFROM\s+" * is_query + f"({statements.PLACEHOLDERS['stage']})"
+    stage = re.search(place, s["source"], re.I)
+    if not stage:
+        raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
+    location = locate(session, stage[1])
+    files = matching(location, given.get("PATTERN"))
+    if "FILES" in given:
+        wanted = {location.target / name for name in statements.items(given["FILES"])}
+        files = [f for f in files if f in wanted]
     if not files:
-        return listing("status", [{"status": "Copy executed with 0 files processed."}])
+        return status("Copy executed with 0 files processed.")
     spec = file_format(session, nested(given.get("FILE_FORMAT", "()")))
-    _, target = existing(session, s["table"])
+    if is_query:
+        return loaded(files, insert_query(session, s, spec, files), given)
+    return loaded(files, insert_rows(session, s, given, spec, read_files(files, spec, location)), given)
+
+
+def insert_rows(session: Session, s: Matched, given: dict[str, str], spec: dict[str, str], rows: str) -> int:
+    target = existing(session, s["table"])[1]
     columns = [column for column, *_ in engine_columns(session, target)]
     if s["columns"]:
         columns = [names.fold(part) for part in s["columns"].strip()[1:-1].split(",")]
-    rows = read_files(files, spec, location)
     with session.modify(target):
         selected = select_columns(session, rows, columns, spec, given)
         listed = ", ".join(names.quote(column) for column, _ in selected)
         values = ", ".join(value for _, value in selected)
         sql = f"INSERT INTO {target} ({listed}) SELECT {values} FROM ({rows}) AS files"
-        number = session.con.execute(sql).fetchall()[0][0]
-    return loaded(files, number, given)
+        return session.con.execute(sql).fetchall()[0][0]
+
+
+def insert_query(session: Session, s: Matched, spec: dict[str, str], files: list[Path]) -> int:
+    """An INSERT whose staged source knows the format and the files."""
+    session.copying = spec, files
+    try:
+        query = staged_columns(s["source"].strip()[1:-1], spec)
+        return run(session, f"INSERT INTO {s['table']} {s['columns'] or ''} {query}").rows[0][0]
+    finally:
+        session.copying = None
 
 
 def select_columns(session: Session, rows: str, columns: list[str], spec: dict, given: dict) -> list[tuple[str, str]]:
@@ -52,31 +78,12 @@ def select_columns(session: Session, rows: str, columns: list[str], spec: dict, 
         have = {fold(column): column for column in found}
         return [(c, names.quote(have[fold(c)])) for c in columns if fold(c) in have]
     have = [column for column in found if re.fullmatch(r"COLUMN\d+", column)]
-    if len(have) != len(columns) and given.get("ERROR_ON_COLUMN_COUNT_MISMATCH", "TRUE").upper() == "TRUE":
+    if len(have) != len(columns) and spec.get("ERROR_ON_COLUMN_COUNT_MISMATCH", "TRUE").upper() == "TRUE":
         raise SnowflakeError(
             f"Number of columns in file ({len(have)}) does not match that of the corresponding table ({len(columns)}).",
             100080, "22000",
         )  # fmt: skip
     return list(zip(columns, map(names.quote, have), strict=False))
-
-
-@statement("COPY INTO <table> [<columns:list>] FROM <query:list> [<options:rest>]", "executed")
-def copy_from_query(session: Session, s: Matched) -> Result:
-    """COPY INTO t FROM (SELECT $1:"A"::INT FROM @stage): an INSERT whose staged source knows the file format."""
-    given = options(s["options"])
-    stage = re.search(rf"\bFROM\s+({statements.PLACEHOLDERS['stage']})", s["query"], re.I)
-    if not stage:
-        raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
-    _, files = source_files(session, stage[1], given)
-    if not files:
-        return listing("status", [{"status": "Copy executed with 0 files processed."}])
-    session.copy_format = file_format(session, nested(given.get("FILE_FORMAT", "()")))
-    try:
-        query = staged_columns(s["query"].strip()[1:-1], session.copy_format)
-        result = run(session, f"INSERT INTO {s['table']} {s['columns'] or ''} {query}")
-    finally:
-        session.copy_format = None
-    return loaded(files, result.rows[0][0], given)
 
 
 def staged_columns(query: str, spec: dict[str, str]) -> str:
@@ -90,21 +97,13 @@ def staged_columns(query: str, spec: dict[str, str]) -> str:
     return re.sub(r'\$1:("(?:[^"]|"")+"|\w+)', column, query)
 
 
-def source_files(session: Session, stage: str, given: dict[str, str]) -> tuple[Location, list[Path]]:
-    location = locate(session, stage)
-    files = matching(location, given.get("PATTERN"))
-    if "FILES" in given:
-        wanted = {location.target / name for name in statements.items(given["FILES"])}
-        files = [f for f in files if f in wanted]
-    return location, files
-
-
 def loaded(files: list[Path], number: int, given: dict[str, str]) -> Result:
+    """The engine counts the rows of all files together: the first file's row shows them."""
+    loaded = [number] + [0] * (len(files) - 1)
     rows = [
-        {"file": f.name, "status": "LOADED", "rows_parsed": number if i == 0 else 0,
-         "rows_loaded": number if i == 0 else 0, "error_limit": 1, "errors_seen": 0}
-        for i, f in enumerate(files)
-    ]  # fmt: skip
+        {"file": f.name, "status": "LOADED", "rows_parsed": n, "rows_loaded": n, "error_limit": 1, "errors_seen": 0}
+        for f, n in zip(files, loaded, strict=True)
+    ]
     if given.get("PURGE", "FALSE").upper() == "TRUE":
         for file in files:
             file.unlink()
@@ -115,7 +114,7 @@ def loaded(files: list[Path], number: int, given: dict[str, str]) -> Result:
 def copy_files_of_query(session: Session, s: Matched) -> Result:
     """COPY FILES INTO @b FROM (SELECT '@a/x.jpeg', 'new_name.jpeg' ...): one file a row, renamed by a second column."""
     target = locate(session, s["target"])
-    options(s["options"], "")
+    s.options("")
     rows = []
     pairs = run(session, s["query"].strip()[1:-1]).to_arrow()
     for place, *name in zip(*(column.to_pylist() for column in pairs.columns), strict=True):
@@ -128,70 +127,46 @@ def copy_files_of_query(session: Session, s: Matched) -> Result:
     return listing("file", rows)
 
 
-# ---------------------------------------------------------------- unloading
-
-
 @statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", "executed")
-def unload_query(session: Session, s: Matched) -> Result:
-    return unload(session, s["stage"], s["source"].strip()[1:-1], options(s["options"]))
-
-
 @statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", "executed")
-def unload_table(session: Session, s: Matched) -> Result:
-    return unload(session, s["stage"], f"SELECT * FROM {s['source']}", options(s["options"]))
-
-
-def unload(session: Session, stage: str, query: str, given: dict[str, str]) -> Result:
+def unload(session: Session, s: Matched) -> Result:
     """Write one file: aside first, so that a reader never meets half of it."""
-    from .translate import generate, translate
-
-    if "PARTITION" in given:
-        raise unsupported("COPY INTO a stage with PARTITION BY", "copying.py")
-    spec = file_format(session, nested(given.get("FILE_FORMAT", "()")))
-    tree = translate(session, query)
+    given, stage = s.options("FILE_FORMAT HEADER SINGLE OVERWRITE"), s["stage"]
+    suffix, how = unload_format(file_format(session, nested(given.get("FILE_FORMAT", "()"))), given)
+    is_query = s["source"].startswith("(")
+    tree = translate(session, s["source"].strip()[1:-1] if is_query else f"SELECT * FROM {s['source']}")
     if not isinstance(tree, QUERIES):
         raise unsupported("COPY INTO a stage from a statement that is not a query", "copying.py")
-    target = unload_target(locate(session, stage), stage, spec, given.get("SINGLE", "FALSE").upper() == "TRUE")
+    location = locate(session, stage)
+    target = location.target
+    if given.get("SINGLE", "FALSE").upper() != "TRUE":
+        in_folder = not location.path or stage.strip("'").endswith("/")
+        target = target / f"data{suffix}" if in_folder else target.with_name(target.name + suffix)
     if target.exists() and given.get("OVERWRITE", "FALSE").upper() != "TRUE":
-        raise SnowflakeError(
-            f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading.",
-            100128, "22000",
-        )  # fmt: skip
+        text = f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading."
+        raise SnowflakeError(text, 100128, "22000")
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.part")
-    how = copy_options(spec, given.get("HEADER", "FALSE").upper() == "TRUE")
     number = session.con.execute(f"COPY ({generate(tree)}) TO {names.literal(aside)} ({how})").fetchall()[0][0]
     aside.replace(target)
     size = target.stat().st_size
-    return listing("rows_unloaded# input_bytes# output_bytes#",
-                   [{"rows_unloaded": number, "input_bytes": size, "output_bytes": size}])  # fmt: skip
+    row = {"rows_unloaded": number, "input_bytes": size, "output_bytes": size}
+    return listing("rows_unloaded# input_bytes# output_bytes#", [row])
 
 
-def unload_target(location: Location, stage: str, spec: dict[str, str], single: bool) -> Path:
-    if single:
-        return location.target
-    kind = spec.get("TYPE", "CSV").lower()
-    suffix = f"_0_0_0.{'snappy.parquet' if kind == 'parquet' else kind}" + (".gz" if compressed(spec) else "")
-    folder = not location.path or stage.strip("'").endswith("/")
-    return location.target / f"data{suffix}" if folder else location.target.with_name(location.target.name + suffix)
-
-
-def compressed(spec: dict[str, str]) -> bool:
-    return spec.get("TYPE", "CSV").upper() != "PARQUET" and spec.get("COMPRESSION", "AUTO").upper() in ("AUTO", "GZIP")
-
-
-def copy_options(spec: dict[str, str], header: bool) -> str:
+def unload_format(spec: dict[str, str], given: dict[str, str]) -> tuple[str, str]:
+    """How an unloaded file's name ends, and the engine's options that write it."""
     kind = spec.get("TYPE", "CSV").upper()
-    gzip = ", COMPRESSION gzip" if compressed(spec) else ""
+    if kind == "PARQUET":
+        return "_0_0_0.snappy.parquet", "FORMAT parquet"
+    if kind not in ("CSV", "JSON"):
+        raise unsupported(f"unloading to {kind}", "copying.py")
+    how = f"FORMAT {kind}"
     if kind == "CSV":
-        delimiter = names.literal(spec.get("FIELD_DELIMITER", ","))
-        return f"FORMAT csv, HEADER {str(header).lower()}, DELIMITER {delimiter}{gzip}"
-    if kind in ("PARQUET", "JSON"):
-        return f"FORMAT {kind.lower()}{gzip}"
-    raise unsupported(f"unloading to {kind}", "copying.py")
-
-
-# ---------------------------------------------------------------- INFER_SCHEMA
+        header = given.get("HEADER", "FALSE").upper() == "TRUE"
+        how += f", HEADER {header}, DELIMITER {names.literal(spec.get('FIELD_DELIMITER', ','))}"
+    gzip = spec.get("COMPRESSION", "AUTO").upper() in ("AUTO", "GZIP")
+    return f"_0_0_0.{kind.lower()}{'.gz' * gzip}", how + ", COMPRESSION gzip" * gzip
 
 
 @statement("SELECT <columns:rest> FROM TABLE ( INFER_SCHEMA <arguments:list> ) [ORDER BY <order:rest>]", "executed")
@@ -217,10 +192,7 @@ def infer_schema(session: Session, s: Matched) -> Result:
 
 
 def infer_type(engine: str) -> str:
-    plain = {"VARCHAR": "TEXT", "DOUBLE": "REAL", "FLOAT": "REAL", "BLOB": "BINARY", "TIMESTAMP_NS": "TIMESTAMP_NTZ",
-             "TIMESTAMP": "TIMESTAMP_NTZ", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP_LTZ"}  # fmt: skip
-    if engine in plain:
-        return plain[engine]
     if engine.endswith("[]") or engine.startswith(("STRUCT", "MAP")):
         return "VARIANT"
-    return snowflake_type(engine).replace(",", ", ")
+    kind = SIMPLE_TYPES.get(engine) or TIMES.get(engine)
+    return kind if kind and engine not in ("DATE", "BOOLEAN") else snowflake_type(engine).replace(",", ", ")

@@ -1,12 +1,10 @@
 """The allow-list of functions, and the rewrites that give them Snowflake's answers on DuckDB.
 
-An expression class that is neither in ``PLAIN`` nor has a rule here is refused by name. ``PLAIN`` are those which
-sqlglot's own translation answers as Snowflake does; tests/local_account/documented.py holds documented answers of
-every one, and a test fails for a name without. To add one: write its cases there first, then list it here or write a
-rule. Functions over VARIANT, OBJECT and ARRAY are in json_functions.py.
+An expression class that is neither in ``PLAIN`` nor has a rule is refused by name, and so is what ``REFUSALS`` says.
+``PLAIN`` are those which sqlglot's own translation answers as Snowflake does; tests/local_account/documented.py holds
+documented answers of every one, and a test fails for a name without. To add one: write its cases there first, then
+list it here or write a rule. Functions over VARIANT, OBJECT and ARRAY are in json_functions.py.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Callable
@@ -21,22 +19,56 @@ from .scales import REAL, UNKNOWN
 from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, engine_type, is_variant, kind_of
 
 TRANSLATED_WELL = """
-    Abs Acos AddMonths And Any AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin Ascii Asin Atan Atan2
+    Abs Acos AddMonths And Any AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin Ascii Asin Atan Atan2 Avg
     Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
-    BitwiseRightShift BitwiseXor BitwiseXorAgg Cbrt Chr Coalesce Contains Corr Cos Count CountIf CovarPop CovarSamp
-    CumeDist CurrentDate CurrentTimestamp DateFromParts Degrees DenseRank EndsWith EqualNull Exists Exp
-    Factorial FirstValue Grouping Hex ILike If Initcap Is Lag LastValue Lead Left Length Levenshtein Like
-    Ln Log LogicalAnd LogicalOr Lower MD5 MonthsBetween NextDay NthValue Ntile Nullif
-    Nvl2 Or Pad PercentRank PercentileDisc Pi Pow PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike
-    RegexpReplace Repeat Replace Reverse Right Round RowNumber SHA Sign Sin Space SplitPart Sqrt StartsWith Stddev
-    StddevPop StrPosition Strtok Stuff Substring Sum Tan TimestampFromParts ToDouble Translate Trim Trunc
-    TsOrDsToDate TsOrDsToTime UnixToTime Upper Uuid WidthBucket Xor
+    BitwiseRightShift BitwiseXor BitwiseXorAgg Cbrt Chr Coalesce Contains ConvertTimezone Corr Cos Count CountIf
+    CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp DateFromParts DecodeCase Degrees DenseRank EndsWith
+    EqualNull Exists Exp Factorial FirstValue Greatest GroupConcat Grouping Hex ILike If Initcap Is Lag
+    LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
+    MonthsBetween NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
+    PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right
+    Round RowNumber SHA SHA2 Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime
+    Strtok Stuff Sum Tan TimestampFromParts ToDouble Translate Trim Trunc TsOrDsToDate TsOrDsToTime UnixToTime
+    Upper Uuid Variance VariancePop WidthBucket Xor
 """
 PLAIN = set(TRANSLATED_WELL.split())
 PATTERNS = (exp.Like, exp.ILike)
 TAKE_VARIANT = (exp.Coalesce, exp.If, exp.Count, exp.AnyValue, exp.FirstValue, exp.LastValue, exp.NthValue, exp.Lag,
                 exp.Lead, exp.Nvl2, exp.Nullif, exp.Exists, exp.And, exp.Or, exp.Not, exp.EqualNull,
                 exp.ApproxDistinct)  # fmt: skip
+
+
+REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
+    # expression classes, when they would answer otherwise than Snowflake, and what to call it
+    ("Min Max Greatest Least DecodeCase Mode", lambda node: any(map(is_variant, operands(node))),
+     "{name} of a VARIANT, which the engine would compare as text; cast it"),
+    ("Ordered", lambda node: is_variant(node.this), "ORDER BY a VARIANT; cast it"),
+    ("In", lambda node: not node.expressions and is_variant(node.this), "a VARIANT IN (SELECT ...); cast it"),
+    ("SHA2", lambda node: node.text("length") not in ("", "256"), "SHA2 of another length than 256"),
+    ("DateAdd", lambda node: node.text("unit").upper().startswith("NANO"), "nanoseconds"),
+    ("ConvertTimezone", lambda node: node.args.get("source_tz") is None,
+     "CONVERT_TIMEZONE with two arguments, which answers TIMESTAMP_TZ"),
+    ("StrToTime", lambda node: re.search(r'%f|"', node.text("format")),
+     "fractions or quotes in the time format of {sql}"),
+    ("ToNumber", lambda node: node.args.get("format"), "TO_NUMBER with a format"),
+    ("ObjectAgg", lambda node: isinstance(node.parent, exp.Window), "OBJECT_AGG over a window"),
+    ("Struct", lambda node: any(isinstance(pair.expression, exp.Null) for pair in node.expressions),
+     "NULL in an object literal; write OBJECT_CONSTRUCT_KEEP_NULL"),
+    ("JSONExtract", lambda node: not is_variant(node.this) and kind_of(node.this) is not None,
+     "a path on a value that is not VARIANT: {sql}"),
+]  # fmt: skip
+
+
+def operands(node: exp.Expression) -> list[exp.Expression]:
+    return [argument for argument in (node.this, *node.expressions) if argument is not None]
+
+
+def refuse(node: exp.Expression) -> None:
+    """Raise for a use of a function that is known to answer otherwise here."""
+    for classes, would_differ, words in REFUSALS:
+        if type(node).__name__ in classes.split() and would_differ(node):
+            name = node.sql_name() if isinstance(node, exp.Func) else node.key
+            raise unsupported(words.format(name=name, sql=node.sql("snowflake")), "functions.py")
 
 
 def check(node: exp.Expression) -> None:
@@ -132,47 +164,19 @@ def add_interval(node: exp.Binary, interval: exp.Interval) -> exp.Expression:
     return cast(exp.Paren(this=made), "DATE", T.DATE) if kind_of(node.this) == T.DATE and whole_days else made
 
 
-@rule(exp.Between)
-def rewrite_between(node: exp.Between) -> exp.Expression:
-    node.set("this", scalar(node.this, node.args["low"]))
-    return node
-
-
-@rule(exp.In)
-def rewrite_in(node: exp.In) -> exp.Expression:
-    if node.expressions:
-        node.set("this", scalar(node.this, node.expressions[0]))
-    elif is_variant(node.this):
-        raise unsupported("a VARIANT IN (SELECT ...); cast it", "functions.py")
-    return node
-
-
-@rule(exp.Case)
-def rewrite_case(node: exp.Case) -> exp.Expression:
+@rule(exp.Between, exp.In, exp.Case)
+def rewrite_compared(node: exp.Expression) -> exp.Expression:
+    beside = {"between": lambda: node.args["low"], "in": lambda: node.expressions[0],
+              "case": lambda: node.args["ifs"][0].this}[node.key]  # fmt: skip
     if node.this is not None and is_variant(node.this):
-        node.set("this", scalar(node.this, node.args["ifs"][0].this))
-    return node
-
-
-@rule(exp.Min, exp.Max, exp.Greatest, exp.Least, exp.DecodeCase, exp.Mode)
-def rewrite_ordering(node: exp.Expression) -> exp.Expression:
-    """The engine would compare VARIANTs as text."""
-    if any(is_variant(argument) for argument in (node.this, *node.expressions) if argument is not None):
-        raise unsupported(f"{node.sql_name()} of a VARIANT; cast it", "functions.py")
-    return node
-
-
-@rule(exp.Ordered)
-def rewrite_ordered(node: exp.Ordered) -> exp.Expression:
-    if is_variant(node.this):
-        raise unsupported("ORDER BY a VARIANT; cast it", "functions.py")
+        node.set("this", scalar(node.this, beside()))
     return node
 
 
 @rule(exp.DPipe, exp.Concat, exp.ConcatWs)
 def rewrite_concatenation(node: exp.Expression) -> exp.Expression:
     """Operands as text in Snowflake's formats, not the engine's."""
-    for argument in [node.this, node.args.get("expression"), *node.expressions]:
+    for argument in [*operands(node), node.args.get("expression")]:
         if isinstance(argument, exp.Expression) and kind_of(argument) not in TEXT_TYPES | {T.BINARY, T.VARBINARY}:
             argument.replace(to_text(argument.copy()))
     return node
@@ -208,19 +212,6 @@ WRAPPED: dict[type[exp.Expression], Callable] = {
 }
 
 
-@rule(exp.Avg, exp.Median, exp.PercentileCont, exp.Variance, exp.VariancePop, exp.GroupConcat)
-def rewrite_wrapped(node: exp.Expression) -> exp.Expression:
-    return rewrite_plain(node)
-
-
-@rule("SHA2")
-def rewrite_sha2(node: exp.Expression) -> exp.Expression:
-    length = node.args.get("length")
-    if length is not None and length.name != "256":
-        raise unsupported("SHA2 of another length than 256", "functions.py")
-    return node
-
-
 @rule(exp.Substring)
 def rewrite_substring(node: exp.Substring) -> exp.Expression:
     """A start before the first character is outside the text, and the answer empty."""
@@ -253,8 +244,6 @@ def from_text(node: exp.Expression, key: str) -> None:
 @rule("DateAdd")
 def rewrite_date_add(node: exp.Expression) -> exp.Expression:
     unit = str(node.args.get("unit") or "DAY").upper().strip("'")
-    if unit.startswith("NANO"):
-        raise unsupported("nanoseconds", "functions.py")
     if kind_of(node.this) in TEXT_TYPES:
         from_text(node, "this")
         return node
@@ -277,13 +266,6 @@ def rewrite_date_part(node: exp.Expression) -> exp.Expression:
 def rewrite_extract(node: exp.Extract) -> exp.Expression:
     from_text(node, "expression")
     return cast(node, "BIGINT", T.BIGINT) if node.name.upper() == "EPOCH" else node
-
-
-@rule("ConvertTimezone")
-def rewrite_convert_timezone(node: exp.Expression) -> exp.Expression:
-    if node.args.get("source_tz") is None:
-        raise unsupported("CONVERT_TIMEZONE with two arguments, which answers TIMESTAMP_TZ", "functions.py")
-    return node
 
 
 # ---------------------------------------------------------------- functions that sqlglot has no class for

@@ -1,29 +1,25 @@
-"""User-defined functions in Python and SQL, and procedures in Python."""
-
-from __future__ import annotations
+"""User-defined functions in Python and SQL; CALL of system functions."""
 
 import json
-import shutil
-from pathlib import Path
 
-import pyarrow as pa
 from sqlglot import exp
 
-from . import catalog, statements
+from .calls import call_system_function, object_call
 from .catalog import Object
 from .conversions import rewrite_cast
-from .dialect import SNOWFLAKE
-from .errors import already_exists, compilation_error, missing, unsupported
-from .results import Column, Result, listing, status
+from .errors import compilation_error, unsupported
+from .objects import create, made
+from .results import Result, listing
 from .session import Session
-from .show import FILTER, SCOPE, chosen
+from .show import shown
 from .staged import locate
 from .stages import copy_whole
-from .statements import Matched, options, statement
+from .statements import Matched, items, statement
+from .translate import SNOWFLAKE
 from .types import T, engine_type
 
 PYTHON = (
-    "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] [SECURE] {FUNCTION|PROCEDURE} [IF NOT EXISTS] <name> "
+    "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] [SECURE] FUNCTION [IF NOT EXISTS] <name> "
     "<arguments:list> [COPY GRANTS] RETURNS <returns:lazy> LANGUAGE PYTHON <options:lazy> [AS <body:body>]"
 )
 SQL = (
@@ -34,51 +30,37 @@ SQL = (
 
 @statement(PYTHON, "executed")
 def create_python(session: Session, s: Matched) -> Result:
-    given = options(s["options"])
-    returns = s["returns"].split(" NOT NULL")[0].strip()
-    if returns.upper().startswith("TABLE"):
-        raise unsupported("table functions in Python (RETURNS TABLE)", "functions_sql.py")
+    given, function = s.options(), declared(session, s, "PYTHON")
     if "HANDLER" not in given:
         raise compilation_error("missing option: HANDLER", 1506)
-    arguments = declared_arguments(s["arguments"])
-    properties = {"language": "PYTHON", "handler": given["HANDLER"], "returns": returns, "arguments": arguments}
-    folder = session.account.new_folder("functions", s["name"].replace('"', ""))
-    for source in statements.items(given.get("IMPORTS")):
-        for file in locate(session, source).files():
+    function.properties["handler"] = given["HANDLER"]
+    imports = [file for source in items(given.get("IMPORTS")) for file in locate(session, source).files()]
+    kinds = [engine_type(build_type(kind)).sql("duckdb") for _, kind in function.properties["arguments"]]
+
+    def fill(function: Object) -> None:
+        folder = session.new_folder(function)
+        for file in imports:
             copy_whole(file, folder / file.name)
-    if s["body"]:
-        (folder / "body.py").write_text(s.value("body"))
-    kinds = [engine_type(build_type(kind)).sql("duckdb") for _, kind in arguments]
-    (folder / "function.json").write_text(json.dumps({"arguments": kinds}))
-    return keep(session, s, s.choice, properties | {"folder": folder.name})
+        if s["body"]:
+            (folder / "body.py").write_text(s.value("body"))
+        (folder / "function.json").write_text(json.dumps({"arguments": kinds}))
+
+    return create(session, s, function, fill)
 
 
 @statement(SQL, "executed")
 def create_sql(session: Session, s: Matched) -> Result:
-    if s["returns"].strip().upper().startswith("TABLE"):
-        raise unsupported("table functions in SQL (RETURNS TABLE)", "functions_sql.py")
+    function = declared(session, s, "SQL")
+    function.properties["text"] = s.value("body").strip().rstrip(";")
+    return create(session, s, function)
+
+
+def declared(session: Session, s: Matched, language: str) -> Object:
+    returns = s["returns"].split(" NOT NULL")[0].strip()
+    if returns.upper().startswith("TABLE"):
+        raise unsupported(f"table functions in {language.capitalize()} (RETURNS TABLE)", "functions_sql.py")
     arguments = declared_arguments(s["arguments"])
-    body = s.value("body").strip().rstrip(";")
-    return keep(
-        session, s, "FUNCTION", {"language": "SQL", "text": body, "returns": s["returns"], "arguments": arguments}
-    )
-
-
-def keep(session: Session, s: Matched, kind: str, properties: dict) -> Result:
-    name = session.resolve(s["name"])
-    session.need_schema(name.database, name.schema)
-    thing = Object(kind, name.database, name.schema, name.name, owner=session.role, properties=properties)
-    with session.change(f"{kind} {name}"):
-        if session.get(kind, name):
-            if s.if_not_exists:
-                return status(f"{name.name} already exists, statement succeeded.")
-            if not s.or_replace:
-                raise already_exists(str(name))
-        if s.temp:
-            session.temporary[kind, name] = thing
-        else:
-            catalog.put(session.con, thing)
-    return status(f"{kind.capitalize()} {name.name} successfully created.")
+    return made(session, s, "FUNCTION", language=language, returns=returns, arguments=arguments)
 
 
 def declared_arguments(text: str) -> list[tuple[str, str]]:
@@ -92,40 +74,11 @@ def build_type(text: str) -> exp.DataType:
     return exp.DataType.build(text, dialect="snowflake")
 
 
-@statement("DROP {FUNCTION|PROCEDURE} [IF EXISTS] <name> [<arguments:list>]", "executed")
-def drop_function(session: Session, s: Matched) -> Result:
-    kind, name = s.choice, session.resolve(s["name"])
-    thing = session.get(kind, name)
-    if thing is None:
-        if s.if_exists:
-            return status(f"Drop statement executed successfully ({name.name} already dropped).")
-        raise missing(kind.capitalize(), str(name))
-    with session.change(f"{kind} {name}"):
-        if session.temporary.pop((kind, name), None) is None:
-            catalog.drop(session.con, kind, name)
-    if "folder" in thing.properties:
-        folder = folder_of(session, thing)
-        session.account.workers.forget(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-    return status(f"{name.name} successfully dropped.")
-
-
-@statement(f"SHOW [USER] {{FUNCTIONS|PROCEDURES}} [LIKE <like:string>] {SCOPE} {FILTER}", "executed")
-def show_functions(session: Session, s: Matched) -> Result:
-    rows = [
-        {**f.row(), "catalog_name": f.database, "language": f.properties["language"],
-         "arguments": f"{f.name}({', '.join(kind for _, kind in f.properties['arguments'])}) RETURN "
-         + f.properties["returns"]}
-        for f in chosen(session, s, s.choice[:-1])
-    ]  # fmt: skip
-    return listing("created_on@ name schema_name catalog_name arguments language", rows)
-
-
-def folder_of(session: Session, function: Object) -> Path:
-    return session.account.root / "functions" / function.properties["folder"]
-
-
-# ---------------------------------------------------------------- calling
+@shown("FUNCTION", "created_on@ name schema_name catalog_name arguments language")
+def function_row(session: Session, function: Object) -> dict:
+    given = function.properties
+    shape = f"{function.name}({', '.join(kind for _, kind in given['arguments'])}) RETURN {given['returns']}"
+    return {"catalog_name": function.database, "language": given["language"], "arguments": shape}
 
 
 def user_function(session: Session, parts: list[str], arguments: list[exp.Expression]) -> exp.Expression | None:
@@ -160,44 +113,20 @@ def inline_sql(function: Object, arguments: list[exp.Expression]) -> exp.Express
 
 
 def python_call(session: Session, function: Object, arguments: list[exp.Expression]) -> exp.Expression:
-    from .calls import object_call
-
-    account, folder = session.account, folder_of(session, function)
+    workers, folder = session.account.workers, session.folder(function)
     handler = function.properties["handler"]
-
-    def call(*columns: pa.ChunkedArray) -> pa.Array:  # the first column is there for its length alone
-        table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
-        return pa.array(account.workers.call("udf_worker", folder, handler, table), pa.string())
-
-    made = object_call(account.register_function(str(folder), call), arguments)
-    made.type = exp.DataType(this=T.VARIANT)
-    answer = rewrite_cast(exp.Cast(this=made, to=build_type(function.properties["returns"])))
+    session.account.functions.setdefault(str(folder), lambda table: workers.call("function", folder, handler, table))
+    answer = object_call(str(folder), arguments)
+    answer.type = exp.DataType(this=T.VARIANT)
+    answer = rewrite_cast(exp.Cast(this=answer, to=build_type(function.properties["returns"])))
     for node in (answer, answer.this):
         if isinstance(node, exp.Expression):
             node.meta["engine"] = True
     return answer
 
 
-def run_procedure(session: Session, name: str, arguments: str) -> Result:
-    """CALL: the handler runs in a process of its own, with a Snowpark session on this same account."""
-    from .execute import run
-
-    procedure = session.need("PROCEDURE", session.resolve(name))
-    wanted = procedure.properties["arguments"]
-    values: list = []
-    if wanted:
-        row = run(session, f"SELECT {arguments.strip()[1:-1]}").to_arrow().to_pylist()[0]
-        values = list(row.values())
-    context = {
-        "database": session.database, "schema": session.schema, "role": session.role, "port": session.account.port,
-        "password": session.account.token, "user": session.account.user, "account": session.account.name,
-    }  # fmt: skip
-    request = json.dumps({"connection": context, "arguments": values}, default=str)
-    table = pa.table({"request": [request]})
-    (answer,) = session.account.workers.call(
-        "procedure_worker", folder_of(session, procedure), procedure.properties["handler"], table
-    )
-    value = json.loads(answer)
-    shown = value if value is None or isinstance(value, str) else json.dumps(value)
-    column = Column(procedure.name, "FIXED", 38, 0) if isinstance(value, int) else Column(procedure.name)
-    return Result([column], rows=[(shown,)])
+@statement("CALL <function:system> <arguments:list>", "executed")
+def call_system(session: Session, s: Matched) -> Result:
+    name = s["function"].upper()
+    value = call_system_function(session, name, items(s["arguments"]))
+    return listing(name, [{name: None if value is None else str(value)}])

@@ -1,10 +1,8 @@
 """GRANT and REVOKE: recorded and shown. Nothing is refused here for want of a right."""
 
-from __future__ import annotations
-
 import re
 
-from . import catalog, names
+from . import names
 from .catalog import Object
 from .errors import compilation_error
 from .results import Result, listing, status
@@ -28,11 +26,8 @@ def grant(session: Session, s: Matched) -> Result:
         raise compilation_error(f"syntax error near '{text}'", 1003)
     with session.change("GRANT"):
         for given in grants(found):
-            key = names.Name("", "", " ".join(given.values()))
-            if s.choice == "GRANT":
-                catalog.put(session.con, Object("GRANT", *key, owner=session.role, properties=given))
-            else:
-                catalog.drop(session.con, "GRANT", key)
+            made = Object("GRANT", "", "", " ".join(given.values()), owner=session.role, properties=given)
+            (session.put if s.choice == "GRANT" else session.forget)(made)
     return status("Statement executed successfully (recorded, not executed).")
 
 
@@ -40,29 +35,30 @@ def grants(found: re.Match) -> list[dict[str, str]]:
     """One grant for each privilege, as SHOW GRANTS lists them; a role that is granted is USAGE of the role."""
     grantee = names.split(found["grantee"])[-1]
     if found["role"]:
-        return [
-            {"privilege": "USAGE", "on": found["role"].upper(), "name": plain(found["granted"]), "grantee": grantee}
-        ]
-    on, name = found["on"].upper(), ""
-    if found["object"]:
-        on, name = on.rpartition(" ")[0], plain(found["object"])
-    return [
-        {"privilege": privilege.strip().upper(), "on": on, "name": name or on, "grantee": grantee}
-        for privilege in found["privileges"].split(",")
-    ]
+        on, name, privileges = found["role"].upper(), plain(found["granted"]), ["USAGE"]
+    else:
+        on, privileges = found["on"].upper(), found["privileges"].split(",")
+        name = plain(found["object"]) if found["object"] else on
+        on = on.rpartition(" ")[0] if found["object"] else on
+    return [{"privilege": p.strip().upper(), "on": on, "name": name, "grantee": grantee} for p in privileges]
 
 
 def plain(name: str) -> str:
     return name.upper() if "!" in name else ".".join(names.split(name))
 
 
-def forget_grants(session: Session, kind: str, name: str) -> None:
+def forget_grants(session: Session, thing: Object) -> None:
     """What was granted on a dropped object, on what lay in it, or to a dropped role."""
-    for given in catalog.find(session.con, "GRANT"):
+    name = ".".join(filter(None, thing.qualified))
+    for given in session.find("GRANT"):
         what = given.properties
-        inside = kind == "DATABASE" and what["name"].startswith(f"{name}.")
-        if (what["on"], what["name"]) == (kind, name) or inside or (kind == "ROLE" and what["grantee"] == name):
-            catalog.drop(session.con, "GRANT", given.qualified)
+        inside = thing.kind == "DATABASE" and what["name"].startswith(f"{name}.")
+        if (
+            (what["on"], what["name"]) == (thing.kind, name)
+            or inside
+            or (thing.kind, name) == ("ROLE", what["grantee"])
+        ):
+            session.forget(given)
 
 
 @statement("SHOW GRANTS [{TO|OF|ON} <target:rest>]", "executed")
@@ -73,7 +69,7 @@ def show_grants(session: Session, s: Matched) -> Result:
     rows = [
         {**given.row(), "privilege": what["privilege"], "granted_on": what["on"].replace(" ", "_"),
          "name": what["name"], "grantee_name": what["grantee"]}
-        for given in catalog.find(session.con, "GRANT")
+        for given in session.find("GRANT")
         if (what := given.properties) and wanted in (None, what[side])
     ]  # fmt: skip
     return listing("created_on@ privilege granted_on name grantee_name", rows)

@@ -1,28 +1,25 @@
 """EXECUTE INFERENCE JOB SERVICE: a model over staged rows or over files, its answers as Parquet on a stage."""
 
-from __future__ import annotations
-
 import base64
 import json
 import shutil
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from . import catalog, names
+from . import names
 from .catalog import Object
-from .errors import SnowflakeError, already_exists, compilation_error, unsupported
-from .models import folder_of, manifest, need_version
+from .errors import SnowflakeError, already_exists, unsupported
+from .models import Version, need_version
 from .names import Name
-from .results import Column, Result
-from .services import need_pool
+from .results import Result, listing, slices, status
 from .session import Session
 from .staged import Location, locate, read_files
 from .statements import Matched, statement
+from .workers import BATCH_BYTES
 
 ROWS_AT_A_TIME = 64
 JOB = (
@@ -30,60 +27,40 @@ JOB = (
     "MODEL = <model> [VERSION = <version>] [FUNCTION = <function:string>] [NAME = <job>] [ASYNC = <async:word>] "
     "[REPLICAS = <replicas:number>]"
 )
-CONVERSIONS: dict[str, Callable[[bytes], object]] = {
-    "raw_bytes": bytes,
-    "base64": lambda data: base64.b64encode(data).decode(),
-}
+CONVERSIONS = {"raw_bytes": bytes, "base64": lambda data: base64.b64encode(data).decode()}
 
 
 @statement(JOB, "executed")
 def run_job(session: Session, s: Matched) -> Result:
     """The job has ended when this answers, whatever ASYNC says; waiting for it finds it DONE."""
-    need_pool(session, s["pool"])
+    session.need("COMPUTE POOL", s["pool"])
     specification = yaml.safe_load(s.value("specification"))
-    model = session.resolve(s["model"])
-    version = need_version(session, model, names.fold(s["version"] or "DEFAULT"))
+    version = need_version(session, session.resolve(s["model"]), s["version"] or "DEFAULT")
+    method = s.value("function") or "predict"
+    version.method(method)
     job = session.resolve(s["job"] or f"BATCH_INFERENCE_{uuid.uuid4().hex.upper()}")
-    if catalog.get(session.con, "SERVICE", job):
-        raise already_exists(str(job))
-    method = Method(session, version, s.value("function") or "predict")
+    if session.get("SERVICE", job):
+        raise already_exists(job)
     output = prepare_output(session, specification["output"])
-    properties = {"job": True, "compute_pool": names.fold(s["pool"]), "status": "RUNNING", "ingress": False}
-    properties |= {"model": str(model), "version": version.name}
+    properties = {"job": True, "compute_pool": names.fold(s["pool"]), "status": "RUNNING", "ingress": False,
+                  "model": str(version.model.qualified), "version": version.name}  # fmt: skip
     record(session, job, properties)
     try:
         rows = read_source(session, s["source"].strip())
-        write_answers(session, rows, method, specification.get("input") or {}, output.target / job.name)
+        given = specification.get("input") or {}
+        batches = slices(rows, ROWS_AT_A_TIME, BATCH_BYTES)
+        parts = [answer(session, version, method, given, batch) for batch in batches]
+        write(pa.concat_tables(parts, promote_options="permissive") if parts else rows, output.target / job.name)
     except Exception as error:
         record(session, job, {**properties, "status": "FAILED", "message": str(error)})
         raise
     record(session, job, {**properties, "status": "DONE"})
-    return Result([Column("status")], rows=[(f"Batch inference job {job} completed successfully.",)])
+    return status(f"Batch inference job {job} completed successfully.")
 
 
 def record(session: Session, job: Name, properties: dict) -> None:
     with session.change(job):
-        catalog.put(session.con, Object("SERVICE", job.database, job.schema, job.name, properties=properties))
-
-
-class Method:
-    """One method of a model version: its input columns and how to call it."""
-
-    def __init__(self, session: Session, version: Object, function: str):
-        declared = {m["name"]: m for m in manifest(session, version)["methods"]}
-        if names.fold(function) not in declared:
-            raise compilation_error(f"Unknown function {function}: the model has {sorted(declared)}", 2140, "42601")
-        self.handler = declared[names.fold(function)]["handler"].split(".")[1]
-        self.folder = folder_of(session, version)
-        meta = yaml.safe_load((self.folder / "model" / "model.yaml").read_text())
-        signature = next(v for k, v in meta["signatures"].items() if k.upper() == names.fold(function))
-        self.inputs = [feature["name"] for feature in signature["inputs"]]
-        self.params = {param["name"]: param.get("default_value") for param in signature.get("params") or []}
-        self.workers = session.account.workers
-
-    def __call__(self, columns: dict[str, list]) -> list[dict]:
-        table = pa.table(columns)
-        return [json.loads(a) for a in self.workers.call("warehouse_worker", self.folder, self.handler, table)]
+        session.put(Object("SERVICE", *job, owner=session.role, properties=properties))
 
 
 def read_source(session: Session, source: str) -> pa.Table:
@@ -104,37 +81,27 @@ def prepare_output(session: Session, output: dict) -> Location:
     location = locate(session, output["stage_location"])
     present = [f for f in location.files() if "_snowflake_temporary" not in f.parts]
     mode = output.get("mode", "error").lower()
-    if mode == "overwrite":
-        for file in present:
-            file.unlink()
-    elif present:
+    if present and mode != "overwrite":
         raise SnowflakeError(f"The output location {output['stage_location']} is not empty (mode: {mode}).", 100128)
+    for file in present:
+        file.unlink()
     return location
 
 
-def write_answers(session: Session, rows: pa.Table, method: Method, given: dict, folder: Path) -> None:
-    """One Parquet file of the input's columns and the method's outputs, then _SUCCESS."""
-    handling = given.get("column_handling") or {}
-    params = {**method.params, **(given.get("params") or {})}
-    aside = folder.with_name(f".{folder.name}.part")
-    aside.mkdir(parents=True)
-    try:
-        parts = []
-        for start in range(0, rows.num_rows, ROWS_AT_A_TIME):
-            batch = rows.slice(start, ROWS_AT_A_TIME)
-            columns = {c: load_column(session, batch[c].to_pylist(), handling.get(c)) for c in method.inputs}
-            columns |= {name: [value] * batch.num_rows for name, value in params.items()}
-            answers = pa.Table.from_pylist(method(columns))
-            for name in answers.column_names:
-                batch = batch.append_column(name, answers[name])
-            parts.append(batch)
-        table = pa.concat_tables(parts, promote_options="permissive") if parts else rows
-        pq.write_table(table, aside / "part_0.parquet")
-        (aside / "_SUCCESS").touch()
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside)
-        raise
+def answer(session: Session, version: Version, method: str, given: dict, rows: pa.Table) -> pa.Table:
+    """The rows with the method's outputs beside them."""
+    signature, handling = version.signature(method), given.get("column_handling") or {}
+    params = {param["name"]: param.get("default_value") for param in signature.get("params") or []}
+    columns = {"key": [""] * rows.num_rows}
+    for feature in signature["inputs"]:
+        name = feature["name"]
+        columns[name] = load_column(session, rows[name].to_pylist(), handling.get(name))
+    params |= given.get("params") or {}
+    columns |= {name: [value] * rows.num_rows for name, value in params.items()}
+    answers = pa.Table.from_pylist([json.loads(text) for text in version.call(method, pa.table(columns))])
+    for name in answers.column_names:
+        rows = rows.append_column(name, answers[name])
+    return rows
 
 
 def load_column(session: Session, values: list, handling: dict | None) -> list:
@@ -148,16 +115,26 @@ def load_column(session: Session, values: list, handling: dict | None) -> list:
     return [convert(locate(session, path).target.read_bytes()) for path in values]
 
 
-# ---------------------------------------------------------------- what a job handle asks for
+def write(table: pa.Table, folder: Path) -> None:
+    """One Parquet file, then _SUCCESS; the folder is there when both are."""
+    aside = folder.with_name(f".{folder.name}.part")
+    aside.mkdir(parents=True)
+    try:
+        pq.write_table(table, aside / "part_0.parquet")
+        (aside / "_SUCCESS").touch()
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside)
+        raise
 
 
 @statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", "executed")
 def wait_for(session: Session, s: Matched) -> Result:
-    job = catalog.need(session.con, "SERVICE", session.resolve(s["job"]), label="Service")
-    return Result([Column("SPCS_WAIT_FOR")], rows=[(job.properties["status"],)])
+    job = session.need("SERVICE", s["job"])
+    return listing("SPCS_WAIT_FOR", [{"SPCS_WAIT_FOR": job.properties["status"]}])
 
 
 @statement("CALL <job>!SPCS_CANCEL_JOB ( )", "emulated")
 def cancel(session: Session, s: Matched) -> Result:
-    catalog.need(session.con, "SERVICE", session.resolve(s["job"]), label="Service")
-    return Result([Column("SPCS_CANCEL_JOB")], rows=[("The job has already ended.",)])
+    session.need("SERVICE", s["job"])
+    return listing("SPCS_CANCEL_JOB", [{"SPCS_CANCEL_JOB": "The job has already ended."}])

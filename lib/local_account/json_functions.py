@@ -4,14 +4,14 @@ A value is what ``read`` makes of JSON text. SQL NULL never reaches a function, 
 argument makes the answer NULL. ``None`` is the JSON null.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
+
+REFUSED = "the local account does not support"
 
 
 class Real(float):
@@ -19,17 +19,14 @@ class Real(float):
 
     spelled: str
 
-    def __new__(cls, spelled: str) -> Real:
+    def __new__(cls, spelled: str) -> "Real":
         made = super().__new__(cls, spelled)
         made.spelled = spelled
         return made
 
 
-class SqlNull:
-    """What stands for SQL NULL where a function wants to see it."""
-
-
-NULL = SqlNull()
+NULL = object()
+"""What stands for SQL NULL where a function wants to see it, or answers it."""
 
 
 def read(text: str) -> object:
@@ -57,16 +54,13 @@ def pretty(text: str | None) -> str | None:
 
 # ---------------------------------------------------------------- types
 
+TYPES = {dict: "OBJECT", list: "ARRAY", str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", type(None): "NULL_VALUE"}
+
 
 def type_of(value: object) -> str:
     if isinstance(value, Real):
         return "DOUBLE" if "e" in value.spelled.lower() else "DECIMAL"
-    names = {dict: "OBJECT", list: "ARRAY", str: "VARCHAR", bool: "BOOLEAN", int: "INTEGER", type(None): "NULL_VALUE"}
-    return names[type(value)]
-
-
-def is_a(*kinds: str) -> Callable:
-    return lambda value: type_of(value) in kinds
+    return TYPES[type(value)]
 
 
 def as_a(*kinds: str) -> Callable:
@@ -74,13 +68,17 @@ def as_a(*kinds: str) -> Callable:
     return lambda value: value if type_of(value) in kinds else NULL
 
 
-def must_be(kind: str) -> Callable:
-    def check(value: object) -> object:
-        if type_of(value) not in (kind, "NULL_VALUE"):
-            raise ValueError(f"Failed to cast variant value {write(value)} to {kind}")
-        return NULL if value is None else value
+def as_text(value: object) -> str:
+    """A value cast to VARCHAR."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.10g}" if type_of(value) == "DOUBLE" else write(value)
 
-    return check
+
+def to_object(value: object) -> object:
+    if not isinstance(value, (dict, type(None))):
+        raise ValueError(f"Failed to cast variant value {write(value)} to OBJECT")
+    return NULL if value is None else value
 
 
 # ---------------------------------------------------------------- arrays
@@ -102,10 +100,6 @@ def position(value: object, items: list) -> object:
     return keys.index(key_of(value)) if key_of(value) in keys else NULL
 
 
-def distinct(items: list) -> list:
-    return list({key_of(item): item for item in reversed(array(items))}.values())[::-1]
-
-
 def except_(items: list, others: list) -> list:
     """What is left of a multiset: each member of ``others`` takes one equal member away."""
     rest = [key_of(item) for item in array(others)]
@@ -125,67 +119,39 @@ def intersection(items: list, others: list) -> list:
 def construct(*items: object) -> list:
     if NULL in items:
         raise ValueError(
-            "the local account does not support an SQL NULL inside an ARRAY (Snowflake prints it as undefined); "
-            "ARRAY_CONSTRUCT_COMPACT leaves NULLs out, PARSE_JSON('null') is a null"
+            f"{REFUSED} an SQL NULL inside an ARRAY (Snowflake prints it as undefined); ARRAY_CONSTRUCT_COMPACT leaves "
+            "NULLs out, PARSE_JSON('null') is a null"
         )
     return list(items)
-
-
-def append(items: object, value: object) -> object:
-    return NULL if items is NULL else [*array(items), *construct(value)]
-
-
-def prepend(items: object, value: object) -> object:
-    return NULL if items is NULL else [*construct(value), *array(items)]
 
 
 def insert(items: list, at: int, value: object) -> list:
     at = max(at + len(array(items)), 0) if at < 0 else at
     if at > len(items):
-        raise ValueError("the local account does not support ARRAY_INSERT beyond the end of an ARRAY")
+        raise ValueError(f"{REFUSED} ARRAY_INSERT beyond the end of an ARRAY")
     return [*items[:at], value, *items[at:]]
 
 
 def sort(items: list, ascending: bool = True) -> list:
     kinds = {type_of(item) for item in array(items)}
     if not (kinds <= {"INTEGER", "DECIMAL", "DOUBLE"} or len(kinds) < 2):
-        raise ValueError(f"the local account does not support sorting an ARRAY of {', '.join(sorted(kinds))}")
+        raise ValueError(f"{REFUSED} sorting an ARRAY of {', '.join(sorted(kinds))}")
     return sorted(items, reverse=not ascending)
 
 
-def bound(items: list, last: bool) -> object:
+def bound(items: list, which: int) -> object:
     values = sort([item for item in array(items) if item is not None])
-    return (values[-1] if last else values[0]) if values else NULL
-
-
-def flatten_once(items: list) -> list:
-    return [inner for item in array(items) for inner in array(item)]
-
-
-def joined(items: list, separator: str) -> str:
-    return separator.join("" if item is None else as_text(item) for item in array(items))
-
-
-def as_text(value: object) -> str:
-    """A value cast to VARCHAR."""
-    if isinstance(value, str):
-        return value
-    return f"{value:.10g}" if type_of(value) == "DOUBLE" else write(value)
+    return values[which] if values else NULL
 
 
 # ---------------------------------------------------------------- objects
 
 
-def construct_object(*pairs: object) -> dict:
-    keys, values = pairs[::2], pairs[1::2]
-    if len(keys) != len(values):
+def construct_object(*pairs: object, keep_null: bool = False) -> dict:
+    if len(pairs) % 2:
         raise ValueError("OBJECT_CONSTRUCT takes pairs of a key and a value")
-    return {key: value for key, value in zip(keys, values, strict=True) if NULL not in (key, value)}
-
-
-def construct_keep_null(*pairs: object) -> dict:
-    found = zip(pairs[::2], pairs[1::2], strict=True)
-    return {key: None if value is NULL else value for key, value in found if key is not NULL}
+    found = [(key, value) for key, value in zip(pairs[::2], pairs[1::2], strict=True) if key is not NULL]
+    return {key: None if value is NULL else value for key, value in found if keep_null or value is not NULL}
 
 
 def insert_key(thing: object, key: object, value: object, update: object = False) -> object:
@@ -193,13 +159,7 @@ def insert_key(thing: object, key: object, value: object, update: object = False
         return NULL
     if key in thing and update is not True:
         raise ValueError(f"Duplicate field key '{key}'; use the last argument of OBJECT_INSERT to update it")
-    if value is NULL:
-        return {k: v for k, v in thing.items() if k != key}
-    return {**thing, key: value}
-
-
-def without(thing: dict, *keys: str) -> dict:
-    return {key: value for key, value in thing.items() if key not in keys}
+    return {k: v for k, v in {**thing, key: value}.items() if v is not NULL}
 
 
 def picked(thing: dict, *keys: object) -> dict:
@@ -219,7 +179,7 @@ PATH_STEP = re.compile(r"""\.?([A-Za-z_]\w*)|\.?"([^"]*)"|\[(\d+)\]|\[['"]([^'"]
 def get_path(thing: object, path: str) -> object:
     for step in PATH_STEP.finditer(path):
         if step["bad"]:
-            raise ValueError(f"the local account does not support the path {path!r}")
+            raise ValueError(f"{REFUSED} the path {path!r}")
         key = int(step[3]) if step[3] else next(part for part in (step[1], step[2], step[4]) if part is not None)
         thing = get(thing, key)
         if thing is NULL:
@@ -229,8 +189,15 @@ def get_path(thing: object, path: str) -> object:
 
 # ---------------------------------------------------------------- rows
 
-
 SEQUENCES: dict[str, itertools.count] = {}  # statement -> the numbers of its input records
+
+
+def numbered(statement: str, rows: list[dict]) -> list[dict]:
+    """The rows of one input record with its number, SEQ."""
+    while len(SEQUENCES) > 100:
+        SEQUENCES.pop(next(iter(SEQUENCES)), None)
+    number = next(SEQUENCES.setdefault(statement, itertools.count(1)))
+    return [{**row, "SEQ": number} for row in rows]
 
 
 def flatten(statement: str, thing: object, path: str, outer: bool, recursive: bool, mode: str) -> list:
@@ -243,15 +210,7 @@ def flatten(statement: str, thing: object, path: str, outer: bool, recursive: bo
     return numbered(statement, [{**row, **{k: write(row[k]) for k in ("VALUE", "THIS") if k in row}} for row in rows])
 
 
-def numbered(statement: str, rows: list[dict]) -> list[dict]:
-    """The rows of one input record with its number, SEQ."""
-    while len(SEQUENCES) > 100:
-        SEQUENCES.pop(next(iter(SEQUENCES)), None)
-    number = next(SEQUENCES.setdefault(statement, itertools.count(1)))
-    return [{**row, "SEQ": number} for row in rows]
-
-
-def members(thing: object, path: str, recursive: bool, mode: str) -> object:
+def members(thing: object, path: str, recursive: bool, mode: str) -> Iterator[dict]:
     if isinstance(thing, list) and mode in ("BOTH", "ARRAY"):
         found = [(None, i, f"{path}[{i}]", value) for i, value in enumerate(thing)]
     elif isinstance(thing, dict) and mode in ("BOTH", "OBJECT"):
@@ -277,34 +236,35 @@ def tokens(text: str, separators: str = " ") -> list:
     return [token for token in re.split(f"[{re.escape(separators)}]", text) if token]
 
 
-def rows_of(statement: str, parts: list) -> list:
-    return numbered(statement, [{"INDEX": i, "VALUE": part} for i, part in enumerate(parts, 1)])
+def rows_of(cut: Callable) -> Callable:
+    """SPLIT_TO_TABLE and its kin: a row for each part."""
+    return lambda statement, *a: numbered(statement, [{"INDEX": i, "VALUE": v} for i, v in enumerate(cut(*a), 1)])
 
 
 # ---------------------------------------------------------------- the table
 
 FUNCTIONS: dict[str, tuple[Callable, str]] = {
-    "ARRAY_APPEND": (append, "ARRAY"),
+    "ARRAY_APPEND": (lambda a, value: NULL if a is NULL else [*array(a), *construct(value)], "ARRAY"),
     "ARRAY_CAT": (lambda a, b: array(a) + array(b), "ARRAY"),
     "ARRAY_COMPACT": (lambda a: [item for item in array(a) if item is not None], "ARRAY"),
     "ARRAY_CONSTRUCT": (construct, "ARRAY"),
     "ARRAY_CONSTRUCT_COMPACT": (lambda *a: [item for item in a if item is not NULL], "ARRAY"),
     "ARRAY_CONTAINS": (lambda value, a: position(value, a) is not NULL, "BOOLEAN"),
-    "ARRAY_DISTINCT": (distinct, "ARRAY"),
+    "ARRAY_DISTINCT": (lambda a: list({key_of(v): v for v in reversed(array(a))}.values())[::-1], "ARRAY"),
     "ARRAY_EXCEPT": (except_, "ARRAY"),
-    "ARRAY_FLATTEN": (flatten_once, "ARRAY"),
+    "ARRAY_FLATTEN": (lambda a: [inner for item in array(a) for inner in array(item)], "ARRAY"),
     "ARRAY_GENERATE_RANGE": (lambda *a: list(range(*a)), "ARRAY"),
     "ARRAY_INSERT": (insert, "ARRAY"),
     "ARRAY_INTERSECTION": (intersection, "ARRAY"),
-    "ARRAY_MAX": (lambda a: bound(a, last=True), "VARIANT"),
-    "ARRAY_MIN": (lambda a: bound(a, last=False), "VARIANT"),
+    "ARRAY_MAX": (lambda a: bound(a, -1), "VARIANT"),
+    "ARRAY_MIN": (lambda a: bound(a, 0), "VARIANT"),
     "ARRAY_POSITION": (position, "BIGINT"),
-    "ARRAY_PREPEND": (prepend, "ARRAY"),
+    "ARRAY_PREPEND": (lambda a, value: NULL if a is NULL else [*construct(value), *array(a)], "ARRAY"),
     "ARRAY_REMOVE": (lambda a, value: [item for item in array(a) if key_of(item) != key_of(value)], "ARRAY"),
     "ARRAY_SIZE": (lambda a: len(a) if isinstance(a, list) else NULL, "BIGINT"),
     "ARRAY_SLICE": (lambda a, start, end: array(a)[start:end], "ARRAY"),
     "ARRAY_SORT": (sort, "ARRAY"),
-    "ARRAY_TO_STRING": (joined, "TEXT"),
+    "ARRAY_TO_STRING": (lambda a, by: by.join("" if v is None else as_text(v) for v in array(a)), "TEXT"),
     "ARRAYS_OVERLAP": (lambda a, b: bool(intersection(a, b)), "BOOLEAN"),
     "AS_ARRAY": (as_a("ARRAY"), "ARRAY"),
     "AS_BOOLEAN": (as_a("BOOLEAN"), "BOOLEAN"),
@@ -315,15 +275,10 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "AS_VARCHAR": (as_a("VARCHAR"), "TEXT"),
     "GET": (get, "VARIANT"),
     "GET_PATH": (get_path, "VARIANT"),
-    "IS_ARRAY": (is_a("ARRAY"), "BOOLEAN"),
-    "IS_BOOLEAN": (is_a("BOOLEAN"), "BOOLEAN"),
-    "IS_INTEGER": (is_a("INTEGER"), "BOOLEAN"),
-    "IS_NULL_VALUE": (is_a("NULL_VALUE"), "BOOLEAN"),
-    "IS_OBJECT": (is_a("OBJECT"), "BOOLEAN"),
-    "IS_VARCHAR": (is_a("VARCHAR"), "BOOLEAN"),
+    **{f"IS_{kind}": (lambda value, kind=kind: type_of(value) == kind, "BOOLEAN") for kind in TYPES.values()},
     "OBJECT_CONSTRUCT": (construct_object, "OBJECT"),
-    "OBJECT_CONSTRUCT_KEEP_NULL": (construct_keep_null, "OBJECT"),
-    "OBJECT_DELETE": (without, "OBJECT"),
+    "OBJECT_CONSTRUCT_KEEP_NULL": (lambda *pairs: construct_object(*pairs, keep_null=True), "OBJECT"),
+    "OBJECT_DELETE": (lambda thing, *keys: {k: v for k, v in thing.items() if k not in keys}, "OBJECT"),
     "OBJECT_INSERT": (insert_key, "OBJECT"),
     "OBJECT_KEYS": (lambda thing: sorted(thing) if isinstance(thing, dict) else NULL, "ARRAY"),
     "OBJECT_PICK": (picked, "OBJECT"),
@@ -332,25 +287,21 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "STRTOK_TO_ARRAY": (tokens, "ARRAY"),
     "TO_ARRAY": (lambda value: value if isinstance(value, list) else [value], "ARRAY"),
     "TO_JSON": (write, "TEXT"),
-    "TO_OBJECT": (must_be("OBJECT"), "OBJECT"),
+    "TO_OBJECT": (to_object, "OBJECT"),
     "TYPEOF": (type_of, "TEXT"),
     # what the rewrites of FLATTEN and SPLIT_TO_TABLE and of casts to text call; no query can
     ".FLATTEN": (flatten, "ARRAY"),
-    ".SPLIT_TO_TABLE": (lambda statement, *a: rows_of(statement, split(*a)), "ARRAY"),
-    ".STRTOK_SPLIT_TO_TABLE": (lambda statement, *a: rows_of(statement, tokens(*a)), "ARRAY"),
+    ".SPLIT_TO_TABLE": (rows_of(split), "ARRAY"),
+    ".STRTOK_SPLIT_TO_TABLE": (rows_of(tokens), "ARRAY"),
     ".TEXT": (lambda value: NULL if value is None else as_text(value), "TEXT"),
 }
 TAKES_NULL = {"ARRAY_APPEND", "ARRAY_CONSTRUCT", "ARRAY_CONSTRUCT_COMPACT", "ARRAY_PREPEND", "OBJECT_CONSTRUCT",
               "OBJECT_CONSTRUCT_KEEP_NULL", "OBJECT_INSERT", ".FLATTEN"}  # fmt: skip
 
 
-def vectorized(name: str) -> Callable:
+def vectorized(name: str) -> Callable[[pa.Table], list[str | None]]:
     """The function over Arrow columns of JSON text, as the engine calls it; the first column is the call's key."""
-    function, takes_null = FUNCTIONS[name][0], name in TAKES_NULL
-
-    def call(keys: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
-        rows = zip(*(column.to_pylist() for column in columns), strict=True) if columns else [()] * len(keys)
-        return pa.array([answer(row) for row in rows], pa.string())
+    function, takes_null, is_text = FUNCTIONS[name][0], name in TAKES_NULL, FUNCTIONS[name][1] == "TEXT"
 
     def answer(row: tuple) -> str | None:
         if not takes_null and None in row:
@@ -358,6 +309,6 @@ def vectorized(name: str) -> Callable:
         value = function(*(NULL if cell is None else read(cell) for cell in row))
         if value is NULL:
             return None
-        return value if isinstance(value, str) and FUNCTIONS[name][1] == "TEXT" else write(value)
+        return value if is_text and isinstance(value, str) else write(value)
 
-    return call
+    return lambda table: [answer(row) for row in zip(*(c.to_pylist() for c in table.columns[1:]), strict=True)]

@@ -1,26 +1,24 @@
 """Models and their versions: what the Registry creates, shows, changes and calls."""
 
-from __future__ import annotations
-
 import json
-import os
-import shutil
-from pathlib import Path
+from functools import cached_property
 
 import pyarrow as pa
 import yaml
+from sqlglot import exp
 
-from . import catalog, names
-from .account import Account
+from . import names
+from .calls import CALLS, object_call
 from .catalog import Object
-from .errors import SnowflakeError, already_exists, compilation_error, missing, unsupported
+from .errors import Missing, SnowflakeError, already_exists, compilation_error, unsupported
 from .names import Name
-from .results import Result, listing, status
+from .objects import create, made, remove
+from .results import Result, listing
 from .session import Session
-from .show import FILTER, SCOPE, chosen
-from .sources import TABLE_FUNCTIONS
+from .show import rows_of, shown
+from .sources import TABLE_FUNCTIONS, rows_query
 from .staged import Location, locate
-from .stages import copy_whole
+from .stages import snapshot
 from .statements import Matched, statement
 
 MODEL_COLUMNS = (
@@ -30,6 +28,45 @@ VERSION_COLUMNS = (
     "created_on@ name aliases comment database_name schema_name model_name is_default_version functions metadata "
     "user_data model_attributes size# model_spec inference_services runnable_in"
 )
+OUTPUT_TYPES = {"DOUBLE": "DOUBLE", "FLOAT": "DOUBLE", "STRING": "VARCHAR", "BOOL": "BOOLEAN", "BYTES": "BLOB"}
+
+
+class Version:
+    """One version of a model: its catalog row, and what its files say of it."""
+
+    def __init__(self, session: Session, model: Object, thing: Object):
+        self.model, self.thing, self.name = model, thing, thing.name
+        self.folder = session.folder(thing)
+        self.workers = session.account.workers
+
+    @cached_property
+    def manifest(self) -> dict:
+        return yaml.safe_load((self.folder / "MANIFEST.yml").read_text())
+
+    @cached_property
+    def spec(self) -> str:
+        return (self.folder / "model" / "model.yaml").read_text()
+
+    @property
+    def runnable_in(self) -> list[str]:
+        return self.manifest.get("target_platforms") or ["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"]
+
+    def method(self, name: str) -> dict:
+        """The manifest's entry of a method. Raises for one that the model does not have."""
+        declared = {method["name"]: method for method in self.manifest["methods"]}
+        if names.fold(name) not in declared:
+            text = f"Unknown function {names.fold(name)} in model {self.model.qualified}: it has {sorted(declared)}"
+            raise compilation_error(text, 2140, "42601")
+        return declared[names.fold(name)]
+
+    def signature(self, method: str) -> dict:
+        signatures = yaml.safe_load(self.spec)["signatures"]
+        return next(found for name, found in signatures.items() if name.upper() == names.fold(method))
+
+    def call(self, method: str, table: pa.Table) -> list[str | None]:
+        """The method over a table whose first column is the key of the call: one JSON text a row."""
+        handler = self.method(method)["handler"].split(".")[1]
+        return self.workers.call("model", self.folder, handler, table)
 
 
 # ---------------------------------------------------------------- creating and dropping
@@ -37,126 +74,64 @@ VERSION_COLUMNS = (
 
 @statement("CREATE [OR REPLACE] MODEL [IF NOT EXISTS] <name> WITH VERSION <version> FROM <source:stage>", "executed")
 def create_model(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    session.need_schema(name.database, name.schema)
-    existing = catalog.get(session.con, "MODEL", name)
-    if existing and s.if_not_exists:
-        return status(f"{name.name} already exists, statement succeeded.")
-    if existing and not s.or_replace:
-        raise already_exists(str(name))
-    folder = copy_version(session, name, locate(session, s["source"]))
-    version = names.fold(s["version"])
-    with session.change(name):
-        if catalog.get(session.con, "MODEL", name):
-            if not s.or_replace:
-                raise already_exists(str(name))
-            catalog.drop_parts(session.con, "MODEL VERSION", name)
-        properties = {"default": version, "aliases": {}, "tags": {}}
-        model = Object("MODEL", name.database, name.schema, name.name, owner=session.role, properties=properties)
-        catalog.put(session.con, model)
-        catalog.put(session.con, new_version(session, name, version, folder))
-    return status(f"Model {name.name} successfully created.")
+    source, version = locate(session, s["source"]), names.fold(s["version"])
+    model = made(session, s, "MODEL", default=version, aliases={}, tags={})
+    return create(session, s, model, lambda model: put_version(session, model.qualified, version, source))
 
 
 @statement("ALTER MODEL <name> ADD VERSION <version> FROM <source:stage>", "executed")
-def add_version(session: Session, s: Matched) -> Result:
+def add_version(session: Session, s: Matched) -> None:
     name, version = session.resolve(s["name"]), names.fold(s["version"])
-    catalog.need(session.con, "MODEL", name)
-    folder = copy_version(session, name, locate(session, s["source"]))
+    source = locate(session, s["source"])
     with session.change(name):
-        catalog.need(session.con, "MODEL", name)
-        if find_version(session, name, version):
+        session.need("MODEL", name)
+        if session.get("MODEL VERSION", Name(*name[:2], version), name.name):
             raise already_exists(f"{name} version {version}")
-        catalog.put(session.con, new_version(session, name, version, folder))
-    return status()
+        put_version(session, name, version, source)
 
 
-def new_version(session: Session, name: Name, version: str, folder: Path) -> Object:
-    properties = {"folder": folder.name, "metadata": "{}"}
-    made = Object("MODEL VERSION", name.database, name.schema, version, name.name, properties=properties)
-    made.owner = session.role
-    return made
-
-
-def copy_version(session: Session, name: Name, source: Location) -> Path:
-    """Copy a packaged model off its stage. It counts only once a catalog row names the folder."""
-    folder = session.account.new_folder("models", str(name))
-    for file in source.files():
-        copy_whole(file, folder / file.relative_to(source.target))
+def put_version(session: Session, model: Name, version: str, source: Location) -> None:
+    """Copy a packaged model off its stage."""
+    thing = Object("MODEL VERSION", *model[:2], version, model.name, owner=session.role, properties={"metadata": "{}"})
+    folder = snapshot(session, thing, source)
     for part in ("MANIFEST.yml", "model/model.yaml"):
         if not (folder / part).is_file():
-            shutil.rmtree(folder)
-            raise SnowflakeError(
-                f"The model's files are not complete: {part} is missing at {source.target.name}.", 398506
-            )
-    sync(folder)
-    return folder
-
-
-def sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@statement("DROP MODEL [IF EXISTS] <name>", "executed")
-def drop_model(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    if s.if_exists and catalog.get(session.con, "MODEL", name) is None:
-        return status(f"Drop statement executed successfully ({name.name} already dropped).")
-    with session.change(name):
-        catalog.need(session.con, "MODEL", name)
-        gone = versions(session, name)
-        catalog.drop_parts(session.con, "MODEL VERSION", name)
-        catalog.drop(session.con, "MODEL", name)
-    for version in gone:
-        remove_version(session.account, version)
-    return status(f"{name.name} successfully dropped.")
+            session.remove_folder(thing)
+            text = f"The model's files are not complete: {part} is missing at {source.target.name}."
+            raise SnowflakeError(text, 398506)
+    session.put(thing)
 
 
 @statement("ALTER MODEL <name> DROP VERSION <version>", "executed")
-def drop_version(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    with session.change(name):
-        model = catalog.need(session.con, "MODEL", name)
-        version = need_version(session, name, names.fold(s["version"]))
+def drop_version(session: Session, s: Matched) -> None:
+    with session.edit("MODEL", s["name"]) as model:
+        version = need_version(session, model.qualified, s["version"])
         if model.properties["default"] == version.name:
-            raise compilation_error(
-                f"Cannot drop version '{version.name}': it is the default version of the model.", 393912
-            )
-        catalog.drop(session.con, "MODEL VERSION", version.qualified, parent=name.name)
-        model.properties["aliases"] = {a: v for a, v in model.properties["aliases"].items() if v != version.name}
-        catalog.put(session.con, model)
-    remove_version(session.account, version)
-    return status()
+            text = f"Cannot drop version '{version.name}': it is the default version of the model."
+            raise compilation_error(text, 393912)
+        remove(session, version.thing)
+        drop_aliases(model, version.name)
 
 
-def remove_version(account: Account, version: Object) -> None:
-    folder = account.root / "models" / version.properties["folder"]
-    account.workers.forget(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+def drop_aliases(model: Object, version: str) -> None:
+    model.properties["aliases"] = {a: v for a, v in model.properties["aliases"].items() if v != version}
 
 
-# ---------------------------------------------------------------- finding
+# ---------------------------------------------------------------- finding and showing
 
 
-def versions(session: Session, name: Name) -> list[Object]:
-    return catalog.find(session.con, "MODEL VERSION", name.database, name.schema, parent=name.name)
+def versions(session: Session, model: Name) -> list[Object]:
+    return session.find("MODEL VERSION", *model)
 
 
-def find_version(session: Session, name: Name, version: str) -> Object | None:
-    return catalog.get(session.con, "MODEL VERSION", Name(name.database, name.schema, version), parent=name.name)
-
-
-def need_version(session: Session, name: Name, text: str) -> Object:
+def need_version(session: Session, name: Name, text: str) -> Version:
     """A version by its name, by an alias, or as DEFAULT, FIRST or LAST."""
-    model = catalog.need(session.con, "MODEL", name)
-    found = find_version(session, name, alias_target(session, model).get(text, text))
+    model, wanted = session.need("MODEL", name), names.fold(text)
+    version = alias_target(session, model).get(wanted, wanted)
+    found = session.get("MODEL VERSION", Name(*name[:2], version), name.name)
     if found is None:
-        raise missing("Version", text)
-    return found
+        raise Missing("Version", wanted)
+    return Version(session, model, found)
 
 
 def alias_target(session: Session, model: Object) -> dict[str, str]:
@@ -165,73 +140,53 @@ def alias_target(session: Session, model: Object) -> dict[str, str]:
     return {**model.properties["aliases"], **system}
 
 
-def folder_of(session: Session, version: Object) -> Path:
-    return session.account.root / "models" / version.properties["folder"]
-
-
-def manifest(session: Session, version: Object) -> dict:
-    return yaml.safe_load((folder_of(session, version) / "MANIFEST.yml").read_text())
-
-
-# ---------------------------------------------------------------- showing
-
-
-@statement(f"SHOW MODELS [LIKE <like:string>] {SCOPE} {FILTER}", "executed")
-def show_models(session: Session, s: Matched) -> Result:
-    rows = []
-    for model in chosen(session, s, "MODEL"):
-        known = [version.name for version in versions(session, model.qualified)]
-        rows.append({
-            **model.row(), "model_type": "USER_MODEL", "versions": json.dumps(known),
-            "default_version_name": model.properties["default"], "aliases": json.dumps(alias_target(session, model)),
-        })  # fmt: skip
-    return listing(MODEL_COLUMNS, rows)
+@shown("MODEL", MODEL_COLUMNS)
+def model_row(session: Session, model: Object) -> dict:
+    known = [version.name for version in versions(session, model.qualified)]
+    return {
+        "model_type": "USER_MODEL", "versions": json.dumps(known),
+        "default_version_name": model.properties["default"], "aliases": json.dumps(alias_target(session, model)),
+    }  # fmt: skip
 
 
 @statement("SHOW VERSIONS [LIKE <like:string>] IN MODEL <name>", "executed")
 def show_versions(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    model = catalog.need(session.con, "MODEL", name)
-    rows = [
-        describe_version(session, model, version)
-        for version in versions(session, name)
-        if names.like(s.value("like"), version.name)
-    ]
-    return listing(VERSION_COLUMNS, rows)
+    model = session.need("MODEL", s["name"])
+    known = [version for version in versions(session, model.qualified) if names.like(s.value("like"), version.name)]
+    return listing(VERSION_COLUMNS, rows_of(session, known))
 
 
-def describe_version(session: Session, model: Object, version: Object) -> dict:
-    folder, declared = folder_of(session, version), manifest(session, version)
-    spec = (folder / "model" / "model.yaml").read_text()
-    meta = yaml.safe_load(spec)
+@shown("MODEL VERSION", VERSION_COLUMNS)
+def version_row(session: Session, thing: Object) -> dict:
+    version = Version(session, session.need("MODEL", Name(*thing.qualified[:2], thing.parent)), thing)
+    model, meta = version.model, yaml.safe_load(version.spec)
     services = [
         str(service.qualified)
-        for service in catalog.find(session.con, "SERVICE")
+        for service in session.find("SERVICE")
         if (service.properties.get("model"), service.properties.get("version")) == (str(model.qualified), version.name)
     ]
     attributes = {"framework": meta["model_type"], "task": meta.get("task", "UNKNOWN"), "client": "snowflake-ml-python"}
     return {
-        **version.row(),
         "aliases": json.dumps([a for a, v in alias_target(session, model).items() if v == version.name]),
         "model_name": model.name,
         "is_default_version": str(model.properties["default"] == version.name).lower(),
-        "functions": json.dumps([method["name"] for method in declared["methods"]]),
-        "metadata": version.properties["metadata"],
-        "user_data": json.dumps(declared.get("user_data", {})),
+        "functions": json.dumps([method["name"] for method in version.manifest["methods"]]),
+        "metadata": thing.properties["metadata"],
+        "user_data": json.dumps(version.manifest.get("user_data", {})),
         "model_attributes": json.dumps(attributes),
-        "size": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
-        "model_spec": spec,
+        "size": sum(file.stat().st_size for file in version.folder.rglob("*") if file.is_file()),
+        "model_spec": version.spec,
         "inference_services": json.dumps(services),
-        "runnable_in": json.dumps(declared.get("target_platforms") or ["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"]),
+        "runnable_in": json.dumps(version.runnable_in),
     }
 
 
 @statement("SHOW FUNCTIONS IN MODEL <name> VERSION <version>", "executed")
 def show_functions(session: Session, s: Matched) -> Result:
-    version = need_version(session, session.resolve(s["name"]), names.fold(s["version"]))
+    version = need_version(session, session.resolve(s["name"]), s["version"])
     rows = [
         {"name": method["name"], "return_type": "OBJECT" if method["type"] == "FUNCTION" else "TABLE ()"}
-        for method in manifest(session, version)["methods"]
+        for method in version.manifest["methods"]
     ]
     return listing("name return_type", rows)
 
@@ -239,104 +194,67 @@ def show_functions(session: Session, s: Matched) -> Result:
 # ---------------------------------------------------------------- changing
 
 
-def change_model(session: Session, name: Name, **properties: object) -> Result:
-    with session.change(name):
-        model = catalog.need(session.con, "MODEL", name)
-        model.properties |= properties
-        catalog.put(session.con, model)
-    return status()
-
-
 @statement("ALTER MODEL <name> MODIFY VERSION <version> SET {COMMENT|METADATA} = <value:body>", "executed")
-def set_on_version(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    with session.change(name):
-        version = need_version(session, name, names.fold(s["version"]))
+def set_on_version(session: Session, s: Matched) -> None:
+    with session.edit("MODEL", s["name"]) as model:
+        version = need_version(session, model.qualified, s["version"]).thing
         if s.choice == "COMMENT":
             version.comment = s.value("value")
         else:
             version.properties["metadata"] = s.value("value")
-        catalog.put(session.con, version)
-    return status()
+        session.put(version)
 
 
 @statement("ALTER MODEL <name> RENAME TO <new>", "executed")
-def rename(session: Session, s: Matched) -> Result:
+def rename(session: Session, s: Matched) -> None:
     """Within its schema; versions and services follow."""
     name, new = session.resolve(s["name"]), session.resolve(s["new"])
-    if (new.database, new.schema) != (name.database, name.schema):
+    if new[:2] != name[:2]:
         raise unsupported("ALTER MODEL ... RENAME TO into another schema", "models.py")
     with session.change(name, new):
-        model, known = catalog.need(session.con, "MODEL", name), versions(session, name)
-        if catalog.get(session.con, "MODEL", new):
-            raise already_exists(str(new))
-        catalog.drop_parts(session.con, "MODEL VERSION", name)
-        catalog.drop(session.con, "MODEL", name)
+        model, known = session.need("MODEL", name), versions(session, name)
+        if session.get("MODEL", new):
+            raise already_exists(new)
+        for thing in (model, *known):
+            session.forget(thing)
         model.name = new.name
-        catalog.put(session.con, model)
         for version in known:
             version.parent = new.name
-            catalog.put(session.con, version)
-        for service in catalog.find(session.con, "SERVICE"):
-            if service.properties.get("model") == str(name):
-                service.properties["model"] = str(new)
-                catalog.put(session.con, service)
-    return status()
+        served = [service for service in session.find("SERVICE") if service.properties.get("model") == str(name)]
+        for service in served:
+            service.properties["model"] = str(new)
+        for thing in (model, *known, *served):
+            session.put(thing)
 
 
-@statement("ALTER MODEL <name> SET DEFAULT_VERSION = <version>", "executed")
-def set_default(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    return change_model(session, name, default=need_version(session, name, names.fold(s["version"])).name)
+@statement("ALTER MODEL <name> SET {DEFAULT_VERSION} = <version>", "executed")
+@statement("ALTER MODEL <name> VERSION <version> SET {ALIAS} = <alias>", "executed")
+@statement("ALTER MODEL <name> VERSION <version> {UNSET ALIAS}", "executed")
+def name_version(session: Session, s: Matched) -> None:
+    with session.edit("MODEL", s["name"]) as model:
+        version = need_version(session, model.qualified, s["version"]).name
+        if s.choice == "DEFAULT_VERSION":
+            model.properties["default"] = version
+        elif s.choice == "ALIAS":
+            model.properties["aliases"][names.fold(s["alias"])] = version
+        else:
+            drop_aliases(model, version)
 
 
-@statement("ALTER MODEL <name> VERSION <version> SET ALIAS = <alias>", "executed")
-def set_alias(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    version = need_version(session, name, names.fold(s["version"]))
-    aliases = catalog.need(session.con, "MODEL", name).properties["aliases"]
-    return change_model(session, name, aliases={**aliases, names.fold(s["alias"]): version.name})
-
-
-@statement("ALTER MODEL <name> VERSION <version> UNSET ALIAS", "executed")
-def unset_alias(session: Session, s: Matched) -> Result:
-    name, alias = session.resolve(s["name"]), names.fold(s["version"])
-    version = need_version(session, name, alias)
-    aliases = catalog.need(session.con, "MODEL", name).properties["aliases"]
-    return change_model(session, name, aliases={a: v for a, v in aliases.items() if v != version.name})
-
-
-@statement("COMMENT ON MODEL <name> IS <comment:body>", "executed")
-def comment_on_model(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    with session.change(name):
-        model = catalog.need(session.con, "MODEL", name)
-        model.comment = s.value("comment")
-        catalog.put(session.con, model)
-    return status()
-
-
-@statement("ALTER MODEL <name> SET TAG <tag> = <value:body>", "executed")
-def set_tag(session: Session, s: Matched) -> Result:
-    name, tag = session.resolve(s["name"]), session.resolve(s["tag"])
-    catalog.need(session.con, "TAG", tag)
-    tags = catalog.need(session.con, "MODEL", name).properties["tags"]
-    return change_model(session, name, tags={**tags, str(tag): s.value("value")})
-
-
-@statement("ALTER MODEL <name> UNSET TAG <tag>", "executed")
-def unset_tag(session: Session, s: Matched) -> Result:
-    name, tag = session.resolve(s["name"]), session.resolve(s["tag"])
-    tags = catalog.need(session.con, "MODEL", name).properties["tags"]
-    return change_model(session, name, tags={t: v for t, v in tags.items() if t != str(tag)})
+@statement("ALTER MODEL <name> {SET} TAG <tag> = <value:body>", "executed")
+@statement("ALTER MODEL <name> {UNSET} TAG <tag>", "executed")
+def tag(session: Session, s: Matched) -> None:
+    key = str(session.need("TAG", s["tag"]).qualified)
+    with session.edit("MODEL", s["name"]) as model:
+        model.properties["tags"].pop(key, None)
+        if s.choice == "SET":
+            model.properties["tags"][key] = s.value("value")
 
 
 def tag_references(session: Session, _: object, arguments: list[str]) -> str:
-    tags = catalog.need(session.con, "MODEL", session.resolve(arguments[0])).properties["tags"]
-    rows = [[*names.split(tag), value] for tag, value in tags.items()]
-    values = ", ".join("(" + ", ".join(names.literal(cell) for cell in row) + ")" for row in rows)
-    columns = '"TAG_DATABASE", "TAG_SCHEMA", "TAG_NAME", "TAG_VALUE"'
-    return f'SELECT * FROM (VALUES {values or "(NULL, NULL, NULL, NULL)"}) AS t({columns}) WHERE "TAG_NAME" IS NOT NULL'
+    tags = session.need("MODEL", arguments[0]).properties["tags"]
+    columns = dict.fromkeys(("TAG_DATABASE", "TAG_SCHEMA", "TAG_NAME", "TAG_VALUE"), "VARCHAR")
+    return rows_query([(*names.split(key), value) for key, value in tags.items()], columns)
 
 
 TABLE_FUNCTIONS["TAG_REFERENCES"] = tag_references
@@ -346,35 +264,27 @@ TABLE_FUNCTIONS["TAG_REFERENCES"] = tag_references
 
 
 def model_function(session: Session, model: str, version: str, method: str, in_table: bool = False) -> str:
-    """The engine function that runs ``MODEL(model, version)!METHOD``; it answers one JSON text a row."""
-    found = need_version(session, session.resolve(model), names.fold(version))
-    declared = {m["name"]: m for m in manifest(session, found)["methods"]}
-    wanted = names.fold(method)
-    if wanted not in declared:
-        raise compilation_error(f"Unknown function {wanted} in model {model}: it has {sorted(declared)}", 2140, "42601")
-    if (declared[wanted]["type"] == "TABLE_FUNCTION") != in_table:
+    """The key by which the engine runs ``MODEL(model, version)!METHOD``; it answers one JSON text a row."""
+    found = need_version(session, session.resolve(model), version)
+    kind = found.method(method)["type"]
+    if (kind == "TABLE_FUNCTION") != in_table:
         form = "in the FROM clause, as TABLE(...)" if not in_table else "as an expression, not in TABLE(...)"
-        raise compilation_error(
-            f"{wanted} is a {declared[wanted]['type']} of model {model}: call it {form}", 2140, "42601"
-        )
-    folder = folder_of(session, found)
-    handler = declared[wanted]["handler"].split(".")[1]
-    account = session.account
-
-    def call(_: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
-        table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
-        return pa.array(account.workers.call("warehouse_worker", folder, handler, table), pa.string())
-
-    return account.register_function(f"{folder}!{handler}", call)
+        text = f"{names.fold(method)} is a {kind} of model {model}: call it {form}"
+        raise compilation_error(text, 2140, "42601")
+    key = f"{found.folder}!{names.fold(method)}"
+    session.account.functions.setdefault(key, lambda table: found.call(method, table))
+    return key
 
 
-OUTPUT_TYPES = {"DOUBLE": "DOUBLE", "FLOAT": "DOUBLE", "STRING": "VARCHAR", "BOOL": "BOOLEAN", "BYTES": "BLOB"}
+def call_model(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    model, version, method, *rest = arguments
+    return object_call(model_function(session, model.name, version.name, method.name), rest)
+
+
+CALLS["__MODEL_CALL"] = call_model
 
 
 def output_columns(session: Session, model: str, version: str, method: str) -> list[tuple[str, str]]:
     """(column, engine type) of a method's outputs, as its signature declares them."""
-    found = need_version(session, session.resolve(model), names.fold(version))
-    meta = yaml.safe_load((folder_of(session, found) / "model" / "model.yaml").read_text())
-    signatures = {name.upper(): signature for name, signature in meta["signatures"].items()}
-    outputs = signatures[names.fold(method)]["outputs"]
+    outputs = need_version(session, session.resolve(model), version).signature(method)["outputs"]
     return [(o["name"], OUTPUT_TYPES.get(o["type"], "BIGINT" if "INT" in o["type"] else "JSON")) for o in outputs]

@@ -1,7 +1,5 @@
 """Snowflake identifiers: case folding, quoting, splitting and LIKE patterns."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 
@@ -10,14 +8,14 @@ DOTTED = rf"{PART}(?:\.{PART})*"
 
 
 class Name(NamedTuple):
-    """A fully qualified object name."""
+    """A fully qualified object name; objects above schemas leave parts of it empty."""
 
     database: str
     schema: str
     name: str
 
     def __str__(self) -> str:
-        return ".".join(display(part) for part in self)
+        return ".".join(display(part) for part in self if part)
 
 
 def fold(part: str) -> str:

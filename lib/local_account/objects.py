@@ -1,276 +1,181 @@
-"""Databases, schemas and account-level objects. The latter have nothing to run on here: they are recorded in the
-catalog, shown by SHOW, and their answer says so."""
+"""What all catalogued objects have in common: they are created, altered, commented on and dropped the same way.
 
-from __future__ import annotations
+Account-level objects have nothing to run on here: they are recorded in the catalog, and their answer says so.
+"""
+
+from collections.abc import Callable
 
 from . import catalog, names
 from .catalog import FILE, Object
-from .errors import already_exists, compilation_error, missing
+from .errors import already_exists, compilation_error
 from .grants import forget_grants
-from .names import Name
 from .results import Result, status
 from .session import Session
-from .sources import engine_schema
-from .statements import Matched, options, statement
+from .statements import Matched, statement
 
 RECORDED = "recorded, not executed"
 ACCOUNT_KINDS = (
     "WAREHOUSE|COMPUTE POOL|ROLE|USER|EXTERNAL ACCESS INTEGRATION|API INTEGRATION|NOTIFICATION INTEGRATION|"
     "STORAGE INTEGRATION|SECURITY INTEGRATION|RESOURCE MONITOR"
 )
-SCHEMA_KINDS = "NETWORK RULE|SECRET|IMAGE REPOSITORY|TAG|ALERT|FILE FORMAT|ARTIFACT REPOSITORY|MODEL MONITOR"
-
-
-# ---------------------------------------------------------------- databases and schemas
-
+SCHEMA_KINDS = (
+    "NETWORK RULE|SECRET|IMAGE REPOSITORY|TAG|ALERT|FILE FORMAT|ARTIFACT REPOSITORY|MODEL MONITOR|DATABASE ROLE"
+)
 SCOPE_OPTIONS = "COMMENT DATA_RETENTION_TIME_IN_DAYS MAX_DATA_EXTENSION_TIME_IN_DAYS"
+PARTS = {"MODEL": "MODEL VERSION", "EXPERIMENT": "RUN"}
+BEFORE_REMOVAL: dict[str, Callable[[Session, Object], None]] = {}
+"""What else the removal of an object means, by its kind. Modules add theirs."""
 
 
-@statement("CREATE [OR REPLACE] DATABASE ROLE [IF NOT EXISTS] <name> [<options:rest>]", "recorded")
-def create_database_role(session: Session, s: Matched) -> Result:
-    database, role = schema_name(session, s["name"])
-    s.groups["choice"] = "DATABASE ROLE"
-    return record(session, s, Name(database, "", role))
+def kind_of(s: Matched) -> str:
+    return "INTEGRATION" if s.choice.endswith("INTEGRATION") else s.choice
 
 
-@statement("CREATE [OR REPLACE] [TRANSIENT] DATABASE [IF NOT EXISTS] <name> [<options:rest>]", "executed")
-def create_database(session: Session, s: Matched) -> Result:
-    name = account_name(s["name"])
-    scope = Name("", "", name)
-    with session.change(name):
-        if catalog.get(session.con, "DATABASE", scope):
-            if s.if_not_exists:
-                return status(f"{name} already exists, statement succeeded.")
-            if not s.or_replace:
-                raise already_exists(name)
-            remove_database(session, name)
-        comment = options(s["options"], SCOPE_OPTIONS).get("COMMENT", "")
-        catalog.put(session.con, Object("DATABASE", *scope_parts(scope), owner=session.role, comment=comment))
-        add_schema(session, name, "PUBLIC", "")
-    session.use_database(name)
-    return status(f"Database {name} successfully created.")
+def create(session: Session, s: Matched, thing: Object, fill: Callable | None = None, how: str = "") -> Result:
+    """Run a CREATE. ``fill(thing)`` does in the same transaction what the object needs besides its catalog row.
+
+    Raises when the name is taken, unless the statement says OR REPLACE or IF NOT EXISTS.
+    """
+    name = thing.qualified
+    if thing.schema:
+        session.need_schema(thing.database, thing.schema)
+    thing.owner, thing.comment = session.role, thing.comment or thing.properties.get("COMMENT", "")
+    thing.temporary = bool(s.temp)
+    with session.change(session.key(thing)):
+        before = find_same(session, thing)
+        if before and s.if_not_exists:
+            return status(f"{thing.name} already exists, statement succeeded.")
+        if before and (not s.or_replace or before.kind != thing.kind):
+            raise already_exists(name)
+        if before and thing.kind != "TABLE":  # the engine itself replaces a table, even by a query that reads it
+            remove(session, before)
+        if fill:
+            fill(thing)
+        session.put(thing)
+    label = "Stage area" if thing.kind == "STAGE" else thing.kind.capitalize()
+    return status(f"{label} {thing.name} successfully created{how}.")
 
 
-@statement("CREATE [OR REPLACE] [TRANSIENT] SCHEMA [IF NOT EXISTS] <name> [<options:rest>]", "executed")
-def create_schema(session: Session, s: Matched) -> Result:
-    database, schema = schema_name(session, s["name"])
-    catalog.need(session.con, "DATABASE", Name("", "", database))
-    with session.change(f"{database}.{schema}"):
-        if catalog.get(session.con, "SCHEMA", Name(database, "", schema)):
-            if s.if_not_exists:
-                return status(f"{schema} already exists, statement succeeded.")
-            if not s.or_replace:
-                raise already_exists(f"{database}.{schema}")
-            remove_schema(session, database, schema)
-        add_schema(session, database, schema, options(s["options"], SCOPE_OPTIONS).get("COMMENT", ""))
-    session.use_schema(database, schema)
-    return status(f"Schema {schema} successfully created.")
+def find_same(session: Session, thing: Object) -> Object | None:
+    """What has the name already; a temporary object may hide a permanent one. Tables and views share their names."""
+    kinds = ("TABLE", "VIEW") if thing.kind in ("TABLE", "VIEW") else (thing.kind,)
+    if thing.temporary:
+        found = [session.temporary.get((kind, thing.qualified)) for kind in kinds]
+    else:
+        found = [catalog.get(session.con, kind, thing.qualified) for kind in kinds]
+    return next(filter(None, found), None)
 
 
-def account_name(text: str) -> str:
-    parts = names.split(text)
-    if len(parts) != 1:
-        raise compilation_error(f"syntax error: the name of a database has one part, not {text}", 1003)
-    return parts[0]
-
-
-def scope_parts(name: Name) -> tuple[str, str, str]:
-    return name.database, name.schema, name.name
-
-
-def schema_name(session: Session, text: str) -> tuple[str, str]:
-    parts = names.split(text)
-    if len(parts) == 1:
-        return session.qualify(["X", "X"]).database, parts[0]
-    return parts[0], parts[1]
-
-
-def add_schema(session: Session, database: str, schema: str, comment: str) -> None:
-    catalog.put(session.con, Object("SCHEMA", database, "", schema, owner=session.role, comment=comment))
-    session.con.execute(f"CREATE SCHEMA IF NOT EXISTS {FILE}.{names.quote(engine_schema(Name(database, schema, '')))}")
-
-
-@statement("DROP DATABASE [IF EXISTS] <name> [CASCADE|RESTRICT]", "executed")
-def drop_database(session: Session, s: Matched) -> Result:
-    name = account_name(s["name"])
-    if not catalog.get(session.con, "DATABASE", Name("", "", name)):
-        if s.if_exists:
-            return status(f"Drop statement executed successfully ({name} already dropped).")
-        raise missing("Database", name)
-    with session.change(name):
-        remove_database(session, name)
-    if session.database == name:
-        session.database = session.schema = None
-    return status(f"{name} successfully dropped.")
-
-
-@statement("DROP SCHEMA [IF EXISTS] <name> [CASCADE|RESTRICT]", "executed")
-def drop_schema(session: Session, s: Matched) -> Result:
-    database, schema = schema_name(session, s["name"])
-    if not catalog.get(session.con, "SCHEMA", Name(database, "", schema)):
-        if s.if_exists:
-            return status(f"Drop statement executed successfully ({schema} already dropped).")
-        raise missing("Schema", f"{database}.{schema}")
-    with session.change(f"{database}.{schema}"):
-        remove_schema(session, database, schema)
-    if (session.database, session.schema) == (database, schema):
-        session.schema = None
-    return status(f"{schema} successfully dropped.")
-
-
-def remove_database(session: Session, database: str) -> None:
-    for schema in catalog.find(session.con, "SCHEMA", database=database):
-        remove_schema(session, database, schema.name)
-    catalog.drop(session.con, "DATABASE", Name("", "", database))
-    forget_grants(session, "DATABASE", database)
-
-
-def remove_schema(session: Session, database: str, schema: str) -> None:
-    """Forget all that is in the schema. Folders of its stages and models go when the account next opens."""
-    from .services import stop_services
-
-    stop_services(session, database, schema)
-    session.con.execute(
-        f"DROP SCHEMA IF EXISTS {FILE}.{names.quote(engine_schema(Name(database, schema, '')))} CASCADE"
-    )
-    session.con.execute(f"DELETE FROM {catalog.SYSTEM}.objects WHERE database = ? AND schema = ?", [database, schema])
-    prefix = str(Name(database, schema, "X")).removesuffix("X")
-    session.con.execute(f"DELETE FROM {catalog.SYSTEM}.stage_files WHERE starts_with(stage, ?)", [prefix])
-    catalog.drop(session.con, "SCHEMA", Name(database, "", schema))
-
-
-# ---------------------------------------------------------------- recorded objects
+def made(session: Session, s: Matched, kind: str, **properties: object) -> Object:
+    return Object(kind, *session.named(kind, s["name"]), properties=properties)
 
 
 @statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", "recorded")
-def create_account_object(session: Session, s: Matched) -> Result:
-    return record(session, s, Name("", "", names.split(s["name"])[-1]))
-
-
 @statement(
     f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]",
     "recorded",
 )
-def create_schema_object(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    session.need_schema(name.database, name.schema)
-    return record(session, s, name)
+def record(session: Session, s: Matched) -> Result:
+    how = "" if s.choice == "FILE FORMAT" else f" ({RECORDED})"
+    return create(session, s, made(session, s, kind_of(s), **s.options()), how=how)
 
 
-def record(session: Session, s: Matched, name: Name) -> Result:
-    kind = record_kind(s.choice)
-    given = options(s["options"])
-    with session.change(f"{kind} {name}"):
-        if session.get(kind, name):
-            if s.if_not_exists:
-                return status(f"{name.name} already exists, statement succeeded.")
-            if not s.or_replace:
-                raise already_exists(name.name)
-        thing = Object(kind, name.database, name.schema, name.name, owner=session.role, properties=given)
-        thing.comment = given.get("COMMENT", "")
-        if kind == "FILE FORMAT" and s.groups.get("temp"):
-            session.temporary[kind, name] = thing
-        else:
-            catalog.put(session.con, thing)
-    if kind == "FILE FORMAT":
-        return status(f"File format {name.name} successfully created.")
-    return status(f"{kind.capitalize()} {name.name} successfully created ({RECORDED}).")
+@statement("CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]", "executed")
+def create_scope(session: Session, s: Matched) -> Result:
+    scope = made(session, s, s.choice, COMMENT=s.options(SCOPE_OPTIONS).get("COMMENT", ""))
+    if s.choice == "SCHEMA":
+        session.need("DATABASE", names.quote(scope.database))
+    return create(session, s, scope, lambda _: make_schema(session, scope))
 
 
-def record_kind(words: str) -> str:
-    return "INTEGRATION" if words.endswith("INTEGRATION") else words
+def make_schema(session: Session, scope: Object) -> None:
+    """The schema itself, or a new database's PUBLIC; it comes into use."""
+    if scope.kind == "DATABASE":
+        scope = Object("SCHEMA", scope.name, "", "PUBLIC", owner=session.role)
+        session.put(scope)
+    session.con.execute(f"CREATE SCHEMA IF NOT EXISTS {FILE}.{names.quote(f'{scope.database}.{scope.name}')}")
+    session.database, session.schema = scope.database, scope.name
 
 
-@statement("ALTER COMPUTE POOL [IF EXISTS] <name> STOP ALL", "executed")
-def stop_pool(session: Session, s: Matched) -> Result:
-    """Drops every service on the pool, as Snowflake does."""
-    from .services import remove_service, services_on
+def remove(session: Session, thing: Object) -> None:
+    """Forget an object and its parts within the open definition; its folder goes when that has committed."""
+    if thing.kind in BEFORE_REMOVAL:
+        BEFORE_REMOVAL[thing.kind](session, thing)
+    if thing.kind in PARTS:
+        for part in session.find(PARTS[thing.kind], thing.database, thing.schema, thing.name):
+            remove(session, part)
+    session.forget(thing)
+    if "folder" in thing.properties:
+        session.later.append(lambda: session.remove_folder(thing))
+    if not thing.parent:
+        forget_grants(session, thing)
 
-    pool = Name("", "", names.split(s["name"])[-1])
-    if not s.if_exists:
-        session.need("COMPUTE POOL", pool)
-    for service in services_on(session, pool.name):
-        remove_service(session, service.qualified)
-    return status()
+
+def remove_database(session: Session, database: Object) -> None:
+    for thing in catalog.find(session.con, database=database.name, schema="", parent=""):
+        remove(session, thing)
+    if session.database == database.name:
+        session.database = session.schema = None
 
 
-@statement("DROP COMPUTE POOL [IF EXISTS] <name>", "recorded")
-def drop_pool(session: Session, s: Matched) -> Result:
-    from .services import services_on
+def remove_schema(session: Session, schema: Object) -> None:
+    for thing in catalog.find(session.con, database=schema.database, schema=schema.name, parent=""):
+        remove(session, thing)
+    session.con.execute(f"DROP SCHEMA IF EXISTS {FILE}.{names.quote(f'{schema.database}.{schema.name}')} CASCADE")
+    if (session.database, session.schema) == (schema.database, schema.name):
+        session.schema = None
 
-    pool = names.split(s["name"])[-1]
-    if running := services_on(session, pool):
+
+def refuse_used_pool(session: Session, pool: Object) -> None:
+    if running := services_on(session, pool.name):
         listed = ", ".join(service.name for service in running)
-        raise compilation_error(f"Compute pool {pool} has services: {listed}. Drop them, or ALTER it STOP ALL.")
-    s.groups["choice"] = "COMPUTE POOL"
-    return forget(session, s, Name("", "", pool))
+        raise compilation_error(f"Compute pool {pool.name} has services: {listed}. Drop them, or ALTER it STOP ALL.")
 
 
-@statement(f"ALTER {{{ACCOUNT_KINDS}}} [IF EXISTS] <name> <action:rest>", "recorded")
-def alter_account_object(session: Session, s: Matched) -> Result:
-    return alter(session, s, Name("", "", names.split(s["name"])[-1]))
+def services_on(session: Session, pool: str) -> list[Object]:
+    return [service for service in session.find("SERVICE") if service.properties.get("compute_pool") == pool]
 
 
-@statement(f"ALTER {{{SCHEMA_KINDS}}} [IF EXISTS] <name> <action:rest>", "recorded")
-def alter_schema_object(session: Session, s: Matched) -> Result:
-    return alter(session, s, session.resolve(s["name"]))
+BEFORE_REMOVAL |= {"DATABASE": remove_database, "SCHEMA": remove_schema, "COMPUTE POOL": refuse_used_pool}
 
 
-def alter(session: Session, s: Matched, name: Name) -> Result:
-    kind = record_kind(s.choice)
-    if s.if_exists and session.get(kind, name) is None:
-        return status()
-    with session.change(f"{kind} {name}"):
-        thing = session.need(kind, name)
-        action = s["action"].strip().upper()
+@statement(f"DROP {{{ACCOUNT_KINDS}|INTEGRATION|{SCHEMA_KINDS}}} [IF EXISTS] <name>", "recorded")
+@statement("DROP {DATABASE|SCHEMA|TABLE|VIEW} [IF EXISTS] <name> [CASCADE|RESTRICT]", "executed")
+@statement("DROP {STAGE|MODEL|EXPERIMENT|CODE BUNDLE|TASK|STREAMLIT} [IF EXISTS] <name>", "executed")
+@statement("DROP {SERVICE} [IF EXISTS] <name> [FORCE]", "executed")
+@statement("DROP {FUNCTION} [IF EXISTS] <name> [<arguments:list>]", "executed")
+def drop(session: Session, s: Matched) -> Result:
+    kind = kind_of(s)
+    thing = session.need(kind, s["name"])
+    with session.change(session.key(thing)):
+        remove(session, session.need(kind, thing.qualified))
+    return status(f"{thing.name} successfully dropped.")
+
+
+@statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", "executed")
+def stop_pool(session: Session, s: Matched) -> None:
+    """Drops every service on the pool, as Snowflake does."""
+    pool = session.need("COMPUTE POOL", s["name"])
+    with session.change(pool.qualified):
+        for service in services_on(session, pool.name):
+            remove(session, service)
+
+
+@statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> <options:rest>", "recorded")
+def alter(session: Session, s: Matched) -> Result:
+    with session.edit(kind_of(s), s["name"]) as thing:
+        action = s["options"].strip().upper()
         if action in ("SUSPEND", "RESUME"):
             thing.properties["STATE"] = {"SUSPEND": "SUSPENDED", "RESUME": "STARTED"}[action]
-        thing.properties |= options(s["action"])
+        thing.properties |= s.options()
         thing.comment = thing.properties.get("COMMENT", thing.comment)
-        catalog.put(session.con, thing)
     return status(f"Statement executed successfully ({RECORDED}).")
 
 
-@statement(f"DROP {{{ACCOUNT_KINDS}|INTEGRATION}} [IF EXISTS] <name>", "recorded")
-def drop_account_object(session: Session, s: Matched) -> Result:
-    return forget(session, s, Name("", "", names.split(s["name"])[-1]))
-
-
-@statement(f"DROP {{{SCHEMA_KINDS}}} [IF EXISTS] <name>", "recorded")
-def drop_schema_object(session: Session, s: Matched) -> Result:
-    return forget(session, s, session.resolve(s["name"]))
-
-
-def forget(session: Session, s: Matched, name: Name) -> Result:
-    kind = record_kind(s.choice)
-    if session.temporary.pop((kind, name), None):
-        return status(f"{name.name} successfully dropped.")
-    if catalog.get(session.con, kind, name) is None:
-        if s.if_exists:
-            return status(f"Drop statement executed successfully ({name.name} already dropped).")
-        raise missing(kind.capitalize(), name.name)
-    with session.change(f"{kind} {name}"):
-        catalog.drop(session.con, kind, name)
-        forget_grants(session, kind, str(name) if name.database else name.name)
-    return status(f"{name.name} successfully dropped.")
-
-
-COMMENTED = "DATABASE|SCHEMA|TABLE|VIEW|STAGE|WAREHOUSE|COMPUTE POOL|ROLE|SERVICE"
+COMMENTED = "DATABASE|SCHEMA|TABLE|VIEW|STAGE|WAREHOUSE|COMPUTE POOL|ROLE|SERVICE|MODEL"
 
 
 @statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", "executed")
-def comment(session: Session, s: Matched) -> Result:
-    kind = s.choice
-    if kind in ("DATABASE", "WAREHOUSE", "COMPUTE POOL", "ROLE"):
-        name = Name("", "", names.split(s["name"])[-1])
-    elif kind == "SCHEMA":
-        database, schema = schema_name(session, s["name"])
-        name = Name(database, "", schema)
-    else:
-        name = session.resolve(s["name"])
-    with session.change(name):
-        thing = session.need(kind, name)
+def comment(session: Session, s: Matched) -> None:
+    with session.edit(s.choice, s["name"]) as thing:
         thing.comment = s.value("comment")
-        if (kind, name) not in session.temporary:
-            catalog.put(session.con, thing)
-    return status()

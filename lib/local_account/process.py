@@ -1,7 +1,5 @@
 """The server process of an account folder: exactly one, started on demand, found through server.json."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json
@@ -12,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +19,7 @@ from . import VERSION
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is on loopback is behind no proxy
 
 
 class AccountError(Exception):
@@ -36,26 +34,24 @@ def start(root: Path, idle_seconds: float) -> dict:
         if info is None:
             check_version(root)
             info = spawn(root, idle_seconds)
-    return {
-        "host": info["host"],
-        "port": info["port"],
-        "account": info["account"],
-        "user": info["user"],
-        "password": info["token"],
-        "protocol": "http",
-        "pid": info["pid"],
-    }
+    given = {key: info[key] for key in ("host", "port", "account", "user", "pid")}
+    return {**given, "password": info["token"], "protocol": "http"}
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For a child process that imports this package."""
+    library = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, **more, "PYTHONPATH": path}
 
 
 def spawn(root: Path, idle_seconds: float) -> dict:
     """Start the server in a session of its own and wait until it answers."""
     command = [sys.executable, "-m", "local_account", "serve", "--root", str(root), "--idle-seconds", str(idle_seconds)]
-    library = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
     with open(root / "server.log", "ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(),
         )  # fmt: skip
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -71,15 +67,14 @@ def spawn(root: Path, idle_seconds: float) -> dict:
 
 def running(root: Path) -> dict | None:
     """The server's own description if it answers, else None."""
-    info = read_info(root)
-    if info is None or not info.get("pid"):
+    info = read_info(root) or {}
+    if not info.get("pid"):
         return None
     try:
-        with urllib.request.urlopen(f"http://{info['host']}:{info['port']}/health", timeout=5) as response:
-            answer = json.load(response)
-    except (urllib.error.URLError, OSError, ValueError):
+        with OPENER.open(f"http://{info['host']}:{info['port']}/health", timeout=5) as response:
+            return info if json.load(response).get("pid") == info["pid"] else None
+    except (OSError, ValueError):
         return None
-    return info if answer.get("pid") == info["pid"] else None
 
 
 def read_info(root: Path) -> dict | None:
@@ -117,14 +112,9 @@ def serving(root: Path) -> Iterator[tuple[dict, socket.socket]]:
         before = read_info(root) or {}
         listener = bind(before.get("port", 0))
         info = {
-            "version": VERSION,
-            "host": HOST,
-            "port": listener.getsockname()[1],
-            "account": "LOCAL_ACCOUNT",
-            "user": "LOCAL_USER",
-            "token": before.get("token") or secrets.token_urlsafe(24),
-            "pid": os.getpid(),
-        }
+            "version": VERSION, "host": HOST, "port": listener.getsockname()[1], "account": "LOCAL_ACCOUNT",
+            "user": "LOCAL_USER", "token": before.get("token") or secrets.token_urlsafe(24), "pid": os.getpid(),
+        }  # fmt: skip
         write_private(root / "server.json", json.dumps(info, indent=2))
         write_private(root / "connections.toml", connections(info))
         try:

@@ -1,7 +1,5 @@
 """Queries in flight: each runs on its own thread, so that a client can wait, poll, or cancel."""
 
-from __future__ import annotations
-
 import logging
 import re
 import threading
@@ -18,6 +16,8 @@ from .stages import Transfer
 
 log = logging.getLogger("local_account")
 QUERIES_KEPT = 500
+STATEMENT_TYPES = [("SELECT|WITH|\\(|SHOW|DESC|LIST|LS|CALL|VALUES", 0x1000), ("INSERT", 0x3100), ("UPDATE", 0x3200),
+                   ("DELETE", 0x3300), ("MERGE", 0x3400), ("", 0x6000)]  # fmt: skip
 
 
 @dataclass
@@ -38,6 +38,17 @@ class Query:
         if not self.future.done():
             self.session.con.interrupt()
 
+    def failure(self) -> SnowflakeError:
+        """Why it failed. What is not a refusal is a defect of this account, and says so."""
+        error = self.future.exception()
+        if isinstance(error, SnowflakeError):
+            return error
+        log.error("query %s failed: %s", self.id, self.sql[:2000], exc_info=error)
+        return SnowflakeError(
+            f"The local account failed on this statement ({type(error).__name__}: {error}). This is a defect in "
+            "lib/local_account; server.log in the account's folder has the details.", 300002, "XX000"
+        )  # fmt: skip
+
 
 class Queries:
     """Starts queries and remembers the latest ones."""
@@ -57,78 +68,42 @@ class Queries:
                 self.known.popitem(last=False)
         return query
 
+    def all(self) -> list[Query]:
+        with self.guard:
+            return list(self.known.values())
+
     def get(self, query_id: str) -> Query:
         with self.guard:
             if query_id not in self.known:
                 raise SnowflakeError(f"Statement {query_id} not found", 709, "02000")
             return self.known[query_id]
 
-    def cancel(self, request_id: str) -> None:
-        with self.guard:
-            found = [query for query in self.known.values() if query.request_id == request_id]
-        for query in found:
-            query.cancel()
-
-    @property
-    def running(self) -> int:
-        with self.guard:
-            return sum(not query.future.done() for query in self.known.values())
-
 
 def execute(session: Session, body: dict, query_id: str) -> dict:
     """Run one request of the connector; the ``data`` of its answer."""
-    sql, bindings = body["sqlText"], body.get("bindings") or {}
+    sql, bindings, describing = body["sqlText"], body.get("bindings") or {}, body.get("describeOnly")
     ordered = [bindings[key] for key in sorted(bindings, key=int)]
     with session.lock:
-        if body.get("describeOnly"):
-            result = Result(describe(session, sql, read_binds(ordered)), rows=[])
-        elif ordered and isinstance(ordered[0]["value"], list):
+        if ordered and isinstance(ordered[0]["value"], list) and not describing:
             result = insert_many(session, sql, [[read_bind(b["type"], v) for v in b["value"]] for b in ordered])
         else:
-            result = run(session, sql, read_binds(ordered))
+            binds = [read_bind(bind["type"], bind["value"]) for bind in ordered]
+            result = Result(describe(session, sql, binds), rows=[]) if describing else run(session, sql, binds)
         if isinstance(result, Transfer):
-            return {**result.data, "queryId": query_id, "command": result.data["command"]}
-        if not body.get("describeOnly"):
+            return {**result.data, "queryId": query_id}
+        if not describing:
             session.keep(query_id, result)
         return answer(session, sql, result, query_id)
 
 
-def read_binds(ordered: list[dict]) -> list:
-    return [read_bind(bind["type"], bind["value"]) for bind in ordered]
-
-
-STATEMENT_TYPES = [("SELECT|WITH|\\(|SHOW|DESC|LIST|LS|CALL|VALUES", 0x1000), ("INSERT", 0x3100), ("UPDATE", 0x3200),
-                   ("DELETE", 0x3300), ("MERGE", 0x3400)]  # fmt: skip
-OTHER_STATEMENT = 0x6000
-
-
 def answer(session: Session, sql: str, result: Result, query_id: str) -> dict:
     text = strip_comments(sql)
-    kind = next((code for words, code in STATEMENT_TYPES if re.match(words, text, re.I)), OTHER_STATEMENT)
     data = {
-        "queryId": query_id,
-        "rowtype": [column.describe() for column in result.columns],
-        "total": result.count,
-        "returned": result.count,
-        "parameters": [],
-        "finalDatabaseName": session.database,
-        "finalSchemaName": session.schema,
-        "finalRoleName": session.role,
-        "finalWarehouseName": session.warehouse,
-        "statementTypeId": kind,
-    }
+        "queryId": query_id, "rowtype": [column.describe() for column in result.columns], "total": result.count,
+        "returned": result.count, "parameters": [], "finalDatabaseName": session.database,
+        "finalSchemaName": session.schema, "finalRoleName": session.role, "finalWarehouseName": session.warehouse,
+        "statementTypeId": next(code for words, code in STATEMENT_TYPES if re.match(words, text, re.I)),
+    }  # fmt: skip
     if result.table is None:
         return {**data, "queryResultFormat": "json", "rowset": result.json_rows()}
     return {**data, "queryResultFormat": "arrow", "parts": result.arrow_parts()}
-
-
-def failure(query: Query) -> SnowflakeError:
-    """Why a finished query failed. What is not a refusal is a defect of this account, and says so."""
-    error = query.future.exception()
-    if isinstance(error, SnowflakeError):
-        return error
-    log.error("query %s failed: %s", query.id, query.sql[:2000], exc_info=error)
-    return SnowflakeError(
-        f"The local account failed on this statement ({type(error).__name__}: {error}). This is a defect in "
-        "lib/local_account; server.log in the account's folder has the details.", 300002, "XX000"
-    )  # fmt: skip

@@ -1,7 +1,5 @@
 """The register of rewrites, and the small pieces they are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from sqlglot import exp

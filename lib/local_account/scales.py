@@ -4,8 +4,6 @@ The engine divides in floating point and averages likewise; Snowflake answers NU
 quotient, mean and the like is given its scale here, computed from its operands down to the stored columns.
 """
 
-from __future__ import annotations
-
 import re
 
 from sqlglot import exp
@@ -23,49 +21,86 @@ OF_THIS = (exp.Paren, exp.Neg, exp.Sum, exp.Min, exp.Max, exp.Abs, exp.AnyValue,
 WIDEST = (exp.Coalesce, exp.Greatest, exp.Least, exp.If, exp.Case, exp.Add, exp.Sub, exp.Mod, exp.DecodeCase, exp.Nvl2)
 
 
+MEANS = (exp.Avg, exp.Variance, exp.VariancePop)
+
+
 def note_scales(tree: exp.Expression) -> None:
     """Write ``meta["scale"]`` on each expression of NEED_SCALE in a qualified tree with types."""
-    if tree.find(*NEED_SCALE) is None:
-        return
-    scopes = {}
-    for scope in traverse_scope(tree):
-        for column in scope.columns:
-            scopes.setdefault(id(column), scope)
-    for node in tree.find_all(*NEED_SCALE):
-        node.meta["scale"] = scale_of(node, scopes)
+    if tree.find(*NEED_SCALE):
+        scales = Scales(tree)
+        for node in tree.find_all(*NEED_SCALE):
+            node.meta["scale"] = scales.of(node)
 
 
-def scale_of(node: exp.Expression | None, scopes: dict[int, Scope]) -> int | None:
+class Scales:
     """Digits after the point; REAL for floating point, UNKNOWN where it cannot be told."""
-    if isinstance(node, exp.Literal) and not node.is_string:
-        return REAL if "e" in node.this.lower() else len(node.this.partition(".")[2])
-    if isinstance(node, exp.Null):
-        return 0
-    if isinstance(node, exp.Column):
-        return column_scale(node, scopes)
-    if isinstance(node, exp.WithinGroup):
-        return within_group_scale(node, scopes)
-    if isinstance(node, OF_THIS):
-        return scale_of(node.this, scopes)
-    if isinstance(node, WIDEST):
-        return widest([scale_of(branch, scopes) for branch in branches(node)])
-    if isinstance(node, (exp.Div, exp.Mul)):
-        return product_scale(node, scale_of(node.left, scopes), scale_of(node.right, scopes))
-    if isinstance(node, (exp.Avg, exp.Variance, exp.VariancePop)):
-        return quotient(scale_of(node.this, scopes))
-    if isinstance(node, exp.Median):
-        return more(scale_of(node.this, scopes), 3)
-    if isinstance(node, exp.PercentileCont) and isinstance(node.parent, exp.WithinGroup):
-        return within_group_scale(node.parent, scopes)
-    if isinstance(node, (exp.Round, exp.Trunc, exp.Ceil, exp.Floor)):
-        return rounded(node, scale_of(node.this, scopes))
-    if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
-        return projected(node.this, 0, scopes)
-    return scale_of_type(node)
+
+    def __init__(self, tree: exp.Expression):
+        self.scopes: dict[int, Scope] = {}
+        for scope in traverse_scope(tree):
+            for column in scope.columns:
+                self.scopes.setdefault(id(column), scope)
+
+    def of(self, node: exp.Expression) -> int | None:
+        if isinstance(node, exp.Literal) and not node.is_string:
+            return REAL if "e" in node.this.lower() else len(node.this.partition(".")[2])
+        if isinstance(node, exp.Null):
+            return 0
+        if isinstance(node, exp.Column):
+            return self.column(node)
+        if isinstance(node, exp.PercentileCont) and isinstance(node.parent, exp.WithinGroup):
+            return self.of(node.parent)
+        if isinstance(node, exp.WithinGroup):
+            ordered = self.of(node.expression.expressions[0].this)
+            return more(ordered, 3) if isinstance(node.this, exp.PercentileCont) else ordered
+        if isinstance(node, OF_THIS):
+            return self.of(node.this)
+        if isinstance(node, WIDEST):
+            return widest([self.of(branch) for branch in branches(node)])
+        if isinstance(node, (exp.Div, exp.Mul)):
+            return self.product(node)
+        if isinstance(node, (*MEANS, exp.Median)):
+            return more(self.of(node.this), 3) if isinstance(node, exp.Median) else more(self.of(node.this), 6, 12)
+        if isinstance(node, (exp.Round, exp.Trunc, exp.Ceil, exp.Floor)):
+            return rounded(node, self.of(node.this))
+        if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
+            return self.projected(node.this, 0)
+        return scale_of_type(node)
+
+    def product(self, node: exp.Binary) -> int | None:
+        left, right = self.of(node.left), self.of(node.right)
+        if widest([left, right]) in (UNKNOWN, REAL):
+            return widest([left, right])
+        return more(left, 6, 12) if isinstance(node, exp.Div) else min(left + right, max(left, right, 12))
+
+    def column(self, column: exp.Column) -> int | None:
+        """A column's scale: its type's for a stored table's, its expression's for a subquery's."""
+        scope = self.scopes.get(id(column))
+        while scope is not None and column.table not in scope.sources:
+            scope = scope.parent
+        source = scope.sources[column.table] if scope is not None else None
+        tree = source.expression if isinstance(source, Scope) else None
+        if isinstance(tree, exp.Values):
+            listed = [name.name for name in tree.args["alias"].columns] if tree.args.get("alias") else []
+            return self.projected(tree, listed.index(column.name)) if column.name in listed else UNKNOWN
+        if not isinstance(tree, exp.Query) or column.name not in tree.named_selects:
+            return scale_of_type(column)
+        return self.projected(tree, tree.named_selects.index(column.name))
+
+    def projected(self, tree: exp.Expression, position: int) -> int | None:
+        """The scale of a query's column by its position; the widest of its branches or rows."""
+        if isinstance(tree, exp.SetOperation):
+            return widest([self.projected(side, position) for side in (tree.left, tree.right)])
+        if isinstance(tree, exp.Subquery):
+            return self.projected(tree.this, position)
+        if isinstance(tree, exp.Values):
+            cells = [row.expressions[position] for row in tree.expressions if isinstance(row, exp.Tuple)]
+            return widest([self.of(cell) for cell in cells if not isinstance(cell, exp.Null)])
+        return self.of(tree.selects[position])
 
 
-def scale_of_type(node: exp.Expression | None) -> int | None:
-    kind = kind_of(node) if node is not None else None
+def scale_of_type(node: exp.Expression) -> int | None:
+    kind = kind_of(node)
     if kind in INTEGER_TYPES:
         return 0
     if kind == T.DECIMAL:
@@ -96,24 +131,9 @@ def widest(scales: list[int | None]) -> int | None:
     return REAL if REAL in scales else max(scales)
 
 
-def product_scale(node: exp.Binary, left: int | None, right: int | None) -> int | None:
-    if widest([left, right]) in (UNKNOWN, REAL):
-        return widest([left, right])
-    return quotient(left) if isinstance(node, exp.Div) else min(left + right, max(left, right, 12))
-
-
-def quotient(scale: int | None) -> int | None:
-    """Six digits more than the dividend, twelve at most."""
-    return scale if scale in (UNKNOWN, REAL) else max(scale, min(scale + 6, 12))
-
-
-def more(scale: int | None, digits: int) -> int | None:
-    return scale if scale in (UNKNOWN, REAL) else scale + digits
-
-
-def within_group_scale(node: exp.WithinGroup, scopes: dict[int, Scope]) -> int | None:
-    ordered = scale_of(node.expression.expressions[0].this, scopes)
-    return more(ordered, 3) if isinstance(node.this, exp.PercentileCont) else ordered
+def more(scale: int | None, digits: int, most: int = 38) -> int | None:
+    """So many digits more, but no more than ``most`` of them; a quotient has six more, and twelve at most."""
+    return scale if scale in (UNKNOWN, REAL) else max(scale, min(scale + digits, most))
 
 
 def rounded(node: exp.Expression, scale: int | None) -> int | None:
@@ -121,37 +141,3 @@ def rounded(node: exp.Expression, scale: int | None) -> int | None:
     if scale in (UNKNOWN, REAL) or not (digits is None or digits.is_int):
         return scale
     return min(scale, max(0, digits.to_py() if digits is not None else 0))
-
-
-# ---------------------------------------------------------------- columns
-
-
-def column_scale(column: exp.Column, scopes: dict[int, Scope]) -> int | None:
-    """A column's scale: its type's for a stored table's, its expression's for a subquery's."""
-    scope = scopes.get(id(column))
-    while scope is not None and column.table not in scope.sources:
-        scope = scope.parent
-    source = scope.sources[column.table] if scope is not None else None
-    if not isinstance(source, Scope):
-        return scale_of_type(column)
-    tree = source.expression
-    if isinstance(tree, exp.Values):
-        listed = [name.name for name in tree.args["alias"].columns] if tree.args.get("alias") else []
-        if column.name not in listed:
-            return UNKNOWN
-        return projected(tree, listed.index(column.name), scopes)
-    if not isinstance(tree, exp.Query) or column.name not in tree.named_selects:
-        return scale_of_type(column)
-    return projected(tree, tree.named_selects.index(column.name), scopes)
-
-
-def projected(tree: exp.Expression, position: int, scopes: dict[int, Scope]) -> int | None:
-    """The scale of a query's column by its position; the widest of its branches or rows."""
-    if isinstance(tree, exp.SetOperation):
-        return widest([projected(side, position, scopes) for side in (tree.left, tree.right)])
-    if isinstance(tree, exp.Subquery):
-        return projected(tree.this, position, scopes)
-    if isinstance(tree, exp.Values):
-        cells = [row.expressions[position] for row in tree.expressions if isinstance(row, exp.Tuple)]
-        return widest([scale_of(cell, scopes) for cell in cells if not isinstance(cell, exp.Null)])
-    return scale_of(tree.selects[position], scopes)

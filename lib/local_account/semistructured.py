@@ -1,13 +1,11 @@
 """Rewrites for VARIANT, OBJECT and ARRAY, which are the engine's JSON here: paths, literals, aggregates, calls."""
 
-from __future__ import annotations
-
 from sqlglot import exp
 
 from .errors import unsupported
 from .json_functions import FUNCTIONS
-from .rules import as_text, call, cast, rule, text, variant
-from .types import T, is_variant, kind_of
+from .rules import RULES, as_text, call, cast, rule, text, variant
+from .types import T
 
 
 def json_call(name: str, arguments: list[exp.Expression]) -> exp.Expression:
@@ -22,14 +20,9 @@ def json_call(name: str, arguments: list[exp.Expression]) -> exp.Expression:
     return cast(made, "JSON" if kind in ("ARRAY", "OBJECT", "VARIANT") else kind, T[kind])
 
 
-# ---------------------------------------------------------------- paths
-
-
 @rule(exp.JSONExtract)
 def rewrite_path(node: exp.JSONExtract) -> exp.Expression:
     path = node.expression
-    if not is_variant(node.this) and kind_of(node.this) is not None:
-        raise unsupported(f"a path on a value that is not VARIANT: {node.sql('snowflake')}", "semistructured.py")
     spelled = path.sql(dialect="duckdb").strip("'") if isinstance(path, exp.JSONPath) else path.name
     if "[-" in spelled:
         raise unsupported("a negative index in a path", "semistructured.py")
@@ -65,41 +58,29 @@ def rewrite_parse_json(node: exp.ParseJSON) -> exp.Expression:
     return made
 
 
-# ---------------------------------------------------------------- literals and aggregates
-
-
-@rule(exp.Struct)
-def rewrite_object(node: exp.Struct) -> exp.Expression:
-    """{'a': 1}"""
-    pairs = []
-    for pair in node.expressions:
-        if isinstance(pair.expression, exp.Null):
-            raise unsupported("NULL in an object literal; write OBJECT_CONSTRUCT_KEEP_NULL", "semistructured.py")
-        pairs += [text(pair.this.name), pair.expression]
-    return json_call("OBJECT_CONSTRUCT", pairs)
-
-
-@rule(exp.Array)
-def rewrite_array(node: exp.Array) -> exp.Expression:
-    return json_call("ARRAY_CONSTRUCT", node.expressions)
-
-
 @rule("ObjectAgg")
 def rewrite_object_agg(node: exp.Expression) -> exp.Expression:
-    if isinstance(node.parent, exp.Window):
-        raise unsupported("OBJECT_AGG over a window", "semistructured.py")
     key, value = node.this, cast(variant(node.expression), "VARCHAR")
     known = exp.Not(this=exp.Is(this=node.expression.copy(), expression=exp.null()))
     lists = [exp.Filter(this=call("list", item), expression=exp.Where(this=known.copy())) for item in (key, value)]
     return call("sf_object_agg", *lists, kind=T.OBJECT)
 
 
-@rule(exp.JSONObject)
-def rewrite_keep_null(node: exp.JSONObject) -> exp.Expression:
-    return json_call("OBJECT_CONSTRUCT_KEEP_NULL", [part for pair in node.expressions for part in pair.args.values()])
-
-
 @rule(exp.ArrayAgg)
 def rewrite_array_agg(node: exp.ArrayAgg) -> exp.Expression:
     node.set("nulls_excluded", True)
     return node
+
+
+def pairs_of(node: exp.Struct) -> list[exp.Expression]:
+    return [part for pair in node.expressions for part in (text(pair.this.name), pair.expression)]
+
+
+RULES |= {
+    exp.Array: lambda node: json_call("ARRAY_CONSTRUCT", node.expressions),
+    exp.Struct: lambda node: json_call("OBJECT_CONSTRUCT", pairs_of(node)),  # {'a': 1}
+    exp.JSONObject: lambda node: json_call(
+        "OBJECT_CONSTRUCT_KEEP_NULL", [part for pair in node.expressions for part in pair.args.values()]
+    ),
+    exp.ToVariant: lambda node: variant(node.this),
+}

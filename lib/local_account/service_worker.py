@@ -6,8 +6,6 @@ It speaks the protocol of Snowflake's model services: ``POST /<method, underscor
 It prints its port when the model is loaded and ends when its standard input closes.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import json
@@ -20,7 +18,6 @@ import pandas as pd
 import uvicorn
 from snowflake.ml.model import model_signature
 from snowflake.ml.model._packager.model_packager import ModelPackager
-from snowflake.snowpark.types import StringType
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -62,9 +59,8 @@ class Service:
             return problem(401, 'The header Authorization: Snowflake Token="..." is missing or its token is wrong.')
         method = self.methods.get(request.path_params["method"])
         if method is None:
-            return problem(
-                404, f"There is no method {request.path_params['method']!r}; there are {sorted(self.methods)}."
-            )
+            wanted = request.path_params["method"]
+            return problem(404, f"There is no method {wanted!r}; there are {sorted(self.methods)}.")
         if self.waiting >= WAITING_LIMIT:
             return problem(429, "Too many requests are waiting for the model; try again later.")
         self.waiting += 1
@@ -90,8 +86,6 @@ class Service:
             index, frame, params = read_body(json.loads(raw), signature)
         except ValueError as error:
             raise BadRequest(f"The body cannot be read: {error}") from error
-        if not isinstance(index, list) or len(index) != len(frame):
-            raise BadRequest("There must be as many row numbers as rows.")
         try:
             return (
                 index,
@@ -100,18 +94,10 @@ class Service:
             )
         except Exception as error:  # noqa: BLE001 - the validator has many ways to say no
             raise BadRequest(f"The rows do not fit the method's signature: {error}") from error
-        for feature in signature.inputs:
-            if isinstance(feature.as_snowpark_type(), StringType) and not frame[feature.name].map(is_text).all():
-                raise BadRequest(f"The column {feature.name} takes text.")
-        return index, frame, params
 
     def infer(self, method: str, frame: pd.DataFrame, params: dict) -> list[dict]:
         output = getattr(self.model, method)(frame, **params)
         return json.loads(output.to_json(orient="records", double_precision=15))
-
-
-def is_text(value: object) -> bool:
-    return value is None or isinstance(value, str)
 
 
 async def read_limited(request: Request) -> bytes | None:
@@ -125,15 +111,18 @@ async def read_limited(request: Request) -> bytes | None:
     return b"".join(parts)
 
 
+def demand(condition: bool, words: str) -> None:
+    if not condition:
+        raise BadRequest(words)
+
+
 def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[list, pd.DataFrame, dict]:
     """Row numbers, the input frame and the call's parameters, from any of the documented forms."""
     columns = [feature.name for feature in signature.inputs]
     known = [param.name for param in signature.params or []]
-    if not isinstance(body, dict):
-        raise BadRequest("The body must be a JSON object.")
-    if not isinstance(body.get("params") or {}, dict):
-        raise BadRequest("params must be an object.")
-    params = dict(body.get("params") or {})
+    demand(isinstance(body, dict), "The body must be a JSON object.")
+    demand(isinstance(body.get("params") or {}, dict), "params must be an object.")
+    params, index = dict(body.get("params") or {}), None
     if "data" in body:
         index, frame, more = read_data(body["data"], columns, known)
         params |= more
@@ -143,39 +132,35 @@ def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[li
             frame = pd.DataFrame(split["data"], columns=split["columns"])
         except (KeyError, TypeError, ValueError) as error:
             raise BadRequest(f"dataframe_split needs columns and rows of equal width: {error}") from error
-        index = split.get("index", list(range(len(frame))))
+        index = split.get("index")
     elif "dataframe_records" in body:
-        if not all(isinstance(record, dict) for record in body["dataframe_records"]):
-            raise BadRequest("dataframe_records must be a list of objects.")
-        frame = pd.DataFrame(body["dataframe_records"])
-        index = list(range(len(frame)))
+        records = body["dataframe_records"]
+        demand(all(isinstance(record, dict) for record in records), "dataframe_records must be a list of objects.")
+        frame = pd.DataFrame(records)
     else:
         raise BadRequest("The body must have one of: data, dataframe_split, dataframe_records.")
+    index = list(range(len(frame))) if index is None else index
+    demand(isinstance(index, list) and len(index) == len(frame), "There must be as many row numbers as rows.")
     for name in columns:
-        if name not in frame.columns:
-            raise BadRequest(f"The column {name} is missing; the method takes {columns}.")
+        demand(name in frame.columns, f"The column {name} is missing; the method takes {columns}.")
     for name in params:
-        if name not in known:
-            raise BadRequest(f"There is no parameter {name}; the method takes {known}.")
+        demand(name in known, f"There is no parameter {name}; the method takes {known}.")
     return index, frame[columns], {name: value for name, value in params.items() if value is not None}
 
 
 def read_data(rows: list, columns: list[str], known: list[str]) -> tuple[list, pd.DataFrame, dict]:
     """``[[0, a, b, param], ...]`` (flat) or ``[[0, {"A": a, "B": b}], ...]`` (wide)."""
-    if not isinstance(rows, list) or not all(isinstance(row, list) and row for row in rows):
-        raise BadRequest("data must be a list of rows, each a list that starts with the row's number.")
-    index = [row[0] for row in rows]
+    lists = isinstance(rows, list) and all(isinstance(row, list) and row for row in rows)
+    demand(lists, "data must be a list of rows, each a list that starts with the row's number.")
+    index, width = [row[0] for row in rows], len(columns)
     if rows and len(rows[0]) == 2 and isinstance(rows[0][1], dict):
         records = [row[1] for row in rows]
-        params = {name: records[0][name] for name in known if name in records[0]}
-        return index, pd.DataFrame(records), params
-    width = len(columns)
+        return index, pd.DataFrame(records), {name: records[0][name] for name in known if name in records[0]}
     for row in rows:
-        if not width <= len(row) - 1 <= width + len(known):
-            raise BadRequest(f"A row has {len(row) - 1} values; the method takes {columns} and optionally {known}.")
+        fits = width <= len(row) - 1 <= width + len(known)
+        demand(fits, f"A row has {len(row) - 1} values; the method takes {columns} and optionally {known}.")
     frame = pd.DataFrame([row[1 : width + 1] for row in rows], columns=columns)
-    params = dict(zip(known, rows[0][width + 1 :], strict=False)) if rows else {}
-    return index, frame, params
+    return index, frame, dict(zip(known, rows[0][width + 1 :], strict=False)) if rows else {}
 
 
 def problem(code: int, message: str) -> JSONResponse:

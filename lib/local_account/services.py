@@ -1,25 +1,27 @@
 """Model services: SYSTEM$DEPLOY_MODEL, SHOW, SUSPEND, RESUME, DROP, and ``service!METHOD`` in SQL over HTTP."""
 
-from __future__ import annotations
-
-import http.client
 import json
+import urllib.error
+import urllib.request
 
 import pyarrow as pa
 import yaml
+from sqlglot import exp
 
-from . import catalog, names
-from .calls import system_function
+from . import names
+from .calls import CALLS, object_call, system_function
 from .catalog import Object
-from .errors import SnowflakeError, already_exists, compilation_error, missing
-from .models import manifest, need_version
+from .errors import SnowflakeError, already_exists
+from .models import Version, need_version
 from .names import Name
-from .results import Result, listing, status
+from .objects import BEFORE_REMOVAL
+from .process import HOST, OPENER
+from .results import Result, listing, slices
 from .session import Session
-from .show import FILTER, SCOPE, chosen
+from .show import shown
 from .staged import locate
-from .statements import Matched, options, statement
-from .workers import ServiceProcess, batches
+from .statements import Matched, statement
+from .workers import BATCH_BYTES, BATCH_ROWS, ServiceProcess
 
 SERVICE_COLUMNS = (
     "name status database_name schema_name owner compute_pool dns_name current_instances# target_instances# "
@@ -34,61 +36,42 @@ CONTAINER = "model-inference"
 
 @system_function("SYSTEM$DEPLOY_MODEL")
 def deploy(session: Session, specification: str) -> str:
-    """Start a service as its deployment file says, and wait until it answers.
-
-    ``specification`` is the path of the file on a stage, or its text.
-    """
+    """Start a service as its deployment file says (its path on a stage, or its text), and wait until it answers."""
     if specification.startswith("@"):
         place = locate(session, specification)
         if not place.target.is_file():
             raise SnowflakeError(f"Remote file '{specification}' was not found.", 91016, "22000")
         specification = place.target.read_text()
     wanted = yaml.safe_load(specification)
-    model_name, version = wanted["models"][0]["name"], wanted["models"][0]["version"]
-    declared = wanted["service"]
-    need_pool(session, declared["compute_pool"])
-    if wanted.get("image_build", {}).get("compute_pool"):
-        need_pool(session, wanted["image_build"]["compute_pool"])
+    declared, model = wanted["service"], session.resolve(wanted["models"][0]["name"])
+    for part in (declared, wanted.get("image_build") or {}):
+        if part.get("compute_pool"):
+            session.need("COMPUTE POOL", part["compute_pool"])
     name = session.resolve(declared["name"])
     session.need_schema(name.database, name.schema)
-    model = session.resolve(model_name)
-    found = need_version(session, model, names.fold(version))
-    if "SNOWPARK_CONTAINER_SERVICES" not in runnable_in(session, found):
+    version = need_version(session, model, wanted["models"][0]["version"])
+    if "SNOWPARK_CONTAINER_SERVICES" not in version.runnable_in:
         raise SnowflakeError(
-            f"Model {model} version {found.name} cannot be served: it was logged without the target platform "
+            f"Model {model} version {version.name} cannot be served: it was logged without the target platform "
             "SNOWPARK_CONTAINER_SERVICES.", 393918, "22000"
         )  # fmt: skip
     properties = {
-        "model": str(model),
-        "version": found.name,
-        "model_folder": found.properties["folder"],
-        "compute_pool": names.fold(declared["compute_pool"]),
-        "ingress": bool(declared.get("ingress_enabled")),
-        "min_instances": declared.get("min_instances", 0),
-        "max_instances": declared.get("max_instances", 1),
-        "status": "PENDING",
-        "port": 0,
-    }
-    service = Object("SERVICE", name.database, name.schema, name.name, owner=session.role, properties=properties)
+        "model": str(model), "version": version.name, "model_folder": version.folder.name,
+        "compute_pool": names.fold(declared["compute_pool"]), "ingress": bool(declared.get("ingress_enabled")),
+        "min_instances": declared.get("min_instances", 0), "max_instances": declared.get("max_instances", 1),
+        "status": "PENDING", "port": 0,
+    }  # fmt: skip
+    service = Object("SERVICE", *name, owner=session.role, properties=properties)
     with session.change(name):
-        if catalog.get(session.con, "SERVICE", name):
-            raise already_exists(str(name))
-        catalog.put(session.con, service)
+        if session.get("SERVICE", name):
+            raise already_exists(name)
+        session.put(service)
     try:
         ensure_running(session, service)
     except SnowflakeError:
         set_status(session, name, "FAILED")
         raise
     return f"Inference service {name} deployment complete."
-
-
-def need_pool(session: Session, pool: str) -> None:
-    catalog.need(session.con, "COMPUTE POOL", Name("", "", names.fold(pool)), label="Compute pool")
-
-
-def runnable_in(session: Session, version: Object) -> list[str]:
-    platforms = manifest(session, version).get("target_platforms")
-    return platforms or ["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"]
 
 
 def ensure_running(session: Session, service: Object) -> ServiceProcess:
@@ -106,41 +89,47 @@ def ensure_running(session: Session, service: Object) -> ServiceProcess:
 
 
 def set_status(session: Session, name: Name, state: str, **properties: object) -> None:
+    """Outside of any definition, for a query too may start a service."""
     with session.locked(name):
-        service = catalog.get(session.con, "SERVICE", name)
+        service = session.get("SERVICE", name)
         if service is not None:
             service.properties |= {"status": state, **properties}
-            catalog.put(session.con, service)
+            session.put(service)
 
 
-def need_service(session: Session, text: str) -> Object:
-    return catalog.need(session.con, "SERVICE", session.resolve(text), label="Service")
+def version_of(session: Session, service: Object) -> Version:
+    model = session.resolve(service.properties["model"])
+    return need_version(session, model, names.quote(service.properties["version"]))
 
 
 # ---------------------------------------------------------------- calling
 
 
 def service_function(session: Session, service: str, method: str) -> str:
-    """The engine function that sends rows to ``service!METHOD`` over HTTP, in the flat form."""
-    found = need_service(session, service)
-    version = need_version(session, session.resolve(found.properties["model"]), found.properties["version"])
-    known = [m["name"] for m in manifest(session, version)["methods"]]
-    if names.fold(method) not in known:
-        raise compilation_error(
-            f"Unknown function {names.fold(method)} of service {service}: it has {known}", 2140, "42601"
-        )
-    process = ensure_running(session, found)
-    route, token = names.fold(method).lower().replace("_", "-"), session.account.token
+    """The key by which the engine sends rows to ``service!METHOD`` over HTTP, in the flat form."""
+    found = session.need("SERVICE", service)
+    version_of(session, found).method(method)
+    process, token = ensure_running(session, found), session.account.token
+    route = names.fold(method).lower().replace("_", "-")
 
-    def call(_: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
-        table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
+    def call(table: pa.Table) -> list[str]:
         answers: list[str] = []
-        for batch in batches(table):
+        for batch in slices(table.drop_columns(["key"]), BATCH_ROWS, BATCH_BYTES):
             rows = [[i, *map(json_value, row.values())] for i, row in enumerate(batch.to_pylist())]
             answers += [json.dumps(output) for _, output in post(process.port, route, token, {"data": rows})]
-        return pa.array(answers, pa.string())
+        return answers
 
-    return session.account.register_function(f"{found.qualified}!{route}@{process.port}", call)
+    key = f"{found.qualified}!{route}@{process.port}"
+    session.account.functions.setdefault(key, call)
+    return key
+
+
+def call_service(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    service, method, *rest = arguments
+    return object_call(service_function(session, service.name, method.name), rest)
+
+
+CALLS["__SERVICE_CALL"] = call_service
 
 
 def json_value(value: object) -> object:
@@ -149,59 +138,40 @@ def json_value(value: object) -> object:
 
 def post(port: int, route: str, token: str, body: dict) -> list:
     """One request to a service on loopback. Raises SnowflakeError with the service's own words."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS)
     headers = {"Authorization": f'Snowflake Token="{token}"', "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{HOST}:{port}/{route}", json.dumps(body).encode(), headers)
     try:
-        connection.request("POST", f"/{route}", json.dumps(body), headers)
-        response = connection.getresponse()
-        text = response.read()
+        with OPENER.open(request, timeout=REQUEST_SECONDS) as response:
+            return json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")
+        raise SnowflakeError(f"The service answered {error.code}: {said}", 391912, "22000") from error
     except OSError as error:
         raise SnowflakeError(f"Request to the service on port {port} failed: {error}", 391912, "22000") from error
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise SnowflakeError(
-            f"The service answered {response.status}: {text.decode(errors='replace')}", 391912, "22000"
-        )
-    return json.loads(text)["data"]
 
 
 # ---------------------------------------------------------------- showing
 
 
-def describe(service: Object) -> dict:
-    properties = service.properties
-    running = int(properties["status"] == "RUNNING")
+@shown("SERVICE", SERVICE_COLUMNS)
+def service_row(session: Session, service: Object) -> dict:
+    given = service.properties
+    running = int(given["status"] == "RUNNING")
     image = {"name": CONTAINER, "image": "local", "env": {}}
     return {
-        **service.row(),
-        "status": properties["status"],
-        "compute_pool": properties["compute_pool"],
+        "status": given["status"], "compute_pool": given["compute_pool"],
         "dns_name": f"{service.name}.{service.schema}.{service.database}.local".lower().replace("_", "-"),
-        "current_instances": running,
-        "target_instances": running,
-        "min_instances": properties.get("min_instances", 1),
-        "max_instances": properties.get("max_instances", 1),
-        "auto_resume": "true",
-        "is_job": str(properties.get("job", False)).lower(),
+        "current_instances": running, "target_instances": running,
+        "min_instances": given.get("min_instances", 1), "max_instances": given.get("max_instances", 1),
+        "auto_resume": "true", "is_job": str(given.get("job", False)).lower(),
         "spec": yaml.safe_dump({"spec": {"containers": [image]}}),
-    }
-
-
-@statement(f"SHOW [JOB] SERVICES [LIKE <like:string>] {SCOPE} {FILTER}", "executed")
-def show_services(session: Session, s: Matched) -> Result:
-    return listing(SERVICE_COLUMNS, [describe(service) for service in chosen(session, s, "SERVICE")])
-
-
-@statement("{DESC|DESCRIBE} SERVICE <name>", "executed")
-def describe_service(session: Session, s: Matched) -> Result:
-    return listing(SERVICE_COLUMNS, [describe(need_service(session, s["name"]))])
+    }  # fmt: skip
 
 
 @statement("SHOW ENDPOINTS IN SERVICE <name>", "executed")
 def show_endpoints(session: Session, s: Matched) -> Result:
     """Asking for the address starts the process if need be, so that the address answers."""
-    service = need_service(session, s["name"])
+    service = session.need("SERVICE", s["name"])
     url = None
     if service.properties["ingress"] and service.properties["status"] == "RUNNING":
         url = f"127.0.0.1:{ensure_running(session, service).port}"
@@ -212,7 +182,7 @@ def show_endpoints(session: Session, s: Matched) -> Result:
 
 @statement("SHOW SERVICE {CONTAINERS|INSTANCES} IN SERVICE <name>", "executed")
 def show_containers(session: Session, s: Matched) -> Result:
-    service = need_service(session, s["name"])
+    service = session.need("SERVICE", s["name"])
     state = service.properties["status"]
     instance = {"RUNNING": "READY", "SUSPENDED": "TERMINATED"}.get(state, state)
     row = {
@@ -225,17 +195,14 @@ def show_containers(session: Session, s: Matched) -> Result:
 
 @system_function("SYSTEM$GET_SERVICE_LOGS")
 def service_logs(session: Session, service: str, instance: str = "0", container: str = "", lines: str = "100") -> str:
-    name = session.resolve(service)
-    if catalog.get(session.con, "SERVICE", name) is None:
-        raise missing("Service", str(name))
-    log = session.account.workers.service_log(str(name))
+    log = session.account.workers.service_log(str(session.need("SERVICE", service).qualified))
     text = log.read_text(errors="replace") if log.exists() else ""
     return "\n".join(text.splitlines()[-int(lines) :])
 
 
 @system_function("SYSTEM$GET_SERVICE_STATUS")
 def service_status(session: Session, service: str, timeout: str = "0") -> str:
-    found = need_service(session, service)
+    found = session.need("SERVICE", service)
     return json.dumps([{"status": found.properties["status"], "serviceName": found.name, "instanceId": "0",
                         "containerName": CONTAINER}])  # fmt: skip
 
@@ -244,50 +211,25 @@ def service_status(session: Session, service: str, timeout: str = "0") -> str:
 
 
 @statement("ALTER SERVICE [IF EXISTS] <name> {SUSPEND|RESUME}", "executed")
-def suspend_or_resume(session: Session, s: Matched) -> Result:
-    service = need_service(session, s["name"])
+def suspend_or_resume(session: Session, s: Matched) -> None:
+    service = session.need("SERVICE", s["name"])
     if s.choice == "SUSPEND":
         session.account.workers.stop_service(str(service.qualified))
         set_status(session, service.qualified, "SUSPENDED")
     else:
         ensure_running(session, service)
-    return status()
 
 
 @statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", "executed")
-def alter_service(session: Session, s: Matched) -> Result:
-    service = need_service(session, s["name"])
-    given = options(s["options"])
-    for key in given.keys() - {"MIN_INSTANCES", "MAX_INSTANCES", "COMMENT", "AUTO_SUSPEND_SECS"}:
-        raise compilation_error(f"invalid property '{key}' for 'SERVICE'", 1423)
-    with session.change(service.qualified):
-        service.comment = given.get("COMMENT", service.comment)
-        service.properties |= {k.lower(): int(v) for k, v in given.items() if k.endswith(("INSTANCES", "SECS"))}
-        catalog.put(session.con, service)
-    return status()
+def alter_service(session: Session, s: Matched) -> None:
+    given = s.options("MIN_INSTANCES MAX_INSTANCES COMMENT AUTO_SUSPEND_SECS")
+    with session.edit("SERVICE", s["name"]) as service:
+        service.comment = given.pop("COMMENT", service.comment)
+        service.properties |= {key.lower(): int(value) for key, value in given.items()}
 
 
-@statement("DROP SERVICE [IF EXISTS] <name> [FORCE]", "executed")
-def drop_service(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    if s.if_exists and catalog.get(session.con, "SERVICE", name) is None:
-        return status(f"Drop statement executed successfully ({name.name} already dropped).")
-    need_service(session, s["name"])
-    remove_service(session, name)
-    return status(f"{name.name} successfully dropped.")
+def stop_process(session: Session, service: Object) -> None:
+    session.later.append(lambda: session.account.workers.stop_service(str(service.qualified)))
 
 
-def services_on(session: Session, pool: str) -> list[Object]:
-    return [thing for thing in catalog.find(session.con, "SERVICE") if thing.properties.get("compute_pool") == pool]
-
-
-def remove_service(session: Session, name: Name) -> None:
-    with session.change(name):
-        catalog.drop(session.con, "SERVICE", name)
-    session.account.workers.stop_service(str(name))
-
-
-def stop_services(session: Session, database: str, schema: str) -> None:
-    """Stop the processes of every service in a schema that is being dropped."""
-    for service in catalog.find(session.con, "SERVICE", database, schema):
-        session.account.workers.stop_service(str(service.qualified))
+BEFORE_REMOVAL["SERVICE"] = stop_process

@@ -1,20 +1,20 @@
 """One client's session: its names in use, its transaction, its temporary objects, its answers."""
 
-from __future__ import annotations
-
 import contextlib
 import re
+import shutil
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import duckdb
 
 from . import catalog, names
 from .account import Account
 from .catalog import Object
-from .errors import SnowflakeError, compilation_error, missing
+from .errors import Missing, SnowflakeError, compilation_error
 from .names import Name
 from .results import Result
 
@@ -35,12 +35,13 @@ class Session:
         self.role = "SYSADMIN"
         self.warehouse: str | None = "COMPUTE_WH"
         self.parameters: dict[str, str] = {}
-        self.variables: dict[str, str] = {}
         self.temporary: dict[tuple[str, Name], Object] = {}
         self.results: OrderedDict[str, Result] = OrderedDict()
+        self.copying: tuple[dict[str, str], list[Path]] | None = None  # format and files of the COPY INTO that runs
         self.in_transaction = False
         self.autocommit = True
         self.held: dict[str, threading.Lock] = {}
+        self.later: list[Callable] = []  # what is to be done once the open definition has committed
 
     # ---- names
 
@@ -49,26 +50,32 @@ class Session:
         return self.qualify(names.split(text))
 
     def qualify(self, parts: list[str]) -> Name:
-        if len(parts) == 3:
-            return Name(*parts)
-        if self.database is None:
-            raise compilation_error(
-                f"Cannot perform operation on {names.display(parts[-1])}. This session does not have a current "
-                "database. Call 'USE DATABASE', or use a qualified name.", 90105, "22000"
-            )  # fmt: skip
-        if len(parts) == 2:
-            return Name(self.database, *parts)
-        if self.schema is None:
-            raise compilation_error(
-                f"Cannot perform operation on {names.display(parts[-1])}. This session does not have a current "
-                "schema. Call 'USE SCHEMA', or use a qualified name.", 90106, "22000"
-            )  # fmt: skip
-        return Name(self.database, self.schema, parts[0])
+        for kind, missing, code in (("database", 3, 90105), ("schema", 2, 90106)):
+            if len(parts) < missing and getattr(self, kind) is None:
+                raise compilation_error(
+                    f"Cannot perform operation on {names.display(parts[-1])}. This session does not have a current "
+                    f"{kind}. Call 'USE {kind.upper()}', or use a qualified name.", code, "22000"
+                )  # fmt: skip
+        return Name(*[self.database, self.schema, *parts][-3:] if len(parts) != 2 else [self.database, *parts])
+
+    def named(self, kind: str, text: str) -> Name:
+        """The name of an object of this kind: some belong to the account, some to a database, most to a schema."""
+        parts = names.split(text)
+        if kind in catalog.ACCOUNT_LEVEL:
+            limit, parts = 1, ["", "", *parts]
+        elif kind in ("SCHEMA", "DATABASE ROLE"):
+            database = [] if len(parts) > 1 else [self.qualify(["", parts[0]]).database]
+            limit, parts = 2, [*database, *parts[:-1], "", parts[-1]]
+        else:
+            return self.qualify(parts)
+        if len(parts) != 3:
+            raise compilation_error(f"syntax error: the name of a {kind.lower()} has {limit} part(s), not {text}", 1003)
+        return Name(*parts)
 
     def use_database(self, database: str) -> None:
-        catalog.need(self.con, "DATABASE", Name("", "", database))
+        self.need("DATABASE", Name("", "", database))
         self.database = database
-        self.schema = "PUBLIC" if catalog.get(self.con, "SCHEMA", Name(database, "", "PUBLIC")) else None
+        self.schema = "PUBLIC" if self.get("SCHEMA", Name(database, "", "PUBLIC")) else None
 
     def use_schema(self, database: str, schema: str) -> None:
         self.need_schema(database, schema)
@@ -76,21 +83,73 @@ class Session:
 
     def need_schema(self, database: str, schema: str) -> None:
         """Raise 002003 unless the schema exists."""
-        if catalog.get(self.con, "DATABASE", Name("", "", database)) is None:
-            raise missing("Database", database)
-        if catalog.get(self.con, "SCHEMA", Name(database, "", schema)) is None:
-            raise missing("Schema", f"{names.display(database)}.{names.display(schema)}")
+        self.need("DATABASE", Name("", "", database))
+        if self.get("SCHEMA", Name(database, "", schema)) is None:
+            raise Missing("Schema", f"{names.display(database)}.{names.display(schema)}")
 
     # ---- catalogued objects, temporary ones first
 
-    def get(self, kind: str, name: Name) -> Object | None:
-        return self.temporary.get((kind, name)) or catalog.get(self.con, kind, name)
+    def get(self, kind: str, name: Name | str, parent: str = "") -> Object | None:
+        name = self.named(kind, name) if isinstance(name, str) else name
+        return self.temporary.get((kind, name)) or catalog.get(self.con, kind, name, parent)
 
-    def need(self, kind: str, name: Name, label: str | None = None) -> Object:
-        found = self.get(kind, name)
+    def need(self, kind: str, name: Name | str, parent: str = "") -> Object:
+        name = self.named(kind, name) if isinstance(name, str) else name
+        found = self.get(kind, name, parent)
         if found is None:
-            raise missing(label or kind.capitalize(), str(name))
+            raise Missing(kind.capitalize(), str(name) if name.schema else name.name)
         return found
+
+    def find(self, kind: str, database: str | None = None, schema: str | None = None, parent: str = "") -> list[Object]:
+        """Objects of a kind in the scope given (None: anywhere), oldest first."""
+        own = [
+            thing for (other, name), thing in self.temporary.items()
+            if other == kind and database in (None, name.database) and schema in (None, name.schema)
+        ]  # fmt: skip
+        return catalog.find(self.con, kind=kind, database=database, schema=schema, parent=parent) + own
+
+    def put(self, thing: Object) -> None:
+        if thing.temporary:
+            self.temporary[thing.kind, thing.qualified] = thing
+        else:
+            catalog.put(self.con, thing)
+
+    def forget(self, thing: Object) -> None:
+        if thing.temporary:
+            self.temporary.pop((thing.kind, thing.qualified), None)
+        else:
+            catalog.drop(self.con, thing)
+
+    def place_parts(self, name: Name, temporary: bool | None = None) -> tuple[str, str, str]:
+        """What the engine calls a table: it has one schema for each of Snowflake's, and one for session tables."""
+        if temporary or (temporary is None and ("TABLE", name) in self.temporary):
+            return "temp", "main", str(name)
+        return catalog.FILE, f"{name.database}.{name.schema}", name.name
+
+    def place(self, name: Name, temporary: bool | None = None) -> str:
+        return names.quote(*self.place_parts(name, temporary))
+
+    def key(self, thing: Object) -> str:
+        """The name of the lock that who changes the object must hold; its parts share it."""
+        if thing.parent:
+            return str(Name(thing.database, thing.schema, thing.parent))
+        return self.place(thing.qualified, thing.temporary) if thing.kind == "TABLE" else str(thing.qualified)
+
+    def folder(self, thing: Object) -> Path:
+        made = self.account.root / catalog.FOLDERS.get(thing.kind, "stages") / thing.properties["folder"]
+        made.mkdir(parents=True, exist_ok=True)
+        return made
+
+    def new_folder(self, thing: Object) -> Path:
+        """A fresh folder for an object; it counts only once a catalog row names it."""
+        label = ".".join(filter(None, (thing.database, thing.schema, thing.parent, thing.name)))
+        thing.properties["folder"] = f"{label.replace('/', '_')}-{uuid.uuid4().hex[:8]}"
+        return self.folder(thing)
+
+    def remove_folder(self, thing: Object) -> None:
+        folder = self.folder(thing)
+        self.account.workers.forget(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
     # ---- transactions and locks
 
@@ -99,6 +158,7 @@ class Session:
         """Run a definition (DDL): whatever transaction was open commits first, then this one stands alone."""
         self.commit()
         with self.locked(*keys):
+            self.later = []
             self.con.execute("BEGIN")
             try:
                 yield
@@ -106,19 +166,29 @@ class Session:
                 self.con.execute("ROLLBACK")
                 raise
             self.con.execute("COMMIT")
+        for action in self.later:
+            action()
 
     @contextlib.contextmanager
-    def modify(self, *keys: object) -> Iterator[None]:
+    def edit(self, kind: str, name: Name | str, parent: str = "") -> Iterator[Object]:
+        """Change one catalogued object, in a definition of its own."""
+        name = self.named(kind, name) if isinstance(name, str) else name
+        with self.change(self.key(self.need(kind, name, parent))):
+            thing = self.need(kind, name, parent)
+            yield thing
+            self.put(thing)
+
+    @contextlib.contextmanager
+    def modify(self, key: str) -> Iterator[None]:
         """Run a change of rows: part of the open transaction, or a transaction of its own."""
         if not self.autocommit and not self.in_transaction:
             self.begin()
         if self.in_transaction:
-            for key in sorted(map(str, keys)):
-                if key not in self.held:
-                    self.held[key] = self.account.locks.acquire(key)
+            if key not in self.held:
+                self.held[key] = self.account.locks.acquire(key)
             yield
             return
-        with self.change(*keys):
+        with self.change(key):
             yield
 
     @contextlib.contextmanager
@@ -143,15 +213,12 @@ class Session:
             try:
                 self.con.execute("SELECT 1")
             except duckdb.TransactionException as error:
-                self.rollback()
+                self.end("ROLLBACK")
                 raise SnowflakeError(
                     "Nothing was committed: a statement of this transaction failed, and the local account, unlike "
                     "Snowflake, cannot keep the statements before it.", 625, "40000"
                 ) from error  # fmt: skip
         self.end("COMMIT")
-
-    def rollback(self) -> None:
-        self.end("ROLLBACK")
 
     def end(self, verb: str) -> None:
         if not self.in_transaction:
@@ -172,20 +239,13 @@ class Session:
             forgotten, _ = self.results.popitem(last=False)
             self.con.unregister(f"RESULT_{forgotten}")  # what RESULT_SCAN has made of it, if it has
 
-    def answer(self, query_id: str) -> Result:
-        if query_id not in self.results:
-            raise SnowflakeError(f"Statement {query_id} not found or its result has expired.", 709, "02000")
-        return self.results[query_id]
-
     def close(self) -> None:
         """Roll back, and drop what was temporary."""
-        from .stages import remove_folder
-
         with self.lock:
-            self.rollback()
-            for (kind, _), thing in self.temporary.items():
-                if kind == "STAGE":
-                    remove_folder(self.account, thing)
+            self.end("ROLLBACK")
+            for thing in self.temporary.values():
+                if "folder" in thing.properties:
+                    self.remove_folder(thing)
             self.temporary.clear()
             self.results.clear()
             self.con.close()

@@ -1,23 +1,18 @@
 """What a query reads from: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
 INFORMATION_SCHEMA, each turned into a DuckDB table or subquery."""
 
-from __future__ import annotations
-
 import json
 import uuid
-from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
 
 from . import catalog, names, staged
-from .errors import missing, unsupported
+from .errors import Missing, SnowflakeError, unsupported
 from .information_schema import information_schema
 from .names import Name
+from .session import Session
 from .types import T
-
-if TYPE_CHECKING:
-    from .session import Session
 
 FLATTEN_COLUMNS = {"SEQ": "BIGINT", "KEY": "VARCHAR", "PATH": "VARCHAR", "INDEX": "BIGINT", "VALUE": "JSON",
                    "THIS": "JSON"}  # fmt: skip
@@ -77,14 +72,12 @@ def written(table: exp.Table) -> bool:
 
 def point(table: exp.Table, session: Session, name: Name) -> None:
     """Name the engine's table: one schema per Snowflake schema, session tables in the engine's temporary schema."""
-    temporary = ("TABLE", name) in session.temporary
     creating = table.find_ancestor(exp.Create) is not None and written(table)
-    if not temporary and not creating:
-        need_table(session, name)
-    parts = ("temp", "main", str(name)) if temporary else (catalog.FILE, engine_schema(name), name.name)
+    if not creating and session.get("TABLE", name) is None:
+        raise Missing("Object", str(name))
     if not table.alias and (not written(table) or isinstance(table.parent, (exp.Update, exp.Delete, exp.Merge))):
-        table.set("alias", exp.TableAlias(this=exp.to_identifier(name.name, quoted=True)))
-    for key, part in zip(("catalog", "db", "this"), parts, strict=True):
+        table.set("alias", alias_of(name.name))
+    for key, part in zip(("catalog", "db", "this"), session.place_parts(name), strict=True):
         table.set(key, exp.to_identifier(part, quoted=True))
     strip_qualifiers(table, name)
 
@@ -98,36 +91,25 @@ def strip_qualifiers(table: exp.Table, name: Name) -> None:
             column.set("catalog", None)
 
 
-def engine_schema(name: Name) -> str:
-    return f"{name.database}.{name.schema}"
-
-
-def need_table(session: Session, name: Name) -> None:
-    found = session.con.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
-        [catalog.FILE, engine_schema(name), name.name],
-    ).fetchone()
-    if found is None:
-        raise missing("Object", str(name))
-
-
 def replace_source(table: exp.Table, query: str | exp.Expression, default_alias: str) -> None:
     """Put a subquery in the table's place. Text is the engine's own SQL and is not rewritten again."""
     tree = engine_query(query) if isinstance(query, str) else query
-    given = table.args.get("alias")
-    alias = given or exp.TableAlias(this=exp.to_identifier(default_alias, quoted=True))
-    made = exp.Subquery(this=tree, alias=alias.copy())
+    made = exp.Subquery(this=tree, alias=(table.args.get("alias") or alias_of(default_alias)).copy())
     for key in ("joins", "sample", "pivots"):
         if table.args.get(key):
             made.set(key, table.args[key])
     table.replace(made)
 
 
-def engine_query(sql: str) -> exp.Expression:
-    """Parse the engine's own SQL, marked so that neither checks nor rewrites touch it."""
+def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression:
+    """Parse the engine's own SQL, marked so that neither checks nor rewrites touch it; ``hole`` goes where it says
+    HOLE, and is rewritten like the rest of the statement."""
     tree = sqlglot.parse_one(sql, read="duckdb")
     for node in tree.walk():
         node.meta["engine"] = True
+    for column in list(tree.find_all(exp.Column)):
+        if hole is not None and column.name == "HOLE":
+            column.replace(hole)
     return tree
 
 
@@ -141,14 +123,14 @@ def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expre
         tree = translate.prepare(session, translate.parse(view.properties["text"]))
     finally:
         session.database, session.schema = kept
-    columns = view.properties.get("columns")
-    if columns:
-        alias = exp.TableAlias(
-            this=exp.to_identifier(name.name, quoted=True),
-            columns=[exp.to_identifier(column, quoted=True) for column in columns],
-        )
-        tree = exp.select("*").from_(exp.Subquery(this=tree, alias=alias))
+    if columns := view.properties.get("columns"):
+        tree = exp.select("*").from_(exp.Subquery(this=tree, alias=alias_of(name.name, columns)))
     return tree
+
+
+def alias_of(name: str, columns: list[str] | None = None) -> exp.TableAlias:
+    listed = [exp.to_identifier(column, quoted=True) for column in columns or []]
+    return exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=listed)
 
 
 def name_value_columns(values: exp.Values) -> None:
@@ -161,11 +143,7 @@ def name_value_columns(values: exp.Values) -> None:
     row = values.expressions[0]
     width = len(row.expressions) if isinstance(row, exp.Tuple) else 1
     name = alias.name if alias is not None and alias.name else f"V{uuid.uuid4().hex[:6]}"
-    columns = [exp.to_identifier(f"COLUMN{i + 1}", quoted=True) for i in range(width)]
-    values.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=columns))
-
-
-# ---------------------------------------------------------------- table functions
+    values.set("alias", alias_of(name, [f"COLUMN{i + 1}" for i in range(width)]))
 
 
 def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
@@ -177,8 +155,7 @@ def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
         put_lateral(call, model_rows(session, function), call.args.get("alias"))
         return
     query = table_function_query(session, function)
-    alias = call.args.get("alias") or exp.TableAlias(this=exp.to_identifier("T", quoted=True))
-    call.replace(exp.Subquery(this=engine_query(query), alias=alias.copy()))
+    call.replace(exp.Subquery(this=engine_query(query), alias=(call.args.get("alias") or alias_of("T")).copy()))
 
 
 def table_function_query(session: Session, function: exp.Expression) -> str:
@@ -191,12 +168,23 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
     name = called.name.upper() if isinstance(called, exp.Anonymous) else called.sql_name()
     arguments = [argument.name for argument in called.expressions]
     if name == "RESULT_SCAN":
+        if arguments[0] not in session.results:
+            raise SnowflakeError(f"Statement {arguments[0]} not found or its result has expired.", 709, "02000")
         table = f"RESULT_{arguments[0]}"
-        session.con.register(table, session.answer(arguments[0]).to_arrow())
+        session.con.register(table, session.results[arguments[0]].to_arrow())
         return f'SELECT * FROM "{table}"'
     if name in TABLE_FUNCTIONS:
         return TABLE_FUNCTIONS[name](session, function, arguments)
     raise unsupported(f"the table function {name}", "sources.py")
+
+
+def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
+    """Rows known here as an engine query; ``columns``: name -> engine type."""
+    listed = ", ".join(f"CAST(c{i} AS {kind}) AS {names.quote(name)}" for i, (name, kind) in enumerate(columns.items()))
+    literals = [["NULL" if cell is None else names.literal(cell) for cell in row] for row in rows]
+    values = ", ".join(f"({', '.join(row)})" for row in literals or [["NULL"] * len(columns)])
+    labels = ", ".join(f"c{i}" for i in range(len(columns)))
+    return f"SELECT {listed} FROM (VALUES {values}) AS t({labels}) WHERE {str(bool(rows)).lower()}"
 
 
 TABLE_FUNCTIONS: dict = {}
@@ -235,15 +223,13 @@ def json_rows(function: str, arguments: list[exp.Expression], columns: dict[str,
     listed = ", ".join(
         f"CAST(json_extract_string(m, '$.{name}') AS {kind}) AS {names.quote(name)}" for name, kind in columns.items()
     )
-    tree = engine_query(f"SELECT {listed} FROM (SELECT unnest(CAST(__ROWS__ AS JSON[])) AS m) AS rows")
     call = exp.Anonymous(this=function, expressions=[a.copy() for a in arguments])
-    next(c for c in tree.find_all(exp.Column) if c.name == "__ROWS__").replace(call)
-    return tree
+    return engine_query(f"SELECT {listed} FROM (SELECT unnest(CAST(HOLE AS JSON[])) AS m) AS rows", call)
 
 
 def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAlias | None) -> None:
     """Join a subquery that depends on the rows to its left."""
-    named = exp.TableAlias(this=exp.to_identifier(alias.name if alias and alias.name else "F", quoted=True))
+    named = alias_of(alias.name if alias and alias.name else "F")
     lateral = exp.Lateral(this=exp.Subquery(this=query), alias=named)
     lateral.meta["engine"] = True
     if isinstance(node.parent, exp.Join):
@@ -272,16 +258,4 @@ def model_rows(session: Session, function: exp.Anonymous | exp.Window) -> exp.Ex
         f"CAST(json_extract_string(o, {names.literal('$.' + json.dumps(column))}) AS {kind}) AS {names.quote(column)}"
         for column, kind in outputs
     )
-    tree = engine_query(f"SELECT {columns} FROM (SELECT __CALL__ AS o) AS m")
-    for column in list(tree.find_all(exp.Column)):
-        if column.name == "__CALL__":
-            column.replace(object_call(name, arguments))
-    return tree
-
-
-def table_name(session: Session, text: str) -> tuple[Name, str]:
-    """A table's name as typed -> its qualified name and the engine's name for it."""
-    name = session.resolve(text)
-    if ("TABLE", name) in session.temporary:
-        return name, names.quote("temp", "main", str(name))
-    return name, names.quote(catalog.FILE, engine_schema(name), name.name)
+    return engine_query(f"SELECT {columns} FROM (SELECT HOLE AS o) AS m", object_call(name, arguments))

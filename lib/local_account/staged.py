@@ -1,23 +1,27 @@
 """Files on stages: where they lie, which there are, and how a query reads them."""
 
-from __future__ import annotations
-
+import csv
 import datetime as dt
+import gzip
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from . import catalog, names, statements
-from .errors import SnowflakeError, compilation_error, missing, unsupported
+from .calls import CALLS
+from .errors import Missing, SnowflakeError, compilation_error, unsupported
 from .names import Name
+from .rules import engine_node
+from .session import Session
 
-if TYPE_CHECKING:
-    from .session import Session
-
+CSV_OPTIONS = (
+    "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION FIELD_DELIMITER SKIP_HEADER FIELD_OPTIONALLY_ENCLOSED_BY "
+    "NULL_IF EMPTY_FIELD_AS_NULL ERROR_ON_COLUMN_COUNT_MISMATCH"
+)
 DIGESTS: dict[tuple[str, int, int], str] = {}  # (path, size, mtime in ns) -> md5; a listing hashes a file once
 
 
@@ -66,13 +70,10 @@ def locate(session: Session, text: str) -> Location:
         raise unsupported(f"the stage path {text!r}", "staged.py")
     path = safe_path(found[2] or "")
     if found[1] == "~":
-        return Location(folder(session, "~"), path, "", "~")
-    name = session.resolve(found[1])
-    stage = session.need("STAGE", name)
-    return Location(
-        folder(session, stage.properties["folder"]), path, name.name.lower() + "/", str(name),
-        stage.properties.get("directory", False),
-    )  # fmt: skip
+        return Location(session.folder(session.need("STAGE", Name("", "", "~"))), path, "", "~")
+    stage = session.need("STAGE", found[1])
+    enabled = stage.properties.get("directory", False)
+    return Location(session.folder(stage), path, f"{stage.name.lower()}/", str(stage.qualified), enabled)
 
 
 def locate_snow(session: Session, text: str) -> Location:
@@ -85,24 +86,17 @@ def locate_snow(session: Session, text: str) -> Location:
     owner = session.need(kind, name)
     if kind != "STREAMLIT":  # an app's files are those of its live version
         part = "MODEL VERSION" if kind == "MODEL" else "RUN"
-        owner = catalog.get(session.con, part, Name(name.database, name.schema, member), parent=name.name)
+        owner = session.get(part, Name(*name[:2], member), name.name)
     if owner is None:
-        raise missing("Version" if kind == "MODEL" else "Run", member)
-    root = session.account.root / ("models" if kind == "MODEL" else "stages")
+        raise Missing("Version" if kind == "MODEL" else "Run", member)
     label = f"versions/{member}/" if kind == "MODEL" else f"/versions/{found[3] if kind == 'STREAMLIT' else member}/"
-    return Location(root / owner.properties["folder"], safe_path(found[4] or ""), label)
+    return Location(session.folder(owner), safe_path(found[4] or ""), label)
 
 
 def safe_path(path: str) -> str:
     if ".." in path.split("/"):
         raise compilation_error(f"invalid stage path '{path}': it leaves the stage")
     return path.strip("/")
-
-
-def folder(session: Session, name: str) -> Path:
-    made = session.account.root / "stages" / name
-    made.mkdir(parents=True, exist_ok=True)
-    return made
 
 
 def digest(file: Path) -> str:
@@ -126,9 +120,6 @@ def matching(location: Location, pattern: str | None) -> list[Path]:
     return [f for f in location.files() if regex.fullmatch(location.relative(f))]
 
 
-# ---------------------------------------------------------------- as a query's source
-
-
 def directory(session: Session, text: str) -> str:
     """DIRECTORY(@stage): the files as of the last ALTER STAGE ... REFRESH."""
     location = locate(session, text if text.startswith("@") else f"@{text}")
@@ -146,7 +137,10 @@ def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expressio
     spelled = re.sub(r"^[@$]+", "", stage.name if isinstance(stage, exp.Var) else stage.sql("snowflake"))
     base = locate(session, f"@{spelled}").base
     prefix = exp.Literal.string(f"../{base.relative_to(session.account.root)}/")
-    return exp.DPipe(this=prefix, expression=path)
+    return engine_node(exp.DPipe(this=prefix, expression=path))
+
+
+CALLS |= dict.fromkeys(("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL"), file_url)
 
 
 def source_options(table: exp.Table) -> dict[str, str]:
@@ -158,6 +152,9 @@ def source_options(table: exp.Table) -> dict[str, str]:
 def select_files(session: Session, text: str, options: dict[str, str]) -> str:
     """An engine query over staged files: Parquet by its own columns, CSV as COLUMN1.., JSON as one VARIANT."""
     location = locate(session, text)
+    if session.copying:
+        spec, files = session.copying
+        return read_files(files, spec, location)
     files = matching(location, options.get("PATTERN"))
     if not files:
         raise SnowflakeError(f"Remote file '{text}' was not found. There are no files at that place.", 91016, "22000")
@@ -166,14 +163,9 @@ def select_files(session: Session, text: str, options: dict[str, str]) -> str:
 
 def file_format(session: Session, options: dict[str, str]) -> dict[str, str]:
     """The format's options, by name or as given; CSV unless it says otherwise."""
-    chosen = options.get("FORMAT_NAME") or session.parameters.get("COPY_FORMAT_NAME")
-    if chosen:
-        return session.need("FILE FORMAT", session.resolve(chosen.strip("'")), "File format").properties
-    return options if "TYPE" in options else session_format(session) or options
-
-
-def session_format(session: Session) -> dict[str, str] | None:
-    return getattr(session, "copy_format", None)
+    if "FORMAT_NAME" in options:
+        return session.need("FILE FORMAT", options["FORMAT_NAME"].strip("'")).properties
+    return options
 
 
 def read_files(files: list[Path], options: dict[str, str], location: Location) -> str:
@@ -200,6 +192,8 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
 
 
 def csv_options(options: dict[str, str]) -> str:
+    for unknown in options.keys() - set(CSV_OPTIONS.split()):
+        raise unsupported(f"the option {unknown} of CSV files", "staged.py")
     enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     quote = "" if enclosed.upper() == "NONE" else enclosed
     null = options.get("NULL_IF")
@@ -215,10 +209,6 @@ def csv_options(options: dict[str, str]) -> str:
 
 def csv_width(files: list[Path], options: dict[str, str]) -> int:
     """The most columns that any of the first lines has."""
-    import csv
-    import gzip
-    import itertools
-
     opener = gzip.open if files[0].suffix == ".gz" else open
     with opener(files[0], "rt", newline="") as stream:
         enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")

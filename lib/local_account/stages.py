@@ -1,7 +1,5 @@
 """Stages: CREATE, PUT, GET, LIST, REMOVE, COPY FILES and directory tables."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import dataclass
@@ -9,15 +7,17 @@ from email.utils import format_datetime
 from pathlib import Path
 
 from . import catalog
-from .account import Account
 from .catalog import Object
-from .errors import SnowflakeError, already_exists
+from .errors import SnowflakeError
+from .objects import BEFORE_REMOVAL, create, made
 from .process import HOST
-from .results import Result, listing, status
+from .results import Result, listing
 from .session import Session
-from .staged import digest, locate, matching, modified
-from .statements import Matched, nested, options, statement
+from .staged import Location, digest, locate, matching, modified
+from .statements import Matched, nested, statement
 from .uploads import Upload, digests
+
+STAGE_OPTIONS = "DIRECTORY ENCRYPTION COMMENT FILE_FORMAT"
 
 
 @dataclass
@@ -29,120 +29,75 @@ class Transfer:
 
 @statement("CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] STAGE [IF NOT EXISTS] <name> [<options:rest>]", "executed")
 def create_stage(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    session.need_schema(name.database, name.schema)
-    given = options(s["options"], "DIRECTORY ENCRYPTION COMMENT FILE_FORMAT")
-    with session.change(name):
-        existing = session.get("STAGE", name)
-        if existing and s.if_not_exists:
-            return status(f"{name.name} already exists, statement succeeded.")
-        if existing and not s.or_replace:
-            raise already_exists(str(name))
-        folder = session.account.new_folder("stages", str(name))
-        directory = nested(given.get("DIRECTORY", "()")).get("ENABLE", "FALSE").upper() == "TRUE"
-        properties = {
-            "folder": folder.name,
-            "directory": directory,
-            "encryption": nested(given.get("ENCRYPTION", "()")).get("TYPE", "SNOWFLAKE_FULL"),
-        }
-        stage = Object(
-            "STAGE", name.database, name.schema, name.name, owner=session.role, comment=given.get("COMMENT", ""),
-            properties=properties,
-        )  # fmt: skip
-        if s.temp:
-            session.temporary["STAGE", name] = stage
-        else:
-            catalog.put(session.con, stage)
-        forget_files(session, str(name))
-    if existing:
-        remove_folder(session.account, existing)
-    return status(f"Stage area {name.name} successfully created.")
+    given = s.options(STAGE_OPTIONS)
+    stage = made(session, s, "STAGE", directory=enabled(given), COMMENT=given.get("COMMENT", ""))
+    stage.properties["encryption"] = nested(given.get("ENCRYPTION", "()")).get("TYPE", "SNOWFLAKE_FULL")
+
+    def fill(stage: Object) -> None:
+        session.new_folder(stage)
+        forget_files(session, stage)
+
+    return create(session, s, stage, fill)
 
 
-@statement("DROP STAGE [IF EXISTS] <name>", "executed")
-def drop_stage(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    if s.if_exists and session.get("STAGE", name) is None:
-        return status(f"Drop statement executed successfully ({name.name} already dropped).")
-    with session.change(name):
-        stage = session.need("STAGE", name)
-        if session.temporary.pop(("STAGE", name), None) is None:
-            catalog.drop(session.con, "STAGE", name)
-        forget_files(session, str(name))
-    remove_folder(session.account, stage)
-    return status(f"{name.name} successfully dropped.")
+def enabled(given: dict[str, str]) -> bool:
+    return nested(given.get("DIRECTORY", "()")).get("ENABLE", "FALSE").upper() == "TRUE"
 
 
-def remove_folder(account: Account, stage: Object) -> None:
-    shutil.rmtree(account.root / "stages" / stage.properties["folder"], ignore_errors=True)
+def forget_files(session: Session, stage: Object) -> None:
+    session.con.execute(f"DELETE FROM {catalog.SYSTEM}.stage_files WHERE stage = ?", [str(stage.qualified)])
 
 
-def forget_files(session: Session, stage: str) -> None:
-    session.con.execute(f"DELETE FROM {catalog.SYSTEM}.stage_files WHERE stage = ?", [stage])
+BEFORE_REMOVAL["STAGE"] = forget_files
 
 
 @statement("ALTER STAGE [IF EXISTS] <name> REFRESH [SUBPATH = <path:string>]", "executed")
 def refresh_stage(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    session.need("STAGE", name)
+    stage = session.need("STAGE", s["name"])
     location = locate(session, f"@{s['name']}")
     if not location.directory:
-        raise SnowflakeError(f"Directory table is not enabled on stage {name}.", 391707, "0A000")
+        raise SnowflakeError(f"Directory table is not enabled on stage {location.stage}.", 391707, "0A000")
     rows = [(location.relative(f), f.stat().st_size, modified(f), digest(f)) for f in location.files()]
-    with session.change(name):
-        before = {row[0]: row[1:] for row in session.con.execute(
-            f"SELECT relative_path, size, md5 FROM {catalog.SYSTEM}.stage_files WHERE stage = ?", [location.stage]
-        ).fetchall()}  # fmt: skip
-        forget_files(session, location.stage)
+    with session.change(location.stage):
+        known = f"SELECT relative_path, size, md5 FROM {catalog.SYSTEM}.stage_files WHERE stage = ?"
+        before = {row[0]: row[1:] for row in session.con.execute(known, [location.stage]).fetchall()}
+        forget_files(session, stage)
         if rows:
-            columns = [list(column) for column in zip(*rows, strict=True)]
             session.con.execute(
                 f"INSERT INTO {catalog.SYSTEM}.stage_files SELECT ?, unnest(?::VARCHAR[]), unnest(?::BIGINT[]), "
                 "unnest(?::TIMESTAMPTZ[]), unnest(?::VARCHAR[])",
-                [location.stage, *columns],
+                [location.stage, *(list(column) for column in zip(*rows, strict=True))],
             )
     changes = [(f, "REGISTERED_NEW" if f not in before else "REGISTERED_UPDATE") for f, size, _, md5 in rows
                if before.get(f) != (size, md5)]  # fmt: skip
     changes += [(f, "UNREGISTERED") for f in before.keys() - {row[0] for row in rows}]
-    described = [{"file": f, "status": state, "description": ""} for f, state in changes]
-    return listing("file status description", described)
+    return listing("file status description", [{"file": f, "status": how, "description": ""} for f, how in changes])
 
 
 @statement("ALTER STAGE [IF EXISTS] <name> SET <options:rest>", "executed")
-def alter_stage(session: Session, s: Matched) -> Result:
-    name = session.resolve(s["name"])
-    given = options(s["options"])
-    with session.change(name):
-        stage = session.need("STAGE", name)
+def alter_stage(session: Session, s: Matched) -> None:
+    given = s.options(STAGE_OPTIONS)
+    with session.edit("STAGE", s["name"]) as stage:
         if "DIRECTORY" in given:
-            stage.properties["directory"] = nested(given["DIRECTORY"]).get("ENABLE", "FALSE").upper() == "TRUE"
+            stage.properties["directory"] = enabled(given)
         stage.comment = given.get("COMMENT", stage.comment)
-        if ("STAGE", name) not in session.temporary:
-            catalog.put(session.con, stage)
-    return status()
 
 
 @statement("{DESC|DESCRIBE} STAGE <name>", "executed")
 def describe_stage(session: Session, s: Matched) -> Result:
-    stage = session.need("STAGE", session.resolve(s["name"]))
-    rows = [
-        {"parent_property": "DIRECTORY", "property": "ENABLE", "property_type": "Boolean",
-         "property_value": str(stage.properties.get("directory", False)).lower(), "property_default": "false"},
-        {"parent_property": "STAGE_ENCRYPTION", "property": "TYPE", "property_type": "String",
-         "property_value": stage.properties.get("encryption"), "property_default": "SNOWFLAKE_FULL"},
-    ]  # fmt: skip
-    return listing("parent_property property property_type property_value property_default", rows)
-
-
-# ---------------------------------------------------------------- file transfer
+    given = session.need("STAGE", s["name"]).properties
+    directory = str(given.get("directory", False)).lower()
+    columns = "parent_property property property_type property_value property_default"
+    rows = [("DIRECTORY", "ENABLE", "Boolean", directory, "false"),
+            ("STAGE_ENCRYPTION", "TYPE", "String", given.get("encryption"), "SNOWFLAKE_FULL")]  # fmt: skip
+    return listing(columns, [dict(zip(columns.split(), row, strict=True)) for row in rows])
 
 
 @statement("PUT <source:rest_until_stage> <stage:stage> [<options:rest>]", "executed")
 def put(session: Session, s: Matched) -> Transfer:
     """The connector sends the files to ``uploads``. One that is already staged stays unless OVERWRITE says otherwise;
     the connector reports it UPLOADED all the same, where Snowflake reports SKIPPED."""
-    location = locate(session, s["stage"])
-    given = options(s["options"])
+    location, given = locate(session, s["stage"]), s.options()
     overwrite = given.get("OVERWRITE", "FALSE").upper() == "TRUE"
     compress = given.get("AUTO_COMPRESS", "TRUE").upper() == "TRUE"
     pattern = Path(local_path(s["source"])).expanduser()
@@ -157,32 +112,24 @@ def put(session: Session, s: Matched) -> Transfer:
     if not compress and detection == "auto_detect":
         detection = "none"  # nothing depends on it, and the connector's detection costs 6 ms a file
     data = {
-        "command": "UPLOAD",
-        "src_locations": [str(source) for source in sources],
-        "autoCompress": compress,
-        "sourceCompression": detection,
-        "overwrite": overwrite,
-        "encryptionMaterial": None,
-    }
+        "command": "UPLOAD", "src_locations": [str(source) for source in sources], "autoCompress": compress,
+        "sourceCompression": detection, "overwrite": overwrite, "encryptionMaterial": None,
+    }  # fmt: skip
+    place = {"locationType": "GCS", "location": "stage/", "creds": {}}
     if several and compress:  # what is sent is not what was hashed: the connector asks again, file by file
-        return transfer(data, {"locationType": "GCS", "location": "stage/", "creds": {}})
+        return transfer(data, place)
     address = f"http://{HOST}:{session.account.port}/stage/{session.account.uploads.expect(upload)}"
-    place = {"locationType": "GCS", "location": "stage/", "creds": {"GCS_ACCESS_TOKEN": "none"}}
-    return transfer(data, {**place, "presignedUrl": address})
+    return transfer(data, {**place, "creds": {"GCS_ACCESS_TOKEN": "none"}, "presignedUrl": address})
 
 
 @statement("GET <stage:stage> <target:rest_until_options> [<options:rest>]", "executed")
 def get(session: Session, s: Matched) -> Transfer:
     location = locate(session, s["stage"])
-    given = options(s["options"])
-    files = matching(location, given.get("PATTERN"))
+    files = matching(location, s.options().get("PATTERN"))
     data = {
-        "command": "DOWNLOAD",
-        "src_locations": [location.relative(f) for f in files],
-        "localLocation": local_path(s["target"]),
-        "encryptionMaterial": [],
-        "presignedUrls": None,
-    }
+        "command": "DOWNLOAD", "src_locations": [location.relative(f) for f in files],
+        "localLocation": local_path(s["target"]), "encryptionMaterial": [], "presignedUrls": None,
+    }  # fmt: skip
     return transfer(data, {"locationType": "LOCAL_FS", "location": str(location.base), "creds": {}})
 
 
@@ -195,26 +142,18 @@ def local_path(text: str) -> str:
 
 def transfer(data: dict, place: dict) -> Transfer:
     stage_info = {"path": "", "region": "local", "storageAccount": None, "isClientSideEncrypted": False}
-    return Transfer(
-        {**data, "parallel": 4, "stageInfo": {"presignedUrl": None, "endPoint": None, **stage_info, **place}}
-    )
-
-
-# ---------------------------------------------------------------- listing and removing
+    nowhere = {"presignedUrl": None, "endPoint": None}
+    return Transfer({**data, "parallel": 4, "stageInfo": {**nowhere, **stage_info, **place}})
 
 
 @statement("{LIST|LS} <stage:stage> [PATTERN = <pattern:string>]", "executed")
 def list_files(session: Session, s: Matched) -> Result:
     location = locate(session, s["stage"])
     rows = [
-        {
-            "name": location.label + location.relative(f),
-            "size": f.stat().st_size,
-            "md5": digest(f),
-            "last_modified": format_datetime(modified(f), usegmt=True),
-        }
+        {"name": location.label + location.relative(f), "size": f.stat().st_size, "md5": digest(f),
+         "last_modified": format_datetime(modified(f), usegmt=True)}
         for f in matching(location, s.value("pattern"))
-    ]
+    ]  # fmt: skip
     return listing("name size# md5 last_modified", rows)
 
 
@@ -231,13 +170,31 @@ def remove(session: Session, s: Matched) -> Result:
 @statement("COPY FILES INTO <target:stage> FROM <source:stage> [<options:rest>]", "executed")
 def copy_files(session: Session, s: Matched) -> Result:
     source, target = locate(session, s["source"]), locate(session, s["target"])
-    given = options(s["options"])
-    rows = []
-    for file in matching(source, given.get("PATTERN")):
-        name = file.relative_to(source.target if source.target.is_dir() else source.target.parent)
-        copy_whole(file, target.target / name)
-        rows.append({"file": target.relative(target.target / name)})
-    return listing("file", rows)
+    base = source.target if source.target.is_dir() else source.target.parent
+    copied = copy_all(matching(source, s.options().get("PATTERN")), base, target.target)
+    return listing("file", [{"file": target.relative(file)} for file in copied])
+
+
+def snapshot(session: Session, thing: Object, source: Location | None) -> Path:
+    """The object's own folder with a copy of a stage's files, as CREATE ... FROM makes it. It counts only once a
+    catalog row names it."""
+    folder = session.new_folder(thing)
+    if source:
+        copy_all(source.files(), source.target, folder)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return folder
+
+
+def copy_all(files: list[Path], base: Path, target: Path) -> list[Path]:
+    """Copy files under the names that they have below ``base``."""
+    copies = [target / file.relative_to(base) for file in files]
+    for file, copy in zip(files, copies, strict=True):
+        copy_whole(file, copy)
+    return copies
 
 
 def copy_whole(source: Path, target: Path) -> None:

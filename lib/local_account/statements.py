@@ -6,12 +6,11 @@ A handler is declared by the statement's own shape::
     def create_stage(session, s): ...
 
 Words match case-insensitively. ``[...]`` is optional; a group made of words alone becomes a flag (``s.or_replace``).
-``{A|B}`` is a choice, readable as ``s.choice``. ``<x>`` is an object name, ``<x:kind>`` one of PLACEHOLDERS, readable
-as ``s["x"]``; what was not given reads as None.
+``{A|B}`` is a choice, the last one of a shape readable as ``s.choice``. ``<x>`` is an object name, ``<x:kind>`` one of
+PLACEHOLDERS, readable as ``s["x"]``; what was not given reads as None.
 """
 
-from __future__ import annotations
-
+import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from dataclasses import dataclass
 from . import names
 from .errors import compilation_error
 
+MODULES = ("bundles copying experiments functions_sql grants inference_jobs models objects services show stages "
+           "tables transactions")  # fmt: skip
 STRING = r"'(?:[^'\\]|\\.|'')*'"
 DOLLARS = r"\$\$.*?\$\$"
 
@@ -30,7 +31,7 @@ def balanced(depth: int) -> str:
 
 
 PLACEHOLDERS = {
-    "name": rf"{names.DOTTED}",
+    "name": names.DOTTED,
     "system": r"SYSTEM\$\w+",
     "string": STRING,
     "stage": rf"(?:{STRING}|@[^\s;()]+|snow://[^\s;]+)",
@@ -44,28 +45,29 @@ PLACEHOLDERS = {
     "clauses": rf"(?:{STRING}|[^'])+?(?<=\s)",
     "rest": r".*",
 }
-FATES = ("executed", "emulated", "recorded")
+END_OF_WORD = r"""(?:\s+|(?=[('@$"=,);])|$)"""
 
 
 class Matched:
     """The parts of one statement: ``s["name"]`` is the text of a placeholder, ``s.if_not_exists`` a flag."""
 
     def __init__(self, text: str, groups: dict[str, str | None]):
-        self.text = text
-        self.groups = groups
+        self.text, self.groups = text, groups
 
     def __getitem__(self, key: str) -> str | None:
         return self.groups[key]
 
     def __getattr__(self, key: str) -> str | bool:
-        if key not in self.groups:
-            raise AttributeError(key)
-        value = self.groups[key]
-        return re.sub(r"\s+", " ", value).upper() if key.startswith("choice") and value else value is not None
+        """A flag; one that the statement's shape does not have is not set."""
+        value = self.groups.get(key)
+        return re.sub(r"\s+", " ", value).upper() if key == "choice" and value else value is not None
 
     def value(self, key: str) -> str | None:
         """A string literal or ``$$`` body without its quotes."""
-        return None if self.groups[key] is None else unquote(self.groups[key])
+        return None if self.groups.get(key) is None else unquote(self.groups[key])
+
+    def options(self, known: str | None = None) -> dict[str, str]:
+        return options(self.groups.get("options"), known)
 
 
 @dataclass
@@ -81,12 +83,11 @@ BY_FIRST_WORD: dict[str, list[Statement]] = {}
 
 
 def statement(shape: str, fate: str) -> Callable:
-    """Register a handler ``(session, matched) -> Result`` for a statement of this shape.
+    """Register a handler ``(session, matched) -> Result`` for a statement of this shape; None answers the usual words.
 
     ``fate`` is what the documentation's table says of it: executed (it does what Snowflake does), emulated (it does
     the visible part of it), recorded (it is kept in the catalog and shown, not executed).
     """
-    assert fate in FATES, fate
 
     def register(handler: Callable) -> Callable:
         entry = Statement(shape, fate, compile_shape(shape), handler)
@@ -96,6 +97,13 @@ def statement(shape: str, fate: str) -> Callable:
         return handler
 
     return register
+
+
+def load() -> list[Statement]:
+    """Import every module that declares statements, once, in the order in which they are tried."""
+    for module in MODULES.split():
+        importlib.import_module(f".{module}", __package__)
+    return REGISTER
 
 
 def match(text: str) -> tuple[Callable, Matched] | None:
@@ -109,54 +117,39 @@ def match(text: str) -> tuple[Callable, Matched] | None:
 
 
 def compile_shape(shape: str) -> re.Pattern:
-    tokens = re.findall(r"\[|\]|\{[^}]*\}|<[^>]*>|\(|\)|,|=|[^\s\[\]{}<>(),=]+", shape)
-    return re.compile(r"\s*" + compile_tokens(tokens, set(re.findall(r"<(\w+)", shape))) + r"\s*;?\s*", re.I | re.S)
+    """The regular expression of a shape; its innermost options are compiled first, and stand as numbers meanwhile."""
+    flags, options = set(re.findall(r"<(\w+)", shape)), []
+
+    def option(found: re.Match) -> str:
+        flag = "_".join(word.split("|")[0].lower() for word in found[1].split())
+        named = re.fullmatch(r"\w+", flag) and flag not in flags
+        flags.add(flag)
+        options.append(f"({f'?P<{flag}>' if named else '?:'}{compile_words(found[1], options)})?")
+        return f" \0{len(options) - 1}\0 "
+
+    while "[" in shape:
+        shape = re.sub(r"\[([^\[\]]*)\]", option, shape)
+    *others, last = compile_words(shape, options).split("(?P<choice>")  # a shape's last choice is the one to be read
+    pattern = "(?:".join(others) + "(?P<choice>" * bool(others) + last
+    return re.compile(rf"\s*{pattern}\s*;?\s*", re.I | re.S)
 
 
-END_OF_WORD = r"""(?:\s+|(?=[('@$"=,);])|$)"""
-
-
-def compile_tokens(tokens: list[str], flags: set[str]) -> str:
-    """Tokens of a shape as one regular expression. ``flags`` collects the names of flag groups already made."""
-    out, i = "", 0
-    while i < len(tokens):
-        token = tokens[i]
-        if token == "[":
-            end = closing(tokens, i)
-            out += compile_option(tokens[i + 1 : end], flags)
-            i = end
-        elif token.startswith("{"):
+def compile_words(text: str, options: list[str]) -> str:
+    out = ""
+    for token in re.findall(r"\0\d+\0|\{[^}]*\}|<[^>]*>|[(),=]|[^\s\0{}<>(),=]+", text):
+        if token[0] == "\0":
+            out += options[int(token.strip("\0"))]
+        elif token[0] == "{":
             choices = "|".join(r"\s+".join(choice.split()) for choice in token[1:-1].split("|"))
-            group = "choice2" if "choice" in flags else "choice"
-            flags.add(group)
-            out += rf"(?P<{group}>{choices}){END_OF_WORD}"
-        elif token.startswith("<"):
+            out += rf"(?P<choice>{choices}){END_OF_WORD}"
+        elif token[0] == "<":
             key, _, kind = token[1:-1].partition(":")
             out += rf"(?P<{key}>{PLACEHOLDERS[kind or 'name']})\s*"
         elif token in "(),=":
             out += rf"{re.escape(token)}\s*"
         else:
             out += rf"(?:{'|'.join(map(re.escape, token.split('|')))}){END_OF_WORD}"
-        i += 1
     return out
-
-
-def compile_option(tokens: list[str], flags: set[str]) -> str:
-    inner = compile_tokens(tokens, flags)
-    flag = "_".join(token.split("|")[0].lower() for token in tokens)
-    if not re.fullmatch(r"\w+", flag) or flag in flags:
-        return f"(?:{inner})?"
-    flags.add(flag)
-    return f"(?P<{flag}>{inner})?"
-
-
-def closing(tokens: list[str], start: int) -> int:
-    depth = 0
-    for i in range(start, len(tokens)):
-        depth += (tokens[i] == "[") - (tokens[i] == "]")
-        if depth == 0:
-            return i
-    raise ValueError(f"unbalanced brackets in {' '.join(tokens)}")
 
 
 def unquote(text: str) -> str:
@@ -172,8 +165,7 @@ def options(text: str | None, known: str | None = None) -> dict[str, str]:
 
     With ``known`` (names, separated by spaces) anything else in the text is refused.
     """
-    value = rf"{PLACEHOLDERS['body']}|{PLACEHOLDERS['list']}|[^\s,()]+"
-    option = rf"([\w$]+)\s*=\s*({value})"
+    option = rf"([\w$]+)\s*=\s*({PLACEHOLDERS['body']}|{PLACEHOLDERS['list']}|[^\s,()]+)"
     found = re.findall(option, text or "", re.S)
     if known is not None:
         rest = re.sub(option, "", text or "", flags=re.S).strip(" ,;\n\t")
@@ -191,25 +183,3 @@ def items(text: str | None) -> list[str]:
     """The members of a parenthesised list, unquoted: ``('a', b)`` -> ["a", "b"]."""
     found = re.findall(rf"{STRING}|[^\s,()]+", text or "")
     return [unquote(item) if item.startswith("'") else item for item in found]
-
-
-def load() -> list[Statement]:
-    """Import every module that declares statements, once, in the order in which they are tried."""
-    from . import (  # noqa: F401  # noqa: F401
-        bundles,
-        copying,
-        experiments,
-        functions_sql,
-        grants,
-        inference_jobs,
-        models,
-        objects,
-        scripting,
-        services,
-        show,
-        stages,
-        tables,
-        transactions,
-    )
-
-    return REGISTER

@@ -1,13 +1,10 @@
-"""Transactions, session parameters and variables, and USE."""
+"""Transactions, session parameters, and USE."""
 
-from __future__ import annotations
-
-from . import catalog, names
-from .errors import compilation_error, missing, unsupported
-from .names import Name
+from . import names
+from .errors import unsupported
 from .results import Result, listing, status
 from .session import Session
-from .statements import Matched, options, statement
+from .statements import Matched, statement
 
 PARAMETERS = {
     # name -> default; a parameter that is not here is refused, for setting it would change nothing
@@ -27,33 +24,23 @@ FIXED = {"QUOTED_IDENTIFIERS_IGNORE_CASE", "TIMEZONE", "MULTI_STATEMENT_COUNT", 
 
 
 @statement("BEGIN [WORK|TRANSACTION] [NAME <name>]", "executed")
-def begin(session: Session, s: Matched) -> Result:
-    session.begin()
-    return status()
-
-
 @statement("START TRANSACTION [NAME <name>]", "executed")
-def start(session: Session, s: Matched) -> Result:
-    return begin(session, s)
+def begin(session: Session, s: Matched) -> None:
+    session.begin()
 
 
-@statement("COMMIT [WORK]", "executed")
-def commit(session: Session, s: Matched) -> Result:
-    session.commit()
-    return status()
-
-
-@statement("ROLLBACK [WORK]", "executed")
-def rollback(session: Session, s: Matched) -> Result:
-    session.rollback()
-    return status()
+@statement("{COMMIT|ROLLBACK} [WORK]", "executed")
+def end(session: Session, s: Matched) -> None:
+    if s.choice == "COMMIT":
+        session.commit()
+    else:
+        session.end("ROLLBACK")
 
 
 @statement("ALTER SESSION SET <options:rest>", "executed")
-def alter_session(session: Session, s: Matched) -> Result:
-    for key, value in options(s["options"]).items():
+def alter_session(session: Session, s: Matched) -> None:
+    for key, value in s.options().items():
         set_parameter(session, key, value)
-    return status()
 
 
 def set_parameter(session: Session, key: str, value: str) -> None:
@@ -69,10 +56,9 @@ def set_parameter(session: Session, key: str, value: str) -> None:
 
 
 @statement("ALTER SESSION UNSET <names:rest>", "executed")
-def unset_session(session: Session, s: Matched) -> Result:
+def unset_session(session: Session, s: Matched) -> None:
     for key in s["names"].split(","):
         session.parameters.pop(key.strip().upper(), None)
-    return status()
 
 
 @statement("SHOW PARAMETERS [LIKE <like:string>] [IN SESSION] [IN ACCOUNT] [FOR SESSION]", "executed")
@@ -85,66 +71,23 @@ def show_parameters(session: Session, s: Matched) -> Result:
     return listing("key value default level description", rows)
 
 
-@statement("SET <name:word> = <value:rest>", "executed")
-def set_variable(session: Session, s: Matched) -> Result:
-    from sqlglot import exp
-
-    from .execute import run
-
-    row = run(session, f"SELECT {s['value']}").to_arrow().to_pylist()[0]
-    value = next(iter(row.values()))
-    known = value if isinstance(value, (int, float, str, bool)) or value is None else str(value)
-    session.variables[s["name"].upper()] = exp.convert(known)
-    return status()
-
-
-@statement("UNSET <name:word>", "executed")
-def unset_variable(session: Session, s: Matched) -> Result:
-    session.variables.pop(s["name"].upper(), None)
-    return status()
-
-
-# ---------------------------------------------------------------- USE
-
-
 @statement("USE SECONDARY ROLES {ALL|NONE}", "recorded")
 def use_secondary_roles(session: Session, s: Matched) -> Result:
     return status()
 
 
 @statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", "executed")
-def use(session: Session, s: Matched) -> Result:
-    parts = names.split(s["name"])
+def use(session: Session, s: Matched) -> None:
+    name = session.named(s.choice, s["name"])
     if s.choice == "DATABASE":
-        session.use_database(parts[-1])
+        session.use_database(name.name)
     elif s.choice == "SCHEMA":
-        use_schema(session, parts)
+        session.use_schema(name.database, name.name)
     else:
-        use_account_object(session, s.choice, parts[-1])
-    return status()
+        setattr(session, s.choice.lower(), session.need(s.choice, name).name)
 
 
 @statement("USE <name>", "executed")
 def use_name(session: Session, s: Matched) -> Result:
-    parts = names.split(s["name"])
-    if len(parts) == 1:
-        session.use_database(parts[0])
-    else:
-        use_schema(session, parts)
-    return status()
-
-
-def use_schema(session: Session, parts: list[str]) -> None:
-    if len(parts) == 1:
-        if session.database is None:
-            raise compilation_error("Cannot perform USE SCHEMA. This session does not have a current database.", 90105)
-        parts = [session.database, *parts]
-    if len(parts) > 2:
-        raise compilation_error(f"syntax error: a schema's name has two parts, not {'.'.join(parts)}", 1003)
-    session.use_schema(*parts)
-
-
-def use_account_object(session: Session, kind: str, name: str) -> None:
-    if catalog.get(session.con, kind, Name("", "", name)) is None:
-        raise missing(kind.capitalize(), name)
-    setattr(session, kind.lower(), name)
+    s.groups["choice"] = "SCHEMA" if len(names.split(s["name"])) > 1 else "DATABASE"
+    return use(session, s)

@@ -5,16 +5,14 @@ because Snowflake's division, casts and comparisons depend on them; rewrites go 
 rewritten arguments.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import decimal
 import logging
 import re
-from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.snowflake import Snowflake
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import TypeAnnotator, annotate_types
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
@@ -23,20 +21,19 @@ from sqlglot.schema import MappingSchema
 
 from . import names, semistructured  # noqa: F401 - its rules register themselves
 from .calls import resolve_calls
-from .dialect import SNOWFLAKE
-from .errors import SnowflakeError, compilation_error
-from .functions import check, rewrite_plain, wrap_aggregates
+from .errors import SnowflakeError, compilation_error, unsupported
+from .functions import check, refuse, rewrite_plain, wrap_aggregates
 from .json_functions import FUNCTIONS
 from .rules import RULES
 from .scales import note_scales
+from .session import Session
 from .sources import resolve_sources
 from .types import T, annotation_type
 
-if TYPE_CHECKING:
-    from .session import Session
-
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
+SNOWFLAKE = "localsnowflake"
+QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
 METHOD = rf"\s*!\s*(?P<method>{names.PART})\s*\(\s*(?P<close>\))?"
 MODEL = rf"\bMODEL\s*\(\s*(?P<model>{names.DOTTED})\s*(?:,\s*(?P<version>{names.PART})\s*)?\)"
@@ -44,12 +41,27 @@ SERVICE = rf"(?P<service>{names.DOTTED})"
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{names.DOTTED})", re.I | re.S)
 
 
+class LocalSnowflake(Snowflake):
+    """Functions over VARIANT are left as calls: json_functions.py answers them."""
+
+    class Parser(Snowflake.Parser):
+        FUNCTIONS = {
+            **{name: build for name, build in Snowflake.Parser.FUNCTIONS.items() if name not in FUNCTIONS},
+            # sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
+            **dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list),
+        }
+
+
 def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expression:
     """One Snowflake statement as a DuckDB syntax tree with every name resolved. ``binds`` give parameters their types.
 
     Raises SnowflakeError for a syntax error, an unknown object, or something the account does not support.
     """
-    tree = prepare(session, parse(sql))
+    tree = parse(sql)
+    defines = isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
+    if not defines and not isinstance(tree, (*QUERIES, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
+        raise unsupported(f"the statement {sql.split('(')[0][:80].strip()!r}", "statements.py")
+    tree = prepare(session, tree)
     for marker, value in zip(tree.find_all(exp.Placeholder, bfs=False), binds or [], strict=False):
         marker.meta["kind"] = bind_type(value)
     kinds = infer_types(session, tree)
@@ -94,13 +106,8 @@ INSERT_CALL = re.compile(rf"\bTHEN\s+INSERT\b|{TEXT}|\"[^\"]*\"|\bINSERT(?=\s*\(
 
 
 def spell_calls(sql: str) -> str:
-    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), and methods of models and services."""
+    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``."""
     sql = INSERT_CALL.sub(lambda found: "STUFF" if found[0].upper() == "INSERT" else found[0], sql)
-    return spell_method_calls(sql)
-
-
-def spell_method_calls(sql: str) -> str:
-    """``MODEL(m, v)!F(x)`` and ``svc!F(x)`` as ordinary calls, which the parser can read."""
     if "!" not in sql:
         return sql
 
@@ -182,8 +189,8 @@ def written_projections(sql: str) -> list[str]:
     return [*found, sql[start : last + 1].strip()] if start is not None and last else found
 
 
-def infer_types(session: Session, tree: exp.Expression) -> None:
-    """Set ``type`` on the expressions whose type can be known; the others keep none.
+def infer_types(session: Session, tree: exp.Expression) -> list[T]:
+    """Set ``type`` on the expressions whose type can be known; the others keep none. The types of the columns.
 
     Works on a qualified copy, so that a statement which the optimizer cannot qualify still runs, untyped.
     """
@@ -209,9 +216,7 @@ def infer_types(session: Session, tree: exp.Expression) -> None:
         original.meta["scale"] = node.meta.get("scale")
         if node.type is not None and node.type.this != T.UNKNOWN:
             original.type = node.type
-    return (
-        [column.type.this if column.type else T.UNKNOWN for column in copy.selects] if hasattr(copy, "selects") else []
-    )
+    return [column.type.this if column.type else T.UNKNOWN for column in getattr(copy, "selects", [])]
 
 
 def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
@@ -256,9 +261,8 @@ def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
             [table.catalog, table.db, table.name],
         ).fetchall()
         columns = {name: exp.DataType.build(annotation_type(kind), dialect="snowflake") for name, kind in found}
-        schema.add_table(
-            exp.table_(table.name, table.db, table.catalog, quoted=True), columns, dialect="snowflake", normalize=False
-        )
+        name = exp.table_(table.name, table.db, table.catalog, quoted=True)
+        schema.add_table(name, columns, dialect="snowflake", normalize=False)
     return schema
 
 
@@ -269,6 +273,7 @@ def rewrite(tree: exp.Expression) -> exp.Expression:
         rule = RULES.get(type(node))
         if node.meta.get("engine"):
             continue
+        refuse(node)
         parent, key, index = node.parent, node.arg_key, node.index
         made = rule(node) if rule else rewrite_plain(node)
         if made is node:

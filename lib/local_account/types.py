@@ -1,7 +1,5 @@
 """Types: Snowflake's in DDL and casts -> DuckDB's, and what kind of value an expression has."""
 
-from __future__ import annotations
-
 from sqlglot import exp
 
 T = exp.DataType.Type
@@ -40,28 +38,17 @@ def engine_type(kind: exp.DataType) -> exp.DataType | None:
 def snowflake_type(engine: str) -> str:
     """DuckDB's column type as DESCRIBE TABLE and INFORMATION_SCHEMA print it."""
     fixed = {
-        "VARCHAR": "VARCHAR(16777216)",
-        "BIGINT": "NUMBER(38,0)",
-        "HUGEINT": "NUMBER(38,0)",
-        "INTEGER": "NUMBER(38,0)",
-        "DOUBLE": "FLOAT",
-        "FLOAT": "FLOAT",
-        "BLOB": "BINARY(8388608)",
-        "TIMESTAMP": "TIMESTAMP_NTZ(9)",
-        "TIMESTAMP WITH TIME ZONE": "TIMESTAMP_LTZ(9)",
-        "JSON": "VARIANT",
-        "TIME": "TIME(9)",
-    }
+        "VARCHAR": "VARCHAR(16777216)", "BIGINT": "NUMBER(38,0)", "HUGEINT": "NUMBER(38,0)", "INTEGER": "NUMBER(38,0)",
+        "DOUBLE": "FLOAT", "FLOAT": "FLOAT", "BLOB": "BINARY(8388608)", "TIMESTAMP": "TIMESTAMP_NTZ(9)",
+        "TIMESTAMP WITH TIME ZONE": "TIMESTAMP_LTZ(9)", "JSON": "VARIANT", "TIME": "TIME(9)",
+    }  # fmt: skip
     return fixed.get(engine, engine.replace("DECIMAL", "NUMBER"))
 
 
 def annotation_type(engine: str) -> str:
     """DuckDB's column type as the type annotator wants it."""
-    if engine == "JSON":
-        return "VARIANT"
-    return {"TIMESTAMP": "TIMESTAMPNTZ", "TIMESTAMP WITH TIME ZONE": "TIMESTAMPLTZ", "HUGEINT": "INT128"}.get(
-        engine, engine
-    )
+    others = {"TIMESTAMP": "TIMESTAMPNTZ", "TIMESTAMP WITH TIME ZONE": "TIMESTAMPLTZ", "HUGEINT": "INT128"}
+    return {**others, "JSON": "VARIANT"}.get(engine, engine)
 
 
 def kind_of(node: exp.Expression) -> T | None:

@@ -5,8 +5,6 @@ The connector is told that the stage is a bucket with one signed address. That a
 PUT of several files the account hashes the sources (client and account share a machine) and knows each by its digest.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import os

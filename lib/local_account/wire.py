@@ -1,30 +1,34 @@
-"""The connector's HTTP protocol: login, queries, results, heartbeat, cancel."""
-
-from __future__ import annotations
+"""The server process: one account behind the connector's HTTP protocol (login, queries, results, heartbeat, cancel)."""
 
 import base64
 import gzip
 import json
+import logging
 import os
 import re
 import secrets
+import threading
 import time
 import uuid
 from collections import OrderedDict
 from concurrent.futures import wait
+from pathlib import Path
 
+import duckdb
+import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from . import statements
 from .account import Account
 from .calls import SERVER_VERSION
-from .catalog import get
 from .errors import SnowflakeError
-from .names import Name, split
-from .queries import Queries, Query, failure
+from .names import Name, quote, split
+from .process import AccountError, serving
+from .queries import Queries, Query
 from .session import Session
 from .transactions import PARAMETERS, set_parameter
 from .uploads import DIGEST_HEADER, LIMIT_BYTES, publish
@@ -34,10 +38,8 @@ REQUEST_BYTES = 512 << 20
 IN_PROGRESS, IN_PROGRESS_ASYNC = "333333", "333334"
 CLIENT_PARAMETERS = {
     "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY": 3600,
-    "CLIENT_TELEMETRY_ENABLED": False,
     "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 0,
     "CLIENT_RESULT_CHUNK_SIZE": 160,
-    "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "ARROW",
 }
 
 
@@ -65,7 +67,7 @@ class Wire:
             Route("/monitoring/queries/{query_id}", self.status),
             Route("/parts/{key}/{number:int}", self.part),
             Route("/stage/{key}", self.upload, methods=["PUT"]),
-            Route("/telemetry/send", self.accept, methods=["POST"]),
+            Route("/telemetry/send", self.heartbeat, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={SnowflakeError: refuse})
 
@@ -81,38 +83,32 @@ class Wire:
         session = await run_in_threadpool(self.open_session, request.query_params, data)
         token = secrets.token_hex(24)
         self.sessions[token] = session
-        answer = {
-            "token": token,
-            "masterToken": token,
-            "validityInSeconds": 86400,
-            "masterValidityInSeconds": 86400,
-            "sessionId": int(session.id[:8], 16),
-            "serverVersion": SERVER_VERSION,
-            "parameters": [{"name": key, "value": value} for key, value in CLIENT_PARAMETERS.items()]
-            + [{"name": key, "value": session.parameters.get(key, value)} for key, value in PARAMETERS.items()],
+        parameters = CLIENT_PARAMETERS | {key: session.parameters.get(key, PARAMETERS[key]) for key in PARAMETERS}
+        return success({
+            "token": token, "masterToken": token, "validityInSeconds": 86400, "masterValidityInSeconds": 86400,
+            "sessionId": int(session.id[:8], 16), "serverVersion": SERVER_VERSION,
+            "parameters": [{"name": key, "value": value} for key, value in parameters.items()],
             "sessionInfo": {"databaseName": session.database, "schemaName": session.schema, "roleName": session.role,
                             "warehouseName": session.warehouse},
-        }  # fmt: skip
-        return success(answer)
+        })  # fmt: skip
 
     def open_session(self, query: dict, data: dict) -> Session:
         """A session with what the client asks for, as far as it exists."""
         session = Session(self.account)
-        con = session.con
-        database = fold(query.get("databaseName"))
-        schema = fold(query.get("schemaName"))
-        if database and get(con, "DATABASE", Name("", "", database)):
+        wanted = {key: split(value)[-1] for key, value in query.items() if value}
+        database, schema = wanted.get("databaseName"), wanted.get("schemaName")
+        if database and session.get("DATABASE", quote(database)):
             session.use_database(database)
-            if schema and get(con, "SCHEMA", Name(database, "", schema)):
+            if schema and session.get("SCHEMA", Name(database, "", schema)):
                 session.schema = schema
         for kind, key in (("ROLE", "roleName"), ("WAREHOUSE", "warehouse")):
-            wanted = fold(query.get(key))
-            if wanted and get(con, kind, Name("", "", wanted)):
-                setattr(session, kind.lower(), wanted)
-            elif wanted and kind == "ROLE":
-                raise SnowflakeError(
-                    f"Role '{wanted}' specified in the connect string does not exist.", 390189, "08001"
-                )
+            if key not in wanted:
+                continue
+            if session.get(kind, quote(wanted[key])):
+                setattr(session, kind.lower(), wanted[key])
+            elif kind == "ROLE":
+                text = f"Role '{wanted[key]}' specified in the connect string does not exist."
+                raise SnowflakeError(text, 390189, "08001")
         for key, value in (data.get("SESSION_PARAMETERS") or {}).items():
             if key.upper() in PARAMETERS:
                 set_parameter(session, key, value)
@@ -130,9 +126,9 @@ class Wire:
         return session
 
     async def renew(self, request: Request) -> Response:
-        found = re.search(r'Token="(.*?)"', request.headers.get("authorization", ""))
-        self.session(request)
-        return success({"sessionToken": found[1], "masterToken": found[1], "validityInSecondsST": 86400,
+        session = self.session(request)
+        token = next(token for token, other in self.sessions.items() if other is session)
+        return success({"sessionToken": token, "masterToken": token, "validityInSecondsST": 86400,
                         "validityInSecondsMT": 86400})  # fmt: skip
 
     async def heartbeat(self, request: Request) -> Response:
@@ -145,9 +141,6 @@ class Wire:
         session = self.session(request)
         self.sessions = {token: other for token, other in self.sessions.items() if other is not session}
         await run_in_threadpool(session.close)
-        return success({})
-
-    async def accept(self, request: Request) -> Response:
         return success({})
 
     # ---- queries
@@ -169,7 +162,7 @@ class Wire:
         if not query.future.done():
             return in_progress(query, IN_PROGRESS)
         if query.future.exception():
-            return refuse(request, failure(query), query.id)
+            return refuse(request, query.failure(), query.id)
         data = query.future.result()
         if "parts" in data:
             data = self.publish(dict(data), request)
@@ -177,21 +170,18 @@ class Wire:
 
     def publish(self, data: dict, request: Request) -> dict:
         """The first part of an Arrow answer travels inline, further ones are fetched by their address."""
-        first, *rest = data.pop("parts")
-        # An empty answer has no stream at all: clients refuse one without a batch.
-        data["rowsetBase64"] = base64.b64encode(first).decode() if data["total"] else ""
+        first, *rest = data.pop("parts") or [(b"", 0)]  # an empty answer has no stream at all
+        data["rowsetBase64"] = base64.b64encode(first[0]).decode()
         if rest:
-            import pyarrow as pa
-
             key = uuid.uuid4().hex
-            self.parts[key] = rest
+            self.parts[key] = [part for part, _ in rest]
             while len(self.parts) > 20:
                 self.parts.popitem(last=False)
             data["chunkHeaders"] = {}
             data["chunks"] = [
                 {"url": f"{str(request.base_url).rstrip('/')}/parts/{key}/{i}", "uncompressedSize": len(part),
-                 "compressedSize": len(part), "rowCount": pa.ipc.open_stream(part).read_all().num_rows}
-                for i, part in enumerate(rest)
+                 "compressedSize": len(part), "rowCount": rows}
+                for i, (part, rows) in enumerate(rest)
             ]  # fmt: skip
         return data
 
@@ -227,21 +217,20 @@ class Wire:
         query = self.queries.get(request.path_params["query_id"])
         entry = {"id": query.id, "status": query.state, "sqlText": query.sql}
         if query.state == "FAILED_WITH_ERROR":
-            error = failure(query)
+            error = query.failure()
             entry |= {"errorCode": f"{error.code:06d}", "errorMessage": error.message}
         return success({"queries": [entry]})
 
     async def abort(self, request: Request) -> Response:
         self.session(request)
         if "query_id" in request.path_params:
-            self.queries.get(request.path_params["query_id"]).cancel()
+            found = [self.queries.get(request.path_params["query_id"])]
         else:
-            self.queries.cancel((await read(request)).get("requestId", ""))
+            wanted = (await read(request)).get("requestId", "")
+            found = [query for query in self.queries.all() if query.request_id == wanted]
+        for query in found:
+            query.cancel()
         return success({})
-
-
-def fold(text: str | None) -> str | None:
-    return split(text)[-1] if text else None
 
 
 async def read(request: Request) -> dict:
@@ -265,11 +254,36 @@ def in_progress(query: Query, code: str) -> Response:
 
 def refuse(request: Request, error: SnowflakeError, query_id: str | None = None) -> Response:
     code = f"{error.code:06d}"
-    data = {
-        "errorCode": code,
-        "sqlState": error.sqlstate,
-        "queryId": query_id or str(uuid.uuid4()),
-        "line": -1,
-        "pos": -1,
-    }
+    where = {"queryId": query_id or str(uuid.uuid4()), "line": -1, "pos": -1}
+    data = {"errorCode": code, "sqlState": error.sqlstate, **where}
     return JSONResponse({"data": data, "code": code, "message": error.message, "success": False})
+
+
+def serve(root: Path, idle_seconds: float) -> None:
+    """Serve the folder until told to stop, or until nobody has asked for anything for ``idle_seconds``."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    with serving(root) as (info, listener):
+        try:
+            account = Account(root, info["token"], info["port"])
+        except duckdb.Error as error:
+            raise AccountError(f"the database of {root} cannot be opened: {error}") from error
+        statements.load()
+        wire = Wire(account)
+        given = {"log_level": "warning", "access_log": False, "lifespan": "off", "timeout_keep_alive": 75}
+        server = uvicorn.Server(uvicorn.Config(wire.app(), **given))
+        threading.Thread(target=watch, args=(server, wire, idle_seconds), daemon=True).start()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            account.close()
+
+
+def watch(server: uvicorn.Server, wire: Wire, idle_seconds: float) -> None:
+    """Stop the server when it is idle, or when its folder is gone."""
+    while not server.should_exit:
+        time.sleep(min(1.0, idle_seconds / 4))
+        quiet = time.monotonic() - max(wire.last_request, wire.account.workers.last_use)
+        if (
+            quiet > idle_seconds and not any(query.state == "RUNNING" for query in wire.queries.all())
+        ) or not wire.account.root.is_dir():
+            server.should_exit = True

@@ -1,10 +1,8 @@
-"""The processes that run models: one per model method for the warehouse, one per service for HTTP.
+"""The processes that run models and functions: one per method for the warehouse, one per service for HTTP.
 
-Models are never loaded into the server itself. A worker holds the reading end of a pipe from the server and ends when
-that closes, so none outlives the server, even one that is killed.
+None of them is ever loaded into the server itself. A worker holds the reading end of a pipe from the server and ends
+when that closes, so none outlives the server, even one that is killed.
 """
-
-from __future__ import annotations
 
 import contextlib
 import json
@@ -13,74 +11,77 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 
 from .errors import SnowflakeError
+from .process import environment
+from .results import ipc, slices
 
 IDLE_SECONDS = 600.0  # a warehouse worker that nobody has called for so long is stopped
-START_SECONDS = 180.0
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
 BARELY_BEGUN_SECONDS = 5.0  # no sooner is a service started again
-THREADS = str(os.cpu_count() or 2)
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(os.cpu_count() or 2))
 
 
-def spawn(module: str, arguments: list[str], log: Path, secret: str = "") -> subprocess.Popen:
-    """Start ``python -m local_account.<module>``; the secret travels by environment, not by command line."""
-    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]))
-    threads = {key: THREADS for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    with open(log, "ab") as stream:
-        return subprocess.Popen(
-            [sys.executable, "-m", f"local_account.{module}", *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, cwd=log.parent,
-            env={**os.environ, **threads, "PYTHONPATH": path, "LOCAL_ACCOUNT_TOKEN": secret},
-        )  # fmt: skip
+class Process:
+    """``python -m local_account.<module>``; the secret travels by environment, not by command line."""
+
+    def __init__(self, module: str, arguments: list[str], log: Path, secret: str = ""):
+        self.log, self.started = log, time.monotonic()
+        with open(log, "ab") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"local_account.{module}", *arguments],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, cwd=log.parent,
+                env=environment(**THREADS, LOCAL_ACCOUNT_TOKEN=secret),
+            )  # fmt: skip
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def end(self) -> None:
+        """Close the worker's pipe, which asks it to finish; kill it if it does not."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
 
 
-def end(process: subprocess.Popen) -> None:
-    """Close the worker's pipe, which asks it to finish; kill it if it does not."""
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
-
-
-class WarehouseWorker:
+class WarehouseWorker(Process):
     """One method of one model version, or one function, loaded once and fed batches through a pipe."""
 
-    def __init__(self, module: str, folder: Path, method: str, log: Path):
-        self.label, self.log = f"{folder.name} {method}", log
-        self.process = spawn(module, [str(folder), method], log)
+    def __init__(self, kind: str, folder: Path, handler: str, log: Path):
+        super().__init__("worker", [kind, str(folder), handler], log)
+        self.label = f"{folder.name} {handler}"
         self.lock = threading.Lock()
         self.last_use = time.monotonic()
 
+    @property
+    def idle(self) -> bool:
+        return time.monotonic() - self.last_use > IDLE_SECONDS and not self.lock.locked()
+
     def call(self, table: pa.Table) -> list[str | None]:
-        """One JSON text per row. Raises SnowflakeError with the model's own traceback."""
+        """One JSON text per row. Raises SnowflakeError with the code's own traceback."""
         answers: list[str | None] = []
         with self.lock:
-            for batch in batches(table):
+            for batch in slices(table, BATCH_ROWS, BATCH_BYTES):
+                answers += self.exchange(ipc(batch))
                 self.last_use = time.monotonic()
-                answers += self.exchange(batch)
-            self.last_use = time.monotonic()
         return answers
 
-    def exchange(self, batch: pa.Table) -> list[str | None]:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_table(batch)
-        message = sink.getvalue()
-        try:
-            self.process.stdin.write(message.size.to_bytes(8, "big"))
+    def exchange(self, message: bytes) -> list[str | None]:
+        with contextlib.suppress(BrokenPipeError):  # it has died: reading finds out why
+            self.process.stdin.write(len(message).to_bytes(8, "big"))
             self.process.stdin.write(message)
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died: reading finds out why
         kind, size = self.process.stdout.read(1), self.process.stdout.read(8)
         if not size:
             raise SnowflakeError(f"Python Interpreter Error:\nthe worker of {self.label} died; see {self.log}", 100357)
@@ -89,40 +90,19 @@ class WarehouseWorker:
             raise SnowflakeError(f"Python Interpreter Error:\n{body.decode()}", 100357, "P0000")
         return json.loads(body)
 
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
 
-
-def batches(table: pa.Table) -> list[pa.Table]:
-    """Slices of at most BATCH_ROWS rows and about BATCH_BYTES bytes."""
-    out, start = [], 0
-    while start < table.num_rows:
-        rows = min(BATCH_ROWS, table.num_rows - start)
-        while rows > 1 and table.slice(start, rows).nbytes > BATCH_BYTES:
-            rows //= 2
-        out.append(table.slice(start, rows))
-        start += rows
-    return out
-
-
-class ServiceProcess:
+class ServiceProcess(Process):
     """An HTTP server for one model version."""
 
     def __init__(self, folder: Path, port: int, token: str, log: Path):
-        self.folder, self.token, self.log = folder, token, log
-        self.started = time.monotonic()
-        self.process = spawn("service_worker", [str(folder), str(port)], log, token)
+        super().__init__("service_worker", [str(folder), str(port)], log, token)
+        self.folder, self.token = folder, token
         line = self.process.stdout.readline()  # the worker says its port once the model is loaded
         if not line:
-            end(self.process)
+            self.end()
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise SnowflakeError(f"The service failed to start:\n{tail}", 395020, "22000")
         self.port = json.loads(line)["port"]
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
 
 
 class Workers:
@@ -137,13 +117,13 @@ class Workers:
         self.last_use = time.monotonic()
         threading.Thread(target=self.reap, daemon=True).start()
 
-    def call(self, module: str, folder: Path, method: str, table: pa.Table) -> list[str | None]:
+    def call(self, kind: str, folder: Path, handler: str, table: pa.Table) -> list[str | None]:
         """Run a model's method or a function over a table, on a warm worker if there is one."""
         with self.guard:
-            key = (str(folder), method)
+            key = (str(folder), handler)
             worker = self.warehouse.get(key)
             if worker is None or not worker.alive:
-                worker = WarehouseWorker(module, folder, method, self.logs / f"{folder.name}.log")
+                worker = WarehouseWorker(kind, folder, handler, self.logs / f"{folder.name}.log")
                 self.warehouse[key] = worker
         self.last_use = time.monotonic()
         answers = worker.call(table)
@@ -165,10 +145,10 @@ class Workers:
     def restart_services(self) -> None:
         """Start again, on its port, each service whose process has died, as Snowflake does."""
         for name, process in list(self.services.items()):
-            if name not in self.services or process.alive or time.monotonic() - process.started < BARELY_BEGUN_SECONDS:
-                continue
-            with contextlib.suppress(SnowflakeError):  # its log says why; the next call tries again
-                self.service(name, process.folder, process.port, process.token)
+            young = time.monotonic() - process.started < BARELY_BEGUN_SECONDS
+            if name in self.services and not process.alive and not young:
+                with contextlib.suppress(SnowflakeError):  # its log says why; the next call tries again
+                    self.service(name, process.folder, process.port, process.token)
 
     def service_log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -176,34 +156,27 @@ class Workers:
     def stop_service(self, name: str) -> None:
         process = self.services.pop(name, None)
         if process is not None:
-            end(process.process)
+            process.end()
+
+    def stop_workers(self, unwanted: Callable[[str, WarehouseWorker], bool]) -> None:
+        """End the warehouse workers of which ``unwanted(folder, worker)`` is true."""
+        with self.guard:
+            gone = [key for key, worker in self.warehouse.items() if unwanted(key[0], worker)]
+            workers = [self.warehouse.pop(key) for key in gone]
+        for worker in workers:
+            worker.end()
 
     def forget(self, folder: Path) -> None:
         """Stop the workers of a model version or function that is being dropped."""
-        with self.guard:
-            gone = [key for key in self.warehouse if key[0] == str(folder)]
-            workers = [self.warehouse.pop(key) for key in gone]
-        for worker in workers:
-            end(worker.process)
+        self.stop_workers(lambda of, _: of == str(folder))
 
     def reap(self) -> None:
         while True:
             time.sleep(1)
             self.restart_services()
-            with self.guard:
-                idle = [
-                    key for key, worker in self.warehouse.items()
-                    if time.monotonic() - worker.last_use > IDLE_SECONDS and not worker.lock.locked()
-                ]  # fmt: skip
-                workers = [self.warehouse.pop(key) for key in idle]
-            for worker in workers:
-                end(worker.process)
+            self.stop_workers(lambda _, worker: worker.idle)
 
     def stop_all(self) -> None:
         for name in list(self.services):
             self.stop_service(name)
-        with self.guard:
-            workers = list(self.warehouse.values())
-            self.warehouse.clear()
-        for worker in workers:
-            end(worker.process)
+        self.stop_workers(lambda *_: True)

@@ -8,8 +8,7 @@ from sqlglot import exp, parse_one
 from tests.local_account.documented import DOCUMENTED, LIVE, REFUSED, REFUSED_BY_SNOWFLAKE, STATEMENTS
 
 from local_account import functions, json_functions, rules
-from local_account.dialect import SNOWFLAKE
-from local_account.translate import spell_calls
+from local_account.translate import SNOWFLAKE, spell_calls
 
 ONE = """
     CREATE TABLE ONE AS SELECT 1 AS A, 12.5::NUMBER(10,2) AS N, 2.5::FLOAT AS FL, 'Hello' AS S, NULL::STRING AS NS,
@@ -113,3 +112,8 @@ $$""")
 def test_a_sql_function_is_its_body(query):
     query("CREATE FUNCTION TWICE(X INT) RETURNS INT AS 'X * 2'")
     assert query("SELECT TWICE(COLUMN1) FROM VALUES (4)") == [(8,)]
+
+
+def test_a_python_function_may_take_no_arguments(query):
+    query("CREATE FUNCTION GREET() RETURNS STRING LANGUAGE PYTHON HANDLER = 'f' AS $$f = lambda: 'hi'$$")
+    assert query("SELECT GREET() FROM VALUES (1), (2)") == [("hi",), ("hi",)]

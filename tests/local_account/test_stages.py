@@ -89,6 +89,11 @@ def test_files_become_rows_and_rows_become_files(stage, query, tmp_path):
     stage.file.put_stream(io.BytesIO(b"1,x\n2,\n"), "@S/c/c.csv", auto_compress=False)
     assert query("COPY INTO FROM_CSV FROM @S/c FILE_FORMAT = (TYPE = CSV)")[0][1:4] == ("LOADED", 2, 2)
     assert query("SELECT * FROM FROM_CSV ORDER BY A") == [(1, "x"), (2, None)]
+    stage.file.put_stream(io.BytesIO(b"9,z\n"), "@S/c/other.csv", auto_compress=False)
+    doubled = "COPY INTO FROM_CSV FROM (SELECT $1::INT * 2, $2 FROM @S/c) FILE_FORMAT = (TYPE = CSV)"
+    query(f"{doubled} PATTERN = '.*other[.]csv'")
+    assert query("SELECT * FROM FROM_CSV WHERE A > 2") == [(18, "z")], "of the files that the pattern leaves"
+    query("DELETE FROM FROM_CSV WHERE A > 2")
     query("COPY INTO @S/out/ FROM FROM_CSV FILE_FORMAT = (TYPE = PARQUET) HEADER = TRUE")
     assert stage.read.parquet("@S/out/").count() == 2
 

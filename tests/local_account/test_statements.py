@@ -23,8 +23,8 @@ SAMPLES = {
 }  # fmt: skip
 # What needs nothing to be there: sessions, transactions, lists of the account, and objects of the account itself.
 ALONE = re.compile(
-    r"BEGIN|START|COMMIT|ROLLBACK|SHOW|ALTER SESSION|UNSET|\{GRANT|USE SECONDARY"
-    r"|CREATE \[OR REPLACE\] (\[TRANSIENT\] )?(\{WAREHOUSE|DATABASE \[IF|DATABASE ROLE)"
+    r"BEGIN|START|\{COMMIT|SHOW|ALTER SESSION|UNSET|\{GRANT|USE SECONDARY"
+    r"|CREATE \[OR REPLACE\] (\[TRANSIENT\] )?(\{WAREHOUSE|\{DATABASE)"
 )
 
 

@@ -106,6 +106,20 @@ def test_a_view_reads_anew(query, people):
     assert query("SHOW VIEWS")[0][1] == "NAMED"
 
 
+def test_a_table_can_be_replaced_by_a_query_that_reads_it(query, people):
+    query("CREATE OR REPLACE TABLE PEOPLE AS SELECT ID * 10 AS ID FROM PEOPLE")
+    assert query("SELECT * FROM PEOPLE ORDER BY ID") == [(10,), (20,), (30,)]
+    with pytest.raises(SnowparkSQLException, match="already exists"):
+        query("CREATE OR REPLACE VIEW PEOPLE AS SELECT 1 AS A")
+
+
+def test_a_temporary_table_hides_a_permanent_one_and_leaves_it(query, people):
+    query("CREATE TEMPORARY TABLE PEOPLE AS SELECT 7 AS A")
+    assert query("SELECT * FROM PEOPLE") == [(7,)]
+    query("DROP TABLE PEOPLE")
+    assert people.count() == 3
+
+
 def test_account_objects_are_recorded_and_say_so(query):
     message = query("CREATE COMPUTE POOL IF NOT EXISTS P MIN_NODES = 1 MAX_NODES = 2 INSTANCE_FAMILY = CPU_X64_S")[0][0]
     assert "recorded, not executed" in message

@@ -1,0 +1,138 @@
+"""A process that runs Python for the warehouse: ``worker model|function FOLDER HANDLER``.
+
+A model's method runs through the handler file that the SDK generated into the model (``functions/<method>.py``). The
+folder of a function holds ``function.json``, its body in ``body.py`` when it was given inline, and the
+files it imports. Requests and answers are length-prefixed messages on the standard streams: an Arrow table, whose
+first column names the function, and one JSON text a row. It ends when its input closes.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+
+def main() -> None:
+    """What is loaded is loaded at the first request, so that it can say why not."""
+    kind, folder, handler = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the code prints goes to the log, not into an answer
+    run = None
+    while len(size := requests.read(8)) == 8:
+        body = requests.read(int.from_bytes(size, "big"))
+        try:
+            run = run or LOADERS[kind](folder, handler)
+            values = run(pa.ipc.open_stream(body).read_all().drop_columns(["key"]))
+            state, answer = b"R", json.dumps([json.dumps(value, default=plain) for value in values])
+        except BaseException:  # noqa: BLE001 - whatever the code raises is the caller's answer
+            state, answer = b"E", traceback.format_exc()
+        answers.write(state + len(answer.encode()).to_bytes(8, "big") + answer.encode())
+        answers.flush()
+
+
+def plain(value: object) -> object:
+    """numpy, bytes and time values as JSON knows them."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value.hex() if isinstance(value, (bytes, bytearray)) else str(value)
+
+
+def provide_snowflake(folder: Path, vectorized: Callable) -> None:
+    """What the warehouse's Python offers: the module ``_snowflake``, and the folder of a function's imports."""
+    module = types.ModuleType("_snowflake")
+    module.vectorized = lambda **_: vectorized
+    sys.modules["_snowflake"] = module
+    sys._xoptions["snowflake_import_directory"] = f"{folder}/"
+
+
+def load_model(folder: Path, method: str) -> Callable[[pa.Table], list]:
+    provide_snowflake(folder, lambda function: function)
+    spec = importlib.util.spec_from_file_location("handler", folder / "functions" / f"{method}.py")
+    handler = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(handler)
+    return lambda table: run_model(handler, table)
+
+
+def run_model(handler: types.ModuleType, table: pa.Table) -> list:
+    frame = table.to_pandas()
+    wanted = len(handler.input_cols) + len(handler.param_cols)
+    if not len(handler.input_cols) <= frame.shape[1] <= wanted:
+        known = ", ".join([*handler.input_cols, *(f"[{name}]" for name in handler.param_cols)])
+        raise TypeError(f"{frame.shape[1]} arguments given; the method takes {known}")
+    for missing in range(frame.shape[1], wanted):
+        frame[f"missing_{missing}"] = None
+    step = handler.MAX_BATCH_SIZE or len(frame)
+    batches = [frame.iloc[start : start + step].reset_index(drop=True) for start in range(0, len(frame), step)]
+    return [value for batch in batches for value in infer(handler, batch)]
+
+
+def infer(handler: types.ModuleType, frame: object) -> list:
+    """One value for each row of a pandas frame, by a function's handler or a table function's (it has ``process``)."""
+    import numpy as np
+    import pandas as pd
+
+    if not isinstance(handler.infer, type):
+        answer = handler.infer(frame)
+        return answer.tolist() if isinstance(answer, pd.Series) else answer
+    answer = handler.infer().process(frame)
+    if len(answer) != len(frame):
+        raise NotImplementedError("the local account runs table functions that answer one row for each row of input")
+    return answer.replace({pd.NA: None, np.nan: None}).to_dict("records")
+
+
+def mark_vectorized(function: Callable) -> Callable:
+    function._sf_vectorized_input = True
+    return function
+
+
+def load_handler(folder: Path, handler: str) -> Callable:
+    """A name in the inline body, or ``module.name`` in an imported file."""
+    provide_snowflake(folder, mark_vectorized)
+    sys.path[:0] = [str(folder), *map(str, folder.glob("*.zip"))]
+    if (folder / "body.py").exists():
+        names: dict = {"__name__": "body"}
+        exec(compile((folder / "body.py").read_text(), "body.py", "exec"), names)
+        return names[handler]
+    module, _, name = handler.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def load_function(folder: Path, handler: str) -> Callable[[pa.Table], list]:
+    function = load_handler(folder, handler)
+    kinds = json.loads((folder / "function.json").read_text())["arguments"]  # the engine's types
+
+    def run(table: pa.Table) -> list:
+        given = zip(
+            table.columns, kinds, strict=False
+        )  # a function without arguments is sent one that it does not take
+        columns = [[convert(value, kind) for value in column.to_pylist()] for column, kind in given]
+        if getattr(function, "_sf_vectorized_input", None) is not None:
+            import pandas as pd
+
+            return list(function(pd.DataFrame(dict(enumerate(columns)))))
+        return [function(*(column[row] for column in columns)) for row in range(table.num_rows)]
+
+    return run
+
+
+def convert(value: object, kind: str) -> object:
+    if value is None:
+        return None
+    if kind == "JSON":
+        return json.loads(value)
+    if kind == "BIGINT" or kind.endswith(", 0)"):
+        return int(value)
+    return float(value) if kind == "DOUBLE" else value
+
+
+LOADERS = {"model": load_model, "function": load_function}
+
+if __name__ == "__main__":
+    main()

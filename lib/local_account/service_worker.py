@@ -17,7 +17,9 @@ from pathlib import Path
 import pandas as pd
 import uvicorn
 from snowflake.ml.model import model_signature
+from snowflake.ml.model._client.ops import param_ops
 from snowflake.ml.model._packager.model_packager import ModelPackager
+from snowflake.snowpark.types import StringType
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -145,6 +147,14 @@ def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[li
         demand(name in frame.columns, f"The column {name} is missing; the method takes {columns}.")
     for name in params:
         demand(name in known, f"There is no parameter {name}; the method takes {known}.")
+    try:
+        param_ops.validate_params(params, signature.params)
+    except ValueError as error:
+        raise BadRequest(f"A parameter does not fit the method's signature: {error}") from error
+    for feature in signature.inputs:
+        if feature.as_snowpark_type() == StringType():
+            is_text = frame[feature.name].map(lambda value: value is None or isinstance(value, str))
+            demand(is_text.all(), f"The column {feature.name} takes text.")
     return index, frame[columns], {name: value for name, value in params.items() if value is not None}
 
 

@@ -164,6 +164,8 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
         (json.dumps({"data": [[0, None]]}).encode(), 200),
         (json.dumps({"data": [[0, "no base64!"]]}).encode(), 200),
         (json.dumps({"dataframe_records": [{"PICTURE": "x"}]}).encode(), 400),
+        (json.dumps({"data": [[0, "", "high"]]}).encode(), 400),
+        (b" " * (129 * 2**20), 413),
     ):
         reply = client._client.post("/predict", content=body, headers={"Content-Type": "application/json"})
         assert reply.status_code == code, (body, reply.text)

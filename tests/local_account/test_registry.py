@@ -176,6 +176,9 @@ def test_every_documented_form_is_understood(post, body):
         ({"rows": []}, "predict", 400, "one of: data"),
         ({"dataframe_records": [{"PICTURE": "abc"}]}, "predict", 400, "column IMAGE is missing"),
         ({"dataframe_records": [{"IMAGE": "abc"}], "params": {"limit": 1}}, "predict", 400, "no parameter limit"),
+        ({"dataframe_records": [{"IMAGE": "abc"}], "params": {"threshold": "high"}}, "predict", 400, "int or float"),
+        ({"data": [[0, "abc", [0.5]]]}, "predict", 400, "expected scalar"),
+        ({"data": [[0, 5]]}, "predict", 400, "IMAGE takes text"),
         ({"data": [[0, "abc"]]}, "guess", 404, "no method 'guess'"),
     ],
 )

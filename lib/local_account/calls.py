@@ -85,9 +85,11 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
     if kind.startswith("Current") and isinstance(node, exp.Func):
         return CALLS[node.sql_name()](session, []) if node.sql_name() in CALLS else None
     if isinstance(node, exp.Parameter) and isinstance(node.this, exp.Var) and node.parent is not None:
-        called = node.find_ancestor(exp.Anonymous)
+        called, name = node.find_ancestor(exp.Anonymous), node.name.upper()
+        if name in session.variables:
+            return session.variables[name].copy()
         if called is None or not called.name.upper().endswith("_FILE_URL"):  # which takes a @stage
-            raise unsupported(f"session variables (${node.name.upper()})", "calls.py")
+            raise compilation_error(f"Session variable '${name}' does not exist", 1, "02000")
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
         if node.find_ancestor(exp.Window):
             return exp.Literal.number(1)  # as an ORDER BY it only says that any order will do

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
+from sqlglot import exp
 
 from . import catalog, names
 from .account import Account
@@ -35,6 +36,7 @@ class Session:
         self.role = "SYSADMIN"
         self.warehouse: str | None = "COMPUTE_WH"
         self.parameters: dict[str, str] = {}
+        self.variables: dict[str, exp.Expression] = {}
         self.temporary: dict[tuple[str, Name], Object] = {}
         self.results: OrderedDict[str, Result] = OrderedDict()
         self.copying: tuple[dict[str, str], list[Path]] | None = None  # format and files of the COPY INTO that runs

@@ -1,4 +1,8 @@
-"""Transactions, session parameters, and USE."""
+"""Transactions, session parameters and variables, and USE."""
+
+from decimal import Decimal
+
+from sqlglot import exp
 
 from . import names
 from .errors import unsupported
@@ -69,6 +73,21 @@ def show_parameters(session: Session, s: Matched) -> Result:
         if names.like(s.value("like"), key)
     ]
     return listing("key value default level description", rows)
+
+
+@statement("SET <name:word> = <value:rest>", "executed")
+def set_variable(session: Session, s: Matched) -> None:
+    from .execute import run
+
+    (value,) = run(session, f"SELECT {s['value']}").to_arrow().to_pylist()[0].values()
+    if not isinstance(value, str | bool | int | float | Decimal | None):
+        raise unsupported(f"session variables of Python's type {type(value).__name__}", "transactions.py")
+    session.variables[s["name"].upper()] = exp.convert(value)
+
+
+@statement("UNSET <name:word>", "executed")
+def unset_variable(session: Session, s: Matched) -> None:
+    session.variables.pop(s["name"].upper(), None)
 
 
 @statement("USE SECONDARY ROLES {ALL|NONE}", "recorded")

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from decimal import Decimal
 
 import pytest
 from snowflake.snowpark.exceptions import SnowparkSQLException
@@ -130,3 +131,12 @@ def test_temporary_objects_belong_to_one_session(session, connect):
     with pytest.raises(SnowparkSQLException, match="does not exist"):
         connect().sql("LIST @ONLY_MINE").collect()
     assert session.table("ONLY_MINE").collect() == [(1,)]
+
+
+def test_variables_keep_their_value_and_type_until_they_are_unset(session, query):
+    session.sql("SET LIMIT_ = 1.5").collect()
+    session.sql("SET NAME = (SELECT 'a' || 'b')").collect()
+    assert query("SELECT $LIMIT_ + 1, $name") == [(Decimal("2.5"), "ab")]
+    session.sql("UNSET NAME").collect()
+    with pytest.raises(SnowparkSQLException, match=r"'\$NAME' does not exist"):
+        query("SELECT $NAME")

@@ -52,7 +52,11 @@ class Account:
             f"json:{name}": json_functions.vectorized(name) for name in json_functions.FUNCTIONS
         }
         # One engine function for all of them, so that none has to be created inside an open transaction.
-        self.engine.create_function("account_call", self.call, None, "VARCHAR", type="arrow", null_handling="special")
+        # The second one is for functions that answer rows: of what has side effects the engine keeps the order.
+        for name, has_effects in (("account_call", False), ("account_rows", True)):
+            self.engine.create_function(
+                name, self.call, None, "VARCHAR", type="arrow", null_handling="special", side_effects=has_effects
+            )
         for macro in MACROS:
             self.engine.execute(f"CREATE MACRO {macro}")
         self.open_catalog()

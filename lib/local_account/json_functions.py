@@ -295,6 +295,7 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     ".STRTOK_SPLIT_TO_TABLE": (rows_of(tokens), "ARRAY"),
     ".TEXT": (lambda value: NULL if value is None else as_text(value), "TEXT"),
 }
+ROWS = {".FLATTEN", ".SPLIT_TO_TABLE", ".STRTOK_SPLIT_TO_TABLE"}
 TAKES_NULL = {"ARRAY_APPEND", "ARRAY_CONSTRUCT", "ARRAY_CONSTRUCT_COMPACT", "ARRAY_PREPEND", "OBJECT_CONSTRUCT",
               "OBJECT_CONSTRUCT_KEEP_NULL", "OBJECT_INSERT", ".FLATTEN"}  # fmt: skip
 

@@ -3,7 +3,7 @@
 from sqlglot import exp
 
 from .errors import unsupported
-from .json_functions import FUNCTIONS
+from .json_functions import FUNCTIONS, ROWS
 from .rules import RULES, as_text, call, cast, rule, text, variant
 from .types import T
 
@@ -13,7 +13,7 @@ def json_call(name: str, arguments: list[exp.Expression]) -> exp.Expression:
     if not arguments:
         return cast(text("{}" if FUNCTIONS[name][1] == "OBJECT" else "[]"), "JSON", T[FUNCTIONS[name][1]])
     given = [cast(variant(argument), "VARCHAR", T.TEXT) for argument in arguments]
-    made = call("account_call", text(f"json:{name}"), *given, kind=T.TEXT)
+    made = call("account_rows" if name in ROWS else "account_call", text(f"json:{name}"), *given, kind=T.TEXT)
     kind = FUNCTIONS[name][1]
     if kind == "TEXT":
         return made

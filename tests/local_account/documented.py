@@ -933,6 +933,8 @@ STATEMENTS = {
     "SELECT A FROM ONE WHERE V:a BETWEEN 0 AND 2": [(1,)],
     "SELECT A FROM ONE WHERE V:a IN (1, 2) AND V:s IN ('str')": [(1,)],
     "SELECT SUM(VALUE::INT) FROM ONE, LATERAL FLATTEN(V:l)": [(6,)],
+    # elements come in their order, as they do in Snowflake, though no ORDER BY asks for it
+    "SELECT VALUE FROM (SELECT PARSE_JSON('[3,1,2]') X) T, LATERAL FLATTEN(T.X)": [("3",), ("1",), ("2",)],
     "SELECT SEQ, VALUE FROM (SELECT PARSE_JSON('[1]') X UNION ALL SELECT PARSE_JSON('[2]')), LATERAL FLATTEN(X)": [
         (1, "1"),
         (2, "2"),

@@ -38,6 +38,10 @@ TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
 METHOD = rf"\s*!\s*(?P<method>{names.PART})\s*\(\s*(?P<close>\))?"
 MODEL = rf"\bMODEL\s*\(\s*(?P<model>{names.DOTTED})\s*(?:,\s*(?P<version>{names.PART})\s*)?\)"
 SERVICE = rf"(?P<service>{names.DOTTED})"
+MODEL_ALIAS = re.compile(
+    rf"{TEXT}|(?P<lead>\bWITH\s|,)\s*(?P<alias>{names.PART})\s+AS\s+MODEL\s+(?P<model>{names.DOTTED})"
+    rf"(?:\s+VERSION\s+(?P<version>{names.PART}))?(?P<more>\s*,)?", re.I | re.S
+)  # fmt: skip
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{names.DOTTED})", re.I | re.S)
 
 
@@ -106,20 +110,33 @@ INSERT_CALL = re.compile(rf"\bTHEN\s+INSERT\b|{TEXT}|\"[^\"]*\"|\bINSERT(?=\s*\(
 
 
 def spell_calls(sql: str) -> str:
-    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``."""
+    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``,
+    ``WITH a AS MODEL m VERSION v SELECT a!F(x)``."""
     sql = INSERT_CALL.sub(lambda found: "STUFF" if found[0].upper() == "INSERT" else found[0], sql)
     if "!" not in sql:
         return sql
+    aliases = {}
+
+    def take(found: re.Match) -> str:
+        """Out of WITH goes ``a AS MODEL m VERSION v``; what stands before and after it stays."""
+        if not found["alias"]:
+            return found[0]
+        aliases[names.fold(found["alias"])] = found["model"], found["version"] or "DEFAULT"
+        return found["lead"] if found["more"] else " "
 
     def spell(found: re.Match) -> str:
         if found["other"]:
             return found[0]
-        if found["model"]:
+        if found["service"] and names.fold(found["service"]) in aliases:
+            call, parts = "__MODEL_CALL", (*aliases[names.fold(found["service"])], found["method"])
+        elif found["model"]:
             call, parts = "__MODEL_CALL", (found["model"], found["version"] or "DEFAULT", found["method"])
         else:
             call, parts = "__SERVICE_CALL", (found["service"], found["method"])
         return f"{call}({', '.join(map(names.literal, parts))}" + (")" if found["close"] else ", ")
 
+    while (rest := MODEL_ALIAS.sub(take, sql)) != sql:
+        sql = rest
     return METHOD_CALL.sub(spell, sql)
 
 

@@ -104,6 +104,18 @@ def test_sql_calls_the_model_anywhere_in_a_query(query, version, name):
     assert counted == [("BIG", 1), ("SMALL", 1)]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "WITH M AS MODEL LENGTHS VERSION V1 SELECT",
+        "WITH m AS MODEL LENGTHS, T AS (SELECT 1) SELECT",
+        "WITH T AS (SELECT 'm AS MODEL x' AS C), M AS MODEL TEST_REGISTRY.PUBLIC.LENGTHS VERSION LAST SELECT",
+    ],
+)
+def test_a_model_may_have_an_alias(query, version, head):
+    assert query(f"{head} M!PREDICT('abcdef'):LABEL::STRING, 'M!F(x)'") == [("BIG", "M!F(x)")]
+
+
 def test_a_failing_model_shows_its_own_traceback(query, version):
     with pytest.raises(SnowparkSQLException, match="must be equal"):
         query("SELECT MODEL(LENGTHS)!PREDICT(X, Y) FROM VALUES ('a', 0.1), ('b', 0.2) AS T(X, Y)")

@@ -21,7 +21,7 @@ from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, engine_
 TRANSLATED_WELL = """
     Abs Acos AddMonths And Any AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin Ascii Asin Atan Atan2 Avg
     Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
-    BitwiseRightShift BitwiseXor BitwiseXorAgg Cbrt Chr Coalesce Contains ConvertTimezone Corr Cos Count CountIf
+    BitwiseRightShift BitwiseXor BitwiseXorAgg Chr Coalesce Contains ConvertTimezone Corr Cos Count CountIf
     CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp DateFromParts DecodeCase Degrees DenseRank EndsWith
     EqualNull Exists Exp Factorial FirstValue Greatest GroupConcat Grouping Hex ILike If Initcap Is Lag
     LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
@@ -115,6 +115,11 @@ def number(made: exp.Expression, node: exp.Expression, scale: int | None) -> exp
 @rule(exp.Ceil, exp.Floor)
 def rewrite_ceil(node: exp.Expression) -> exp.Expression:
     return number(node, node, node.meta.get("scale")) if node.args.get("decimals") else rewrite_plain(node)
+
+
+@rule(exp.Cbrt)
+def rewrite_cbrt(node: exp.Cbrt) -> exp.Expression:
+    return call("sf_cbrt", rewrite_plain(node).this, kind=T.DOUBLE)
 
 
 def scalar(node: exp.Expression, beside: exp.Expression) -> exp.Expression:

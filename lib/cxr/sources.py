@@ -6,13 +6,15 @@ relative, with forward slashes, and come in a stable order.
 
 import os
 import re
+import shutil
 import stat
 import tempfile
+import time
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -77,7 +79,7 @@ class Folder:
         return path.read_bytes()
 
     def place(self, session: Session, files: Placed, settings: Settings) -> None:
-        with tempfile.TemporaryDirectory(prefix="cxr-upload-") as scratch:
+        with private_folder() as scratch:
             for name, place in files:
                 Path(scratch, PurePosixPath(place).name).symlink_to(self.root / name)
             put(session, scratch, files, settings)
@@ -112,7 +114,7 @@ class Zip:
         return data
 
     def place(self, session: Session, files: Placed, settings: Settings) -> None:
-        with tempfile.TemporaryDirectory(prefix="cxr-upload-") as scratch:
+        with private_folder() as scratch:
             for name, place in files:
                 Path(scratch, PurePosixPath(place).name).write_bytes(self.read(name))
             put(session, scratch, files, settings)
@@ -151,7 +153,7 @@ class Stage:
         if self.mount:
             yield self.mount.read
             return
-        with tempfile.TemporaryDirectory(prefix="cxr-check-") as scratch:
+        with private_folder() as scratch:
             # GET forgets folders, and takes no list of files: numbers keep names apart, one folder makes one GET.
             numbers = {name: str(number) for number, name in enumerate(names)}
             with temporary_stage(self.session) as own:
@@ -171,6 +173,17 @@ class Stage:
 def refresh(session: Session, stage: str) -> None:
     """Bring the stage's directory table up to date. The answer has a row for each new file, and is left where it is."""
     session.sql(f"ALTER STAGE {stage} REFRESH").collect(block=False).result("no_result")
+
+
+@contextmanager
+def private_folder() -> Iterator[str]:
+    """A temporary folder for copies of images. Those that killed runs left a day ago and more are removed first."""
+    for left in Path(tempfile.gettempdir()).glob("cxr-images-*"):
+        with suppress(OSError):  # another user's stays; another process may be quicker
+            if time.time() - left.stat().st_mtime > 24 * 3600:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix="cxr-images-") as scratch:
+        yield scratch
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import tempfile
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from cxr import catalog, images
 from cxr.broken_files import write_broken_files
 from cxr.phantoms import write_phantoms
-from cxr.sources import Folder, Stage, Zip, open_source
+from cxr.sources import Folder, Stage, Zip, open_source, private_folder
 
 COLUMNS = ["IMAGE_ID", "RELATIVE_PATH", "SOURCE_NAME", "LABEL", "PATIENT_ID", "SPLIT", "BYTES", "FORMAT"]
 STAGE = "@MEDICAL_IMAGES.CHEST_XRAY.RAW"
@@ -52,6 +54,19 @@ def test_a_zip_gives_what_the_folder_gives(empty, expected, folder, tmp_path):
     with zipfile.ZipFile(archive, "a") as file:
         file.writestr("__MACOSX/NORMAL/IM-0001-0001.jpeg", b"a shadow")
     assert ingested(*empty, archive) == expected
+
+
+def test_copies_that_a_killed_run_left_are_removed_the_next_day(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = tmp_path / "cxr-images-old", tmp_path / "cxr-images-new"
+    for left in (old, new):
+        left.mkdir()
+        (left / "xray.jpeg").write_bytes(b"somebody's")
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    with private_folder() as scratch:
+        assert Path(scratch).stat().st_mode & 0o077 == 0
+        assert not old.exists() and new.exists(), "the other run may still need it"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from .errors import SnowflakeError
+from .errors import SnowflakeError, unsupported
 from .execute import describe, insert_many, run
 from .results import Result, read_bind
 from .session import Session, strip_comments
@@ -83,6 +83,8 @@ def execute(session: Session, body: dict, query_id: str) -> dict:
     """Run one request of the connector; the ``data`` of its answer."""
     sql, bindings, describing = body["sqlText"], body.get("bindings") or {}, body.get("describeOnly")
     ordered = [bindings[key] for key in sorted(bindings, key=int)]
+    if int((body.get("parameters") or {}).get("MULTI_STATEMENT_COUNT", 1)) != 1:
+        raise unsupported("several statements in one request (num_statements): send one by one", "queries.py")
     with session.lock:
         if ordered and isinstance(ordered[0]["value"], list) and not describing:
             result = insert_many(session, sql, [[read_bind(b["type"], v) for v in b["value"]] for b in ordered])

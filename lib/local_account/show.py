@@ -35,7 +35,7 @@ ROWS: dict[str, Callable[[Session, Object], dict]] = {
     },
     "TABLE": lambda session, it: {
         "kind": "TEMPORARY" if it.temporary else "TABLE",
-        "rows": session.con.execute(f"SELECT count(*) FROM {session.key(it)}").fetchone()[0],
+        "rows": session.con.execute(f"SELECT count(*) FROM {session.key(it)}").fetchall()[0][0],
     },
     "VIEW": lambda session, it: {"kind": "VIEW", "text": it.properties["text"]},
     "STAGE": lambda session, it: {

@@ -93,7 +93,8 @@ def parse(sql: str) -> exp.Expression:
     try:
         found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]
     except SqlglotError as error:
-        raise SnowflakeError(f"SQL compilation error:\nsyntax error: {error}", 1003, "42000") from error
+        plain = re.sub(r"\x1b\[\d*m", "", str(error))  # the parser underlines for terminals
+        raise SnowflakeError(f"SQL compilation error:\nsyntax error: {plain}", 1003, "42000") from error
     if len(found) != 1:
         raise compilation_error("empty SQL statement", 900)
     name_projections(found[0], sql)

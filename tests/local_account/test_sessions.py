@@ -5,6 +5,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from snowflake.connector.errors import ProgrammingError
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
 
@@ -114,6 +115,11 @@ def test_asynchronous_results(session):
 def test_the_last_result_can_be_queried(query):
     query("SHOW WAREHOUSES")
     assert query('SELECT "name" FROM TABLE(RESULT_SCAN(LAST_QUERY_ID()))') == [("COMPUTE_WH",)]
+    for made in ("CREATE OR REPLACE TABLE SEEN_A AS SELECT 1 AS A", "CREATE OR REPLACE TABLE SEEN_B (B INT)"):
+        query(made)
+    query("SHOW TABLES LIKE 'SEEN_%'")
+    listed = query('SELECT "name", "rows" FROM TABLE(RESULT_SCAN(LAST_QUERY_ID())) ORDER BY 1')
+    assert listed == [("SEEN_A", 1), ("SEEN_B", 0)]
 
 
 def test_large_answers_come_in_parts(session):
@@ -140,3 +146,8 @@ def test_variables_keep_their_value_and_type_until_they_are_unset(session, query
     session.sql("UNSET NAME").collect()
     with pytest.raises(SnowparkSQLException, match=r"'\$NAME' does not exist"):
         query("SELECT $NAME")
+
+
+def test_several_statements_in_one_request_are_refused_by_name(session):
+    with pytest.raises(ProgrammingError, match="several statements in one request"):
+        session.connection.cursor().execute("SELECT 1; SELECT 2", num_statements=2)

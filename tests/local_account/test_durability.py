@@ -83,15 +83,18 @@ WRITES = {
 }
 
 
-def write(account: dict, kind: str, numbers: itertools.count, acknowledged: set) -> None:
-    """Write until the server dies, noting what it has acknowledged."""
+def write(
+    account: dict, kind: str, numbers: itertools.count, acknowledged: set, patience: int, over: threading.Event
+) -> None:
+    """Write until the server is gone for `patience` seconds or has come back, noting what was acknowledged."""
     try:
-        # a service answers after some seconds; the server that comes after the kill refuses the session at once
-        with connect(account, network_timeout=30, login_timeout=5) as connection:
+        with connect(account, network_timeout=patience, login_timeout=5) as connection:
             cursor = connection.cursor()
             for number in numbers:
                 WRITES[kind](cursor, number)
                 acknowledged.add(number)
+                if over.is_set():
+                    return
     except Exception:  # noqa: BLE001 - the server has been killed, in whatever words the client has for it
         return
 
@@ -118,11 +121,17 @@ def test_nothing_acknowledged_is_lost_however_often_the_server_is_killed(root):
     acknowledged: dict[str, set] = {kind: set() for kind in WRITES}
     numbers = {kind: itertools.count() for kind in WRITES}
     for turn in range(KILLS):
-        writers = [threading.Thread(target=write, args=(account, k, numbers[k], acknowledged[k])) for k in WRITES]
+        long, over = turn % 5 == 4, threading.Event()  # now and then long enough for a service to be acknowledged
+        more = (30 if long else 2, over)
+        writers = [
+            threading.Thread(target=write, args=(account, kind, numbers[kind], acknowledged[kind], *more))
+            for kind in WRITES
+        ]
         for writer in writers:
             writer.start()
-        time.sleep(chance.uniform(0.2, 2.5 if turn % 5 < 4 else 20))  # long enough for a service now and then
+        time.sleep(chance.uniform(0.2, 20 if long else 2.5))
         kill(account["pid"])
+        over.set()
         account = start(root)
         for writer in writers:
             writer.join()

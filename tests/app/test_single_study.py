@@ -111,12 +111,13 @@ def test_a_probability_is_called_a_share_only_where_it_was_one(
 
 def test_another_version_is_asked_anew(open_app, second_version, xray, session, account):
     app = upload(open_app(), "xray.png", xray)
+    before = metric(app, "Probability of pneumonia")
     other = next(option for option in app.selectbox(key="version").options if "(default)" not in option)
     app.selectbox(key="version").set_value(other).run()
     assert not app.exception
     rows = session.table(account.qualified(account.predictions_table)).to_pandas()
     said = rows[(rows["IMAGE_ID"] == hashlib.sha256(xray).hexdigest()) & (rows["MODEL_VERSION"] == other)]
-    assert metric(app, "Probability of pneumonia") == f"{said['P_PNEUMONIA'].item():.1%}"
+    assert metric(app, "Probability of pneumonia") == f"{said['P_PNEUMONIA'].item():.1%}" != before
 
 
 def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, words):

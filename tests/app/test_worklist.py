@@ -46,7 +46,7 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     wrong = table[table["Truth"] != table["Called"]]
     assert len(wrong) and ((wrong["Result"] == "Missed") == (wrong["Truth"] == "PNEUMONIA")).all()
     assert (table["Result"].tolist()[: 100 - shown["Correct"]]).count("Correct") == 0, "errors come first"
-    assert table["Probability"].nunique() > 50, "each image has an answer of its own"
+    assert table["Probability"].round(3).nunique() > 50, "each image has an answer of its own"
 
 
 def test_what_travels_in_several_calls_stays_paired(open_app, session, account, calls, monkeypatch):

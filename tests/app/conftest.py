@@ -23,7 +23,7 @@ from streamlit.testing.v1 import AppTest
 
 import cxr
 from cxr import catalog, evaluation, images, phantoms, registry, runs, serving
-from cxr.network import PneumoniaNetwork, predict_logits
+from cxr.network import PneumoniaNetwork, predict_logits, to_float
 from cxr.objects import run_sql_file
 from cxr.session import PROJECT, start_local_account, use_schema
 from cxr.settings import LABELS
@@ -76,6 +76,7 @@ def log_network(session, settings, folder: Path, seed: int) -> None:
     network = PneumoniaNetwork("mobilenet_v3_large")
     # The head starts at zero; with these weights images differ in their answers.
     torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.5)
+    settle(network, stack)
     report, kept = {}, []
     for split in ("validation", "test"):
         part, logits = rows[rows["SPLIT"] == split], _logits(network, stack, rows, split)
@@ -86,6 +87,17 @@ def log_network(session, settings, folder: Path, seed: int) -> None:
     history = [{"epoch": 1, "training_loss": 0.7}]
     run = runs.save(session, settings, network.state_dict(), made, report, history, {}, pd.concat(kept))
     registry.log_version(session, settings, run, runs.fetch(session, settings, run, folder / "artifacts"))
+
+
+def settle(network, stack) -> None:
+    """Fit the normalisation to these images: a network that was never trained would otherwise say 0.5 of each."""
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None
+            layer.reset_running_stats()
+    with torch.no_grad():
+        network.train()(to_float(torch.from_numpy(stack)))
+    network.eval()
 
 
 def _logits(network, stack, rows, split: str) -> np.ndarray:

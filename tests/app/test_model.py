@@ -1,4 +1,7 @@
+import numpy as np
 import pytest
+
+from cxr import evaluation
 
 
 def button(app, start):
@@ -7,6 +10,12 @@ def button(app, start):
 
 def metric(app, label):
     return next(each.value for each in app.metric if each.label == label)
+
+
+def measured(version):
+    import app_account
+
+    return app_account.evaluation(version)
 
 
 @pytest.fixture
@@ -28,7 +37,10 @@ def test_versions_card_and_intervals_are_shown(open_app, words):
     assert not app.exception
     assert app.dataframe[0].value["Default"].tolist() == [True]
     assert "not a medical device" in words(app).lower()
-    assert app.table[0].value.filter(like="V_").iloc[0].str.contains("to").all()
+    (figures,) = app.table[0].value.filter(like="V_").loc[["AUROC", "Sensitivity"]].T.itertuples(index=False)
+    test = measured(app.selectbox(key="version").value)["test"]["metrics"]
+    for shown, name in zip(figures, ("auroc", "sensitivity"), strict=True):
+        assert shown == "{:.3f} ({:.3f} to {:.3f})".format(test[name]["value"], *test[name]["interval"])
 
 
 def test_the_training_runs_scores_are_explored_without_asking_the_model(open_app, predictions, words):
@@ -38,6 +50,18 @@ def test_the_training_runs_scores_are_explored_without_asking_the_model(open_app
     assert app.slider(key="threshold").value == 40.0
     assert {"ROC", "Reliability", "Another threshold"} <= {each.value for each in app.header}
     assert predictions() == before
+
+
+def test_the_dot_on_the_curve_is_the_registered_threshold(open_app, monkeypatch):
+    import app_pictures
+
+    dots, draw = [], app_pictures.roc
+    monkeypatch.setattr(app_pictures, "roc", lambda curves, points: dots.append(points) or draw(curves, points))
+    app = open_app("model", scores="test")
+    assert not app.exception
+    at = measured(app.selectbox(key="version").value)["test"]["metrics"]
+    assert dots[-1]["sensitivity"].tolist() == [at["sensitivity"]["value"]]
+    assert dots[-1]["false_positive_rate"].tolist() == pytest.approx([1 - at["specificity"]["value"]])
 
 
 def test_without_the_runs_scores_the_page_can_make_them(
@@ -82,7 +106,21 @@ def test_two_versions_stand_side_by_side(open_app, second_version, words):
     app.selectbox(key="against").set_value(others[1]).run()
     assert not app.exception
     assert len(app.table[0].value.filter(like="V_").columns) == 2
-    assert "the AUROC of V_" in words(app)
+    name = app.selectbox(key="version").value
+    difference = np.subtract(*(measured(each)["validation"]["metrics"]["auroc"]["value"] for each in (name, others[1])))
+    assert f"the AUROC of {name} less that of {others[1]} is **{difference:+.3f}**" in words(app)
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [([0.01, 0.05], "better"), ([-0.05, -0.01], "worse"), ([-0.02, 0.04], "no difference that chance could not make")],
+)
+def test_a_comparison_ends_with_a_word(open_app, second_version, words, monkeypatch, interval, verdict):
+    found = {"difference": 0.0, "interval": interval}
+    monkeypatch.setattr(evaluation, "paired_bootstrap", lambda *_: found)
+    app = open_app("model")
+    app.selectbox(key="against").set_value(app.selectbox(key="against").options[1]).run()
+    assert f"(95% interval {interval[0]:+.3f} to {interval[1]:+.3f}): {verdict}." in words(app)
 
 
 def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):

@@ -47,6 +47,36 @@ def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
     assert refused["unreadable"] == 1, "the file that was rejected when cataloged"
 
 
+def answers(account, version, ago, scores):
+    rows = pd.DataFrame({"P_PNEUMONIA": scores, "LABEL": "NORMAL", "STATUS": "ok", "PATH_TAKEN": "WAREHOUSE"})
+    rows["SCORED_AT"] = dt.datetime.combine(dt.date.today(), dt.time(1)) - dt.timedelta(days=ago)
+    ids = [f"{version}-{ago}-{number}" for number in range(len(rows))]
+    return rows.assign(MODEL_NAME=account.model_name, MODEL_VERSION=version, IMAGE_ID=ids)
+
+
+def test_a_day_with_few_answers_says_nothing_of_drift(open_app, history, session, account):
+    before = metric(open_app("monitoring"), "On the latest day")
+    append(session, account.qualified(account.predictions_table), answers(account, "V_OLD", 0, np.full(29, 0.05)))
+    streamlit.cache_data.clear()
+    assert metric(open_app("monitoring"), "On the latest day") == before
+
+
+def test_one_version_is_shown_without_the_others(open_app, history, session, account):
+    import app_account
+
+    open_app("monitoring")
+    (version,) = app_account.versions()
+    scores = np.linspace(0, 1, 40)
+    append(session, account.qualified(account.predictions_table), answers(account, version, 4, scores))
+    streamlit.cache_data.clear()
+    app = open_app("monitoring", of=version)
+    assert not app.exception
+    assert metric(app, "Images") == "40"
+    before = monitoring.baseline(session, account, version)
+    index = monitoring.stability_index(before, monitoring.histogram(scores))
+    assert metric(app, "On the latest day").startswith(f"{index:.2f}, ")
+
+
 def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, session, account, words):
     assert "knows the truth of none" in words(open_app("monitoring"))
     catalog = session.table(account.qualified(account.catalog_table)).to_pandas()

@@ -26,7 +26,8 @@ def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_ap
     app = upload(open_app(), "xray.png", xray)
     assert not app.exception
     assert metric(app, "Truth") == "Unknown"
-    assert "threshold of 40.0%" in words(app)
+    side = {"Pneumonia": "at or above", "Normal": "below"}[metric(app, "The model's call")]
+    assert f"The probability is {side} the threshold of 40.0%" in words(app)
     assert "95% interval" in words(app)
     assert len(app.image) == 2, "the X-ray and its overlay"
     app.slider(key="opacity").set_value(20).run()
@@ -58,15 +59,65 @@ print("torch" in sys.modules)
     assert answer.stdout.split() == ["3", "0", "0", "0", "False"], answer.stderr[-2000:]
 
 
-def test_a_staged_image_shows_the_truth(open_app, session, account):
-    app = open_app(source="stage")
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_staged_image_shows_the_truth(open_app, session, account, words, split):
+    app = open_app(source="stage", split=split)
     cards = [button for button in app.button if (button.key or "").startswith("open-")]
     assert len(cards) == 6
     cards[0].click().run()
     image = app.query_params["image"]
     truth = session.table(account.qualified(account.catalog_table)).to_pandas().set_index("IMAGE_ID")["LABEL"]
     assert metric(app, "Truth") == truth[image].title()
+    verb = "agrees with" if metric(app, "The model's call") == metric(app, "Truth") else "contradicts"
+    assert f"The call {verb} the catalog ({split} split" in words(app)
+    assert ("The model was trained on this image" in words(app)) == (split == "train")
     assert not app.exception
+
+
+def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words):
+    import app_account
+
+    app = upload(open_app(), "xray.png", xray)
+    test = app_account.evaluation(app.selectbox(key="version").value)["test"]
+    at = test["metrics"]
+    assert f"calls **{at['sensitivity']['value']:.0%}** (" in words(app)
+    assert f"clears **{at['specificity']['value']:.0%}** (" in words(app)
+    assert f"Measured on {test['images']} images of {test['patients']} patients" in words(app)
+
+
+@pytest.mark.parametrize(
+    ("patients", "error", "meaning"),
+    [
+        (500, 0.04, "can be read as a share"),
+        (500, 0.24, "and is no share**: on test patients it was off by 24 points"),
+        (99, 0.04, "99 test patients are too few to say"),
+    ],
+)
+def test_a_probability_is_called_a_share_only_where_it_was_one(
+    open_app, monkeypatch, xray, words, patients, error, meaning
+):
+    import app_account
+
+    measured = app_account.evaluation
+
+    def as_if(version):
+        report = measured(version)
+        report["test"]["patients"], report["test"]["metrics"]["ece"]["value"] = patients, error
+        return report
+
+    monkeypatch.setattr(app_account, "evaluation", as_if)
+    assert meaning in words(upload(open_app(), "xray.png", xray))
+
+
+def test_another_version_is_asked_anew(open_app, second_version, xray, session, account):
+    app = upload(open_app(), "xray.png", xray)
+    before = metric(app, "Probability of pneumonia")
+    other = next(option for option in app.selectbox(key="version").options if "(default)" not in option)
+    app.selectbox(key="version").set_value(other).run()
+    assert not app.exception
+    rows = session.table(account.qualified(account.predictions_table)).to_pandas()
+    said = rows[(rows["IMAGE_ID"] == hashlib.sha256(xray).hexdigest()) & (rows["MODEL_VERSION"] == other)]
+    assert metric(app, "Probability of pneumonia") == f"{said['P_PNEUMONIA'].item():.1%}" != before
 
 
 def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, words):

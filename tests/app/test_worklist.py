@@ -43,8 +43,32 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     shown = {metric.label: int(metric.value) for metric in app.metric}
     assert sum(shown.values()) == 100
     assert shown["Correct"] == (table["Truth"] == table["Called"]).sum()
+    wrong = table[table["Truth"] != table["Called"]]
+    assert len(wrong) and ((wrong["Result"] == "Missed") == (wrong["Truth"] == "PNEUMONIA")).all()
     assert (table["Result"].tolist()[: 100 - shown["Correct"]]).count("Correct") == 0, "errors come first"
-    assert table["Probability"].nunique() > 50, "each image has an answer of its own"
+    assert table["Probability"].round(3).nunique() > 50, "each image has an answer of its own"
+
+
+def test_what_travels_in_several_calls_stays_paired(open_app, session, account, calls, monkeypatch):
+    import app_scoring
+
+    monkeypatch.setattr(app_scoring, "IMAGES_PER_CALL", 7)
+    app = open_app("worklist", split="all", n="20")
+    button(app, "Score 20 images").click().run()
+    assert not app.exception and calls == [7, 7, 6]
+    table = app.dataframe[0].value
+    said = session.table(account.qualified(account.predictions_table)).to_pandas()
+    said = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).drop_duplicates("IMAGE").set_index("IMAGE")["P_PNEUMONIA"]
+    assert said[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
+
+
+def test_one_call_holds_few_images_and_few_bytes(open_app, monkeypatch):
+    import app_scoring
+
+    monkeypatch.setattr(app_scoring, "IMAGES_PER_CALL", 3)
+    monkeypatch.setattr(app_scoring, "BYTES_PER_CALL", 10)
+    assert app_scoring._parts([1, 1, 1, 1, 9, 2, 99, 1]) == [(0, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
+    assert app_scoring._parts([]) == []
 
 
 def test_scoring_again_appends_and_overwrites_nothing(open_app, predictions):

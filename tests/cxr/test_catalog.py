@@ -158,3 +158,11 @@ def test_no_near_pair_is_missed(seed, count):
     distances = (bits[:, None] != bits).sum(axis=2)
     expected = np.argwhere(np.triu(distances <= similar.NEAR, 1))
     assert similar.near_pairs(np.packbits(bits, axis=1)).tolist() == expected.tolist()
+
+
+def test_two_that_differ_in_as_many_places_as_may_be_are_a_pair_wherever_these_lie():
+    """The worst case: a different bit in every band but one."""
+    bits = np.zeros((2, similar.BITS), np.uint8)
+    # A number as it lies in memory has its lowest bit first.
+    bits[1, [band[0] for band in similar._BANDS[: similar.NEAR]]] = 1
+    assert similar.near_pairs(np.packbits(bits, axis=1, bitorder="little")).tolist() == [[0, 1]]

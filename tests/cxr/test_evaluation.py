@@ -43,6 +43,11 @@ def test_target_sensitivity_is_reached_with_as_few_alarms_as_possible(scored):
     assert (scores[labels == 1] >= threshold + 0.1).mean() < 0.9
 
 
+def test_a_target_that_is_reached_exactly_is_reached():
+    labels, scores = np.array([1, 1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.1])
+    assert evaluation.choose_threshold(labels, scores, target_sensitivity=0.75) == pytest.approx(0.65)
+
+
 def test_calibration_undoes_overconfidence_and_a_shifted_intercept():
     rng = np.random.default_rng(1)
     true_logits = rng.normal(0, 2, 4000)
@@ -112,6 +117,38 @@ def test_two_models_are_compared_on_the_same_resamples_of_patients(scored):
         evaluation.paired_bootstrap(np.ones(300), scores, worse, patients)
 
 
+def test_a_difference_that_chance_could_make_is_not_worse(scored):
+    labels, scores, patients = scored
+    close = np.clip(scores + np.random.default_rng(5).normal(0, 0.05, len(scores)), 0, 1)
+    found = evaluation.paired_bootstrap(labels, close, scores, patients)
+    assert found["difference"] < 0 < found["interval"][1] and not found["worse"]
+
+
+def test_copies_of_images_are_no_more_patients_when_two_models_are_compared_or_a_band_is_drawn(scored):
+    labels, scores, _ = scored
+    other, patients = evaluation.probability(np.random.default_rng(6).normal(labels, 1.5)), np.arange(len(labels))
+    copied = [np.tile(values, 10) for values in (labels, other, scores, patients)]
+    width = np.diff(evaluation.paired_bootstrap(labels, other, scores, patients)["interval"])
+    assert np.diff(evaluation.paired_bootstrap(*copied)["interval"]) == pytest.approx(width, rel=0.1)
+    once, often = (
+        evaluation.roc_band(*given) for given in ((labels, scores, patients), (copied[0], copied[2], copied[3]))
+    )
+    widths = [np.mean(np.subtract(band["high"], band["low"])) for band in (once, often)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+
+
+def test_a_95_percent_interval_is_as_wide_as_the_textbook_says():
+    """Of 400 ill and 400 healthy patients 320 are called rightly: a standard error of 2 points, and 1.96 either way."""
+    labels, called = np.repeat([0, 1], 400), np.tile(np.repeat([0, 1], [80, 320]), 2)
+    scores = np.where(labels == 1, called, 1 - called).astype(float)
+    patients = np.arange(800).astype(str)
+    low, high = evaluation.bootstrap(labels, scores, patients, 0.5)["sensitivity"]
+    assert high - low == pytest.approx(2 * 1.96 * 0.02, rel=0.06)
+    band = evaluation.roc_band(labels, scores, patients)
+    # Above 1 - specificity of 0.2 the curve runs straight to (1, 1): halfway there half of the error is left.
+    assert band["high"][60] - band["low"][60] == pytest.approx(1.96 * 0.02, rel=0.12)
+
+
 def test_pairing_makes_the_interval_narrower_than_the_two_apart(scored):
     labels, scores, patients = scored
     close = np.clip(scores + np.random.default_rng(4).normal(0, 0.02, len(scores)), 0, 1)
@@ -177,6 +214,14 @@ def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
     assert sorted(kept["patients"]) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+def test_kept_scores_stand_beside_their_own_label_and_patient(rows):
+    logits = LOGITS + np.arange(8) / 100  # each of its own
+    kept = evaluation.evaluate(rows, logits, temperature=1.0, threshold=0.5, keep_scores=True)["scores"]
+    sorted_rows = rows.iloc[np.argsort(logits)]
+    assert kept["labels"] == (sorted_rows["LABEL"] == "PNEUMONIA").astype(int).tolist()
+    assert kept["patients"] == sorted_rows["PATIENT_ID"].map(list("abcd").index).tolist()
+
+
 def test_the_roc_band_holds_the_curve_and_its_area_is_the_auroc(scored):
     labels, scores, patients = scored
     band = {name: np.array(values) for name, values in evaluation.roc_band(labels, scores, patients).items()}
@@ -193,6 +238,15 @@ def test_a_threshold_chosen_on_test_patients_is_refused(rows):
     rows.loc[3, "SPLIT"] = "test"
     with pytest.raises(ValueError, match="chosen on test images"):
         evaluation.operating_point(rows, LOGITS)
+
+
+def test_the_threshold_belongs_to_the_calibrated_probabilities(rows):
+    labels = (rows["LABEL"] == "PNEUMONIA").to_numpy()
+    for target in (None, 1.0, 0.5):
+        temperature, offset, threshold = evaluation.operating_point(rows, LOGITS + 4, target)
+        scores = evaluation.probability(LOGITS + 4 + offset, temperature)
+        assert threshold == pytest.approx(evaluation.choose_threshold(labels, scores, target)), target
+    assert len({evaluation.operating_point(rows, LOGITS, target)[2] for target in (1.0, 0.5)}) == 2
 
 
 def test_the_most_confident_calls_right_and_wrong():

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -149,6 +150,40 @@ def test_the_same_bytes_under_two_labels_are_told(empty, phantoms, tmp_path):
     assert row.DETAIL == "the same bytes as NORMAL/IM-0001-0001.jpeg, which is labelled NORMAL"
 
 
+def test_of_twins_the_one_that_is_cataloged_already_stays(empty, phantoms, tmp_path):
+    session, settings = empty
+    (healthy, *_) = sorted(phantoms.glob("NORMAL/*"))
+    folder = copied([healthy], phantoms, tmp_path)
+    catalog.ingest(session, folder, settings)
+    shutil.copyfile(healthy, folder / "NORMAL" / "A-0001.jpeg")  # first by name
+    assert catalog.ingest(session, folder, settings)["rejected"] == 1
+    assert rows_of(session, settings, "rejected_table")["SOURCE_NAME"].tolist() == ["NORMAL/A-0001.jpeg"]
+    assert catalog.read_catalog(session, settings)["SOURCE_NAME"].tolist() == [f"NORMAL/{healthy.name}"]
+
+
+def test_what_one_source_has_rejected_is_no_business_of_another(empty, phantoms, tmp_path):
+    session, settings = empty
+    one, two = (copied(sorted(phantoms.rglob("*.jpeg"))[:1], phantoms, tmp_path / name) for name in ("1", "2"))
+    for folder in (one, two):
+        (folder / "NORMAL" / "IM-0900-0001.jpeg").write_text("no image")
+        catalog.ingest(session, folder, settings)
+    rejected = rows_of(session, settings, "rejected_table")
+    assert len(rejected) == rejected["SOURCE"].nunique() == 2
+    (two / "NORMAL" / "IM-0900-0001.jpeg").unlink()
+    catalog.ingest(session, two, settings)
+    assert len(rows_of(session, settings, "rejected_table")) == 1
+
+
+def test_phantoms_leave_when_other_images_come_and_the_reverse(empty, phantoms, tmp_path):
+    session, settings = empty
+    files = sorted(phantoms.rglob("*.jpeg"))
+    made, real = (copied(part, phantoms, tmp_path / name) for name, part in (("made", files[:3]), ("real", files[3:8])))
+    shutil.copyfile(phantoms / "phantoms.json", made / "phantoms.json")
+    for folder, count in ((made, 3), (real, 5), (made, 3)):
+        catalog.ingest(session, folder, settings)
+        assert len(catalog.read_catalog(session, settings)) == count
+
+
 def test_near_duplicates_are_flagged_not_dropped(empty, phantoms, tmp_path):
     session, settings = empty
     first, second, *_ = sorted(phantoms.glob("NORMAL/*"))
@@ -216,10 +251,12 @@ def test_a_killed_run_is_completed_by_the_next(empty, phantoms):
     assert staged(session, settings) == set(undisturbed["RELATIVE_PATH"])
 
 
-def patients(session, settings, labels: dict[str, str]) -> None:
-    """Catalog one image of each patient, without files."""
-    rows = pd.DataFrame({"PATIENT_ID": [*labels], "LABEL": [*labels.values()]})
-    rows = rows.assign(IMAGE_ID=rows["PATIENT_ID"], RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", FORMAT="PNG")
+def patients(session, settings, labels: Iterable[tuple[str, str]]) -> None:
+    """Catalog an image of each pair of patient and label, without files."""
+    rows = pd.DataFrame(labels, columns=["PATIENT_ID", "LABEL"])
+    rows = rows.assign(
+        IMAGE_ID=rows["PATIENT_ID"] + rows["LABEL"], RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", FORMAT="PNG"
+    )
     rows = rows.assign(WIDTH=1, HEIGHT=1, BYTES=1, PERCEPTUAL_HASH="0")
     tables.append(session, settings.qualified(settings.catalog_table), rows)
     catalog.assign_splits(session, settings)
@@ -228,9 +265,9 @@ def patients(session, settings, labels: dict[str, str]) -> None:
 def test_splits_hold_their_share_of_each_label_and_nobody_moves_when_others_come(empty):
     session, settings = empty
     settings = replace(settings, test_share=0.2, validation_share=0.1)
-    patients(session, settings, {f"p{i}": ("NORMAL", "PNEUMONIA", "PNEUMONIA")[i % 3] for i in range(90)})
+    patients(session, settings, [(f"p{i}", ("NORMAL", "PNEUMONIA", "PNEUMONIA")[i % 3]) for i in range(90)])
     before = catalog.read_catalog(session, settings).set_index("PATIENT_ID")["SPLIT"]
-    patients(session, settings, {f"q{i}": ("NORMAL", "PNEUMONIA")[i % 2] for i in range(60)})
+    patients(session, settings, [(f"q{i}", ("NORMAL", "PNEUMONIA")[i % 2]) for i in range(60)])
     after = catalog.read_catalog(session, settings)
     assert after.set_index("PATIENT_ID")["SPLIT"].loc[before.index].equals(before)
     for rows, counts in ((after, (60, 90)), (after[after["PATIENT_ID"].isin(before.index)], (30, 60))):
@@ -239,9 +276,29 @@ def test_splits_hold_their_share_of_each_label_and_nobody_moves_when_others_come
             assert splits.to_dict() == {"train": 7 * count // 10, "test": count // 5, "validation": count // 10}
 
 
+def test_a_patient_with_any_image_of_pneumonia_counts_as_one(empty):
+    """Ten who have images of both labels, among ninety healthy ones: the splits share out the ten."""
+    session, settings = empty
+    both = [(f"p{i}", label) for i in range(10) for label in ("NORMAL", "PNEUMONIA")]
+    healthy = [(f"n{i}", "NORMAL") for i in range(90)]
+    patients(session, replace(settings, test_share=0.2, validation_share=0.1), both + healthy)
+    rows = catalog.read_catalog(session, settings)
+    ill = rows[rows["LABEL"] == "PNEUMONIA"]["SPLIT"].value_counts()
+    assert ill.to_dict() == {"train": 7, "test": 2, "validation": 1}
+    assert rows.groupby("PATIENT_ID")["SPLIT"].nunique().max() == 1
+
+
+def test_when_test_has_more_than_its_share_validation_still_gets_its_own(empty):
+    session, settings = empty
+    patients(session, replace(settings, test_share=0.5, validation_share=0.1), [(f"p{i}", "NORMAL") for i in range(20)])
+    patients(session, replace(settings, test_share=0.1, validation_share=0.2), [(f"q{i}", "NORMAL") for i in range(10)])
+    splits = catalog.read_catalog(session, settings)["SPLIT"].value_counts()
+    assert splits.to_dict() == {"test": 10, "train": 14, "validation": 6}
+
+
 def test_a_split_follows_from_patients_and_seed_and_few_patients_fill_every_split(empty):
     session, settings = empty
-    labels = {f"{label}{i}": label for label in ("NORMAL", "PNEUMONIA") for i in range(3)}
+    labels = [(f"{label}{i}", label) for label in ("NORMAL", "PNEUMONIA") for i in range(3)]
     splits = []
     for seed in (0, 0, 1, 2):
         session.sql(f"DELETE FROM {settings.qualified(settings.catalog_table)}").collect()
@@ -272,6 +329,18 @@ def test_decoded_images_are_those_of_the_preprocessing_and_are_built_once(empty,
     assert len(dataset.decoded(session, rows.head(3), settings)) == 3
 
 
+def test_of_three_that_look_alike_each_names_the_smallest_id(empty):
+    session, settings = empty
+    ids = [digit * 64 for digit in "123"]
+    rows = pd.DataFrame({"IMAGE_ID": ids, "PATIENT_ID": ids, "PERCEPTUAL_HASH": "0" * 64}).assign(
+        RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", FORMAT="PNG", LABEL="NORMAL", WIDTH=1, HEIGHT=1, BYTES=1
+    )
+    tables.append(session, settings.qualified(settings.catalog_table), rows)
+    catalog.flag_near_duplicates(session, settings)
+    flags = rows_of(session, settings, "catalog_table").set_index("IMAGE_ID")["NEAR_DUPLICATE_OF"]
+    assert flags.loc[ids].fillna("").tolist() == ["", ids[0], ids[0]]
+
+
 def test_files_that_vanished_from_the_stage_are_missed_by_number(empty, phantoms):
     session, settings = empty
     catalog.ingest(session, phantoms, settings)
@@ -297,6 +366,11 @@ def test_rows_are_appended_with_the_tables_types_even_when_a_column_is_empty(emp
     table = session.table(settings.qualified(settings.predictions_table)).to_pandas()
     assert len(table) == 2 and table["P_PNEUMONIA"].notna().sum() == 1, "an answer that is written twice stands once"
     assert table["SCORED_AT"].notna().all()
+    other = answers.tail(1).assign(P_PNEUMONIA=0.75)
+    for path in ("WAREHOUSE", "REST"):
+        serving.write_predictions(session, settings, ["b"], other, "V1", path)
+    table = session.table(settings.qualified(settings.predictions_table)).to_pandas().set_index("PATH_TAKEN")
+    assert table["P_PNEUMONIA"].dropna().to_dict() == {"WAREHOUSE": 0.25, "REST": 0.75}, "kept as it was, by each path"
     with pytest.raises(KeyError, match="NO_SUCH"):
         tables.append(session, settings.qualified(settings.predictions_table), pd.DataFrame({"NO_SUCH": [1]}))
 

@@ -15,7 +15,7 @@ def answered(account):
         session.sql(f"DELETE FROM {settings.qualified(name)}").collect()
     rng = np.random.default_rng(0)
     validation = rng.uniform(0, 1, 200)
-    frames = {"V1": rng.uniform(0, 1, 80), "V2": rng.uniform(0.9, 1, 40)}
+    frames = {"V1": rng.uniform(0, 1, 80), "V2": np.append(rng.uniform(0.9, 1, 39), 1.0)}
     truth = []
     for version, scores in frames.items():
         monitoring.write_baseline(session, settings, version, validation)
@@ -26,7 +26,7 @@ def answered(account):
         for _ in range(2):  # as after a failure
             serving.write_predictions(session, settings, ids, answers, version, "REST")
         frames[version] = answers.assign(IMAGE_ID=ids)
-        truth += [{"IMAGE_ID": i, "LABEL": "NORMAL"} for i in ids[::2]]
+        truth += [{"IMAGE_ID": i, "LABEL": ("PNEUMONIA", "NORMAL")[n % 2]} for n, i in enumerate(ids[::2])]
     fixed = dict(
         RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", PERCEPTUAL_HASH="0", PATIENT_ID="p", SPLIT="test", SPLIT_SEED=0
     )
@@ -47,8 +47,11 @@ def test_a_day_is_counted_as_a_person_counts_it(answered):
         assert row["SHARE_REFUSED"] == pytest.approx(4 / len(answers))
         assert row["SHARE_PNEUMONIA"] == pytest.approx((ok["LABEL"] == "PNEUMONIA").mean())
         assert row["MEAN_PROBABILITY"] == pytest.approx(ok["P_PNEUMONIA"].mean())
-        assert row["ACCURACY"] == row["SPECIFICITY"] == pytest.approx((known["LABEL"] == "NORMAL").mean())
-        assert np.isnan(row["SENSITIVITY"]), "no image is known to show pneumonia"
+        ill = known["IMAGE_ID"].str.split("-").str[1].astype(int) % 4 == 0
+        called = known["LABEL"] == "PNEUMONIA"
+        assert row["ACCURACY"] == pytest.approx((called == ill).mean())
+        assert row["SENSITIVITY"] == pytest.approx(called[ill].mean())
+        assert row["SPECIFICITY"] == pytest.approx((~called[~ill]).mean())
 
 
 def test_drift_is_the_stability_index_against_validation(answered):
@@ -68,3 +71,47 @@ def test_the_counts_hold_no_image_and_add_up(answered):
     assert "IMAGE_ID" not in counts and counts["IMAGES"].sum() == sum(map(len, frames.values()))
     refused = counts[counts["STATUS"] != "ok"]
     assert set(refused["STATUS"]) == {"blank"} and refused["TENTH"].isna().all()
+
+
+@pytest.fixture
+def earlier(answered):
+    """V3 on three days before: as on validation, all high, a fifth refused; V4 with 29 answers; another model's."""
+    session, settings, _, validation = answered
+    today = session.sql("SELECT CURRENT_DATE()").collect()[0][0]
+    rng = np.random.default_rng(1)
+    days = {("V3", 5): rng.permutation(validation)[:100], ("V3", 6): rng.uniform(0.9, 1, 50)}
+    days |= {("V3", 7): np.append(rng.permutation(validation)[:80], [np.nan] * 20), ("V4", 6): np.full(29, 0.95)}
+    table, rows = settings.qualified(settings.predictions_table), []
+    for (version, ago), scores in days.items():
+        day = pd.DataFrame({"P_PNEUMONIA": scores, "MODEL_VERSION": version, "MODEL_NAME": settings.model_name})
+        day["STATUS"] = np.where(np.isnan(scores), "blank: only 2 grey levels", "ok")
+        day["SCORED_AT"] = pd.Timestamp(today) - pd.Timedelta(days=ago) + pd.Timedelta(hours=12)
+        rows += [day, day.assign(MODEL_NAME="Z_ANOTHER")]
+    rows = pd.concat(rows, ignore_index=True).assign(LABEL=None, PATH_TAKEN="REST")
+    rows["SCORING_ID"] = rows["IMAGE_ID"] = [f"earlier-{number}" for number in range(len(rows))]
+    tables.append(session, table, rows)
+    for version in ("V3", "V4"):
+        monitoring.write_baseline(session, settings, version, validation)
+    yield session, settings, days, validation
+    session.sql(f"DELETE FROM {table} WHERE IMAGE_ID LIKE 'earlier-%'").collect()
+
+
+def test_each_day_of_each_model_is_counted_for_itself(earlier):
+    session, settings, days, validation = earlier
+    rows = monitoring.daily(session, settings, 7)
+    rows = rows[rows["MODEL_VERSION"] == "V3"].sort_values("DAY", ascending=False)
+    for row, ago in zip(rows.itertuples(), (5, 6, 7), strict=True):
+        scores = days["V3", ago]
+        assert row.IMAGES == len(scores)
+        after = monitoring.histogram(scores[~np.isnan(scores)])
+        expected = monitoring.stability_index(monitoring.histogram(validation), after)
+        assert row.STABILITY_INDEX == pytest.approx(expected)
+
+
+def test_a_day_that_drifts_or_refuses_much_is_told_if_it_has_answers_enough(earlier):
+    session, settings, *_ = earlier
+    told = session.table(settings.qualified(settings.drift_view)).to_pandas()
+    told = told[(told["MODEL_NAME"] == settings.model_name) & told["MODEL_VERSION"].isin(["V3", "V4"])]
+    (refused, drifted) = told.sort_values("DAY")["DETAIL"]
+    assert "100 images" in refused and refused.endswith("20% refused")
+    assert "50 images" in drifted and drifted.endswith("0% refused")

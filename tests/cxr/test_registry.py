@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,21 @@ import psutil
 import pytest
 import torch
 
-from cxr import catalog, dataset, evaluation, images, model_card, phantoms, promotion, registry, runs, serving
+from cxr import (
+    catalog,
+    dataset,
+    evaluation,
+    images,
+    model_card,
+    monitoring,
+    phantoms,
+    promotion,
+    registry,
+    runs,
+    serving,
+)
 from cxr.broken_files import write_broken_files
-from cxr.network import PneumoniaNetwork, predict_logits
+from cxr.network import PneumoniaNetwork, predict_logits, to_float
 from cxr.session import SERVICE_TOKEN, start_local_account
 
 CONFIG = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=0, data="phantoms", best_epoch=1)
@@ -43,18 +56,35 @@ def files(account, rows):
     return [(folder / place.rpartition("/")[2]).read_bytes() for place in rows["RELATIVE_PATH"]]
 
 
+def settle(network, stack) -> None:
+    """Fit the normalisation to these images: a network that was never trained would otherwise say 0.5 of each."""
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None
+            layer.reset_running_stats()
+    with torch.no_grad():
+        network.train()(to_float(torch.from_numpy(stack)))
+    network.eval()
+
+
 def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
-    """A run whose scores tell the classes apart as well as `skill` says; its weights are random."""
+    """A run whose scores tell the classes apart as well as `skill` says; its weights are random.
+
+    On validation images they say the opposite, so that nothing can take the one split for the other unnoticed.
+    """
     session, settings = account
     torch.manual_seed(seed)
     network = PneumoniaNetwork(CONFIG["backbone"])
     torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.3)
     stack = np.stack([images.load(data, 64) for data in files])
+    settle(network, stack)
     truth = (rows["LABEL"] == "PNEUMONIA").to_numpy()
     logits = skill * (2 * truth - 1) + np.random.default_rng(seed).normal(size=len(rows))
-    report = {split: evaluation.evaluate(rows, logits, 1.0, 0.5) for split in ("validation", "test")}
+    report = {
+        split: evaluation.evaluate(rows, said, 1.0, 0.5) for split, said in (("validation", -logits), ("test", logits))
+    }
     scores = rows[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=evaluation.probability(logits))
-    scores = pd.concat([scores, scores.assign(SPLIT="validation")])
+    scores = pd.concat([scores, scores.assign(SPLIT="validation", P_PNEUMONIA=evaluation.probability(-logits))])
     config = CONFIG | dataset.provenance(stack, rows) | {"seed": seed} | changes
     return runs.save(session, settings, network.state_dict(), config, report, [{"epoch": 1, "loss": 0.7}], {}, scores)
 
@@ -81,11 +111,12 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
     version, artifacts = first
     ids = list(rows["IMAGE_ID"])
     expected = registry.ask_network(artifacts, files)
+    assert len(set(expected.round(5))) == len(files), "each image has an answer of its own"
     assert registry.check_parity(version, files[:5], expected[:5], 0.5).largest_difference <= 1e-6
     service = serving.ensure_service(session, settings, version)
     client = serving.connect_client(session, service)
     answers = {
-        "RUN": serving.score(version, files),
+        "RUN": serving.score(version, files, rows_per_call=12),
         "WAREHOUSE": serving.score_in_sql(session, settings, version, ids),
         "SERVICE": serving.score_in_sql(session, settings, version, ids, service),
         "REST": client.predict(files),
@@ -95,6 +126,46 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
         assert np.abs(answer["P_PNEUMONIA"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
         assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all(), path
     assert client.predict(files[3:4]).loc[0, "P_PNEUMONIA"] == pytest.approx(expected[3], abs=1e-6)
+    assert not session.sql(f"LIST {settings.artifacts}/batch/").collect(), "a batch job leaves nothing behind"
+
+
+def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatch):
+    version = SimpleNamespace(version_name="V_1")
+    said = pd.DataFrame({"P_PNEUMONIA": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
+
+    def check(answers, expected=(0.2, 0.8), threshold=0.5):
+        monkeypatch.setattr(registry, "score", lambda version, files: answers[len(files)])
+        return registry.check_parity(version, [b"", b""], np.array(expected), threshold)
+
+    as_the_network = {2: said, 1: said.head(1)}
+    assert check(as_the_network).labels_equal
+    for wrong in (
+        dict(answers=as_the_network, expected=(0.2, 0.8 + 2e-6)),
+        dict(answers=as_the_network, threshold=0.1),  # the label of the first would be another
+        dict(answers={2: said.assign(P_PNEUMONIA=[0.2, None]), 1: said.head(1)}),
+        dict(answers={2: said, 1: said.head(1).assign(P_PNEUMONIA=0.3)}),  # another answer when asked alone
+    ):
+        with pytest.raises(ValueError, match="V_1 does not answer as the network"):
+            check(**wrong)
+
+
+def test_a_batch_job_that_failed_says_so_with_its_last_lines(account, rows):
+    session, settings = account
+    job = SimpleNamespace(id="JOB_7", status="FAILED", wait=lambda: None, get_logs=lambda: "started\nout of memory")
+    version = SimpleNamespace(run_batch=lambda *_, **__: job)
+    with pytest.raises(RuntimeError, match=r"JOB_7 ended as FAILED: (.|\n)*out of memory"):
+        serving.score_in_batch(session, settings, version, list(rows["IMAGE_ID"]), catalog.STAGE_FOLDER)
+
+
+def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account, files, first, log):
+    session, settings = account
+    serving.ensure_service(session, settings, first[0])
+    other, artifacts = log(seed=1, skill=0.2)
+    service = serving.ensure_service(session, settings, other)
+    of_first, of_other = (registry.ask_network(each, files[:1])[0] for each in (first[1], artifacts))
+    assert abs(of_first - of_other) > 1e-3
+    asked = {path: serving.explain(session, first[0], files[0], path)["P_PNEUMONIA"] for path in (None, service)}
+    assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
 
 
 def test_the_token_may_stand_in_a_file_as_a_mounted_secret_does(account, files, first, tmp_path, monkeypatch):
@@ -179,10 +250,17 @@ def test_the_card_tells_what_a_person_must_know(first):
     version, artifacts = first
     for word in ("Not a medical device", "Limits", "Licence", "bootstrap over patients", "content sha256", "auroc"):
         assert word in version.comment, word
+    assert "threshold 0.500, temperature 1.000" in version.comment
     metrics = version.show_metrics()
     assert metrics["test_auroc_low"] <= metrics["test_auroc"] <= metrics["test_auroc_high"]
     report = json.loads((artifacts / "evaluation.json").read_text())
     assert metrics["test_auroc"] == pytest.approx(report["test"]["metrics"]["auroc"]["value"])
+
+
+def test_drift_will_be_measured_from_the_validation_images_alone(account, first):
+    version, artifacts = first
+    scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_PNEUMONIA"]
+    assert (monitoring.baseline(*account, version.version_name) == monitoring.histogram(scores)).all()
 
 
 def test_the_card_travels_with_the_version(first, tmp_path):
@@ -217,9 +295,45 @@ def test_production_moves_to_what_is_not_worse_and_back(account, first, log):
     assert promotion.promote(session, settings, better).promoted
     expected = {"PRODUCTION": better.version_name, "PREVIOUS": first[0].version_name}
     assert promotion.aliases(model) == expected and model.default.version_name == better.version_name
+    assert promotion.promote(session, settings, better).reason == "it is in production already"
+    assert promotion.aliases(model) == expected, "asked twice, the way back stays"
     assert promotion.roll_back(session, settings) == first[0].version_name
+    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name, "PREVIOUS": better.version_name}
     assert model.default.version_name == first[0].version_name
     assert {first[0].version_name, worse.version_name, better.version_name} <= set(model.show_versions()["name"])
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "worse", "promoted"),
+    [
+        (-0.005, [-0.009, -0.001], True, False),  # a little, and surely
+        (-0.02, [-0.10, 0.06], False, False),  # more than the margin, however unsure
+        (-0.009, [-0.10, 0.08], False, True),
+    ],
+)
+def test_what_counts_as_not_worse(account, first, log, monkeypatch, difference, interval, worse, promoted):
+    promotion.promote(*account, first[0])
+    candidate = log(seed=1, skill=0.2)[0]
+    found = {"difference": difference, "interval": interval, "worse": worse}
+    monkeypatch.setattr(promotion, "_compare", lambda *_: found)
+    assert promotion.promote(*account, candidate).promoted == promoted
+    if promoted:
+        promotion.roll_back(*account)
+
+
+def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, rows, monkeypatch):
+    scored = rows[["IMAGE_ID"]].assign(P_PNEUMONIA=np.linspace(0, 1, len(rows)))
+    kept = {"V_OLD": scored}
+    monkeypatch.setattr(promotion, "_kept_scores", lambda session, settings, version: kept.get(version))
+    for candidate, reason in (
+        (None, "V_NEW left no scores"),
+        (scored.head(3), "only 3 test images have a score of both V_NEW and V_OLD: 4 are needed"),
+        (scored[rows["LABEL"] == "NORMAL"], "of one class"),
+    ):
+        kept["V_NEW"] = candidate
+        assert reason in promotion._compare(*account, "V_NEW", "V_OLD")
+    kept["V_NEW"] = scored.groupby(rows["LABEL"]).head(2)
+    assert set(promotion._compare(*account, "V_NEW", "V_OLD")) == {"difference", "interval", "worse"}, "4 are enough"
 
 
 def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(account, rows, first, log, monkeypatch):
@@ -227,7 +341,15 @@ def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(acco
     session, settings = account
     promotion.promote(session, settings, first[0])
     asked = []
-    monkeypatch.setattr(promotion, "score", lambda version, files: asked.append(files) or serving.score(version, files))
+
+    def ask(version, files):
+        """The model refuses the first image."""
+        asked.append(files)
+        answers = serving.score(version, files)
+        answers.loc[0, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
+        return answers
+
+    monkeypatch.setattr(promotion, "score", ask)
     kept = promotion._kept_scores
     elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_PNEUMONIA": [0.5]})
     monkeypatch.setattr(

@@ -1,6 +1,7 @@
 """What a run leaves on the account: artifacts, log, experiment, checkpoints."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,14 @@ def test_a_run_leaves_its_files_its_log_and_its_experiment(empty, rows, tmp_path
     assert values["validation_auroc"] == 0.9 and values["test_auroc"] == figures["test_auroc"]
 
 
+def test_the_latest_run_is_the_one_that_ended_last(empty, rows):
+    session, settings = empty
+    report = {"test": evaluation.evaluate(rows, np.linspace(2, -2, 10), 1.0, 0.5)}
+    names = [runs.save(session, settings, STATE, {"seed": seed}, report, HISTORY, {}) for seed in (0, 1)]
+    assert len(set(names)) == 2, "the same weights of another configuration are another run"
+    assert runs.latest(session, settings) == names[1]
+
+
 def test_a_run_that_broke_off_does_not_stop_the_next(empty):
     session, settings = empty
     runs.Tracker(session, settings, {"seed": 0}).epoch(HISTORY[0])
@@ -78,7 +87,8 @@ def test_checkpoints_come_back_from_the_stage_where_the_disk_is_gone(empty, rows
     for name in training.CHECKPOINTS:
         training.write_atomically(STATE, first.folder / name)
         first.copy(first.folder / name)
-        first.copy(first.folder / name)  # too soon: not sent again
+        (first.folder / name).write_text("newer")
+        first.copy(first.folder / name)  # too soon: not sent
         (first.folder / name).unlink()
     again = runs.Checkpoints(session, settings, rows, RECIPE)
     assert again.folder == first.folder
@@ -86,11 +96,18 @@ def test_checkpoints_come_back_from_the_stage_where_the_disk_is_gone(empty, rows
     assert torch.equal(torch.load(again.folder / "last.pt", weights_only=True)["weight"], STATE["weight"])
 
 
-def test_each_recipe_and_each_split_has_checkpoints_of_its_own(empty, rows, cache):
+def test_each_recipe_network_and_split_has_checkpoints_of_its_own(empty, rows, cache):
     session, settings = empty
     other = rows.assign(SPLIT=["train"] + ["test"] * 9)
+    changed = [replace(settings, **what) for what in (dict(backbone="x"), dict(image_size=32))]
     places = [
-        runs.Checkpoints(session, settings, *what).folder
-        for what in ((rows, RECIPE), (rows, training.Recipe(epochs=3)), (other, RECIPE))
+        runs.Checkpoints(session, *what).folder
+        for what in (
+            (settings, rows, RECIPE),
+            (settings, rows, training.Recipe(epochs=3)),
+            (settings, other, RECIPE),
+            (settings, rows.head(9), RECIPE),
+            *((each, rows, RECIPE) for each in changed),
+        )
     ]
-    assert len(set(places)) == 3
+    assert len(set(places)) == 6

@@ -2,26 +2,33 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
-from cxr import serving
+from cxr import rest_client, serving
 
 
 @pytest.fixture
 def service():
-    """A service that answers with as many rows as it got; `refusals` lists the codes that it sends first."""
-    seen = {"refusals": [], "sizes": [], "thresholds": [], "tokens": []}
+    """A service that answers with as many rows as it got.
+
+    `refusals` lists the codes that it sends first, 0 for a connection that breaks, and `waits` its Retry-After.
+    """
+    seen = {"refusals": [], "waits": [], "sizes": [], "thresholds": [], "tokens": []}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             seen["tokens"].append(self.headers["Authorization"])
             if seen["refusals"]:
-                self.send_response(seen["refusals"].pop(0))
-                self.end_headers()
+                if code := seen["refusals"].pop(0):
+                    self.send_response(code)
+                    if seen["waits"]:
+                        self.send_header("Retry-After", seen["waits"].pop(0))
+                    self.end_headers()
                 return
             split = body["dataframe_split"]
             seen["sizes"].append(len(split["data"]))
@@ -49,11 +56,36 @@ def test_large_calls_are_cut_and_answers_keep_their_order(service):
     assert set(seen["tokens"]) == {'Snowflake Token="secret"'}
 
 
-@pytest.mark.parametrize("code", [429, 503, 504])
+def test_a_call_holds_few_bytes_too_and_never_a_file_that_no_model_reads(monkeypatch):
+    monkeypatch.setattr(rest_client, "BYTES_PER_CALL", 10)
+    monkeypatch.setattr(rest_client, "MAX_BYTES", 20)
+    files = [bytes(size) for size in (4, 4, 4, 21, 4, 4, 20, 1)]
+    assert list(rest_client.parts_of(files)) == [[0, 1], [2, 4], [5], [6], [7]]
+
+
+def test_a_token_travels_encrypted_to_whatever_is_not_this_machine():
+    for address, url in (
+        ("abc-org.snowflakecomputing.app", "https://abc-org.snowflakecomputing.app"),
+        ("localhost.example.org", "https://localhost.example.org"),
+        ("127.0.0.1:9", "http://127.0.0.1:9"),
+    ):
+        assert str(serving.ServiceClient(address, "secret")._client.base_url).rstrip("/") == url
+
+
+@pytest.mark.parametrize("code", [429, 503, 504, 0])
 def test_a_busy_service_is_asked_again(service, code):
     seen, address = service
     seen["refusals"] = [code, code]
     assert len(serving.ServiceClient(address, "secret").predict([b"x"])) == 1
+
+
+def test_a_service_that_says_when_to_come_back_is_given_that_time_but_not_hours(service, monkeypatch):
+    seen, address = service
+    seen["refusals"], seen["waits"] = [429, 503], ["7", "7200"]
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    serving.ServiceClient(address, "secret").predict([b"x"])
+    assert pauses == [7, 30]
 
 
 @pytest.mark.parametrize("code", [400, 401, 413])

@@ -20,10 +20,11 @@ from snowflake.snowpark import Session
 from streamlit import config as streamlit_config
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
+from tests.networks import settle
 
 import cxr
 from cxr import catalog, evaluation, images, phantoms, registry, runs, serving
-from cxr.network import PneumoniaNetwork, predict_logits, to_float
+from cxr.network import PneumoniaNetwork, predict_logits
 from cxr.objects import run_sql_file
 from cxr.session import PROJECT, start_local_account, use_schema
 from cxr.settings import LABELS
@@ -87,17 +88,6 @@ def log_network(session, settings, folder: Path, seed: int) -> None:
     history = [{"epoch": 1, "training_loss": 0.7}]
     run = runs.save(session, settings, network.state_dict(), made, report, history, {}, pd.concat(kept))
     registry.log_version(session, settings, run, runs.fetch(session, settings, run, folder / "artifacts"))
-
-
-def settle(network, stack) -> None:
-    """Fit the normalisation to these images: a network that was never trained would otherwise say 0.5 of each."""
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.momentum = None
-            layer.reset_running_stats()
-    with torch.no_grad():
-        network.train()(to_float(torch.from_numpy(stack)))
-    network.eval()
 
 
 def _logits(network, stack, rows, split: str) -> np.ndarray:

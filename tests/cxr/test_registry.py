@@ -12,6 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from tests.networks import settle
 
 from cxr import (
     catalog,
@@ -27,7 +28,7 @@ from cxr import (
     serving,
 )
 from cxr.broken_files import write_broken_files
-from cxr.network import PneumoniaNetwork, predict_logits, to_float
+from cxr.network import PneumoniaNetwork, predict_logits
 from cxr.session import SERVICE_TOKEN, start_local_account
 
 CONFIG = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=0, data="phantoms", best_epoch=1)
@@ -54,17 +55,6 @@ def rows(account, tmp_path_factory):
 def files(account, rows):
     folder = dataset.fetch_files(account[0], rows, account[1])
     return [(folder / place.rpartition("/")[2]).read_bytes() for place in rows["RELATIVE_PATH"]]
-
-
-def settle(network, stack) -> None:
-    """Fit the normalisation to these images: a network that was never trained would otherwise say 0.5 of each."""
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            layer.momentum = None
-            layer.reset_running_stats()
-    with torch.no_grad():
-        network.train()(to_float(torch.from_numpy(stack)))
-    network.eval()
 
 
 def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:

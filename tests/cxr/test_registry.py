@@ -158,17 +158,6 @@ def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account
     assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
 
 
-def test_the_token_may_stand_in_a_file_as_a_mounted_secret_does(account, files, first, tmp_path, monkeypatch):
-    session, settings = account
-    service = serving.ensure_service(session, settings, first[0])
-    secret = tmp_path / "secret_string"
-    secret.write_text(os.environ[SERVICE_TOKEN] + "\n")
-    monkeypatch.delenv(SERVICE_TOKEN)
-    with pytest.raises(LookupError, match="service_token_file"):
-        serving.connect_client(session, service)
-    assert (serving.connect_client(session, service, str(secret)).predict(files[:1])["STATUS"] == "ok").all()
-
-
 def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
     session, settings = account
     version, artifacts = first
@@ -204,7 +193,7 @@ def listens(process: psutil.Process, port: int) -> bool:
     return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("inet"))
 
 
-def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, first, tmp_path):
+def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, first, tmp_path, monkeypatch):
     session, settings = account
     service = serving.ensure_service(session, settings, first[0])
     client = serving.connect_client(session, service)
@@ -220,6 +209,13 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
     refused = client.predict(files[:1], threshold=1.5)
     assert refused.loc[0, "STATUS"].startswith("bad_threshold")
     token, url = os.environ[SERVICE_TOKEN], str(client._client.base_url)
+    # The token may stand in a file, as a mounted secret does.
+    (tmp_path / "secret_string").write_text(token + "\n")
+    monkeypatch.delenv(SERVICE_TOKEN)
+    with pytest.raises(LookupError, match="service_token_file"):
+        serving.connect_client(session, service)
+    from_file = serving.connect_client(session, service, str(tmp_path / "secret_string"))
+    assert (from_file.predict(files[:1])["STATUS"] == "ok").all()
     for body, code in (
         (b"no json", 400),
         (json.dumps({"data": [[0, None]]}).encode(), 200),

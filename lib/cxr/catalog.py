@@ -301,8 +301,8 @@ def flag_near_duplicates(session: Session, settings: Settings) -> None:
     table = settings.qualified(settings.catalog_table)
     # 64 bytes an image, so that this too fits the memory for millions.
     ids, prints = bytearray(), bytearray()
-    rows, last = session.table(table).select("IMAGE_ID", "PERCEPTUAL_HASH").sort("IMAGE_ID"), ""
-    while part := rows.filter(col("IMAGE_ID") > last).limit(_SLICE).collect():
+    rows, last = session.table(table).select("IMAGE_ID", "PERCEPTUAL_HASH"), ""
+    while part := rows.filter(col("IMAGE_ID") > last).sort("IMAGE_ID").limit(_SLICE).collect():
         ids += b"".join(bytes.fromhex(row[0]) for row in part)
         prints += b"".join(bytes.fromhex(row[1]) for row in part)
         last = part[-1][0]

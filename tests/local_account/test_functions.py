@@ -5,7 +5,9 @@ from decimal import Decimal
 
 import pytest
 from sqlglot import exp, parse_one
-from tests.local_account.documented import DOCUMENTED, LIVE, REFUSED, REFUSED_BY_SNOWFLAKE, STATEMENTS
+from tests.local_account.documented import DOCUMENTED
+from tests.local_account.documented_refusals import LIVE, REFUSED, REFUSED_BY_SNOWFLAKE
+from tests.local_account.documented_statements import STATEMENTS
 
 from local_account import functions, json_functions, rules
 from local_account.translate import SNOWFLAKE, spell_calls

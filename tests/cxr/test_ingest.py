@@ -329,7 +329,8 @@ def test_decoded_images_are_those_of_the_preprocessing_and_are_built_once(empty,
     assert len(dataset.decoded(session, rows.head(3), settings)) == 3
 
 
-def test_of_three_that_look_alike_each_names_the_smallest_id(empty):
+def test_of_three_that_look_alike_each_names_the_smallest_id(empty, monkeypatch):
+    monkeypatch.setattr(catalog, "_SLICE", 2)  # they come in two slices
     session, settings = empty
     ids = [digit * 64 for digit in "123"]
     rows = pd.DataFrame({"IMAGE_ID": ids, "PATIENT_ID": ids, "PERCEPTUAL_HASH": "0" * 64}).assign(

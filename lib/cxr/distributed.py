@@ -3,7 +3,9 @@ them. Two processes over gloo on CPUs are tested; NCCL and CUDA were never tried
 """
 
 import os
+import sys
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -73,3 +75,14 @@ def join() -> World:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", world.rank)) % torch.cuda.device_count())
     return world
+
+
+def end_process() -> NoReturn:
+    """End a process that has left the group, at once and with success.
+
+    An ordinary end now and then aborts, after all work is done: a thread of PyTorch asks for the interpreter that is
+    being taken down, and torchrun calls the run failed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from cxr.distributed import join
+from cxr.distributed import end_process, join
 from cxr.network import PneumoniaNetwork, best_device
 from cxr.training import CHECKPOINTS, Recipe, Trained, train, write_atomically
 
@@ -147,3 +147,4 @@ def _start_with_torchrun(place: Path, workers: int) -> None:
 
 if __name__ == "__main__":
     train_func(sys.argv[1])
+    end_process()

@@ -20,7 +20,7 @@ ONE_STEP = """
 import sys, torch
 from pathlib import Path
 from cxr import training
-from cxr.distributed import join
+from cxr.distributed import end_process, join
 from cxr.network import PneumoniaNetwork, to_float
 
 images, labels, state, recipe = torch.load(Path(sys.argv[1], "input.pt"), weights_only=True)
@@ -38,6 +38,7 @@ if world.rank == 0:
     gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
     torch.save([loss, gradients, network.state_dict()], Path(sys.argv[1], "output.pt"))
 torch.distributed.destroy_process_group()
+end_process()
 """
 
 

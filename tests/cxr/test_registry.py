@@ -147,17 +147,6 @@ def test_a_batch_job_that_failed_says_so_with_its_last_lines(account, rows):
         serving.score_in_batch(session, settings, version, list(rows["IMAGE_ID"]), catalog.STAGE_FOLDER)
 
 
-def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account, files, first, log):
-    session, settings = account
-    serving.ensure_service(session, settings, first[0])
-    other, artifacts = log(seed=1, skill=0.2)
-    service = serving.ensure_service(session, settings, other)
-    of_first, of_other = (registry.ask_network(each, files[:1])[0] for each in (first[1], artifacts))
-    assert abs(of_first - of_other) > 1e-3
-    asked = {path: serving.explain(session, first[0], files[0], path)["P_PNEUMONIA"] for path in (None, service)}
-    assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
-
-
 def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
     session, settings = account
     version, artifacts = first
@@ -229,6 +218,17 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
     assert (client.predict(files[:1])["STATUS"] == "ok").all(), "the process is alive"
     _, log = serving.service_state(session, service, lines=1000)
     assert token not in log and url and not any(word in log for word in ("base64!", "iVBOR", "/9j/"))
+
+
+def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account, files, first, log):
+    session, settings = account
+    serving.ensure_service(session, settings, first[0])
+    other, artifacts = log(seed=1, skill=0.2)
+    service = serving.ensure_service(session, settings, other)
+    of_first, of_other = (registry.ask_network(each, files[:1])[0] for each in (first[1], artifacts))
+    assert abs(of_first - of_other) > 1e-3
+    asked = {path: serving.explain(session, first[0], files[0], path)["P_PNEUMONIA"] for path in (None, service)}
+    assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
     session.sql(f"DROP SERVICE {service}").collect()
 
 

@@ -26,6 +26,11 @@ EXECUTION = (
     "ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>] "
     "[WITH SPECIFICATION <specification:body>]"
 )
+TASK = "<options:clauses> [AFTER <after>] AS <statement:rest>"
+TASK_OPTIONS = (
+    "WAREHOUSE SCHEDULE COMMENT USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE USER_TASK_TIMEOUT_MS "
+    "SUSPEND_TASK_AFTER_NUM_FAILURES ALLOW_OVERLAPPING_EXECUTION"
+)
 STREAMLIT_OPTIONS = (
     "MAIN_FILE QUERY_WAREHOUSE RUNTIME_NAME COMPUTE_POOL COMMENT TITLE EXTERNAL_ACCESS_INTEGRATIONS "
     "ARTIFACT_REPOSITORIES IMPORTS SECRETS"
@@ -77,11 +82,11 @@ def read_specification(folder: Path) -> str:
     raise SnowflakeError("Failed to load code bundle configuration: there is no code_bundle.yml.", 505187, "22000")
 
 
-@statement("CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> <options:clauses> AS <statement:rest>", "emulated")
+@statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", "emulated")
 def create_task(session: Session, s: Matched) -> Result:
-    """Kept and runnable by EXECUTE TASK; no clock starts it here."""
-    task = made(session, s, "TASK", definition=s["statement"].strip().rstrip(";"), state="suspended", **s.options())
-    return create(session, s, task)
+    """Kept and runnable by EXECUTE TASK; no clock starts it here, and no task before it."""
+    given = {"definition": s["statement"].strip().rstrip(";"), "predecessors": s["after"], "state": "suspended"}
+    return create(session, s, made(session, s, "TASK", **given, **s.options(TASK_OPTIONS)))
 
 
 @statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", "recorded")
@@ -128,7 +133,7 @@ def alter_streamlit(session: Session, s: Matched) -> None:
 
 
 @shown("CODE BUNDLE", COMMON)
-@shown("TASK", f"{COMMON} warehouse schedule state definition")
+@shown("TASK", f"{COMMON} warehouse schedule predecessors state definition")
 @shown("STREAMLIT", f"{COMMON} url_id main_file query_warehouse")
 @shown("DESCRIBE STREAMLIT", "name title main_file query_warehouse url_id runtime_name compute_pool "
                              "live_version_location_uri")  # fmt: skip

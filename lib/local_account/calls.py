@@ -3,6 +3,7 @@ variables, MODEL(...)!METHOD, service!METHOD and user-defined functions."""
 
 import json
 from collections.abc import Callable
+from itertools import islice
 
 from sqlglot import exp
 
@@ -30,11 +31,18 @@ CURRENT: dict[str, Callable[[Session], str | None]] = {
 }
 CALLS: dict[str, Callable[[Session, list[exp.Expression]], exp.Expression]] = {
     **{f"CURRENT_{key}": lambda session, _, value=value: constant(value(session)) for key, value in CURRENT.items()},
-    "LAST_QUERY_ID": lambda session, _: constant(next(reversed(session.results), None)),
+    "LAST_QUERY_ID": lambda session, arguments: last_query_id(session, arguments),
 }
 """Functions that are answered before the engine sees them: name -> (session, arguments) -> expression."""
 SYSTEM_FUNCTIONS: dict[str, Callable] = {}
 """SYSTEM$ functions: name -> (session, *text arguments) -> value. Modules add theirs with ``system_function``."""
+
+
+def last_query_id(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    before = -int(arguments[0].sql()) if arguments else 1
+    if before < 1:
+        raise unsupported("LAST_QUERY_ID counted from the session's first query", "calls.py")
+    return constant(next(islice(reversed(session.results), before - 1, None), None))
 
 
 def system_function(name: str) -> Callable:
@@ -88,6 +96,8 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
         called, name = node.find_ancestor(exp.Anonymous), node.name.upper()
         if name in session.variables:
             return session.variables[name].copy()
+        if called is not None and called.name.upper().startswith("GET_"):
+            raise unsupported(f"the function {called.name.upper()}", "calls.py")
         if called is None or not called.name.upper().endswith("_FILE_URL"):  # which takes a @stage
             raise compilation_error(f"Session variable '${name}' does not exist", 1, "02000")
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
@@ -96,9 +106,8 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
         return engine_node(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
         name = [part.name for part in node.flatten() if isinstance(part, exp.Identifier)]
-        return (
-            None if in_table(node) else user_function(session, [*name, node.expression.name.upper()], node.expression)
-        )
+        name.append(node.expression.name.upper())
+        return None if in_table(node) else user_function(session, name, node.expression)
     if not isinstance(node, exp.Anonymous) or in_table(node) or isinstance(node.parent, exp.Dot):
         return None
     name = node.name.upper()
@@ -128,6 +137,8 @@ def user_function(session: Session, name: list[str], node: exp.Anonymous) -> exp
 def object_call(function: str, arguments: list[exp.Expression]) -> exp.Expression:
     """A call of a registered function, which answers JSON text; it becomes an OBJECT here. The engine wants at least
     one argument."""
+    if any(isinstance(argument, exp.Kwarg) for argument in arguments):
+        raise unsupported("named arguments (=>) in the call of a method or function", "calls.py")
     inner = engine_node(call("account_call", exp.Literal.string(function), *(arguments or [exp.null()])))
     made = engine_node(exp.Cast(this=inner, to=exp.DataType.build("JSON", dialect="duckdb")))
     made.type = exp.DataType(this=T.OBJECT)

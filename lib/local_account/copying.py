@@ -8,7 +8,7 @@ from .errors import SnowflakeError, compilation_error, unsupported
 from .execute import run
 from .results import SIMPLE_TYPES, TIMES, Result, listing, status
 from .session import Session
-from .staged import file_format, locate, matching, read_files, safe_path
+from .staged import check_options, chosen, file_format, locate, read_files, safe_path
 from .stages import copy_whole
 from .statements import Matched, nested, statement
 from .tables import engine_columns, existing
@@ -16,6 +16,9 @@ from .translate import QUERIES, generate, translate
 from .types import snowflake_type
 
 LOAD_OPTIONS = "FILE_FORMAT PATTERN FILES MATCH_BY_COLUMN_NAME PURGE FORCE ON_ERROR"
+UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "JSON": "", "PARQUET": ""}
+COMPRESSIONS = {**dict.fromkeys(("CSV", "JSON"), ("AUTO", "GZIP", "NONE")), "PARQUET": ("AUTO", "SNAPPY")}
+BARE = r"QUOTE E'\x01', ESCAPE E'\x01'"  # nothing is enclosed
 COPY_RESULT = "file status rows_parsed# rows_loaded# error_limit# errors_seen# first_error"
 
 
@@ -32,13 +35,10 @@ def copy_into_table(session: Session, s: Matched) -> Result:
     if not stage:
         raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
     location = locate(session, stage[1])
-    files = matching(location, given.get("PATTERN"))
-    if "FILES" in given:
-        wanted = {location.target / name for name in statements.items(given["FILES"])}
-        files = [f for f in files if f in wanted]
+    files = chosen(location, given)
     if not files:
         return status("Copy executed with 0 files processed.")
-    spec = file_format(session, nested(given.get("FILE_FORMAT", "()")))
+    spec = file_format(session, nested(given.get("FILE_FORMAT")), location)
     if is_query:
         return loaded(files, insert_query(session, s, spec, files), given)
     return loaded(files, insert_rows(session, s, given, spec, read_files(files, spec, location)), given)
@@ -132,12 +132,15 @@ def copy_files_of_query(session: Session, s: Matched) -> Result:
 def unload(session: Session, s: Matched) -> Result:
     """Write one file: aside first, so that a reader never meets half of it."""
     given, stage = s.options("FILE_FORMAT HEADER SINGLE OVERWRITE"), s["stage"]
-    suffix, how = unload_format(file_format(session, nested(given.get("FILE_FORMAT", "()"))), given)
     is_query = s["source"].startswith("(")
     tree = translate(session, s["source"].strip()[1:-1] if is_query else f"SELECT * FROM {s['source']}")
     if not isinstance(tree, QUERIES):
         raise unsupported("COPY INTO a stage from a statement that is not a query", "copying.py")
     location = locate(session, stage)
+    spec = file_format(session, nested(given.get("FILE_FORMAT")), location)
+    relation = session.con.sql(generate(tree))
+    columns = dict(zip(map(names.quote, relation.columns), map(str, relation.types), strict=True))
+    suffix, selected, how = unload_format(spec, given, columns)
     target = location.target
     if given.get("SINGLE", "FALSE").upper() != "TRUE":
         in_folder = not location.path or stage.strip("'").endswith("/")
@@ -147,26 +150,48 @@ def unload(session: Session, s: Matched) -> Result:
         raise SnowflakeError(text, 100128, "22000")
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.part")
-    number = session.con.execute(f"COPY ({generate(tree)}) TO {names.literal(aside)} ({how})").fetchall()[0][0]
+    query = f"SELECT {', '.join(selected)} FROM ({generate(tree)}) AS r"
+    number = session.con.execute(f"COPY ({query}) TO {names.literal(aside)} ({how})").fetchall()[0][0]
     aside.replace(target)
     size = target.stat().st_size
     row = {"rows_unloaded": number, "input_bytes": size, "output_bytes": size}
     return listing("rows_unloaded# input_bytes# output_bytes#", [row])
 
 
-def unload_format(spec: dict[str, str], given: dict[str, str]) -> tuple[str, str]:
-    """How an unloaded file's name ends, and the engine's options that write it."""
-    kind = spec.get("TYPE", "CSV").upper()
+def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str, str]) -> tuple[str, list, str]:
+    """How an unloaded file's name ends, what is selected for it, and the engine's options that write it. ``columns``:
+    name in quotes -> engine type."""
+    kind, header = check_options(spec, UNLOAD_OPTIONS), given.get("HEADER", "FALSE").upper() == "TRUE"
+    compression = spec.get("COMPRESSION", "AUTO").upper()
+    if compression not in COMPRESSIONS[kind]:
+        raise unsupported(f"unloading to {kind} with COMPRESSION = {compression}", "copying.py")
     if kind == "PARQUET":
-        return "_0_0_0.snappy.parquet", "FORMAT parquet"
-    if kind not in ("CSV", "JSON"):
-        raise unsupported(f"unloading to {kind}", "copying.py")
-    how = f"FORMAT {kind}"
-    if kind == "CSV":
-        header = given.get("HEADER", "FALSE").upper() == "TRUE"
-        how += f", HEADER {header}, DELIMITER {names.literal(spec.get('FIELD_DELIMITER', ','))}"
-    gzip = spec.get("COMPRESSION", "AUTO").upper() in ("AUTO", "GZIP")
-    return f"_0_0_0.{kind.lower()}{'.gz' * gzip}", how + ", COMPRESSION gzip" * gzip
+        selected = [name if header else f'{name} AS "_COL_{i}"' for i, name in enumerate(columns)]
+        return "_0_0_0.snappy.parquet", selected, "FORMAT parquet"
+    gzip = compression != "NONE"
+    suffix, how = f"_0_0_0.{kind.lower()}{'.gz' * gzip}", f"FORMAT csv, COMPRESSION {'gzip' if gzip else 'none'}, "
+    if kind == "JSON":
+        if [*columns.values()] != ["JSON"]:
+            text = "JSON file format can produce one and only one column of type variant or object or array."
+            raise compilation_error(text, 2237)
+        selected = [f"account_call('json:TO_JSON', CAST({name} AS VARCHAR))" for name in columns]
+        return suffix, selected, f"{how} HEADER false, DELIMITER E'\\x02', {BARE}"
+    selected, csv = unload_csv(spec, columns)
+    return suffix, selected, f"{how} HEADER {header}, {csv}"
+
+
+def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str], str]:
+    mark, quote = names.literal(spec.get("FIELD_DELIMITER", ",")), spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+    null = (statements.items(spec.get("NULL_IF")) or ["\\N"])[0]
+    how = f"DELIMITER {mark}, NULLSTR {names.literal(null)}, "
+    texts = {name: "hex" if kind == "BLOB" else "sf_to_text" for name, kind in columns.items()}
+    if quote.upper() == "NONE":
+        selected = [f"sf_unenclosed({text}({name}), {mark}) AS {name}" for name, text in texts.items()]
+        return selected, how + BARE
+    how += f"QUOTE {names.literal(quote)}, ESCAPE {names.literal(quote)}"
+    if strings := [name for name, kind in columns.items() if kind == "VARCHAR"]:
+        how += f", FORCE_QUOTE ({', '.join(strings)})"
+    return [f"{text}({name}) AS {name}" for name, text in texts.items()], how
 
 
 @statement("SELECT <columns:rest> FROM TABLE ( INFER_SCHEMA <arguments:list> ) [ORDER BY <order:rest>]", "executed")
@@ -176,7 +201,7 @@ def infer_schema(session: Session, s: Matched) -> Result:
     if not {"LOCATION", "FILE_FORMAT"} <= arguments.keys():
         raise compilation_error("INFER_SCHEMA takes LOCATION and FILE_FORMAT", 1006)
     location = locate(session, arguments["LOCATION"])
-    spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]})
+    spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]}, location)
     if spec.get("TYPE", "CSV").upper() != "PARQUET":
         raise unsupported("INFER_SCHEMA of files that are not Parquet", "copying.py")
     rows = session.con.sql(read_files(location.files(), spec, location))

@@ -179,6 +179,8 @@ def inline(sql: str, binds: list, literals: bool = False) -> tuple[str, list]:
     def put(found: re.Match) -> str:
         if found[1]:
             return found[0]
+        if binds and not rest and found[2] in (None, "?"):
+            raise compilation_error("Bind variable ? not set.", 2049)
         if found[2]:
             return str(rest.pop(0)) if found[2] == "?" else found[2][1:-1]
         if not literals:
@@ -218,8 +220,10 @@ ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
     (duckdb.TransactionException, r"(.*)", lambda m: SnowflakeError(
         f"The transaction conflicts with another one; run it again. ({m[1]})", 625, "57014")),
     (duckdb.Error, r"^Malformed JSON.*", lambda m: SnowflakeError(f"Error parsing JSON: {m[0]}", 100069, "22P02")),
-    (duckdb.Error, r"Could not convert string '(.*)' to (?:U?INT\d+|DOUBLE|DECIMAL)",
+    (duckdb.Error, r"""Could not convert string ['"](.*?)['"] to '?(?:U?INT\d+|BIGINT|DOUBLE|DECIMAL)""",
      lambda m: SnowflakeError(f"Numeric value '{m[1]}' is not recognized", 100038, "22018")),
+    (duckdb.Error, r"Values were not provided for the following parameters: (.*)",
+     lambda m: unsupported(f"parameters by number (:1); write a ? for each ({m[1]} not set)", "execute.py")),
     (duckdb.Error, r".*Division by zero.*", lambda m: SnowflakeError(m[0], 100051, "22000")),
     (duckdb.Error, r".*", lambda m: SnowflakeError(m[0], 100038, "22000")),
 ]  # fmt: skip

@@ -103,9 +103,8 @@ def show_run_values(session: Session, s: Matched) -> Result:
 
 def run_metrics(session: Session, _: object, arguments: list[str]) -> str:
     run = need_run(session, session.resolve(arguments[0]), arguments[1])
-    logged = [
-        (m["name"], int(m.get("step") or 0), float(m["value"]), m["timestamp"]) for m in run.properties["metrics"]
-    ]
+    metrics = run.properties["metrics"]
+    logged = [(m["name"], int(m.get("step") or 0), float(m["value"]), m["timestamp"]) for m in metrics]
     columns = {"METRIC_NAME": "VARCHAR", "STEP": "BIGINT", "VALUE": "DOUBLE", "TIMESTAMP": "TIMESTAMPTZ"}
     return rows_query(logged, columns)
 
@@ -115,7 +114,5 @@ TABLE_FUNCTIONS["SYSTEM$GET_EXPERIMENT_RUN_METRICS"] = run_metrics
 
 SYSTEM_FUNCTIONS |= {
     "SYSTEM$RESOLVE_EXPERIMENT_ID": lambda session, name: session.need("EXPERIMENT", name).properties["id"],
-    "SYSTEM$RESOLVE_EXPERIMENT_RUN_ID": lambda session, name, run: need_run(
-        session, session.resolve(name), run
-    ).properties["id"],
+    "SYSTEM$RESOLVE_EXPERIMENT_RUN_ID": lambda s, name, run: need_run(s, s.resolve(name), run).properties["id"],
 }

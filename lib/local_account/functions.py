@@ -290,9 +290,9 @@ def to_timestamp(target: T) -> Callable:
     return convert
 
 
+TIMESTAMPS = {"TO_TIMESTAMP": T.TIMESTAMPNTZ, "TO_TIMESTAMP_NTZ": T.TIMESTAMPNTZ, "TO_TIMESTAMP_LTZ": T.TIMESTAMPLTZ}
 ANONYMOUS: dict[str, Callable] = {
-    "TO_TIMESTAMP_NTZ": to_timestamp(T.TIMESTAMPNTZ),
-    "TO_TIMESTAMP_LTZ": to_timestamp(T.TIMESTAMPLTZ),
+    **{name: to_timestamp(kind) for name, kind in TIMESTAMPS.items()},
     "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),
 }
 

@@ -1,6 +1,7 @@
 """User-defined functions in Python and SQL; CALL of system functions."""
 
 import json
+import re
 
 from sqlglot import exp
 
@@ -8,13 +9,14 @@ from .calls import call_system_function, object_call
 from .catalog import Object
 from .conversions import rewrite_cast
 from .errors import compilation_error, unsupported
+from .information_schema import installed
 from .objects import create, made
 from .results import Result, listing
 from .session import Session
 from .show import shown
 from .staged import locate
 from .stages import copy_whole
-from .statements import Matched, items, statement
+from .statements import PLACEHOLDERS, Matched, items, statement
 from .translate import SNOWFLAKE
 from .types import T, engine_type
 
@@ -27,6 +29,8 @@ SQL = (
     "[LANGUAGE SQL] AS <body:body>"
 )
 
+RETURNS = rf"((?:DOUBLE PRECISION|\w+)\s*(?:{PLACEHOLDERS['list']})?)(?:\s+NOT NULL)?"
+
 
 @statement(PYTHON, "executed")
 def create_python(session: Session, s: Matched) -> Result:
@@ -35,7 +39,9 @@ def create_python(session: Session, s: Matched) -> Result:
         raise compilation_error("missing option: HANDLER", 1506)
     function.properties["handler"] = given["HANDLER"]
     imports = [file for source in items(given.get("IMPORTS")) for file in locate(session, source).files()]
+    need_packages(items(given.get("PACKAGES")))
     kinds = [engine_type(build_type(kind)).sql("duckdb") for _, kind in function.properties["arguments"]]
+    strict = re.search(r"\b(STRICT|RETURNS\s+NULL\s+ON)\b", s["options"], re.I) is not None
 
     def fill(function: Object) -> None:
         folder = session.new_folder(function)
@@ -43,9 +49,16 @@ def create_python(session: Session, s: Matched) -> Result:
             copy_whole(file, folder / file.name)
         if s["body"]:
             (folder / "body.py").write_text(s.value("body"))
-        (folder / "function.json").write_text(json.dumps({"arguments": kinds}))
+        (folder / "function.json").write_text(json.dumps({"arguments": kinds, "strict": strict}))
 
     return create(session, s, function, fill)
+
+
+def need_packages(wanted: list[str]) -> None:
+    """Raise for a package that this environment has not; its version may be another one."""
+    for package in wanted:
+        if re.match(r"[\w.-]+", package)[0].lower() not in installed():
+            raise compilation_error(f"Cannot create a Python function: Unknown package '{package}'.", 391546)
 
 
 @statement(SQL, "executed")
@@ -56,7 +69,10 @@ def create_sql(session: Session, s: Matched) -> Result:
 
 
 def declared(session: Session, s: Matched, language: str) -> Object:
-    returns = s["returns"].split(" NOT NULL")[0].strip()
+    found = re.fullmatch(RETURNS, s["returns"].strip(), re.I | re.S)
+    if found is None:
+        raise unsupported(f"a function that says RETURNS {s['returns']}", "functions_sql.py")
+    returns = found[1]
     if returns.upper().startswith("TABLE"):
         raise unsupported(f"table functions in {language.capitalize()} (RETURNS TABLE)", "functions_sql.py")
     arguments = declared_arguments(s["arguments"])

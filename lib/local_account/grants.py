@@ -53,11 +53,7 @@ def forget_grants(session: Session, thing: Object) -> None:
     for given in session.find("GRANT"):
         what = given.properties
         inside = thing.kind == "DATABASE" and what["name"].startswith(f"{name}.")
-        if (
-            (what["on"], what["name"]) == (thing.kind, name)
-            or inside
-            or (thing.kind, name) == ("ROLE", what["grantee"])
-        ):
+        if inside or (thing.kind, name) in ((what["on"], what["name"]), ("ROLE", what["grantee"])):
             session.forget(given)
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from . import names
 from .catalog import Object
-from .errors import SnowflakeError, already_exists, unsupported
+from .errors import SnowflakeError, already_exists, compilation_error, unsupported
 from .models import Version, need_version
 from .names import Name
 from .results import Result, listing, slices, status
@@ -27,6 +27,10 @@ JOB = (
     "MODEL = <model> [VERSION = <version>] [FUNCTION = <function:string>] [NAME = <job>] [ASYNC = <async:word>] "
     "[REPLICAS = <replicas:number>]"
 )
+KEYS = {
+    "output": "stage_location mode", "input": "params column_handling", "inference": "num_workers max_batch_rows",
+    "resources": "cpu_requests memory_requests gpu_requests", "image_build": "image_repo force_rebuild",
+}  # fmt: skip
 CONVERSIONS = {"raw_bytes": bytes, "base64": lambda data: base64.b64encode(data).decode()}
 
 
@@ -34,10 +38,13 @@ CONVERSIONS = {"raw_bytes": bytes, "base64": lambda data: base64.b64encode(data)
 def run_job(session: Session, s: Matched) -> Result:
     """The job has ended when this answers, whatever ASYNC says; waiting for it finds it DONE."""
     session.need("COMPUTE POOL", s["pool"])
-    specification = yaml.safe_load(s.value("specification"))
+    specification = read_specification(s.value("specification"))
     version = need_version(session, session.resolve(s["model"]), s["version"] or "DEFAULT")
-    method = s.value("function") or "predict"
+    method, given = s.value("function") or "predict", specification.get("input") or {}
     version.method(method)
+    known = [param["name"] for param in version.signature(method).get("params") or []]
+    for name in (given.get("params") or {}).keys() - set(known):
+        raise compilation_error(f"There is no parameter {name}; the method takes {known}.", 393906)
     job = session.resolve(s["job"] or f"BATCH_INFERENCE_{uuid.uuid4().hex.upper()}")
     if session.get("SERVICE", job):
         raise already_exists(job)
@@ -47,7 +54,6 @@ def run_job(session: Session, s: Matched) -> Result:
     record(session, job, properties)
     try:
         rows = read_source(session, s["source"].strip())
-        given = specification.get("input") or {}
         batches = slices(rows, ROWS_AT_A_TIME, BATCH_BYTES)
         parts = [answer(session, version, method, given, batch) for batch in batches]
         write(pa.concat_tables(parts, promote_options="permissive") if parts else rows, output.target / job.name)
@@ -56,6 +62,21 @@ def run_job(session: Session, s: Matched) -> Result:
         raise
     record(session, job, {**properties, "status": "DONE"})
     return status(f"Batch inference job {job} completed successfully.")
+
+
+def read_specification(text: str) -> dict:
+    """Raises for what is no specification, and for a key that would change nothing here."""
+    try:
+        specification = {"output": None, **yaml.safe_load(text)}
+    except (yaml.YAMLError, TypeError) as error:
+        raise compilation_error(f"The specification cannot be read: {error}", 395018) from error
+    for section, known in {"": " ".join(KEYS), **KEYS}.items():
+        for key in (specification.get(section) or {} if section else specification).keys() - set(known.split()):
+            raise unsupported(f"{key} in an inference job's specification", "inference_jobs.py")
+    output = specification["output"] or {}
+    if "stage_location" not in output or output.get("mode", "error").lower() not in ("error", "overwrite"):
+        raise compilation_error("The specification needs output.stage_location, and mode error or overwrite.", 395018)
+    return specification
 
 
 def record(session: Session, job: Name, properties: dict) -> None:
@@ -95,6 +116,8 @@ def answer(session: Session, version: Version, method: str, given: dict, rows: p
     columns = {"key": [""] * rows.num_rows}
     for feature in signature["inputs"]:
         name = feature["name"]
+        if name not in rows.column_names:
+            raise compilation_error(f"The column {name} is missing; the rows have {rows.column_names}.")
         columns[name] = load_column(session, rows[name].to_pylist(), handling.get(name))
     params |= given.get("params") or {}
     columns |= {name: [value] * rows.num_rows for name, value in params.items()}

@@ -39,9 +39,15 @@ def information_schema(session: Session, database: str, view: str) -> str:
     return VIEWS[view.upper()].format(**given, types=types, packages=packages() if view.upper() == "PACKAGES" else "")
 
 
-def packages() -> str:
-    """What the warehouse's Python has: here, the packages of this environment."""
+def installed() -> dict[str, str]:
+    """What the warehouse's Python has, name -> version: here, the packages of this environment."""
     found = {d.metadata["Name"].lower(): d.version.split("+")[0] for d in importlib.metadata.distributions()}
     if "torch" in found:
         found["pytorch"] = found["torch"]
-    return ", ".join(f"({names.literal(name)}, {names.literal(version)})" for name, version in sorted(found.items()))
+    return found
+
+
+def packages() -> str:
+    return ", ".join(
+        f"({names.literal(name)}, {names.literal(version)})" for name, version in sorted(installed().items())
+    )

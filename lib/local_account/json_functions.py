@@ -132,7 +132,8 @@ def insert(items: list, at: int, value: object) -> list:
     return [*items[:at], value, *items[at:]]
 
 
-def sort(items: list, ascending: bool = True) -> list:
+def sort(items: list, ascending: bool = True, nulls_first: bool = False) -> list:
+    """Where NULLs go makes no difference: an array with NULLs and values is refused."""
     kinds = {type_of(item) for item in array(items)}
     if not (kinds <= {"INTEGER", "DECIMAL", "DOUBLE"} or len(kinds) < 2):
         raise ValueError(f"{REFUSED} sorting an ARRAY of {', '.join(sorted(kinds))}")

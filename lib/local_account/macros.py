@@ -21,6 +21,9 @@ MACROS = [
     " WHEN starts_with(typeof(x), 'TIMESTAMP') THEN sf_time_text(x)"
     " WHEN typeof(x) = 'TIME' THEN left(CAST(x AS VARCHAR), 8)"
     " WHEN typeof(x) = 'JSON' THEN sf_text(CAST(x AS JSON)) ELSE CAST(x AS VARCHAR) END",
+    "sf_unenclosed(t, mark) AS CASE WHEN contains(t, mark) OR regexp_matches(t, '[\\\\\n]') THEN"
+    " error('The local account does not support unloading text with delimiters, line ends or backslashes in it'"
+    " || ' without FIELD_OPTIONALLY_ENCLOSED_BY.') ELSE t END",
     # VARIANT is DuckDB's JSON. Floating point keeps an exponent, by which it is told from NUMBER.
     "sf_variant(x) AS CASE WHEN x IS NULL THEN NULL"
     " WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN CAST(format('{:.16e}', CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS JSON)"

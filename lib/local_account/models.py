@@ -236,6 +236,8 @@ def name_version(session: Session, s: Matched) -> None:
         if s.choice == "DEFAULT_VERSION":
             model.properties["default"] = version
         elif s.choice == "ALIAS":
+            if names.fold(s["alias"]) in ("DEFAULT", "FIRST", "LAST"):
+                raise compilation_error(f"invalid alias '{s['alias']}': the name is reserved", 1003)
             model.properties["aliases"][names.fold(s["alias"])] = version
         else:
             drop_aliases(model, version)
@@ -271,6 +273,9 @@ def model_function(session: Session, model: str, version: str, method: str, in_t
         form = "in the FROM clause, as TABLE(...)" if not in_table else "as an expression, not in TABLE(...)"
         text = f"{names.fold(method)} is a {kind} of model {model}: call it {form}"
         raise compilation_error(text, 2140, "42601")
+    if "WAREHOUSE" not in found.runnable_in:
+        text = f"Model {model} version {found.name} was logged without the target platform WAREHOUSE: call its service."
+        raise compilation_error(text, 393918)
     key = f"{found.folder}!{names.fold(method)}"
     session.account.functions.setdefault(key, lambda table: found.call(method, table))
     return key
@@ -287,4 +292,10 @@ CALLS["__MODEL_CALL"] = call_model
 def output_columns(session: Session, model: str, version: str, method: str) -> list[tuple[str, str]]:
     """(column, engine type) of a method's outputs, as its signature declares them."""
     outputs = need_version(session, session.resolve(model), version).signature(method)["outputs"]
-    return [(o["name"], OUTPUT_TYPES.get(o["type"], "BIGINT" if "INT" in o["type"] else "JSON")) for o in outputs]
+    return [(output["name"], feature_type(output)) for output in outputs]
+
+
+def feature_type(feature: dict) -> str:
+    """The engine's type of a method's input or output; those with a shape are arrays."""
+    kind = feature.get("type", "")
+    return "JSON" if feature.get("shape") else OUTPUT_TYPES.get(kind, "BIGINT" if "INT" in kind else "JSON")

@@ -13,6 +13,7 @@ from .execute import describe, insert_many, run
 from .results import Result, read_bind
 from .session import Session, strip_comments
 from .stages import Transfer
+from .transactions import check_parameters
 
 log = logging.getLogger("local_account")
 QUERIES_KEPT = 500
@@ -83,8 +84,10 @@ def execute(session: Session, body: dict, query_id: str) -> dict:
     """Run one request of the connector; the ``data`` of its answer."""
     sql, bindings, describing = body["sqlText"], body.get("bindings") or {}, body.get("describeOnly")
     ordered = [bindings[key] for key in sorted(bindings, key=int)]
-    if int((body.get("parameters") or {}).get("MULTI_STATEMENT_COUNT", 1)) != 1:
+    parameters = body.get("parameters") or {}
+    if int(parameters.get("MULTI_STATEMENT_COUNT", 1)) != 1:
         raise unsupported("several statements in one request (num_statements): send one by one", "queries.py")
+    check_parameters(parameters)
     with session.lock:
         if ordered and isinstance(ordered[0]["value"], list) and not describing:
             result = insert_many(session, sql, [[read_bind(b["type"], v) for v in b["value"]] for b in ordered])
@@ -102,8 +105,9 @@ def answer(session: Session, sql: str, result: Result, query_id: str) -> dict:
     text = strip_comments(sql)
     data = {
         "queryId": query_id, "rowtype": [column.describe() for column in result.columns], "total": result.count,
-        "returned": result.count, "parameters": [], "finalDatabaseName": session.database,
-        "finalSchemaName": session.schema, "finalRoleName": session.role, "finalWarehouseName": session.warehouse,
+        "returned": result.count, "parameters": [{"name": "AUTOCOMMIT", "value": session.autocommit}],
+        "finalDatabaseName": session.database, "finalSchemaName": session.schema,
+        "finalRoleName": session.role, "finalWarehouseName": session.warehouse,
         "statementTypeId": next(code for words, code in STATEMENT_TYPES if re.match(words, text, re.I)),
     }  # fmt: skip
     if result.table is None:

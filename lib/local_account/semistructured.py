@@ -36,9 +36,8 @@ def is_converted(node: exp.Expression) -> bool:
     parent = node.parent
     while isinstance(parent, exp.Paren):
         parent = parent.parent
-    return isinstance(parent, (exp.Cast, exp.TryCast, exp.Binary, exp.Is, exp.In)) and not isinstance(
-        parent, (exp.JSONExtract, exp.Dot)
-    )
+    converts = isinstance(parent, (exp.Cast, exp.TryCast, exp.Binary, exp.Is, exp.In))
+    return converts and not isinstance(parent, (exp.JSONExtract, exp.Dot))
 
 
 @rule(exp.Bracket)

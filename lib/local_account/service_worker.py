@@ -89,11 +89,8 @@ class Service:
         except ValueError as error:
             raise BadRequest(f"The body cannot be read: {error}") from error
         try:
-            return (
-                index,
-                model_signature._convert_and_validate_local_data(frame, signature.inputs, strict=False),
-                params,
-            )
+            frame = model_signature._convert_and_validate_local_data(frame, signature.inputs, strict=False)
+            return index, frame, params
         except Exception as error:  # noqa: BLE001 - the validator has many ways to say no
             raise BadRequest(f"The rows do not fit the method's signature: {error}") from error
 
@@ -136,9 +133,7 @@ def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[li
             raise BadRequest(f"dataframe_split needs columns and rows of equal width: {error}") from error
         index = split.get("index")
     elif "dataframe_records" in body:
-        records = body["dataframe_records"]
-        demand(all(isinstance(record, dict) for record in records), "dataframe_records must be a list of objects.")
-        frame = pd.DataFrame(records)
+        frame = read_records(body["dataframe_records"], columns)
     else:
         raise BadRequest("The body must have one of: data, dataframe_split, dataframe_records.")
     index = list(range(len(frame))) if index is None else index
@@ -164,13 +159,28 @@ def read_data(rows: list, columns: list[str], known: list[str]) -> tuple[list, p
     demand(lists, "data must be a list of rows, each a list that starts with the row's number.")
     index, width = [row[0] for row in rows], len(columns)
     if rows and len(rows[0]) == 2 and isinstance(rows[0][1], dict):
-        records = [row[1] for row in rows]
-        return index, pd.DataFrame(records), {name: records[0][name] for name in known if name in records[0]}
+        records = [row[1] if len(row) == 2 else None for row in rows]
+        frame = read_records(records, columns)
+        return index, frame, same([{name: record[name] for name in known if name in record} for record in records])
     for row in rows:
         fits = width <= len(row) - 1 <= width + len(known)
         demand(fits, f"A row has {len(row) - 1} values; the method takes {columns} and optionally {known}.")
     frame = pd.DataFrame([row[1 : width + 1] for row in rows], columns=columns)
-    return index, frame, dict(zip(known, rows[0][width + 1 :], strict=False)) if rows else {}
+    return index, frame, same([dict(zip(known, row[width + 1 :], strict=False)) for row in rows])
+
+
+def read_records(records: list[dict], columns: list[str]) -> pd.DataFrame:
+    objects = isinstance(records, list) and all(isinstance(record, dict) for record in records)
+    demand(objects, "The rows must be a list of objects.")
+    for name in columns:
+        demand(all(name in record for record in records), f"The column {name} is missing; the method takes {columns}.")
+    return pd.DataFrame(records, columns=None if records else columns)
+
+
+def same(params: list[dict]) -> dict:
+    """The parameters of a request, which each of its rows repeats."""
+    demand(all(given == params[0] for given in params), "All rows must have the same parameters.")
+    return params[0] if params else {}
 
 
 def problem(code: int, message: str) -> JSONResponse:

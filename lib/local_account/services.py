@@ -11,8 +11,8 @@ from sqlglot import exp
 from . import names
 from .calls import CALLS, object_call, system_function
 from .catalog import Object
-from .errors import SnowflakeError, already_exists
-from .models import Version, need_version
+from .errors import SnowflakeError, already_exists, unsupported
+from .models import Version, feature_type, need_version
 from .names import Name
 from .objects import BEFORE_REMOVAL
 from .process import HOST, OPENER
@@ -44,6 +44,9 @@ def deploy(session: Session, specification: str) -> str:
         specification = place.target.read_text()
     wanted = yaml.safe_load(specification)
     declared, model = wanted["service"], session.resolve(wanted["models"][0]["name"])
+    for key in ("autocapture", "inference_engine_spec", "feature_retrieval", "adapters"):
+        if declared.get(key):
+            raise unsupported(f"{key} of a service", "services.py")
     for part in (declared, wanted.get("image_build") or {}):
         if part.get("compute_pool"):
             session.need("COMPUTE POOL", part["compute_pool"])
@@ -108,14 +111,19 @@ def version_of(session: Session, service: Object) -> Version:
 def service_function(session: Session, service: str, method: str) -> str:
     """The key by which the engine sends rows to ``service!METHOD`` over HTTP, in the flat form."""
     found = session.need("SERVICE", service)
-    version_of(session, found).method(method)
+    version = version_of(session, found)
+    version.method(method)
+    nested = [feature_type(feature) == "JSON" for feature in version.signature(method)["inputs"]]
     process, token = ensure_running(session, found), session.account.token
     route = names.fold(method).lower().replace("_", "-")
 
     def call(table: pa.Table) -> list[str]:
         answers: list[str] = []
         for batch in slices(table.drop_columns(["key"]), BATCH_ROWS, BATCH_BYTES):
-            rows = [[i, *map(json_value, row.values())] for i, row in enumerate(batch.to_pylist())]
+            rows = [
+                [i, *map(json_value, row.values(), nested + [False] * len(row))]
+                for i, row in enumerate(batch.to_pylist())
+            ]
             answers += [json.dumps(output) for _, output in post(process.port, route, token, {"data": rows})]
         return answers
 
@@ -132,7 +140,9 @@ def call_service(session: Session, arguments: list[exp.Expression]) -> exp.Expre
 CALLS["__SERVICE_CALL"] = call_service
 
 
-def json_value(value: object) -> object:
+def json_value(value: object, nested: bool) -> object:
+    if nested and value is not None:
+        return json.loads(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else float(value)
 
 

@@ -151,7 +151,9 @@ def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
     if isinstance(function, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
         put_rows(call, function, call.args.get("alias"))
         return
-    if isinstance(function, (exp.Anonymous, exp.Window)) and function.name.upper() == "__MODEL_CALL":
+    if isinstance(function, exp.Window):
+        raise unsupported("a table function over partitions", "sources.py")
+    if isinstance(function, exp.Anonymous) and function.name.upper() == "__MODEL_CALL":
         put_lateral(call, model_rows(session, function), call.args.get("alias"))
         return
     query = table_function_query(session, function)
@@ -244,13 +246,11 @@ def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAli
         select.append("joins", exp.Join(this=lateral, kind="CROSS"))
 
 
-def model_rows(session: Session, function: exp.Anonymous | exp.Window) -> exp.Expression:
+def model_rows(session: Session, function: exp.Anonymous) -> exp.Expression:
     """``TABLE(MODEL(m, v)!METHOD(...))``: one row of typed outputs for each row of input."""
     from .calls import object_call
     from .models import model_function, output_columns
 
-    if isinstance(function, exp.Window):
-        raise unsupported("a model's table function over partitions", "sources.py")
     model, version, method, *arguments = function.expressions
     name = model_function(session, model.name, version.name, method.name, in_table=True)
     outputs = output_columns(session, model.name, version.name, method.name)

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlglot import exp
@@ -18,10 +18,13 @@ from .names import Name
 from .rules import engine_node
 from .session import Session
 
-CSV_OPTIONS = (
-    "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION FIELD_DELIMITER SKIP_HEADER FIELD_OPTIONALLY_ENCLOSED_BY "
-    "NULL_IF EMPTY_FIELD_AS_NULL ERROR_ON_COLUMN_COUNT_MISMATCH"
-)
+COMMON_OPTIONS = "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION"
+OPTIONS = {
+    "CSV": "FIELD_DELIMITER SKIP_HEADER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF EMPTY_FIELD_AS_NULL "
+           "ERROR_ON_COLUMN_COUNT_MISMATCH",
+    "JSON": "STRIP_OUTER_ARRAY",
+    "PARQUET": "BINARY_AS_TEXT USE_LOGICAL_TYPE USE_VECTORIZED_SCANNER",
+}  # fmt: skip
 DIGESTS: dict[tuple[str, int, int], str] = {}  # (path, size, mtime in ns) -> md5; a listing hashes a file once
 
 
@@ -35,6 +38,7 @@ class Location:
     label: str
     stage: str = ""
     directory: bool = False
+    format: dict = field(default_factory=dict)
 
     @property
     def target(self) -> Path:
@@ -72,8 +76,8 @@ def locate(session: Session, text: str) -> Location:
     if found[1] == "~":
         return Location(session.folder(session.need("STAGE", Name("", "", "~"))), path, "", "~")
     stage = session.need("STAGE", found[1])
-    enabled = stage.properties.get("directory", False)
-    return Location(session.folder(stage), path, f"{stage.name.lower()}/", str(stage.qualified), enabled)
+    given = stage.properties.get("directory", False), stage.properties.get("format", {})
+    return Location(session.folder(stage), path, f"{stage.name.lower()}/", str(stage.qualified), *given)
 
 
 def locate_snow(session: Session, text: str) -> Location:
@@ -112,11 +116,20 @@ def modified(file: Path) -> dt.datetime:
     return dt.datetime.fromtimestamp(int(file.stat().st_mtime), dt.UTC)
 
 
+def chosen(location: Location, given: dict[str, str]) -> list[Path]:
+    """The location's files, as far as the options PATTERN and FILES name them."""
+    wanted = {location.target / name for name in statements.items(given.get("FILES"))}
+    return [file for file in matching(location, given.get("PATTERN")) if "FILES" not in given or file in wanted]
+
+
 def matching(location: Location, pattern: str | None) -> list[Path]:
     """The location's files whose path on the stage matches the regular expression in full."""
     if pattern is None:
         return location.files()
-    regex = re.compile(pattern)
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise compilation_error(f"invalid regular expression '{pattern}': {error}", 100048) from error
     return [f for f in location.files() if regex.fullmatch(location.relative(f))]
 
 
@@ -158,19 +171,30 @@ def select_files(session: Session, text: str, options: dict[str, str]) -> str:
     files = matching(location, options.get("PATTERN"))
     if not files:
         raise SnowflakeError(f"Remote file '{text}' was not found. There are no files at that place.", 91016, "22000")
-    return read_files(files, file_format(session, options), location)
+    return read_files(files, file_format(session, options, location), location)
 
 
-def file_format(session: Session, options: dict[str, str]) -> dict[str, str]:
-    """The format's options, by name or as given; CSV unless it says otherwise."""
+def file_format(session: Session, options: dict[str, str], location: Location) -> dict[str, str]:
+    """The format's options, by name or as given, else the stage's; CSV unless it says otherwise."""
+    options = options if options.keys() - {"PATTERN"} else location.format
     if "FORMAT_NAME" in options:
         return session.need("FILE FORMAT", options["FORMAT_NAME"].strip("'")).properties
     return options
 
 
+def check_options(options: dict[str, str], known: dict[str, str]) -> str:
+    """The kind of files that the options are for. Raises for a kind that is not known, and for unknown options."""
+    kind = options.get("TYPE", "CSV").upper()
+    if kind not in known:
+        raise unsupported(f"files of type {kind}", "staged.py")
+    for unknown in options.keys() - set(f"{COMMON_OPTIONS} {known[kind]}".split()):
+        raise unsupported(f"the option {unknown} of {kind} files", "staged.py")
+    return kind
+
+
 def read_files(files: list[Path], options: dict[str, str], location: Location) -> str:
     listed = "[" + ", ".join(names.literal(f) for f in files) + "]"
-    kind = options.get("TYPE", "CSV").upper()
+    kind = check_options(options, OPTIONS)
     file_name = f"replace(filename, {names.literal(str(location.base) + '/')}, '') AS \"METADATA$FILENAME\""
     if kind == "PARQUET":
         rows = f"read_parquet({listed}, union_by_name = true, filename = true) AS r"
@@ -180,8 +204,6 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
         how = "array" if strip else "auto"
         source = f"read_json_objects({listed}, format = '{how}', filename = true)"
         return f'SELECT json AS "COLUMN1", {file_name} FROM {source}'
-    if kind != "CSV":
-        raise unsupported(f"files of type {kind}", "staged.py")
     width = csv_width(files, options)
     columns = ", ".join(f'"COLUMN{i + 1}"' for i in range(width))
     spec = "{" + ", ".join(f"'COLUMN{i + 1}': 'VARCHAR'" for i in range(width)) + "}"
@@ -192,8 +214,6 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
 
 
 def csv_options(options: dict[str, str]) -> str:
-    for unknown in options.keys() - set(CSV_OPTIONS.split()):
-        raise unsupported(f"the option {unknown} of CSV files", "staged.py")
     enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     quote = "" if enclosed.upper() == "NONE" else enclosed
     null = options.get("NULL_IF")

@@ -13,7 +13,7 @@ from .objects import BEFORE_REMOVAL, create, made
 from .process import HOST
 from .results import Result, listing
 from .session import Session
-from .staged import Location, digest, locate, matching, modified
+from .staged import Location, chosen, digest, locate, matching, modified
 from .statements import Matched, nested, statement
 from .uploads import Upload, digests
 
@@ -31,6 +31,7 @@ class Transfer:
 def create_stage(session: Session, s: Matched) -> Result:
     given = s.options(STAGE_OPTIONS)
     stage = made(session, s, "STAGE", directory=enabled(given), COMMENT=given.get("COMMENT", ""))
+    stage.properties["format"] = nested(given.get("FILE_FORMAT"))
     stage.properties["encryption"] = nested(given.get("ENCRYPTION", "()")).get("TYPE", "SNOWFLAKE_FULL")
 
     def fill(stage: Object) -> None:
@@ -80,6 +81,8 @@ def alter_stage(session: Session, s: Matched) -> None:
     with session.edit("STAGE", s["name"]) as stage:
         if "DIRECTORY" in given:
             stage.properties["directory"] = enabled(given)
+        if "FILE_FORMAT" in given:
+            stage.properties["format"] = nested(given["FILE_FORMAT"])
         stage.comment = given.get("COMMENT", stage.comment)
 
 
@@ -97,7 +100,7 @@ def describe_stage(session: Session, s: Matched) -> Result:
 def put(session: Session, s: Matched) -> Transfer:
     """The connector sends the files to ``uploads``. One that is already staged stays unless OVERWRITE says otherwise;
     the connector reports it UPLOADED all the same, where Snowflake reports SKIPPED."""
-    location, given = locate(session, s["stage"]), s.options()
+    location, given = locate(session, s["stage"]), s.options("OVERWRITE AUTO_COMPRESS PARALLEL SOURCE_COMPRESSION")
     overwrite = given.get("OVERWRITE", "FALSE").upper() == "TRUE"
     compress = given.get("AUTO_COMPRESS", "TRUE").upper() == "TRUE"
     pattern = Path(local_path(s["source"])).expanduser()
@@ -125,7 +128,7 @@ def put(session: Session, s: Matched) -> Transfer:
 @statement("GET <stage:stage> <target:rest_until_options> [<options:rest>]", "executed")
 def get(session: Session, s: Matched) -> Transfer:
     location = locate(session, s["stage"])
-    files = matching(location, s.options().get("PATTERN"))
+    files = matching(location, s.options("PATTERN PARALLEL").get("PATTERN"))
     data = {
         "command": "DOWNLOAD", "src_locations": [location.relative(f) for f in files],
         "localLocation": local_path(s["target"]), "encryptionMaterial": [], "presignedUrls": None,
@@ -171,7 +174,7 @@ def remove(session: Session, s: Matched) -> Result:
 def copy_files(session: Session, s: Matched) -> Result:
     source, target = locate(session, s["source"]), locate(session, s["target"])
     base = source.target if source.target.is_dir() else source.target.parent
-    copied = copy_all(matching(source, s.options().get("PATTERN")), base, target.target)
+    copied = copy_all(chosen(source, s.options("PATTERN FILES DETAILED_OUTPUT")), base, target.target)
     return listing("file", [{"file": target.relative(file)} for file in copied])
 
 

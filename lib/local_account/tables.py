@@ -59,11 +59,13 @@ def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> R
 def make_table(session: Session, tree: exp.Create, name: Name, temporary: bool, binds: list) -> None:
     place = session.place(name, temporary)
     columns = column_definitions(tree)
-    source = source_query(tree, columns)
+    source, constraints = source_query(tree, columns), constraints_of(session, tree)
     what = f"({', '.join(columns.values())})" if columns and not source else f"AS {source}"
     session.con.execute(
         f"CREATE OR REPLACE {'TEMP ' if temporary else ''}TABLE {place} {what}", binds if source else None
     )
+    for column, clauses in constraints.items() if source else ():
+        set_constraints(session, place, column, clauses)
     comment_columns(session, tree, place)
 
 
@@ -79,13 +81,29 @@ def column_definitions(tree: exp.Create) -> dict[str, str]:
 
 def column_definition(column: exp.ColumnDef) -> str:
     parts = [names.quote(column.name), generate(column.kind) if column.kind else ""]
-    for constraint in column.args.get("constraints", []):
-        if isinstance(constraint.kind, KEPT_CONSTRAINTS):
-            if not constraint.kind.args.get("allow_null"):
-                parts.append(generate(constraint.kind))
-        elif not isinstance(constraint.kind, IGNORED_CONSTRAINTS):
-            raise unsupported(f"the column constraint {constraint.sql('snowflake')}", "tables.py")
-    return " ".join(parts)
+    return " ".join([*parts, *map(generate, kept_constraints(column))])
+
+
+def kept_constraints(column: exp.Expression) -> list[exp.Expression]:
+    kinds = [constraint.kind for constraint in column.args.get("constraints") or ()]
+    for kind in kinds:
+        if not isinstance(kind, (*KEPT_CONSTRAINTS, *IGNORED_CONSTRAINTS)):
+            raise unsupported(f"the column constraint {kind.sql('snowflake')}", "tables.py")
+    return [kind for kind in kinds if isinstance(kind, KEPT_CONSTRAINTS) and not kind.args.get("allow_null")]
+
+
+def constraints_of(session: Session, tree: exp.Create) -> dict[str, list[str]]:
+    """By column, NOT NULL and DEFAULT as the statement says, or as the table that it copies has them."""
+    if copied := tree.find(exp.LikeProperty) or tree.args.get("clone"):
+        found = engine_columns(session, names.quote(*(part.name for part in copied.this.parts)))
+        return {c: ["NOT NULL"] * (not null) + [f"DEFAULT {d}"] * (d is not None) for c, _, null, d in found}
+    stated = tree.this.expressions if isinstance(tree.this, exp.Schema) else ()
+    return {column.name: [generate(kind) for kind in kept_constraints(column)] for column in stated}
+
+
+def set_constraints(session: Session, place: str, column: str, clauses: list[str]) -> None:
+    for clause in clauses:
+        session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {names.quote(column)} SET {clause}")
 
 
 def source_query(tree: exp.Create, columns: dict[str, str]) -> str | None:
@@ -158,6 +176,7 @@ def add_column(session: Session, s: Matched) -> None:
             if column.name not in have:
                 definition = column_definition(column).replace("NOT NULL", "")
                 session.con.execute(f"ALTER TABLE {place} ADD COLUMN {definition}")
+                set_constraints(session, place, column.name, constraints_of(session, tree)[column.name])
         comment_columns(session, tree, place)
 
 

@@ -22,7 +22,7 @@ from sqlglot.schema import MappingSchema
 from . import names, semistructured  # noqa: F401 - its rules register themselves
 from .calls import resolve_calls
 from .errors import SnowflakeError, compilation_error, unsupported
-from .functions import check, refuse, rewrite_plain, wrap_aggregates
+from .functions import TIMESTAMPS, check, refuse, rewrite_plain, wrap_aggregates
 from .json_functions import FUNCTIONS
 from .rules import RULES
 from .scales import note_scales
@@ -154,7 +154,7 @@ def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
 def is_table_function(node: exp.Expression) -> bool:
     """Whether the call stands in TABLE(...): sources.py knows which of those there are."""
     parent = node.parent
-    while isinstance(parent, exp.Dot):
+    while isinstance(parent, (exp.Dot, exp.Window)):
         parent = parent.parent
     return isinstance(parent, (exp.TableFromRows, exp.Lateral))
 
@@ -217,7 +217,8 @@ def infer_types(session: Session, tree: exp.Expression) -> list[T]:
         node.meta["id"] = number
         nodes[number] = node
     schema = schema_of(session, tree)
-    check_case(tree, schema)
+    if not session.copying:  # the columns of staged files keep their case, and are not in the schema
+        check_case(tree, schema)
     try:
         copy = qualify(
             tree.copy(), schema=schema, dialect=SNOWFLAKE, expand_stars=True, validate_qualify_columns=False,
@@ -251,7 +252,8 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
 
 
 def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymous:
-    kind = T[FUNCTIONS[node.name.upper()][1]] if node.name.upper() in FUNCTIONS else T.UNKNOWN
+    name = node.name.upper()
+    kind = T[FUNCTIONS[name][1]] if name in FUNCTIONS else TIMESTAMPS.get(name, T.UNKNOWN)
     return annotator._set_type(node, kind)
 
 

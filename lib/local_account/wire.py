@@ -30,7 +30,7 @@ from .names import Name, quote, split
 from .process import AccountError, serving
 from .queries import Queries, Query
 from .session import Session
-from .transactions import PARAMETERS, set_parameter
+from .transactions import PARAMETERS, check_parameters, set_parameter
 from .uploads import DIGEST_HEADER, LIMIT_BYTES, publish
 
 ANSWER_SECONDS = 45.0  # then the client is told to ask again, as Snowflake does
@@ -40,6 +40,7 @@ CLIENT_PARAMETERS = {
     "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY": 3600,
     "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 0,
     "CLIENT_RESULT_CHUNK_SIZE": 160,
+    "PYTHON_SNOWPARK_ENABLE_THREAD_SAFE_SESSION": True,
 }
 
 
@@ -83,7 +84,9 @@ class Wire:
         session = await run_in_threadpool(self.open_session, request.query_params, data)
         token = secrets.token_hex(24)
         self.sessions[token] = session
-        parameters = CLIENT_PARAMETERS | {key: session.parameters.get(key, PARAMETERS[key]) for key in PARAMETERS}
+        booleans = {"true": True, "false": False}  # the connector takes a text for true, whatever it says
+        given = {key: session.parameters.get(key, PARAMETERS[key]) for key in PARAMETERS}
+        parameters = CLIENT_PARAMETERS | {key: booleans.get(value.lower(), value) for key, value in given.items()}
         return success({
             "token": token, "masterToken": token, "validityInSeconds": 86400, "masterValidityInSeconds": 86400,
             "sessionId": int(session.id[:8], 16), "serverVersion": SERVER_VERSION,
@@ -104,12 +107,14 @@ class Wire:
         for kind, key in (("ROLE", "roleName"), ("WAREHOUSE", "warehouse")):
             if key not in wanted:
                 continue
-            if session.get(kind, quote(wanted[key])):
-                setattr(session, kind.lower(), wanted[key])
-            elif kind == "ROLE":
+            exists = session.get(kind, quote(wanted[key]))
+            if kind == "ROLE" and not exists:
                 text = f"Role '{wanted[key]}' specified in the connect string does not exist."
                 raise SnowflakeError(text, 390189, "08001")
-        for key, value in (data.get("SESSION_PARAMETERS") or {}).items():
+            setattr(session, kind.lower(), wanted[key] if exists else None)
+        given = data.get("SESSION_PARAMETERS") or {}
+        check_parameters(given)
+        for key, value in given.items():
             if key.upper() in PARAMETERS:
                 set_parameter(session, key, value)
         return session

@@ -61,11 +61,16 @@ def load_model(folder: Path, method: str) -> Callable[[pa.Table], list]:
 
 
 def run_model(handler: types.ModuleType, table: pa.Table) -> list:
+    from snowflake.snowpark.types import ArrayType, MapType, StructType, VariantType
+
     frame = table.to_pandas()
     wanted = len(handler.input_cols) + len(handler.param_cols)
     if not len(handler.input_cols) <= frame.shape[1] <= wanted:
         known = ", ".join([*handler.input_cols, *(f"[{name}]" for name in handler.param_cols)])
         raise TypeError(f"{frame.shape[1]} arguments given; the method takes {known}")
+    for column, feature in zip(frame.columns, handler.features, strict=False):
+        if isinstance(feature.as_snowpark_type(), (ArrayType, MapType, StructType, VariantType)):
+            frame[column] = frame[column].map(json.loads, na_action="ignore")
     for missing in range(frame.shape[1], wanted):
         frame[f"missing_{missing}"] = None
     step = handler.MAX_BATCH_SIZE or len(frame)
@@ -106,18 +111,20 @@ def load_handler(folder: Path, handler: str) -> Callable:
 
 def load_function(folder: Path, handler: str) -> Callable[[pa.Table], list]:
     function = load_handler(folder, handler)
-    kinds = json.loads((folder / "function.json").read_text())["arguments"]  # the engine's types
+    declared = json.loads((folder / "function.json").read_text())
+    kinds, strict = declared["arguments"], declared.get("strict", False)  # the engine's types
+
+    def call(*arguments: object) -> object:
+        return None if strict and None in arguments else function(*arguments)
 
     def run(table: pa.Table) -> list:
-        given = zip(
-            table.columns, kinds, strict=False
-        )  # a function without arguments is sent one that it does not take
+        given = zip(table.columns, kinds, strict=False)  # without arguments it is sent one that it does not take
         columns = [[convert(value, kind) for value in column.to_pylist()] for column, kind in given]
         if getattr(function, "_sf_vectorized_input", None) is not None:
             import pandas as pd
 
             return list(function(pd.DataFrame(dict(enumerate(columns)))))
-        return [function(*(column[row] for column in columns)) for row in range(table.num_rows)]
+        return [call(*(column[row] for column in columns)) for row in range(table.num_rows)]
 
     return run
 

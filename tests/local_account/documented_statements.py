@@ -5,6 +5,9 @@ import datetime as dt
 from decimal import Decimal
 
 STATEMENTS = {
+    "SELECT TO_CHAR(T, 'HH24:MI') FROM (SELECT TO_TIMESTAMP(X) AS T FROM VALUES ('2024-01-02 03:04:05') AS V(X))": [
+        ("03:04",)
+    ],
     "SELECT TO_CHAR(D, 'YYYY') FROM (SELECT MIN(DD) AS D FROM ONE)": [("2024",)],
     "SELECT * FROM (TABLE(SPLIT_TO_TABLE('a,b', ',')))": [(1, 1, "a"), (1, 2, "b")],
     "SELECT TO_TIME(X) FROM VALUES ('10:11:12') AS T(X)": [(dt.time(10, 11, 12),)],

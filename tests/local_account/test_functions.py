@@ -116,6 +116,11 @@ def test_a_sql_function_is_its_body(query):
     assert query("SELECT TWICE(COLUMN1) FROM VALUES (4)") == [(8,)]
 
 
+def test_a_strict_function_is_not_asked_about_null(query):
+    query("CREATE FUNCTION LOUD(S STRING) RETURNS STRING LANGUAGE PYTHON STRICT HANDLER = 'f' AS $$f = str.upper$$")
+    assert query("SELECT LOUD(COLUMN1) FROM VALUES ('a'), (NULL)") == [("A",), (None,)]
+
+
 def test_a_python_function_may_take_no_arguments(query):
     query("CREATE FUNCTION GREET() RETURNS STRING LANGUAGE PYTHON HANDLER = 'f' AS $$f = lambda: 'hi'$$")
     assert query("SELECT GREET() FROM VALUES (1), (2)") == [("hi",), ("hi",)]

@@ -88,6 +88,38 @@ session.create_dataframe([[sys.argv[1]]], schema=["A"]).write.mode("append").sav
 """
 
 
+@pytest.mark.parametrize(
+    "specification, words",
+    [
+        ("output: {stage_location: '@OUTPUT/no'}\ninpt: {}", "inpt in an inference job"),
+        (
+            "output: {stage_location: '@OUTPUT/no'}\ninput: {partition_column: IMAGE}",
+            "partition_column in an inference",
+        ),
+        ("output: {stage_location: '@OUTPUT/no'}\ninference: {engine_options: {engine: vllm}}", "engine_options in an"),
+        ("output: {stage_location: '@OUTPUT/no', mode: append}", "mode error or overwrite"),
+        ("output: {stage_location: '@OUTPUT/no'}\ninput: {params: {zz: 1}}", "no parameter zz"),
+        ("input: {}", "needs output.stage_location"),
+        ("input: [}", "cannot be read"),
+        ("output: {stage_location: '@OUTPUT/no'}", "column IMAGE is missing"),
+    ],
+)
+def test_what_a_job_would_not_heed_is_refused(query, specification, words):
+    job = (
+        f"EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL SYSTEM_COMPUTE_POOL_CPU WITH SPECIFICATION $${specification}$$"
+    )
+    with pytest.raises(SnowparkSQLException, match=words):
+        query(f"{job} FROM (SELECT 1 AS A) MODEL = SIZES VERSION = V1 FUNCTION = 'predict' ASYNC = FALSE")
+
+
+def test_a_task_keeps_what_comes_before_it_and_refuses_conditions(query):
+    query("CREATE TASK LATER WAREHOUSE = COMPUTE_WH AFTER EARLIER AS SELECT 1")
+    (shown,) = query("SHOW TASKS LIKE 'LATER'")
+    assert "EARLIER" in shown
+    with pytest.raises(SnowparkSQLException, match="near .WHEN"):
+        query("CREATE TASK NEVER WAREHOUSE = COMPUTE_WH WHEN 1 = 0 AS SELECT 1")
+
+
 def test_a_bundles_notebook_runs_with_its_arguments(session, query, tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     nbformat.write(notebook, tmp_path / "x.ipynb")

@@ -121,6 +121,60 @@ def test_a_failing_model_shows_its_own_traceback(query, version):
         query("SELECT MODEL(LENGTHS)!PREDICT(X, Y) FROM VALUES ('a', 0.1), ('b', 0.2) AS T(X, Y)")
 
 
+@pytest.mark.parametrize(
+    "call", ["MODEL(LENGTHS)!PREDICT(image => 'a')", "MODEL(LENGTHS)!PREDICT('a', threshold => 1)"]
+)
+def test_named_arguments_of_a_method_are_refused_by_name(query, version, call):
+    with pytest.raises(SnowparkSQLException, match="named arguments"):
+        query(f"SELECT {call}")
+
+
+class Reversed(custom_model.CustomModel):
+    @custom_model.inference_api
+    def predict(self, X: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"R": [values[::-1] for values in X["V"]]})
+
+
+def vectors(registry, name, platform):
+    (feature,), (output,) = (
+        [model_signature.FeatureSpec(name, model_signature.DataType.DOUBLE, shape=(2,))] for name in "VR"
+    )
+    signature = model_signature.ModelSignature(inputs=[feature], outputs=[output])
+    return registry.log_model(
+        Reversed(custom_model.ModelContext()), model_name=name, version_name="V1", signatures={"predict": signature},
+        conda_dependencies=["pandas"], target_platforms=[platform],
+        options={"relax_version": True, "capture_sample_input_data": False},
+    )  # fmt: skip
+
+
+def test_an_array_reaches_the_model_as_a_list(registry, query):
+    version = vectors(registry, "VECTORS", "WAREHOUSE")
+    assert version.run(pd.DataFrame({"V": [[1.5, 2.5]]}), function_name="predict")["R"].tolist() == [[2.5, 1.5]]
+    registry.delete_model("VECTORS")
+
+
+def test_a_model_for_services_alone_does_not_run_on_the_warehouse(registry, query):
+    vectors(registry, "SERVED", "SNOWPARK_CONTAINER_SERVICES")
+    with pytest.raises(SnowparkSQLException, match="without the target platform WAREHOUSE"):
+        query("SELECT MODEL(SERVED)!PREDICT(ARRAY_CONSTRUCT(1, 2))")
+    service = "{name: TURNED, compute_pool: SYSTEM_COMPUTE_POOL_CPU}"
+    query(f"SELECT SYSTEM$DEPLOY_MODEL('{{service: {service}, models: [{{name: SERVED, version: V1}}]}}')")
+    assert query("SELECT TURNED!PREDICT(ARRAY_CONSTRUCT(1.5, 2.5)):R[0]::FLOAT") == [(2.5,)]
+    query("DROP SERVICE TURNED")
+    registry.delete_model("SERVED")
+
+
+@pytest.mark.parametrize("alias", ["LAST", "first", "DEFAULT"])
+def test_the_names_that_every_model_has_are_no_aliases(version, alias):
+    with pytest.raises(SnowparkSQLException, match="reserved"):
+        version.set_alias(alias)
+
+
+def test_a_table_function_over_partitions_is_refused_by_name(query, version):
+    with pytest.raises(SnowparkSQLException, match="table function over partitions"):
+        query("SELECT * FROM VALUES ('a') AS T(X), TABLE(MODEL(LENGTHS)!PREDICT(X) OVER (PARTITION BY X))")
+
+
 def test_load_and_export_give_the_same_model_back(version, tmp_path):
     assert version.load(force=True).predict(INPUT)["P"].tolist() == [0.1, 0.7, 1.2]
     version.export(str(tmp_path))
@@ -191,6 +245,11 @@ def test_every_documented_form_is_understood(post, body):
         ({"dataframe_records": [{"IMAGE": "abc"}], "params": {"threshold": "high"}}, "predict", 400, "int or float"),
         ({"data": [[0, "abc", [0.5]]]}, "predict", 400, "expected scalar"),
         ({"data": [[0, 5]]}, "predict", 400, "IMAGE takes text"),
+        ({"data": [[0, "abc", 0.1], [1, "abc", 0.2]]}, "predict", 400, "the same parameters"),
+        ({"data": [[0, {"IMAGE": "a"}], [1, {"IMAGE": "a", "threshold": 0}]]}, "predict", 400, "the same parameters"),
+        ({"data": [[0, {"IMAGE": "a"}], [1, "a"]]}, "predict", 400, "list of objects"),
+        ({"dataframe_records": None}, "predict", 400, "list of objects"),
+        ({"dataframe_records": [{"IMAGE": "abc"}, {"X": 1}]}, "predict", 400, "column IMAGE is missing"),
         ({"data": [[0, "abc"]]}, "guess", 404, "no method 'guess'"),
     ],
 )
@@ -255,6 +314,12 @@ def test_a_service_on_an_unknown_pool_is_refused(query, version):
     with pytest.raises(SnowparkSQLException, match="(?s)002003.*Compute pool 'NOWHERE' does not exist"):
         query(f"CALL SYSTEM$DEPLOY_MODEL('{deployment}')")
     assert query("SHOW SERVICES LIKE 'S'") == []
+
+
+def test_a_service_that_would_capture_its_requests_is_refused(query, version):
+    service = "{name: CAPTURED, compute_pool: SYSTEM_COMPUTE_POOL_CPU, autocapture: true}"
+    with pytest.raises(SnowparkSQLException, match="does not support autocapture"):
+        query(f"SELECT SYSTEM$DEPLOY_MODEL('{{service: {service}, models: [{{name: LENGTHS, version: V1}}]}}')")
 
 
 def test_a_pool_with_a_service_stays_until_everything_on_it_is_stopped(query, version):

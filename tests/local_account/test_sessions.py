@@ -2,9 +2,11 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from snowflake import connector
 from snowflake.connector.errors import ProgrammingError
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
@@ -34,6 +36,14 @@ def test_an_unknown_object_is_refused_in_snowflakes_words(session):
         ("SELECT SOUNDEX_P123('x')", "SOUNDEX_P123"),
         ("CREATE MASKING POLICY P AS (V STRING) RETURNS STRING -> V", "CREATE MASKING POLICY"),
         ("ALTER SESSION SET WEEK_START = 1", "WEEK_START"),
+        ("ALTER SESSION UNSET WEEK_START", "WEEK_START"),
+        ("ALTER SESSION SET JSON_INDENT = 0", "JSON_INDENT = 0"),
+        ("ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = 1", "STATEMENT_TIMEOUT_IN_SECONDS = 1"),
+        ("ALTER SESSION SET QUERY_TAG", "syntax error"),
+        ("SELECT LAST_QUERY_ID(1)", "LAST_QUERY_ID"),
+        ("SELECT GET_PRESIGNED_URL(@S, 'x')", "GET_PRESIGNED_URL"),
+        ("CREATE FUNCTION F(X FLOAT) RETURNS FLOAT LANGUAGE JAVASCRIPT AS 'return X'", "LANGUAGE JAVASCRIPT"),
+        ("CREATE FUNCTION F() RETURNS INT LANGUAGE PYTHON PACKAGES = ('nosuch==1') HANDLER = 'f' AS 'f=1'", "nosuch"),
         ("SELECT * FROM TABLE(VALIDATE(T, JOB_ID => '_last'))", "VALIDATE"),
         ("CREATE SCHEMA S CLONE PUBLIC", "CLONE PUBLIC"),
         ("CREATE STAGE S URL = 's3://b'", "URL"),
@@ -120,6 +130,9 @@ def test_the_last_result_can_be_queried(query):
     query("SHOW TABLES LIKE 'SEEN_%'")
     listed = query('SELECT "name", "rows" FROM TABLE(RESULT_SCAN(LAST_QUERY_ID())) ORDER BY 1')
     assert listed == [("SEEN_A", 1), ("SEEN_B", 0)]
+    for number in (8, 9):
+        query(f"SELECT {number} AS N")
+    assert query("SELECT N FROM TABLE(RESULT_SCAN(LAST_QUERY_ID(-2)))") == [(8,)]
 
 
 def test_large_answers_come_in_parts(session):
@@ -146,6 +159,55 @@ def test_variables_keep_their_value_and_type_until_they_are_unset(session, query
     session.sql("UNSET NAME").collect()
     with pytest.raises(SnowparkSQLException, match=r"'\$NAME' does not exist"):
         query("SELECT $NAME")
+
+
+def test_a_parameter_that_is_unset_has_its_default_again(connect):
+    session = connect()
+    session.sql("CREATE OR REPLACE TABLE KEPT (A INT)").collect()
+    for sql in ("ALTER SESSION SET AUTOCOMMIT = FALSE", "ALTER SESSION UNSET AUTOCOMMIT", "INSERT INTO KEPT SELECT 1"):
+        session.sql(sql).collect()
+    session.sql("ROLLBACK").collect()
+    assert session.table("KEPT").count() == 1
+
+
+def test_parameters_that_come_with_a_login_or_a_statement_are_not_ignored(session, connect):
+    with pytest.raises(Exception, match="WEEK_START"):
+        connect(session_parameters={"WEEK_START": 1})
+    with pytest.raises(SnowparkSQLException, match="TIMEZONE = America/New_York"):
+        session.sql("SELECT 1").collect(statement_params={"TIMEZONE": "America/New_York"})
+    assert session.sql("SELECT 1").collect(statement_params={"QUERY_TAG": "x", "team": "y"}) == [(1,)]
+
+
+def test_threads_share_a_session(session):
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda i: session.sql(f"SELECT {i}").collect()[0][0], range(40)))
+    assert answers == list(range(40))
+
+
+def test_a_connection_that_is_left_commits(session, account):
+    given = {key: account[key] for key in ("account", "user", "password", "host", "port", "protocol")}
+    session.sql("CREATE OR REPLACE TABLE LEFT_ (A INT)").collect()
+    for expected in (1, 2):
+        with connector.connect(**given, database="TEST_SESSIONS", schema="PUBLIC", autocommit=expected > 1) as left:
+            left.autocommit(False)
+            left.cursor().execute("INSERT INTO LEFT_ VALUES (1)")
+        assert session.table("LEFT_").count() == expected
+
+
+def test_a_warehouse_that_does_not_exist_is_not_in_use(account):
+    from tests.local_account.conftest import open_session
+
+    session = open_session(account, warehouse="NOPE")
+    assert session.get_current_warehouse() is None
+    session.close()
+
+
+@pytest.mark.parametrize("style, sql", [("qmark", "SELECT ?, ?"), ("numeric", "SELECT :1")])
+def test_a_parameter_without_a_value_says_so(account, style, sql):
+    given = {key: account[key] for key in ("account", "user", "password", "host", "port", "protocol")}
+    words = r"(?s)Bind variable \? not set|parameters by number"
+    with connector.connect(**given, paramstyle=style) as connection, pytest.raises(ProgrammingError, match=words):
+        connection.cursor().execute(sql, (1,))
 
 
 def test_several_statements_in_one_request_are_refused_by_name(session):

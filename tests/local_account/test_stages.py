@@ -98,6 +98,64 @@ def test_files_become_rows_and_rows_become_files(stage, query, tmp_path):
     assert stage.read.parquet("@S/out/").count() == 2
 
 
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ("", b"1,ann,1.5\n2,\\N,20\n"),
+        ("NULL_IF = ('none') FIELD_DELIMITER = '|'", b"1|ann|1.5\n2|none|20\n"),
+        ("FIELD_OPTIONALLY_ENCLOSED_BY = '\"'", b'1,"ann",1.5\n2,\\N,20\n'),
+    ],
+)
+def test_unloaded_text_is_snowflakes(stage, query, options, expected):
+    rows = "SELECT * FROM VALUES (1, 'ann', 1.5::FLOAT), (2, NULL, 20::FLOAT)"
+    query(f"COPY INTO @S/text/ FROM ({rows}) FILE_FORMAT = (TYPE = CSV COMPRESSION = NONE {options}) OVERWRITE = TRUE")
+    assert stage.file.get_stream("@S/text/data_0_0_0.csv").read() == expected
+
+
+def test_unloaded_json_is_the_value_itself_and_unloaded_parquet_numbers_its_columns(stage, query):
+    query("COPY INTO @S/json/ FROM (SELECT PARSE_JSON('{\"a\": [1]}')) FILE_FORMAT = (TYPE = JSON COMPRESSION = NONE)")
+    assert stage.file.get_stream("@S/json/data_0_0_0.json").read() == b'{"a":[1]}\n'
+    query("COPY INTO @S/numbered/ FROM (SELECT 1 AS A) FILE_FORMAT = (TYPE = PARQUET)")
+    assert stage.read.parquet("@S/numbered/").columns == ["_COL_0"]
+
+
+def test_a_stage_reads_with_the_format_that_it_was_given(stage, query):
+    query("CREATE STAGE FORMATTED FILE_FORMAT = (TYPE = CSV SKIP_HEADER = 1)")
+    stage.file.put_stream(io.BytesIO(b"id\n1\n"), "@FORMATTED/a.csv", auto_compress=False)
+    assert query("SELECT $1 FROM @FORMATTED") == [("1",)]
+    query("ALTER STAGE FORMATTED SET FILE_FORMAT = (TYPE = CSV)")
+    assert query("SELECT $1 FROM @FORMATTED ORDER BY 1") == [("1",), ("id",)]
+
+
+def test_the_files_to_copy_can_be_named(stage, query):
+    for name in ("one.txt", "two.txt"):
+        stage.file.put_stream(io.BytesIO(b"x"), f"@S/listed/{name}", auto_compress=False)
+    assert names(query("COPY FILES INTO @S/picked FROM @S/listed/ FILES = ('two.txt')")) == ["picked/two.txt"]
+
+
+@pytest.mark.parametrize(
+    "sql, words",
+    [
+        ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = CSV COMPRESSION = BROTLI)", "COMPRESSION = BROTLI"),
+        ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = CSV DATE_FORMAT = 'DD')", "DATE_FORMAT of CSV"),
+        ("COPY INTO @S/no/ FROM (SELECT 'a,b') FILE_FORMAT = (TYPE = CSV)", "FIELD_OPTIONALLY_ENCLOSED_BY"),
+        ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = JSON)", "only one column of type variant"),
+        ("SELECT $1 FROM @S/t.json (FILE_FORMAT => 'STRIPPED')", "STRIP_NULL_VALUES of JSON"),
+        ("SELECT $1::INT FROM @S/t.csv", "Numeric value 'x' is not recognized"),
+        ("COPY FILES INTO @S/no/ FROM @S/ VALIDATE = TRUE", "VALIDATE"),
+        ("PUT file:///tmp/x @S NO_SUCH = 1", "NO_SUCH"),
+        ("GET @S file:///tmp/x NO_SUCH = 1", "NO_SUCH"),
+        ("LIST @S PATTERN = '('", "invalid regular expression"),
+    ],
+)
+def test_what_a_file_command_cannot_do_is_refused_by_name(stage, query, sql, words):
+    for name, text in (("t.json", b"{}"), ("t.csv", b"1\nx\n")):
+        stage.file.put_stream(io.BytesIO(text), f"@S/{name}", auto_compress=False, overwrite=True)
+    query("CREATE FILE FORMAT IF NOT EXISTS STRIPPED TYPE = JSON STRIP_NULL_VALUES = TRUE")
+    with pytest.raises(SnowparkSQLException, match=words):
+        query(sql)
+
+
 def test_files_are_copied_between_stages_under_the_names_that_a_query_gives(stage, query):
     for name in ("a b.txt", "c.txt"):
         stage.file.put_stream(io.BytesIO(name.encode()), f"@S/named/{name}", auto_compress=False)

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
+from snowflake.connector.errors import IntegrityError
 from snowflake.snowpark import functions as F
 from snowflake.snowpark import types as T
 from snowflake.snowpark.exceptions import SnowparkSQLException
@@ -97,6 +98,39 @@ def test_definitions_can_run_twice(query):
     assert described["SCORE"] == "NUMBER(10,4)"
     with pytest.raises(Exception, match="NULL result in a non-nullable column"):
         query("INSERT INTO LOG (SCORE) VALUES (1)")
+
+
+def test_a_table_from_a_query_keeps_its_constraints(session, query):
+    query("CREATE TABLE STRICT_ (A INT NOT NULL, B INT DEFAULT 7) AS SELECT 1, 2")
+    with pytest.raises(IntegrityError, match="NULL result in a non-nullable column"):
+        query("INSERT INTO STRICT_ (B) VALUES (1)")
+    query("INSERT INTO STRICT_ (A) VALUES (3)")
+    assert query("SELECT * FROM STRICT_ ORDER BY A") == [(1, 2), (3, 7)]
+    for how in ("LIKE", "CLONE"):
+        query(f"CREATE TABLE STRICT_{how} {how} STRICT_")
+        assert query(f"DESCRIBE TABLE STRICT_{how}") == query("DESCRIBE TABLE STRICT_")
+    with pytest.raises(IntegrityError, match="NULL result in a non-nullable column"):
+        query("INSERT INTO STRICT_LIKE (B) VALUES (1)")
+
+
+def test_a_column_that_is_added_keeps_its_constraints(session, query):
+    query("CREATE TABLE GROWING (A INT) AS SELECT 1")
+    query("ALTER TABLE GROWING ADD COLUMN B INT NOT NULL DEFAULT 5")
+    assert query("SELECT * FROM GROWING") == [(1, 5)]
+    with pytest.raises(IntegrityError, match="NULL result in a non-nullable column"):
+        query("INSERT INTO GROWING VALUES (1, NULL)")
+
+
+def test_timestamps_with_a_zone_go_in(session, query):
+    frame = pd.DataFrame({"T": pd.to_datetime(["2024-01-02 03:04:05"]).tz_localize("UTC")})
+    session.write_pandas(frame, "ZONED", auto_create_table=True, use_logical_type=True)
+    assert query("SELECT T::TIMESTAMP_NTZ FROM ZONED") == [(dt.datetime(2024, 1, 2, 3, 4, 5),)]
+
+
+def test_pandas_columns_may_lose_their_case(session, query):
+    frame = pd.DataFrame({"a": [1], "b": ["x"]})
+    session.write_pandas(frame, "UNQUOTED", auto_create_table=True, quote_identifiers=False)
+    assert query("SELECT A, B FROM UNQUOTED") == [(1, "x")]
 
 
 def test_a_view_reads_anew(query, people):

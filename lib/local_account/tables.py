@@ -18,7 +18,7 @@ from .types import snowflake_type
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
                     exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
 KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.DefaultColumnConstraint)
-IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint)
+IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.UniqueColumnConstraint)
 
 BEFORE_REMOVAL["TABLE"] = lambda session, table: session.con.execute(f"DROP TABLE {session.key(table)}")
 
@@ -58,6 +58,9 @@ def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> R
 
 def make_table(session: Session, tree: exp.Create, name: Name, temporary: bool, binds: list) -> None:
     place = session.place(name, temporary)
+    if tree.find(exp.LikeProperty) or tree.args.get("clone"):
+        copy_table(session, tree, place, temporary)
+        return
     columns = column_definitions(tree)
     source = source_query(tree, columns)
     what = f"({', '.join(columns.values())})" if columns and not source else f"AS {source}"
@@ -65,6 +68,19 @@ def make_table(session: Session, tree: exp.Create, name: Name, temporary: bool, 
         f"CREATE OR REPLACE {'TEMP ' if temporary else ''}TABLE {place} {what}", binds if source else None
     )
     comment_columns(session, tree, place)
+
+
+def copy_table(session: Session, tree: exp.Create, place: str, temporary: bool) -> None:
+    """LIKE and CLONE: columns with their defaults and NOT NULL, and for CLONE the rows."""
+    original = (tree.args.get("clone") or tree.find(exp.LikeProperty)).this
+    source = names.quote(original.catalog, original.db, original.name)
+    defined = ", ".join(
+        f"{names.quote(name)} {kind}{'' if null else ' NOT NULL'}{f' DEFAULT {default}' if default else ''}"
+        for name, kind, null, default in engine_columns(session, source)
+    )
+    session.con.execute(f"CREATE OR REPLACE {'TEMP ' if temporary else ''}TABLE {place} ({defined})")
+    if tree.args.get("clone"):
+        session.con.execute(f"INSERT INTO {place} SELECT * FROM {source}")
 
 
 def column_definitions(tree: exp.Create) -> dict[str, str]:
@@ -80,7 +96,9 @@ def column_definitions(tree: exp.Create) -> dict[str, str]:
 def column_definition(column: exp.ColumnDef) -> str:
     parts = [names.quote(column.name), generate(column.kind) if column.kind else ""]
     for constraint in column.args.get("constraints", []):
-        if isinstance(constraint.kind, KEPT_CONSTRAINTS):
+        if isinstance(constraint.kind, exp.PrimaryKeyColumnConstraint):
+            parts.append("NOT NULL")
+        elif isinstance(constraint.kind, KEPT_CONSTRAINTS):
             if not constraint.kind.args.get("allow_null"):
                 parts.append(generate(constraint.kind))
         elif not isinstance(constraint.kind, IGNORED_CONSTRAINTS):
@@ -89,11 +107,6 @@ def column_definition(column: exp.ColumnDef) -> str:
 
 
 def source_query(tree: exp.Create, columns: dict[str, str]) -> str | None:
-    like = tree.find(exp.LikeProperty)
-    if like:
-        return f"SELECT * FROM {like.this.sql('duckdb')} LIMIT 0"
-    if tree.args.get("clone"):
-        return f"SELECT * FROM {tree.args['clone'].this.sql('duckdb')}"
     if tree.expression is None or not columns:
         return generate(tree.expression) if tree.expression else None
     typed = []
@@ -156,8 +169,9 @@ def add_column(session: Session, s: Matched) -> None:
             if column.name in have and not s.if_not_exists:
                 raise already_exists(column.name)
             if column.name not in have:
-                definition = column_definition(column).replace("NOT NULL", "")
-                session.con.execute(f"ALTER TABLE {place} ADD COLUMN {definition}")
+                if column.find(exp.NotNullColumnConstraint):
+                    raise unsupported("ALTER TABLE ... ADD COLUMN with NOT NULL", "tables.py")
+                session.con.execute(f"ALTER TABLE {place} ADD COLUMN {column_definition(column)}")
         comment_columns(session, tree, place)
 
 

@@ -56,6 +56,8 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("Extract", lambda node: not DATE_PARTS.fullmatch(node.name.upper()), "the date part of {sql}"),
     ("Rand", lambda node: node.this, "RANDOM with a seed, whose numbers would be others"),
     ("RegexpInstr", lambda node: node.args.get("group") or "e" in node.text("parameters"), "groups in REGEXP_INSTR"),
+    ("RegexpExtract RegexpReplace RegexpInstr", lambda node: node.expression.is_string and not node.expression.name,
+     "an empty pattern"),
     ("TryCast", lambda node: kind_of(node.this) not in TEXT_TYPES | {None, T.NULL}, "TRY_CAST of what is not text"),
     ("Sum", lambda node: kind_of(node.this) == T.BOOLEAN, "SUM of a BOOLEAN, and neither does Snowflake; COUNT_IF"),
     ("Count", lambda node: node.this and node.this.is_star and isinstance(node.this, exp.Column), "COUNT(alias.*)"),

@@ -1,5 +1,6 @@
 """Tables and views: CREATE, ALTER, DROP, TRUNCATE, DESCRIBE, comments."""
 
+import json
 import re
 
 from sqlglot import exp
@@ -9,7 +10,7 @@ from .catalog import Object
 from .errors import already_exists, unsupported
 from .names import Name
 from .objects import BEFORE_REMOVAL, create
-from .results import Column, Result, listing
+from .results import LENGTHS, Column, Result, column_of, listing
 from .session import Session
 from .statements import Matched, statement
 from .translate import generate, translate
@@ -45,6 +46,9 @@ def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> R
     # The translation has already pointed the name at the engine's schema.
     parts = names.split(table.name) if table.catalog == "temp" else [*table.db.split(".", 1), table.name]
     thing = Object(tree.kind, *parts)
+    others = {other.name for other in session.find(thing.kind, *parts[:2])} - {thing.name}
+    if thing.name.casefold() in map(str.casefold, others):
+        raise unsupported("two tables whose names differ in case alone", "tables.py")
     comment = kept.find(exp.SchemaCommentProperty)
     thing.comment = comment.this.name if comment else ""
     temporary = kept.find(exp.TemporaryProperty) is not None
@@ -219,9 +223,20 @@ def show_kind(column: Column) -> str:
 def show_columns(session: Session, s: Matched) -> Result:
     name, place = existing(session, s["table"])
     rows = [
-        {"table_name": name.name, "schema_name": name.schema, "column_name": column, "data_type": kind,
+        {"table_name": name.name, "schema_name": name.schema, "column_name": column, "data_type": data_type(kind, null),
          "null?": str(null).lower(), "database_name": name.database}
         for column, kind, null, _ in engine_columns(session, place)
         if names.like(s.value("like"), column)
     ]  # fmt: skip
     return listing("table_name schema_name column_name data_type null? database_name", rows)
+
+
+def data_type(engine: str, nullable: bool) -> str:
+    """A column's type as SHOW COLUMNS prints it."""
+    column = column_of("", engine)
+    numbers = {} if column.scale is None else {"precision": column.precision, "scale": column.scale}
+    text = column.kind == "TEXT"
+    lengths, fixed = (
+        ({"length": LENGTHS["TEXT"], "byteLength": LENGTHS["TEXT"]}, {"fixed": False}) if text else ({}, {})
+    )
+    return json.dumps({"type": column.kind, **numbers, **lengths, "nullable": nullable, **fixed}, separators=(",", ":"))

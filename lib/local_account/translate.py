@@ -28,7 +28,7 @@ from .rules import RULES
 from .scales import note_scales
 from .session import Session
 from .sources import resolve_sources
-from .types import T, annotation_type, fits, kind_of
+from .types import VARIANT_TYPES, T, annotation_type, fits, kind_of
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
@@ -272,12 +272,17 @@ def check_assigned(session: Session, tree: exp.Expression, kinds: list[T]) -> No
     source = tree.args.get("expression")
     rows = [kinds] if source else []
     if isinstance(source, exp.Values):
-        rows = [map(kind_of, row.expressions) for row in source.expressions if isinstance(row, exp.Tuple)]
+        cells = [row.expressions for row in source.expressions if isinstance(row, exp.Tuple)]
+        rows = [
+            [None if isinstance(cell, exp.Literal) and cell.is_number else kind_of(cell) for cell in row]
+            for row in cells
+        ]
     given = [pair for row in rows for pair in zip(listed, row, strict=False)]
     given += [(e.this.name, kind_of(e.expression)) for u in tree.find_all(exp.Update) for e in u.expressions]
     for column, kind in given:
-        if not fits(kind, types.get(column)):
-            raise unsupported(f"{kind.value} in the column {column} of another type; cast it", "translate.py")
+        untold = isinstance(tree, exp.Merge) and kind is None and types.get(column) in VARIANT_TYPES
+        if untold or not fits(kind, types.get(column)):
+            raise unsupported(f"a value for the column {column} that may be of another type; cast it", "translate.py")
 
 
 def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymous:

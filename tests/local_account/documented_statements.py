@@ -331,6 +331,20 @@ STATEMENTS = {
 
 SEQUENCES = {
     # statements one after the other -> the rows of the last one
+    ("CREATE TABLE T (A INT)", "INSERT INTO T VALUES (2.5)", "SELECT * FROM T"): [(3,)],
+    ("CREATE TABLE T (A INT)", "SHOW COLUMNS IN TABLE T"): [
+        ("T", "PUBLIC", "A", '{"type":"FIXED","precision":38,"scale":0,"nullable":true}', "true", "TEST_FUNCTIONS")
+    ],
+    ("CREATE TABLE T (S STRING NOT NULL)", "SHOW COLUMNS IN TABLE T"): [
+        (
+            "T",
+            "PUBLIC",
+            "S",
+            '{"type":"TEXT","length":16777216,"byteLength":16777216,"nullable":false,"fixed":false}',
+            "false",
+            "TEST_FUNCTIONS",
+        )
+    ],
     (
         "CREATE TABLE T (A INT NOT NULL DEFAULT 3, S STRING)",
         "CREATE TABLE U LIKE T",
@@ -353,6 +367,11 @@ SEQUENCES = {
 }
 
 REFUSED_SEQUENCES = [
+    ("CREATE TABLE T (A INT)", 'CREATE TABLE "t" (A INT)'),
+    (
+        "CREATE TABLE T (A INT, V VARIANT)",
+        "MERGE INTO T USING (SELECT 1 A, '5' S) U ON T.A = U.A WHEN MATCHED THEN UPDATE SET V = U.S",
+    ),
     ("CREATE TABLE T (A INT NOT NULL)", "CREATE TABLE U LIKE T", "INSERT INTO U VALUES (NULL)"),
     ("CREATE TABLE T (A INT NOT NULL)", "CREATE TABLE U CLONE T", "INSERT INTO U VALUES (NULL)"),
     ("CREATE TABLE T (A INT PRIMARY KEY)", "INSERT INTO T VALUES (NULL)"),

@@ -47,7 +47,6 @@ class Account:
         self.engine = duckdb.connect()
         self.engine.execute(f"ATTACH '{root / 'account.duckdb'}' AS {catalog.FILE}")
         self.engine.execute("SET TimeZone = 'UTC'")
-        self.engine.execute("SET default_null_order = 'NULLS_LAST_ON_ASC_FIRST_ON_DESC'")
         self.functions: dict[str, Callable[[pa.Table], list]] = {
             f"json:{name}": json_functions.vectorized(name) for name in json_functions.FUNCTIONS
         }

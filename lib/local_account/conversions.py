@@ -18,12 +18,15 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         return made
     if target.this in TEXT_TYPES:
         made = to_text(value)
-        size = target.expressions[0].this if target.expressions else None
+        one = exp.Literal.number(1) if target.this in (T.CHAR, T.NCHAR) else None  # CHAR alone is CHAR(1)
+        size = target.expressions[0].this if target.expressions else one
         return call("left", made, size, kind=T.TEXT) if size is not None else made
     if is_variant(value):
         value = as_text(value)
     elif kind_of(value) in REAL_TYPES and target.this in INTEGER_TYPES:
         value = call("round", value)  # the engine's own cast rounds half to even
+    elif kind_of(value) in TEXT_TYPES and target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
+        value = call("sf_numeral", value, kind=T.TEXT)
     if target.this in (T.BINARY, T.VARBINARY) and kind_of(value) in TEXT_TYPES:
         return call("unhex", value, kind=T.BINARY)
     if target.this == T.BOOLEAN and kind_of(value) in TEXT_TYPES and not isinstance(node, exp.TryCast):
@@ -91,7 +94,7 @@ def time_format(snowflake: str) -> str:
         elif rest[0].isalpha() and rest[0] != "T":
             raise unsupported(f"the time format {snowflake!r}", "conversions.py")
         else:
-            out, rest = out + rest[0], rest[1:]
+            out, rest = out + rest[0].replace("%", "%%"), rest[1:]
     return out
 
 

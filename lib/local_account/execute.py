@@ -115,18 +115,21 @@ def unqualify_targets(tree: exp.Expression) -> None:
 
 
 def merge(session: Session, tree: exp.Merge, binds: list) -> Result:
+    columns = change_columns(tree)
     for insert in tree.find_all(exp.Insert):
         if isinstance(insert.this, exp.Tuple):
             insert.set("this", exp.Tuple(expressions=[exp.column(c.this) for c in insert.this.expressions]))
     actions = session.con.execute(f"{generate(tree)} RETURNING merge_action", binds or None).fetchall()
     done = Counter(action for (action,) in actions)
-    return Result(change_columns(tree), rows=[tuple(done.get(verb, 0) for verb in merge_verbs(tree))])
+    return Result(columns, rows=[tuple(done.get(verb, 0) for verb in merge_verbs(tree))])
 
 
 def merge_verbs(tree: exp.Merge) -> list[str]:
     """Which of INSERT, UPDATE, DELETE the MERGE can do, in the order in which Snowflake counts them."""
     kinds = set()
     for when in tree.args["whens"].expressions:
+        if when.args.get("source"):
+            raise unsupported("WHEN NOT MATCHED BY SOURCE, and neither does Snowflake", "execute.py")
         then = when.args["then"]
         kinds.add(then.key.upper() if isinstance(then, (exp.Insert, exp.Update)) else "DELETE")
     return [verb for verb in PAST if verb in kinds]

@@ -15,17 +15,17 @@ from .conversions import rewrite_cast, to_text
 from .errors import unsupported
 from .json_functions import FUNCTIONS
 from .rules import RULES, as_text, call, cast, engine_node, rule, text
-from .scales import REAL, UNKNOWN
-from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, engine_type, is_variant, kind_of
+from .scales import DEVIATIONS, REAL, UNKNOWN, branches
+from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, VARIANT_TYPES, T, engine_type, is_variant, kind_of
 
 TRANSLATED_WELL = """
-    Abs Acos AddMonths And Any AnyValue ApproxDistinct ApproxQuantile ArgMax ArgMin Ascii Asin Atan Atan2 Avg
+    Abs Acos AddMonths And Any AnyValue ApproxDistinct ArgMax ArgMin Ascii Asin Atan Atan2 Avg
     Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
     BitwiseRightShift BitwiseXor BitwiseXorAgg Chr Coalesce Contains ConvertTimezone Corr Cos Count CountIf
     CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp DateFromParts DecodeCase Degrees DenseRank EndsWith
-    EqualNull Exists Exp Factorial FirstValue Greatest GroupConcat Grouping Hex ILike If Initcap Is Lag
+    EqualNull Exists Exp Factorial FirstValue Greatest Grouping Hex ILike If Initcap Is Lag
     LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
-    MonthsBetween NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
+    NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
     PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right
     Round RowNumber SHA SHA2 Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime
     Strtok Stuff Sum Tan TimestampFromParts ToDouble Translate Trim Trunc TsOrDsToDate TsOrDsToTime UnixToTime
@@ -33,6 +33,11 @@ TRANSLATED_WELL = """
 """
 PLAIN = set(TRANSLATED_WELL.split())
 PATTERNS = (exp.Like, exp.ILike)
+OF_TEXT = (*PATTERNS, exp.Length, exp.Lower, exp.Upper, exp.Reverse, exp.Replace, exp.Pad, exp.Left, exp.Right,
+           exp.Trim, exp.SplitPart, exp.Contains, exp.StartsWith, exp.EndsWith, exp.Substring, exp.MD5, exp.RegexpLike,
+           exp.RegexpReplace, exp.RegexpExtract, exp.Initcap, exp.Repeat)  # fmt: skip
+DATE_PARTS = re.compile(r"(YEAR|(DAY|YEAR)OFWEEK|WEEK)(ISO)?|QUARTER|MONTH|DAY(OFYEAR)?|HOUR|MINUTE|(NANO)?SECOND"
+                        r"|DO[WY]|EPOCH(_((MILLI|MICRO|NANO)?SECOND))?")  # fmt: skip
 TAKE_VARIANT = (exp.Coalesce, exp.If, exp.Count, exp.AnyValue, exp.FirstValue, exp.LastValue, exp.NthValue, exp.Lag,
                 exp.Lead, exp.Nvl2, exp.Nullif, exp.Exists, exp.And, exp.Or, exp.Not, exp.EqualNull,
                 exp.ApproxDistinct)  # fmt: skip
@@ -42,10 +47,29 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     # expression classes, when they would answer otherwise than Snowflake, and what to call it
     ("Min Max Greatest Least DecodeCase Mode", lambda node: any(map(is_variant, operands(node))),
      "{name} of a VARIANT, which the engine would compare as text; cast it"),
-    ("Ordered", lambda node: is_variant(node.this), "ORDER BY a VARIANT; cast it"),
+    ("Ordered", lambda node: is_variant(sorted_by(node)), "ORDER BY a VARIANT; cast it"),
     ("In", lambda node: not node.expressions and is_variant(node.this), "a VARIANT IN (SELECT ...); cast it"),
     ("SHA2", lambda node: node.text("length") not in ("", "256"), "SHA2 of another length than 256"),
     ("DateAdd", lambda node: node.text("unit").upper().startswith("NANO"), "nanoseconds"),
+    ("DateAdd DateDiff TimestampTrunc DateTrunc LastDay", lambda node: re.match("DEC|CENT|MIL+EN|ERA", unit_of(node)),
+     "the date part of {sql}"),
+    ("Extract", lambda node: not DATE_PARTS.fullmatch(node.name.upper()), "the date part of {sql}"),
+    ("Rand", lambda node: node.this, "RANDOM with a seed, whose numbers would be others"),
+    ("RegexpInstr", lambda node: node.args.get("group") or "e" in node.text("parameters"), "groups in REGEXP_INSTR"),
+    ("RegexpExtract RegexpReplace RegexpInstr", lambda node: node.expression.is_string and not node.expression.name,
+     "an empty pattern"),
+    ("TryCast", lambda node: kind_of(node.this) not in TEXT_TYPES | {None, T.NULL}, "TRY_CAST of what is not text"),
+    ("Sum", lambda node: kind_of(node.this) == T.BOOLEAN, "SUM of a BOOLEAN, and neither does Snowflake; COUNT_IF"),
+    ("Count", lambda node: node.this and node.this.is_star and isinstance(node.this, exp.Column), "COUNT(alias.*)"),
+    ("AddMonths", lambda node: kind_of(node.this) in TIME_TYPES - {T.DATE}, "ADD_MONTHS of a TIMESTAMP; DATEADD"),
+    ("Coalesce If Nvl2 Case", lambda node: {"variant", "text"} <= {sort_of(branch) for branch in branches(node)},
+     "a VARIANT or else text in {sql}; cast it"),
+    ("Filter", lambda node: True, "FILTER (WHERE ...), which Snowflake does not know"),
+    ("Intersect Except", lambda node: not node.args.get("distinct"), "INTERSECT ALL and EXCEPT ALL"),
+    ("Union Intersect Except", lambda node: any(map(unlike, node.left.selects, node.right.selects)),
+     "a set operation over text and something else; cast it"),
+    ("Anonymous", lambda node: node.name.upper() == "TYPEOF" and any(kind_of(n) in TIME_TYPES for n in node.walk()),
+     "TYPEOF of a date, which is text in a VARIANT here"),
     ("ConvertTimezone", lambda node: node.args.get("source_tz") is None,
      "CONVERT_TIMEZONE with two arguments, which answers TIMESTAMP_TZ"),
     ("StrToTime", lambda node: re.search(r'%f|"', node.text("format")),
@@ -57,6 +81,28 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("JSONExtract", lambda node: not is_variant(node.this) and kind_of(node.this) is not None,
      "a path on a value that is not VARIANT: {sql}"),
 ]  # fmt: skip
+
+
+def unit_of(node: exp.Expression) -> str:
+    return str(node.args.get("unit") or "").upper().strip("'")
+
+
+def sorted_by(node: exp.Ordered) -> exp.Expression:
+    """What ORDER BY sorts by; a number stands for a column of the query."""
+    query = node.parent.parent
+    if node.this.is_int and isinstance(node.parent, exp.Order) and isinstance(query, exp.Select):
+        return query.selects[int(node.this.name) - 1].unalias()
+    return node.this
+
+
+def sort_of(node: exp.Expression) -> str:
+    return "variant" if is_variant(node) else "text" if kind_of(node) in TEXT_TYPES else ""
+
+
+def unlike(left: exp.Expression, right: exp.Expression) -> bool:
+    """Whether the engine would make text of both, where Snowflake makes the other's type of the text."""
+    kinds = {kind_of(side.unalias()) for side in (left, right)} - {T.NULL}
+    return None not in kinds and len(kinds) > 1 and bool(kinds & TEXT_TYPES) and bool(kinds - TEXT_TYPES)
 
 
 def operands(node: exp.Expression) -> list[exp.Expression]:
@@ -90,6 +136,8 @@ def rewrite_plain(node: exp.Expression) -> exp.Expression:
             for argument in value if isinstance(value, list) else [value]:
                 if isinstance(argument, exp.Expression) and is_variant(argument):
                     argument.replace(as_text(argument.copy()))
+    if isinstance(node, OF_TEXT) and kind_of(node.this) not in TEXT_TYPES | {T.BINARY, T.VARBINARY, T.NULL, None}:
+        node.set("this", to_text(node.this))
     return node
 
 
@@ -114,7 +162,7 @@ def number(made: exp.Expression, node: exp.Expression, scale: int | None) -> exp
 
 @rule(exp.Ceil, exp.Floor)
 def rewrite_ceil(node: exp.Expression) -> exp.Expression:
-    return number(node, node, node.meta.get("scale")) if node.args.get("decimals") else rewrite_plain(node)
+    return number(rewrite_plain(node), node, node.meta.get("scale"))
 
 
 @rule(exp.Cbrt)
@@ -145,6 +193,8 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
         raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", "functions.py")
     node.set("this", left)
     node.set("expression", right)
+    if isinstance(left, exp.Interval):
+        raise unsupported("an INTERVAL before what it is added to", "functions.py")
     if isinstance(right, exp.Interval):
         return add_interval(node, right)
     if isinstance(node, exp.Mul) and (node.meta.get("scale") or 0) >= 12:
@@ -210,8 +260,18 @@ def wrap_mean(top: exp.Expression, node: exp.Expression) -> exp.Expression:
     return engine_node(number(top, node, scale))
 
 
+def wrap_deviation(top: exp.Expression, node: exp.Expression) -> exp.Expression:
+    """The root of the variance, which is a NUMBER and has its digits."""
+    scale = node.meta.get("scale")
+    if scale == REAL:
+        return top
+    variance = engine_node(number(exp.Pow(this=top, expression=exp.Literal.number(2)), node, scale))
+    return engine_node(call("sqrt", variance, kind=T.DOUBLE))
+
+
 WRAPPED: dict[type[exp.Expression], Callable] = {
     **dict.fromkeys((exp.Avg, exp.Median, exp.PercentileCont, exp.Variance, exp.VariancePop), wrap_mean),
+    **dict.fromkeys(DEVIATIONS, wrap_deviation),
     exp.ArrayAgg: lambda top, _: engine_node(call("sf_array_agg", top, kind=T.ARRAY)),
     exp.GroupConcat: lambda top, _: engine_node(call("coalesce", top, text(""), kind=T.TEXT)),
 }
@@ -222,9 +282,31 @@ def rewrite_substring(node: exp.Substring) -> exp.Expression:
     """A start before the first character is outside the text, and the answer empty."""
     start = node.args.get("start")
     node = rewrite_plain(node)
-    if not isinstance(start, exp.Neg) or kind_of(node.this) not in TEXT_TYPES:
+    if isinstance(start, exp.Literal) or kind_of(node.this) not in TEXT_TYPES:
         return node
     return call("sf_unless_before", node.this.copy(), start.copy(), node, kind=T.TEXT)
+
+
+@rule(exp.GroupConcat)
+def rewrite_listagg(node: exp.GroupConcat) -> exp.Expression:
+    value = node.this.this if isinstance(node.this, exp.Order) else node.this
+    value = value.expressions[0] if isinstance(value, exp.Distinct) else value
+    if kind_of(value) in REAL_TYPES | TIME_TYPES | VARIANT_TYPES:
+        value.replace(to_text(value.copy()))
+    return node
+
+
+@rule(exp.ApproxQuantile)
+def rewrite_approx_percentile(node: exp.ApproxQuantile) -> exp.Expression:
+    node.set("this", cast(rewrite_plain(node).this, "DOUBLE", T.DOUBLE))
+    return node
+
+
+@rule("MonthsBetween")
+def rewrite_months_between(node: exp.Expression) -> exp.Expression:
+    for key in ("this", "expression"):
+        from_text(node, key)
+    return call("sf_months_between", node.this, node.expression, kind="DECIMAL(38, 6)")
 
 
 @rule("RegexpExtract")
@@ -248,7 +330,7 @@ def from_text(node: exp.Expression, key: str) -> None:
 
 @rule("DateAdd")
 def rewrite_date_add(node: exp.Expression) -> exp.Expression:
-    unit = str(node.args.get("unit") or "DAY").upper().strip("'")
+    unit = unit_of(node).removesuffix("S")
     if kind_of(node.this) in TEXT_TYPES:
         from_text(node, "this")
         return node
@@ -270,7 +352,10 @@ def rewrite_date_part(node: exp.Expression) -> exp.Expression:
 @rule(exp.Extract)
 def rewrite_extract(node: exp.Extract) -> exp.Expression:
     from_text(node, "expression")
-    return cast(node, "BIGINT", T.BIGINT) if node.name.upper() == "EPOCH" else node
+    if node.name.upper() not in ("EPOCH", "EPOCH_SECOND"):
+        return node
+    node.set("this", exp.var("EPOCH"))
+    return cast(call("floor", node), "BIGINT", T.BIGINT)
 
 
 # ---------------------------------------------------------------- functions that sqlglot has no class for

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
+from .errors import SnowflakeError
+
 REFUSED = "the local account does not support"
 
 
@@ -30,7 +32,14 @@ NULL = object()
 
 
 def read(text: str) -> object:
-    return json.loads(text, parse_float=Real)
+    return json.loads(text, parse_float=Real, object_pairs_hook=unique)
+
+
+def unique(pairs: list[tuple[str, object]]) -> dict:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise SnowflakeError(f"Duplicate field key in an object with the keys {', '.join(made)}", 100069, "22P02")
+    return made
 
 
 def write(value: object, indent: str = "", step: str = "") -> str:
@@ -66,6 +75,12 @@ def type_of(value: object) -> str:
 def as_a(*kinds: str) -> Callable:
     """AS_...: the value when it is of the type, else NULL; nothing is converted."""
     return lambda value: value if type_of(value) in kinds else NULL
+
+
+def as_integer(value: object) -> object:
+    if isinstance(value, Real):
+        raise ValueError(f"{REFUSED} AS_INTEGER of a number with a point")
+    return as_a("INTEGER")(value)
 
 
 def as_text(value: object) -> str:
@@ -152,7 +167,7 @@ def construct_object(*pairs: object, keep_null: bool = False) -> dict:
     if len(pairs) % 2:
         raise ValueError("OBJECT_CONSTRUCT takes pairs of a key and a value")
     found = [(key, value) for key, value in zip(pairs[::2], pairs[1::2], strict=True) if key is not NULL]
-    return {key: None if value is NULL else value for key, value in found if keep_null or value is not NULL}
+    return unique([(key, None if value is NULL else value) for key, value in found if keep_null or value is not NULL])
 
 
 def insert_key(thing: object, key: object, value: object, update: object = False) -> object:
@@ -251,7 +266,7 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "ARRAY_CONSTRUCT": (construct, "ARRAY"),
     "ARRAY_CONSTRUCT_COMPACT": (lambda *a: [item for item in a if item is not NULL], "ARRAY"),
     "ARRAY_CONTAINS": (lambda value, a: position(value, a) is not NULL, "BOOLEAN"),
-    "ARRAY_DISTINCT": (lambda a: list({key_of(v): v for v in reversed(array(a))}.values())[::-1], "ARRAY"),
+    "ARRAY_DISTINCT": (lambda a: list({key_of(v): v for v in array(a)}.values()), "ARRAY"),
     "ARRAY_EXCEPT": (except_, "ARRAY"),
     "ARRAY_FLATTEN": (lambda a: [inner for item in array(a) for inner in array(item)], "ARRAY"),
     "ARRAY_GENERATE_RANGE": (lambda *a: list(range(*a)), "ARRAY"),
@@ -271,7 +286,7 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "AS_BOOLEAN": (as_a("BOOLEAN"), "BOOLEAN"),
     "AS_CHAR": (as_a("VARCHAR"), "TEXT"),
     "AS_DOUBLE": (as_a("DOUBLE", "DECIMAL", "INTEGER"), "DOUBLE"),
-    "AS_INTEGER": (as_a("INTEGER"), "BIGINT"),
+    "AS_INTEGER": (as_integer, "BIGINT"),
     "AS_OBJECT": (as_a("OBJECT"), "OBJECT"),
     "AS_VARCHAR": (as_a("VARCHAR"), "TEXT"),
     "GET": (get, "VARIANT"),

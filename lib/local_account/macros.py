@@ -44,6 +44,13 @@ MACROS = [
     "sf_to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
     "width_bucket(x, lo, hi, n) AS CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1"
     " ELSE CAST(floor((x - lo) / ((hi - lo) / n)) + 1 AS BIGINT) END",
-    "sf_haversine(a, b, c, d) AS 2 * 6371 * asin(sqrt(pow(sin(radians(c - a) / 2), 2)"
-    " + cos(radians(a)) * cos(radians(c)) * pow(sin(radians(d - b) / 2), 2)))",
+    "sf_chord(a, b, c, d) AS pow(sin(radians(c - a) / 2), 2)"
+    " + cos(radians(a)) * cos(radians(c)) * pow(sin(radians(d - b) / 2), 2)",
+    "sf_haversine(a, b, c, d) AS 2 * 6371 * atan2(sqrt(sf_chord(a, b, c, d)), sqrt(1 - sf_chord(a, b, c, d)))",
+    "sf_part_of_month(t) AS day(t) + (epoch(CAST(t AS TIMESTAMP)) - epoch(CAST(CAST(t AS DATE) AS TIMESTAMP))) / 86400",
+    "sf_months_between(a, b) AS CAST((year(a) - year(b)) * 12 + month(a) - month(b) + CASE"
+    " WHEN day(a) = day(b) OR day(a) = day(last_day(a)) AND day(b) = day(last_day(b)) THEN 0"
+    " ELSE (sf_part_of_month(a) - sf_part_of_month(b)) / 31 END AS DECIMAL(38, 6))",
+    # The engine reads 0x1F and 1_000 as numbers.
+    "sf_numeral(t) AS CASE WHEN regexp_matches(t, '_|0[xXbB]') THEN t || '?' ELSE t END",
 ]

@@ -15,6 +15,7 @@ REAL = -1  # floating point: no scale
 UNKNOWN = None
 NEED_SCALE = (exp.Div, exp.Mul, exp.Avg, exp.Median, exp.PercentileCont, exp.Variance, exp.VariancePop, exp.Ceil,
               exp.Floor)  # fmt: skip
+DEVIATIONS = (exp.Stddev, exp.StddevPop)
 OF_THIS = (exp.Paren, exp.Neg, exp.Sum, exp.Min, exp.Max, exp.Abs, exp.AnyValue, exp.Lag, exp.Lead, exp.FirstValue,
            exp.LastValue, exp.NthValue, exp.Window, exp.Filter, exp.IgnoreNulls, exp.RespectNulls, exp.Nullif, exp.Mode,
            exp.Alias, exp.ArgMax, exp.ArgMin)  # fmt: skip
@@ -26,10 +27,12 @@ MEANS = (exp.Avg, exp.Variance, exp.VariancePop)
 
 def note_scales(tree: exp.Expression) -> None:
     """Write ``meta["scale"]`` on each expression of NEED_SCALE in a qualified tree with types."""
-    if tree.find(*NEED_SCALE):
+    if tree.find(*NEED_SCALE, *DEVIATIONS):
         scales = Scales(tree)
         for node in tree.find_all(*NEED_SCALE):
             node.meta["scale"] = scales.of(node)
+        for node in tree.find_all(*DEVIATIONS):  # the scale of the variance that they are the root of
+            node.meta["scale"] = more(scales.of(node.this), 6, 12)
 
 
 class Scales:

@@ -30,6 +30,7 @@ class Session:
         self.id = uuid.uuid4().hex
         self.con = account.engine.cursor()
         self.con.execute("SET TimeZone = 'UTC'")
+        self.con.execute("SET ieee_floating_point_ops = false")  # SQRT(-1) and LN(0) raise
         self.lock = threading.RLock()
         self.database: str | None = None
         self.schema: str | None = None

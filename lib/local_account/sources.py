@@ -167,6 +167,8 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
             raise unsupported("GENERATOR without ROWCOUNT", "sources.py")
         return f'SELECT range AS "_" FROM range({int(count.name)})'
     called = function.expression if isinstance(function, exp.Dot) else function
+    if not isinstance(called, exp.Func):
+        raise unsupported(f"TABLE({called.sql('snowflake')})", "sources.py")
     name = called.name.upper() if isinstance(called, exp.Anonymous) else called.sql_name()
     arguments = [argument.name for argument in called.expressions]
     if name == "RESULT_SCAN":
@@ -235,9 +237,10 @@ def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAli
     lateral = exp.Lateral(this=exp.Subquery(this=query), alias=named)
     lateral.meta["engine"] = True
     if isinstance(node.parent, exp.Join):
+        if node.parent.side:
+            raise unsupported(f"{node.parent.side} JOIN LATERAL; FLATTEN has OUTER => TRUE", "sources.py")
         node.parent.set("this", lateral)
         node.parent.set("kind", "CROSS")
-        node.parent.set("side", None)
     elif isinstance(node.parent, (exp.From, exp.Subquery)):
         node.replace(exp.Subquery(this=query, alias=named))
     else:

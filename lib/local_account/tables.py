@@ -1,5 +1,6 @@
 """Tables and views: CREATE, ALTER, DROP, TRUNCATE, DESCRIBE, comments."""
 
+import json
 import re
 
 from sqlglot import exp
@@ -9,7 +10,7 @@ from .catalog import Object
 from .errors import already_exists, unsupported
 from .names import Name
 from .objects import BEFORE_REMOVAL, create
-from .results import Column, Result, listing
+from .results import LENGTHS, Column, Result, column_of, listing
 from .session import Session
 from .statements import Matched, statement
 from .translate import generate, translate
@@ -17,8 +18,8 @@ from .types import snowflake_type
 
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
                     exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
-KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.DefaultColumnConstraint)
-IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.UniqueColumnConstraint)
+KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.DefaultColumnConstraint)
+IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.UniqueColumnConstraint)
 
 BEFORE_REMOVAL["TABLE"] = lambda session, table: session.con.execute(f"DROP TABLE {session.key(table)}")
 
@@ -45,6 +46,9 @@ def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> R
     # The translation has already pointed the name at the engine's schema.
     parts = names.split(table.name) if table.catalog == "temp" else [*table.db.split(".", 1), table.name]
     thing = Object(tree.kind, *parts)
+    others = {other.name for other in session.find(thing.kind, *parts[:2])} - {thing.name}
+    if thing.name.casefold() in map(str.casefold, others):
+        raise unsupported("two tables whose names differ in case alone", "tables.py")
     comment = kept.find(exp.SchemaCommentProperty)
     thing.comment = comment.this.name if comment else ""
     temporary = kept.find(exp.TemporaryProperty) is not None
@@ -81,24 +85,32 @@ def column_definitions(tree: exp.Create) -> dict[str, str]:
 
 def column_definition(column: exp.ColumnDef) -> str:
     parts = [names.quote(column.name), generate(column.kind) if column.kind else ""]
-    return " ".join([*parts, *map(generate, kept_constraints(column))])
+    return " ".join([*parts, *kept_constraints(column)])
 
 
-def kept_constraints(column: exp.Expression) -> list[exp.Expression]:
+def kept_constraints(column: exp.Expression) -> list[str]:
+    """In the engine's words. A primary key is not enforced, but its column takes no NULL."""
     kinds = [constraint.kind for constraint in column.args.get("constraints") or ()]
     for kind in kinds:
         if not isinstance(kind, (*KEPT_CONSTRAINTS, *IGNORED_CONSTRAINTS)):
             raise unsupported(f"the column constraint {kind.sql('snowflake')}", "tables.py")
-    return [kind for kind in kinds if isinstance(kind, KEPT_CONSTRAINTS) and not kind.args.get("allow_null")]
+    kept = [kind for kind in kinds if isinstance(kind, KEPT_CONSTRAINTS) and not kind.args.get("allow_null")]
+    return ["NOT NULL" if isinstance(kind, exp.PrimaryKeyColumnConstraint) else generate(kind) for kind in kept]
 
 
 def constraints_of(session: Session, tree: exp.Create) -> dict[str, list[str]]:
     """By column, NOT NULL and DEFAULT as the statement says, or as the table that it copies has them."""
-    if copied := tree.find(exp.LikeProperty) or tree.args.get("clone"):
-        found = engine_columns(session, names.quote(*(part.name for part in copied.this.parts)))
+    if copied := copied_table(tree):
+        found = engine_columns(session, copied)
         return {c: ["NOT NULL"] * (not null) + [f"DEFAULT {d}"] * (d is not None) for c, _, null, d in found}
     stated = tree.this.expressions if isinstance(tree.this, exp.Schema) else ()
-    return {column.name: [generate(kind) for kind in kept_constraints(column)] for column in stated}
+    return {column.name: kept_constraints(column) for column in stated}
+
+
+def copied_table(tree: exp.Create) -> str | None:
+    """The engine's name of the table that LIKE or CLONE names."""
+    copied = tree.find(exp.LikeProperty) or tree.args.get("clone")
+    return names.quote(*(part.name for part in copied.this.parts)) if copied else None
 
 
 def set_constraints(session: Session, place: str, column: str, clauses: list[str]) -> None:
@@ -107,11 +119,8 @@ def set_constraints(session: Session, place: str, column: str, clauses: list[str
 
 
 def source_query(tree: exp.Create, columns: dict[str, str]) -> str | None:
-    like = tree.find(exp.LikeProperty)
-    if like:
-        return f"SELECT * FROM {like.this.sql('duckdb')} LIMIT 0"
-    if tree.args.get("clone"):
-        return f"SELECT * FROM {tree.args['clone'].this.sql('duckdb')}"
+    if copied := copied_table(tree):
+        return f"SELECT * FROM {copied}{'' if tree.args.get('clone') else ' LIMIT 0'}"
     if tree.expression is None or not columns:
         return generate(tree.expression) if tree.expression else None
     typed = []
@@ -174,9 +183,10 @@ def add_column(session: Session, s: Matched) -> None:
             if column.name in have and not s.if_not_exists:
                 raise already_exists(column.name)
             if column.name not in have:
-                definition = column_definition(column).replace("NOT NULL", "")
-                session.con.execute(f"ALTER TABLE {place} ADD COLUMN {definition}")
-                set_constraints(session, place, column.name, constraints_of(session, tree)[column.name])
+                clauses = kept_constraints(column)  # the engine takes DEFAULT alone with a new column
+                parts = [names.quote(column.name), generate(column.kind), *(c for c in clauses if c != "NOT NULL")]
+                session.con.execute(f"ALTER TABLE {place} ADD COLUMN {' '.join(parts)}")
+                set_constraints(session, place, column.name, clauses)
         comment_columns(session, tree, place)
 
 
@@ -224,9 +234,20 @@ def show_kind(column: Column) -> str:
 def show_columns(session: Session, s: Matched) -> Result:
     name, place = existing(session, s["table"])
     rows = [
-        {"table_name": name.name, "schema_name": name.schema, "column_name": column, "data_type": kind,
+        {"table_name": name.name, "schema_name": name.schema, "column_name": column, "data_type": data_type(kind, null),
          "null?": str(null).lower(), "database_name": name.database}
         for column, kind, null, _ in engine_columns(session, place)
         if names.like(s.value("like"), column)
     ]  # fmt: skip
     return listing("table_name schema_name column_name data_type null? database_name", rows)
+
+
+def data_type(engine: str, nullable: bool) -> str:
+    """A column's type as SHOW COLUMNS prints it."""
+    column = column_of("", engine)
+    numbers = {} if column.scale is None else {"precision": column.precision, "scale": column.scale}
+    text = column.kind == "TEXT"
+    lengths, fixed = (
+        ({"length": LENGTHS["TEXT"], "byteLength": LENGTHS["TEXT"]}, {"fixed": False}) if text else ({}, {})
+    )
+    return json.dumps({"type": column.kind, **numbers, **lengths, "nullable": nullable, **fixed}, separators=(",", ":"))

@@ -28,7 +28,7 @@ from .rules import RULES
 from .scales import note_scales
 from .session import Session
 from .sources import resolve_sources
-from .types import T, annotation_type
+from .types import VARIANT_TYPES, T, annotation_type, fits, kind_of
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
@@ -69,6 +69,7 @@ def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expr
     for marker, value in zip(tree.find_all(exp.Placeholder, bfs=False), binds or [], strict=False):
         marker.meta["kind"] = bind_type(value)
     kinds = infer_types(session, tree)
+    check_assigned(session, tree, kinds)
     tree = rewrite(tree)
     tree.meta["kinds"] = kinds
     return tree
@@ -220,8 +221,12 @@ def infer_types(session: Session, tree: exp.Expression) -> list[T]:
     if not session.copying:  # the columns of staged files keep their case, and are not in the schema
         check_case(tree, schema)
     try:
+        copy = tree.copy()
+        for lateral in list(copy.find_all(exp.Lateral)):  # the optimizer looks for types in subqueries alone
+            lateral.this.set("alias", lateral.args["alias"])
+            lateral.replace(lateral.this)
         copy = qualify(
-            tree.copy(), schema=schema, dialect=SNOWFLAKE, expand_stars=True, validate_qualify_columns=False,
+            copy, schema=schema, dialect=SNOWFLAKE, expand_stars=True, validate_qualify_columns=False,
             quote_identifiers=False,
         )  # fmt: skip
         copy = annotate_types(copy, schema=schema, dialect=SNOWFLAKE, expression_metadata=ANNOTATORS)
@@ -244,11 +249,41 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
     stored = {column for table in tables for column in table}
     folded = {column.casefold() for column in stored}
     made = {node.name for node in tree.find_all(exp.Identifier) if not isinstance(node.parent, exp.Column)}
+    for select in tree.find_all(exp.Select):
+        listed = set(select.named_selects)
+        if len({name.casefold() for name in listed}) < len(listed):
+            raise unsupported("columns whose names differ in case alone", "translate.py")
     for column in tree.find_all(exp.Column):
         if column.meta.get("engine") or column.name in stored or column.name in made:
             continue
         if column.name.casefold() in folded:
             raise compilation_error(f"invalid identifier '{column.sql('snowflake')}'")
+
+
+def check_assigned(session: Session, tree: exp.Expression, kinds: list[T]) -> None:
+    """Refuse values that the engine would convert to a column's type otherwise than Snowflake, or where that raises."""
+    if isinstance(tree, (*QUERIES, exp.Delete)):
+        return
+    table = tree.find(exp.Table)
+    stored = schema_of(session, table).mapping.get(table.catalog, {}).get(table.db, {}).get(table.name, {})
+    defined = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
+    types = {name: exp.DataType.build(kind).this for name, kind in stored.items() if not isinstance(tree, exp.Create)}
+    types |= {column.name: column.kind.this for column in defined if isinstance(column, exp.ColumnDef) and column.kind}
+    listed = [column.name for column in defined] or list(types)
+    source = tree.args.get("expression")
+    rows = [kinds] if source else []
+    if isinstance(source, exp.Values):
+        cells = [row.expressions for row in source.expressions if isinstance(row, exp.Tuple)]
+        rows = [
+            [None if isinstance(cell, exp.Literal) and cell.is_number else kind_of(cell) for cell in row]
+            for row in cells
+        ]
+    given = [pair for row in rows for pair in zip(listed, row, strict=False)]
+    given += [(e.this.name, kind_of(e.expression)) for u in tree.find_all(exp.Update) for e in u.expressions]
+    for column, kind in given:
+        untold = isinstance(tree, exp.Merge) and kind is None and types.get(column) in VARIANT_TYPES
+        if untold or not fits(kind, types.get(column)):
+            raise unsupported(f"a value for the column {column} that may be of another type; cast it", "translate.py")
 
 
 def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymous:

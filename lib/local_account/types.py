@@ -6,6 +6,7 @@ T = exp.DataType.Type
 
 VARIANT_TYPES = {T.VARIANT, T.OBJECT, T.ARRAY, T.JSON, T.MAP, T.STRUCT}
 TEXT_TYPES = {T.TEXT, T.VARCHAR, T.CHAR, T.NCHAR, T.NVARCHAR}
+BINARY_TYPES = {T.BINARY, T.VARBINARY}
 REAL_TYPES = {T.FLOAT, T.DOUBLE}
 TIME_TYPES = {T.DATE, T.TIMESTAMP, T.TIMESTAMPNTZ, T.TIMESTAMPLTZ, T.TIMESTAMPTZ, T.DATETIME}
 INTEGER_TYPES = {T.INT, T.BIGINT, T.SMALLINT, T.TINYINT, T.INT128, T.MEDIUMINT}
@@ -61,3 +62,14 @@ def kind_of(node: exp.Expression) -> T | None:
 
 def is_variant(node: exp.Expression) -> bool:
     return kind_of(node) in VARIANT_TYPES
+
+
+def fits(kind: T | None, target: T | None) -> bool:
+    """Whether the engine stores a value of a kind in a column of another type as Snowflake does."""
+    if None in (kind, target) or kind in (T.NULL, T.UNKNOWN):
+        return True
+    if VARIANT_TYPES & {kind, target}:
+        return {kind, target} <= VARIANT_TYPES
+    if target in TEXT_TYPES:
+        return kind not in REAL_TYPES | TIME_TYPES - {T.DATE}
+    return not (target in INTEGER_TYPES and kind in REAL_TYPES or target in BINARY_TYPES and kind in TEXT_TYPES)

@@ -7,7 +7,7 @@ import pytest
 from sqlglot import exp, parse_one
 from tests.local_account.documented import DOCUMENTED
 from tests.local_account.documented_refusals import LIVE, REFUSED, REFUSED_BY_SNOWFLAKE
-from tests.local_account.documented_statements import STATEMENTS
+from tests.local_account.documented_statements import REFUSED_SEQUENCES, SEQUENCES, STATEMENTS
 
 from local_account import functions, json_functions, rules
 from local_account.translate import SNOWFLAKE, spell_calls
@@ -44,6 +44,27 @@ def typed(value: object) -> tuple:
 @pytest.mark.parametrize("sql", STATEMENTS)
 def test_a_statement_has_its_documented_rows(answer, sql):
     assert answer(sql) == STATEMENTS[sql]
+
+
+@pytest.fixture
+def afresh(answer, session):
+    """Runs statements where T and U are not yet."""
+    yield lambda steps: [answer(sql) for sql in steps][-1]
+    for table in ("T", "U"):
+        session.sql(f"DROP TABLE IF EXISTS {table}").collect()
+
+
+@pytest.mark.parametrize("steps", SEQUENCES, ids=" ".join)
+def test_statements_have_their_documented_outcome(afresh, steps):
+    assert afresh(steps) == SEQUENCES[steps]
+
+
+@pytest.mark.parametrize("steps", REFUSED_SEQUENCES, ids=" ".join)
+def test_what_would_be_stored_otherwise_is_refused(afresh, steps):
+    *before, last = steps
+    afresh(before or ["SELECT 1"])
+    with pytest.raises(Exception, match="local account does not support|NULL result in a non-nullable column"):
+        afresh([last])
 
 
 @pytest.mark.parametrize("expression", LIVE)

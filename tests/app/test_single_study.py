@@ -109,7 +109,7 @@ def test_a_probability_is_called_a_share_only_where_it_was_one(
     assert meaning in words(upload(open_app(), "xray.png", xray))
 
 
-def test_another_version_is_asked_anew(open_app, second_version, xray, session, account):
+def test_another_version_is_asked_anew_and_goes_along(open_app, second_version, xray, session, account):
     app = upload(open_app(), "xray.png", xray)
     before = metric(app, "Probability of pneumonia")
     other = next(option for option in app.selectbox(key="version").options if "(default)" not in option)
@@ -118,6 +118,9 @@ def test_another_version_is_asked_anew(open_app, second_version, xray, session, 
     rows = session.table(account.qualified(account.predictions_table)).to_pandas()
     said = rows[(rows["IMAGE_ID"] == hashlib.sha256(xray).hexdigest()) & (rows["MODEL_VERSION"] == other)]
     assert metric(app, "Probability of pneumonia") == f"{said['P_PNEUMONIA'].item():.1%}" != before
+    app.query_params.clear()
+    app.switch_page("views/worklist.py").run()
+    assert app.selectbox(key="version").value == other
 
 
 def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, words):
@@ -283,15 +286,6 @@ def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, w
     assert "no heat map" in words(app)
     assert len(app.image) == 1
     assert not app.exception
-
-
-def test_the_version_goes_along_to_the_other_pages(open_app, second_version):
-    app = open_app()
-    other = next(option for option in app.selectbox(key="version").options if "(default)" not in option)
-    app.selectbox(key="version").set_value(other).run()
-    app.query_params.clear()
-    app.switch_page("views/worklist.py").run()
-    assert app.selectbox(key="version").value == other
 
 
 def test_text_of_files_is_no_markdown(open_app):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -56,12 +57,17 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path):
     images, labels = pictures(13)
     torch.save([images, labels, network.state_dict(), dataclasses.asdict(RECIPE)], tmp_path / "input.pt")
     (tmp_path / "step.py").write_text(ONE_STEP)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"PYTHONPATH": str(LIBRARY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path / "step.py"), str(tmp_path)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    address |= {"PYTHONPATH": str(LIBRARY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "step.py"), str(tmp_path)]
+    running = [
+        subprocess.Popen(command, env=os.environ | address | {"RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    said = [process.communicate(timeout=300)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
     loss, gradients, state = torch.load(tmp_path / "output.pt", weights_only=True)
 
     weights = training.class_weights(labels)

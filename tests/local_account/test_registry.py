@@ -307,12 +307,16 @@ def test_a_suspended_service_comes_back_on_its_port(query, service):
     assert httpx.get(f"{service}/health").json()["status"] == "READY"
 
 
+def deployment(service: str, pool: str) -> str:
+    """What create_service sends, which itself waits ten seconds more."""
+    return f"""CALL SYSTEM$DEPLOY_MODEL('
+        models: [{{name: LENGTHS, version: V1}}]
+        service: {{name: {service}, compute_pool: {pool}, min_instances: 0, max_instances: 1}}')"""
+
+
 def test_a_service_on_an_unknown_pool_is_refused(query, version):
-    deployment = """
-        models: [{name: LENGTHS, version: V1}]
-        service: {name: S, compute_pool: NOWHERE, ingress_enabled: true, min_instances: 0, max_instances: 1}"""
     with pytest.raises(SnowparkSQLException, match="(?s)002003.*Compute pool 'NOWHERE' does not exist"):
-        query(f"CALL SYSTEM$DEPLOY_MODEL('{deployment}')")
+        query(deployment("S", "NOWHERE"))
     assert query("SHOW SERVICES LIKE 'S'") == []
 
 
@@ -324,7 +328,7 @@ def test_a_service_that_would_capture_its_requests_is_refused(query, version):
 
 def test_a_pool_with_a_service_stays_until_everything_on_it_is_stopped(query, version):
     query("CREATE COMPUTE POOL OWN MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = CPU_X64_XS")
-    version.create_service(service_name="ALONE", service_compute_pool="OWN", max_instances=1)
+    query(deployment("ALONE", "OWN"))
     with pytest.raises(SnowparkSQLException, match="Compute pool OWN has services: ALONE"):
         query("DROP COMPUTE POOL OWN")
     query("ALTER COMPUTE POOL IF EXISTS OWN STOP ALL")

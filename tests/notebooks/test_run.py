@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from cxr.report import METRICS_TYPE
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["01_setup", "02_data_ingest", "03_train", "04_register", "05_deploy"]
 
@@ -119,33 +121,29 @@ def test_the_scoring_job_asks_about_what_has_no_answer_and_about_nothing_twice(p
     assert score() == "done: 0 images"
 
 
-def test_a_second_ingest_finds_everything_there(place, report):
-    done = run(place, "--profile", "smoke", "--only", "02", build="again")
-    assert done.returncode == 0, done.stdout + done.stderr
-    metrics = json.loads((place / "again" / "report.json").read_text())["notebooks"][0]["metrics"]
-    assert metrics["cataloged"] == 0 and metrics["already_there"] == metrics["found"]
-
-
-def test_plain_nbconvert_executes_a_notebook_from_any_folder(place, report):
+def test_plain_nbconvert_executes_a_notebook_from_any_folder_and_ingest_finds_everything_there(place, report):
     command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(place / "plain")]
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()
-    notebook = ROOT / "notebooks" / "01_setup.ipynb"
-    done = subprocess.run([*command, str(notebook)], env=environment(place), cwd=elsewhere, capture_output=True)
+    notebook = ROOT / "notebooks" / "02_data_ingest.ipynb"
+    own = environment(place) | {"CXR_PROFILE": "smoke"}
+    done = subprocess.run([*command, str(notebook)], env=own, cwd=elsewhere, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
-    assert (place / "plain" / "01_setup.ipynb").exists()
+    metrics = {}
+    for cell in nbformat.read(place / "plain" / "02_data_ingest.ipynb", as_version=4).cells:
+        for output in cell.get("outputs", []):
+            metrics |= output.get("data", {}).get(METRICS_TYPE, {})
+    assert metrics["cataloged"] == 0 and metrics["already_there"] == metrics["found"] > 0
 
 
 def test_a_failing_cell_stops_the_run_by_name_and_keeps_the_copy(place, report):
-    """The data folder holds no images: notebook 2 fails in the cell that looks for them."""
-    empty = place / "empty"
-    empty.mkdir()
-    done = run(place, "--only", "02", "--data", str(empty), build="failed")
+    """There is no such connection: notebook 1 fails in the cell that opens it."""
+    done = run(place, build="failed", CXR_CONNECTION="nowhere")
     assert done.returncode == 1
-    assert "02_data_ingest failed in cell 'find_images'" in done.stdout and "FileNotFoundError" in done.stdout
+    assert "01_setup failed in cell 'imports'" in done.stdout and "nowhere" in done.stdout
     entries = json.loads((place / "failed" / "report.json").read_text())["notebooks"]
-    assert [(entry["name"], entry["status"]) for entry in entries] == [("02_data_ingest", "failed")]
-    assert (place / "failed" / "notebooks" / "02_data_ingest.ipynb").exists()
+    assert [(entry["name"], entry["status"]) for entry in entries] == [("01_setup", "failed")]
+    assert (place / "failed" / "notebooks" / "01_setup.ipynb").exists()
 
 
 REAL = ROOT.parent / "shared" / "data" / "quickstart_sample"

@@ -69,8 +69,9 @@ def find(con: DuckDBPyConnection, **where: str | None) -> list[Object]:
     """The objects whose columns have these values (None: any), oldest first."""
     given = {column: value for column, value in where.items() if value is not None}
     clause = " AND ".join(f"{column} = ?" for column in given) or "true"
-    sql = f"SELECT {COLUMNS} FROM {SYSTEM}.objects WHERE {clause} ORDER BY created_on, name"
-    return [Object(*row, json.loads(properties)) for *row, properties in con.execute(sql, [*given.values()]).fetchall()]
+    rows = con.execute(f"SELECT {COLUMNS} FROM {SYSTEM}.objects WHERE {clause}", [*given.values()]).fetchall()
+    found = [Object(*row, json.loads(properties)) for *row, properties in rows]
+    return sorted(found, key=lambda thing: (thing.created_on, thing.name))
 
 
 def get(con: DuckDBPyConnection, kind: str, name: Name, parent: str = "") -> Object | None:

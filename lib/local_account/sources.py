@@ -53,8 +53,10 @@ def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
         database = table.catalog or session.database
         return replace_source(table, information_schema(session, database, inner.name), inner.name)
     name = session.qualify([part.name for part in table.parts])
-    view = session.get("VIEW", name)
-    if view is not None and not written(table):
+    if not created(table) and session.get("TABLE", name) is None:
+        view = session.get("VIEW", name)
+        if view is None or written(table):
+            raise Missing("Object", str(name))
         return replace_source(table, expand_view(session, view, name), name.name)
     return point(table, session, name)
 
@@ -70,11 +72,12 @@ def written(table: exp.Table) -> bool:
     return isinstance(holder, target) and table.arg_key in ("this", "expressions")
 
 
+def created(table: exp.Table) -> bool:
+    return written(table) and table.find_ancestor(exp.Create) is not None
+
+
 def point(table: exp.Table, session: Session, name: Name) -> None:
     """Name the engine's table: one schema per Snowflake schema, session tables in the engine's temporary schema."""
-    creating = table.find_ancestor(exp.Create) is not None and written(table)
-    if not creating and session.get("TABLE", name) is None:
-        raise Missing("Object", str(name))
     if not table.alias and (not written(table) or isinstance(table.parent, (exp.Update, exp.Delete, exp.Merge))):
         table.set("alias", alias_of(name.name))
     for key, part in zip(("catalog", "db", "this"), session.place_parts(name), strict=True):

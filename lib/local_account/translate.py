@@ -27,7 +27,7 @@ from .json_functions import FUNCTIONS
 from .rules import RULES
 from .scales import note_scales
 from .session import Session
-from .sources import resolve_sources
+from .sources import created, resolve_sources
 from .types import VARIANT_TYPES, T, annotation_type, fits, kind_of
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
@@ -308,14 +308,10 @@ def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
     """The columns of every stored table that the statement reads or writes."""
     schema = MappingSchema(dialect="snowflake", normalize=False)
     for table in tree.find_all(exp.Table):
-        if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)):
+        if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)) or created(table):
             continue
-        found = session.con.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = ? AND schema_name = ? AND table_name = ?",
-            [table.catalog, table.db, table.name],
-        ).fetchall()
-        columns = {name: exp.DataType.build(annotation_type(kind), dialect="snowflake") for name, kind in found}
+        stored = session.con.execute(f"DESCRIBE {names.quote(table.catalog, table.db, table.name)}").fetchall()
+        columns = {c: exp.DataType.build(annotation_type(kind), dialect="snowflake") for c, kind, *_ in stored}
         name = exp.table_(table.name, table.db, table.catalog, quoted=True)
         schema.add_table(name, columns, dialect="snowflake", normalize=False)
     return schema

@@ -163,11 +163,13 @@ def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
 def _artifact(version_name: str, name: str) -> bytes | None:
     """A file of the version's training run; None where the stage does not hold it."""
     run = version_name.removeprefix("V_").lower()
-    try:
-        with ready_session().file.get_stream(f"{settings().artifacts}/runs/{run}/{name}") as stream:
-            return stream.read()
-    except (SnowparkClientException, OSError):
-        return None
+    # Not by get_stream: it leaves each file under its bare name in the folder that all viewers share.
+    with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
+        try:
+            ready_session().file.get(f"{settings().artifacts}/runs/{run}/{name}", folder)
+            return (Path(folder) / name).read_bytes()
+        except (SnowparkClientException, OSError):
+            return None
 
 
 @st.cache_data(ttl=60, show_spinner=False)

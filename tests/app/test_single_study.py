@@ -1,6 +1,7 @@
 import hashlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from snowflake.snowpark.exceptions import SnowparkSQLException
@@ -74,15 +75,18 @@ def test_a_staged_image_shows_the_truth(open_app, session, account, words, split
     assert not app.exception
 
 
-def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words):
+def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, tmp_path, monkeypatch):
     import app_account
 
     app = upload(open_app(), "xray.png", xray)
+    app_account._artifact.clear()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     test = app_account.evaluation(app.selectbox(key="version").value)["test"]
     at = test["metrics"]
     assert f"calls **{at['sensitivity']['value']:.0%}** (" in words(app)
     assert f"clears **{at['specificity']['value']:.0%}** (" in words(app)
     assert f"Measured on {test['images']} images of {test['patients']} patients" in words(app)
+    assert not list(tmp_path.rglob("evaluation.json")), "nothing is left where another viewer's file of this name may be"
 
 
 @pytest.mark.parametrize(

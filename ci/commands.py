@@ -8,9 +8,9 @@ from environment import ROOT, install_cli
 
 
 def test(rest: list[str]) -> int:
-    """A file's tests share an account, so they stay on one worker; few workers, because each holds PyTorch."""
+    """Tests that share an account stay on one worker (tests/conftest.py); few workers, because each holds PyTorch."""
     install_cli()
-    workers = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    workers = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadgroup", "--no-loadscope-reorder"]
     return subprocess.call([sys.executable, "-m", "pytest", *workers, *rest], cwd=ROOT)
 
 

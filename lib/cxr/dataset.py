@@ -7,17 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import platformdirs
-import torch
 from snowflake.snowpark import Session
 from tqdm import tqdm
 
 from cxr import images
 from cxr.catalog import STAGE_FOLDER
 from cxr.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
 
 FILES_PER_TASK = 32
 
@@ -151,12 +154,14 @@ def _in_order(work: Callable, items: Iterable) -> Iterator:
             yield waiting.popleft().result()
 
 
-def split_tensors(stack: np.ndarray, catalog: pd.DataFrame, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+def split_tensors(stack: np.ndarray, catalog: pd.DataFrame, split: str) -> tuple["torch.Tensor", "torch.Tensor"]:
     """(uint8 [N, size, size], float [N] with 1 for PNEUMONIA) of one split.
 
     Raises:
         ValueError: the split holds no image, or a patient of whom another split holds one.
     """
+    import torch  # takes seconds, which those who only move files need not wait for
+
     if len(leaks := catalog.groupby("PATIENT_ID")["SPLIT"].nunique().loc[lambda splits: splits > 1]):
         raise ValueError(
             f"{len(leaks)} patients stand in more than one split of the catalog (first: {leaks.index[0]}), so quality "

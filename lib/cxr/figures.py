@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from sklearn import metrics
 
 from cxr.settings import LABELS
 
@@ -57,6 +56,8 @@ def distributions(catalog: pd.DataFrame, stack: np.ndarray) -> Figure:
 
 def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     """The ROC curve with its interval, and precision against recall; the operating point in both."""
+    from sklearn import metrics  # takes seconds, which the notebooks that show images alone need not wait for
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     band, figures, threshold = evaluation["roc"], evaluation["metrics"], evaluation["threshold"]
     false_positives, sensitivity, _ = metrics.roc_curve(labels, probabilities)
@@ -85,6 +86,8 @@ def _named(name: str, figure: dict) -> str:
 
 def confusion_and_reliability(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
     """Calls against truth at the threshold, and observed against predicted shares before and after temperature."""
+    from sklearn import metrics
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     matrix = metrics.confusion_matrix(labels, probabilities >= evaluation["threshold"], labels=[0, 1])
     left.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)

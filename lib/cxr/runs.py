@@ -8,10 +8,10 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from snowflake.ml.experiment import ExperimentTracking
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
@@ -19,7 +19,11 @@ from snowflake.snowpark.exceptions import SnowparkSQLException
 from cxr.dataset import cache_directory, cache_key, preprocessing_hash
 from cxr.settings import Settings
 from cxr.tables import append
-from cxr.training import Recipe
+
+if TYPE_CHECKING:  # neither registering nor deploying trains or draws
+    from matplotlib.figure import Figure
+
+    from cxr.training import Recipe
 
 WEIGHTS_FOLDER = "weights"
 SCORES = "scores.csv"
@@ -41,7 +45,7 @@ def save(
     config: dict,
     evaluation: dict,
     history: list[dict[str, float]],
-    figures: dict[str, Figure],
+    figures: dict[str, "Figure"],
     scores: pd.DataFrame | None = None,
     tracker: "Tracker | None" = None,
 ) -> str:
@@ -125,7 +129,7 @@ class Checkpoints:
 
     SECONDS = 60  # between two copies of one file; a GPU's epoch can be shorter than its copying
 
-    def __init__(self, session: Session, settings: Settings, catalog: pd.DataFrame, recipe: Recipe):
+    def __init__(self, session: Session, settings: Settings, catalog: pd.DataFrame, recipe: "Recipe"):
         what = [settings.backbone, settings.weights, settings.image_size, asdict(recipe), *catalog["SPLIT"]]
         content = cache_key(catalog["IMAGE_ID"], settings.image_size)
         key = hashlib.sha256((json.dumps(what) + content).encode()).hexdigest()[:12]

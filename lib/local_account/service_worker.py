@@ -7,6 +7,7 @@ It prints its port when the model is loaded and ends when its standard input clo
 """
 
 import asyncio
+import gc
 import hmac
 import json
 import os
@@ -191,7 +192,9 @@ def problem(code: int, message: str) -> JSONResponse:
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    gc.disable()  # as in worker.py
     service = Service(Path(sys.argv[1]), os.environ["LOCAL_ACCOUNT_TOKEN"])
+    gc.enable()
     listener = bind(int(sys.argv[2]))
     server = uvicorn.Server(uvicorn.Config(service.app(), log_level="warning", access_log=False, lifespan="off"))
 

@@ -1,11 +1,12 @@
-"""A process that runs Python for the warehouse: ``worker model|function FOLDER HANDLER``.
+"""A process that runs Python for the warehouse: ``worker model|function FOLDER``.
 
 A model's method runs through the handler file that the SDK generated into the model (``functions/<method>.py``). The
 folder of a function holds ``function.json``, its body in ``body.py`` when it was given inline, and the
 files it imports. Requests and answers are length-prefixed messages on the standard streams: an Arrow table, whose
-first column names the function, and one JSON text a row. It ends when its input closes.
+metadata names the handler, and one JSON text a row. It ends when its input closes.
 """
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -21,15 +22,20 @@ import pyarrow as pa
 
 def main() -> None:
     """What is loaded is loaded at the first request, so that it can say why not."""
-    kind, folder, handler = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    load, folder = LOADERS[sys.argv[1]], Path(sys.argv[2])
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the code prints goes to the log, not into an answer
-    run = None
+    loaded: dict[str, Callable] = {}
     while len(size := requests.read(8)) == 8:
         body = requests.read(int.from_bytes(size, "big"))
         try:
-            run = run or LOADERS[kind](folder, handler)
-            values = run(pa.ipc.open_stream(body).read_all().drop_columns(["key"]))
+            table = pa.ipc.open_stream(body).read_all()
+            handler = table.schema.metadata[b"handler"].decode()
+            if handler not in loaded:
+                gc.disable()  # imports make much that stays: looking for waste among it takes a fifth of their time
+                loaded[handler] = load(folder, handler)
+                gc.enable()
+            values = loaded[handler](table.drop_columns(["key"]))
             state, answer = b"R", json.dumps([json.dumps(value, default=plain) for value in values])
         except BaseException:  # noqa: BLE001 - whatever the code raises is the caller's answer
             state, answer = b"E", traceback.format_exc()

@@ -1,4 +1,4 @@
-"""The processes that run models and functions: one per method for the warehouse, one per service for HTTP.
+"""The processes that run models and functions: for the warehouse one per version or function, for HTTP one per service.
 
 None of them is ever loaded into the server itself. A worker holds the reading end of a pipe from the server and ends
 when that closes, so none outlives the server, even one that is killed.
@@ -56,11 +56,11 @@ class Process:
 
 
 class WarehouseWorker(Process):
-    """One method of one model version, or one function, loaded once and fed batches through a pipe."""
+    """One model version with all its methods, or one function, loaded once and fed batches through a pipe."""
 
-    def __init__(self, kind: str, folder: Path, handler: str, log: Path):
-        super().__init__("worker", [kind, str(folder), handler], log)
-        self.label = f"{folder.name} {handler}"
+    def __init__(self, kind: str, folder: Path, log: Path):
+        super().__init__("worker", [kind, str(folder)], log)
+        self.label = folder.name
         self.lock = threading.Lock()
         self.last_use = time.monotonic()
 
@@ -68,9 +68,10 @@ class WarehouseWorker(Process):
     def idle(self) -> bool:
         return time.monotonic() - self.last_use > IDLE_SECONDS and not self.lock.locked()
 
-    def call(self, table: pa.Table) -> list[str | None]:
+    def call(self, handler: str, table: pa.Table) -> list[str | None]:
         """One JSON text per row. Raises SnowflakeError with the code's own traceback."""
         answers: list[str | None] = []
+        table = table.replace_schema_metadata({"handler": handler})
         with self.lock:
             for batch in slices(table, BATCH_ROWS, BATCH_BYTES):
                 answers += self.exchange(ipc(batch))
@@ -111,7 +112,7 @@ class Workers:
     def __init__(self, logs: Path):
         self.logs = logs
         self.guard = threading.Lock()
-        self.warehouse: dict[tuple[str, str], WarehouseWorker] = {}
+        self.warehouse: dict[str, WarehouseWorker] = {}
         self.services: dict[str, ServiceProcess] = {}
         self.starting: dict[str, threading.Lock] = {}
         self.last_use = time.monotonic()
@@ -120,13 +121,12 @@ class Workers:
     def call(self, kind: str, folder: Path, handler: str, table: pa.Table) -> list[str | None]:
         """Run a model's method or a function over a table, on a warm worker if there is one."""
         with self.guard:
-            key = (str(folder), handler)
-            worker = self.warehouse.get(key)
+            worker = self.warehouse.get(str(folder))
             if worker is None or not worker.alive:
-                worker = WarehouseWorker(kind, folder, handler, self.logs / f"{folder.name}.log")
-                self.warehouse[key] = worker
+                worker = WarehouseWorker(kind, folder, self.logs / f"{folder.name}.log")
+                self.warehouse[str(folder)] = worker
         self.last_use = time.monotonic()
-        answers = worker.call(table)
+        answers = worker.call(handler, table)
         self.last_use = time.monotonic()
         return answers
 
@@ -161,8 +161,8 @@ class Workers:
     def stop_workers(self, unwanted: Callable[[str, WarehouseWorker], bool]) -> None:
         """End the warehouse workers of which ``unwanted(folder, worker)`` is true."""
         with self.guard:
-            gone = [key for key, worker in self.warehouse.items() if unwanted(key[0], worker)]
-            workers = [self.warehouse.pop(key) for key in gone]
+            gone = [folder for folder, worker in self.warehouse.items() if unwanted(folder, worker)]
+            workers = [self.warehouse.pop(folder) for folder in gone]
         for worker in workers:
             worker.end()
 

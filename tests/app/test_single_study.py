@@ -86,7 +86,7 @@ def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, t
     assert f"calls **{at['sensitivity']['value']:.0%}** (" in words(app)
     assert f"clears **{at['specificity']['value']:.0%}** (" in words(app)
     assert f"Measured on {test['images']} images of {test['patients']} patients" in words(app)
-    assert not list(tmp_path.rglob("evaluation.json")), "nothing is left where another viewer's file of this name may be"
+    assert not list(tmp_path.rglob("evaluation.json")), "nothing is left where another viewer's file may be"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ from environment import ROOT, install_cli
 
 
 def test(rest: list[str]) -> int:
-    """Tests that share an account stay on one worker (tests/conftest.py); few workers, because each holds PyTorch."""
+    """A file's tests share an account, so they stay on one worker; few workers, because each holds PyTorch."""
     install_cli()
-    workers = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadgroup", "--no-loadscope-reorder"]
-    return subprocess.call([sys.executable, "-m", "pytest", *workers, *rest], cwd=ROOT)
+    workers = min(os.cpu_count() or 1, 4)
+    options = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
+    # Threads of several workers on the same cores wait for one another.
+    threads = {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // workers)}
+    return subprocess.call([sys.executable, "-m", "pytest", *options, *rest], cwd=ROOT, env=threads | os.environ)
 
 
 def lint(rest: list[str]) -> int:

@@ -8,23 +8,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
-FIRST = ("notebooks/test_run.py", "cxr", "app", "local_account")
+LONGEST = ("test_run.py", "test_registry.py", "test_browser.py", "test_deploy.py", "test_durability.py")
 CLI = Path(__file__).resolve().parents[1] / ".venv-cli"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What stays together on one worker: a folder's tests on its account, else a file. The longest come first, so
-    that no worker has one of them left in the end."""
-    on_account = {item.path for item in items if "account" in item.fixturenames}
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        group = (place.parent if item.path in on_account else place).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-    groups = [item.get_closest_marker("xdist_group").args[0] for item in items]
-    places = {group: FIRST.index(group) if group in FIRST else len(FIRST) for group in groups}
-    items.sort(key=lambda item: places[item.get_closest_marker("xdist_group").args[0]])
+    """The files that keep a worker longest come first, so that no worker has one of them left in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests stay on one worker; all tests of the app too, because filling their account takes a while."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/app" if file.startswith("tests/app/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

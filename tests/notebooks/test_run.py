@@ -143,7 +143,7 @@ def test_a_failing_cell_stops_the_run_by_name_and_keeps_the_copy(place, report):
     (place / "empty").mkdir()
     done = run(place, "--data", str(place / "empty"), "--only", "02", build="failed")
     assert done.returncode == 1
-    assert "02_data_ingest failed in cell 'ingest'" in done.stdout and "empty holds no images" in done.stdout
+    assert "02_data_ingest failed in cell 'find_images'" in done.stdout and "empty holds no images" in done.stdout
     failed = json.loads((place / "failed" / "report.json").read_text())
     assert failed["data"] == str(place / "empty")
     assert [(entry["name"], entry["status"]) for entry in failed["notebooks"]] == [("02_data_ingest", "failed")]

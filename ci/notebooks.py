@@ -11,7 +11,6 @@ from pathlib import Path
 
 import nbformat
 import psutil
-import torch
 from nbclient.exceptions import DeadKernelError
 from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
 
@@ -42,7 +41,7 @@ def run(data: str, profile: str, only: str, build: str) -> int:
         "notebooks": [],
         "versions": {name: version(name) for name in ("torch", "torchvision", "snowflake-ml-python", "duckdb")}
         | {"python": platform.python_version()},
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": "cpu",
         "data": data or "phantoms",
         "profile": profile,
         "seed": settings.seed,
@@ -50,6 +49,8 @@ def run(data: str, profile: str, only: str, build: str) -> int:
     for path in chosen:
         print(f"{path.stem} ...", flush=True)
         report["notebooks"].append(_execute(path, folder / "notebooks" / path.name))
+        if report["notebooks"][-1]["metrics"].get("cuda"):
+            report["device"] = "cuda"
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         if report["notebooks"][-1]["status"] == "failed":
             break

@@ -59,14 +59,16 @@ def ensure_service(session: Session, settings: Settings, version: ModelVersion) 
     services = version.list_services()
     if services.empty or name not in set(services["name"]):
         session.sql(f"DROP SERVICE IF EXISTS {name}").collect()
-        version.create_service(
+        deployment = version.create_service(
             service_name=name,
             service_compute_pool=settings.service_pool,
             gpu_requests=settings.service_gpus or None,
             ingress_enabled=True,
             min_instances=1,
             max_instances=1,
+            block=False,  # the client's own waiting ends ten seconds after the service is there
         )
+        deployment.result()
     else:
         session.sql(f"ALTER SERVICE {name} RESUME").collect()
     return name

@@ -137,7 +137,7 @@ FILE = Path(__file__).resolve().parents[2] / "settings.json"
 
 PROFILES = {
     # Proves that every part works; its quality figures mean nothing.
-    "smoke": dict(phantom_patients=36, image_size=64, epochs=2, batch_size=16),
+    "smoke": dict(phantom_patients=36, image_size=64, epochs=1, batch_size=16),
     # Minutes on two cores.
     "default": dict(),
     # For a GPU.

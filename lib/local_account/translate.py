@@ -7,6 +7,7 @@ rewritten arguments.
 
 import datetime as dt
 import decimal
+import functools
 import logging
 import re
 
@@ -33,6 +34,7 @@ from .types import VARIANT_TYPES, T, annotation_type, fits, kind_of
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
 SNOWFLAKE = "localsnowflake"
+LONG = 20_000  # characters: such statements hold data, and are not sent again
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
 METHOD = rf"\s*!\s*(?P<method>{names.PART})\s*\(\s*(?P<close>\))?"
@@ -61,7 +63,7 @@ def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expr
 
     Raises SnowflakeError for a syntax error, an unknown object, or something the account does not support.
     """
-    tree = parse(sql)
+    tree = (parsed if len(sql) < LONG else parse)(sql).copy()
     defines = isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
     if not defines and not isinstance(tree, (*QUERIES, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
         raise unsupported(f"the statement {sql.split('(')[0][:80].strip()!r}", "statements.py")
@@ -87,6 +89,12 @@ def generate(tree: exp.Expression) -> str:
 
 
 EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({names.DOTTED})\s+(IF\s+NOT\s+EXISTS)\b", re.I)
+
+
+@functools.lru_cache(500)
+def parsed(sql: str) -> exp.Expression:
+    """Clients send most statements twice, to learn the columns first; reading one takes longer than copying it."""
+    return parse(sql)
 
 
 def parse(sql: str) -> exp.Expression:
@@ -311,10 +319,15 @@ def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
         if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)) or created(table):
             continue
         stored = session.con.execute(f"DESCRIBE {names.quote(table.catalog, table.db, table.name)}").fetchall()
-        columns = {c: exp.DataType.build(annotation_type(kind), dialect="snowflake") for c, kind, *_ in stored}
+        columns = {column: data_type(kind) for column, kind, *_ in stored}
         name = exp.table_(table.name, table.db, table.catalog, quoted=True)
         schema.add_table(name, columns, dialect="snowflake", normalize=False)
     return schema
+
+
+@functools.cache
+def data_type(kind: str) -> exp.DataType:
+    return exp.DataType.build(annotation_type(kind), dialect="snowflake")
 
 
 def rewrite(tree: exp.Expression) -> exp.Expression:

@@ -68,7 +68,7 @@ class Wire:
             Route("/monitoring/queries/{query_id}", self.status),
             Route("/parts/{key}/{number:int}", self.part),
             Route("/stage/{key}", self.upload, methods=["PUT"]),
-            Route("/telemetry/send", self.heartbeat, methods=["POST"]),
+            Route("/telemetry/send", self.telemetry, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={SnowflakeError: refuse})
 
@@ -139,6 +139,10 @@ class Wire:
     async def heartbeat(self, request: Request) -> Response:
         self.session(request)
         return success({})
+
+    async def telemetry(self, request: Request) -> Response:
+        """A client that is told of no success gathers nothing more."""
+        return JSONResponse({"data": None, "success": False, "code": None, "message": "no telemetry is kept here"})
 
     async def close_session(self, request: Request) -> Response:
         if not self.known(request):

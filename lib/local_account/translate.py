@@ -33,7 +33,7 @@ from .types import VARIANT_TYPES, T, annotation_type, fits, kind_of
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
-SNOWFLAKE = "localsnowflake"
+SNOWFLAKE = "snowflake"
 LONG = 20_000  # characters: such statements hold data, and are not sent again
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
@@ -47,15 +47,12 @@ MODEL_ALIAS = re.compile(
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{names.DOTTED})", re.I | re.S)
 
 
-class LocalSnowflake(Snowflake):
-    """Functions over VARIANT are left as calls: json_functions.py answers them."""
-
-    class Parser(Snowflake.Parser):
-        FUNCTIONS = {
-            **{name: build for name, build in Snowflake.Parser.FUNCTIONS.items() if name not in FUNCTIONS},
-            # sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
-            **dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list),
-        }
+# A compiled parser cannot be subclassed. Functions over VARIANT are left as calls: json_functions.py answers them.
+READ = Snowflake.Parser.FUNCTIONS
+for call in FUNCTIONS.keys() & READ.keys():
+    del READ[call]
+# sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
+READ |= dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list)
 
 
 def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expression:

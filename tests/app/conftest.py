@@ -1,11 +1,12 @@
 """A local account, filled once: 100 phantoms, and a registered network with random weights that was never trained."""
 
+import functools
 import gc
 import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from PIL import Image
 from snowflake.connector import SnowflakeConnection
 from snowflake.snowpark import Session
 from streamlit import config as streamlit_config
+from streamlit.components.v2 import component_manager
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 from tests.networks import settle
@@ -31,6 +33,15 @@ from cxr.settings import LABELS
 
 THRESHOLD = 0.4
 APP = PROJECT / "streamlit" / "streamlit_app.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_look_for_components() -> Iterator[None]:
+    """Every AppTest reads the metadata of all installed packages, in search of components that this app has none of."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = functools.cache(component_manager.scan_component_manifests)
+        patch.setattr(component_manager, "scan_component_manifests", found)
+        yield
 
 
 @pytest.fixture(scope="session")

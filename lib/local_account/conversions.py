@@ -23,8 +23,8 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         return call("left", made, size, kind=T.TEXT) if size is not None else made
     if is_variant(value):
         value = as_text(value)
-    elif kind_of(value) in REAL_TYPES and target.this in INTEGER_TYPES:
-        value = call("round", value)  # the engine's own cast rounds half to even
+    elif kind_of(value) in REAL_TYPES | {T.DECIMAL, None} and target.this in INTEGER_TYPES:
+        value = call("sf_whole", value)  # the engine's own cast rounds floating point half to even
     elif kind_of(value) in TEXT_TYPES and target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
         value = call("sf_numeral", value, kind=T.TEXT)
     if target.this in (T.BINARY, T.VARBINARY) and kind_of(value) in TEXT_TYPES:

@@ -20,6 +20,7 @@ from .tables import create_thing
 from .translate import QUERIES, generate, translate
 
 PAST = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}
+OVERWRITING = "temp.main.overwriting"
 IDENTIFIER_CALL = re.compile(
     rf"({statements.STRING}|\$\$.*?\$\$|\"[^\"]*\")|\bIDENTIFIER\s*\(\s*('[^']*'|\?)\s*\)|\?", re.I | re.S
 )
@@ -99,6 +100,11 @@ def change_rows(session: Session, tree: exp.Expression, binds: list) -> Result:
     with session.modify(table):
         if isinstance(tree, exp.Insert) and tree.args.get("overwrite"):
             tree.set("overwrite", False)
+            if isinstance(tree.expression, exp.Query):  # it may read the table that it overwrites
+                made = f"CREATE OR REPLACE TEMP TABLE {OVERWRITING} AS {generate(tree.expression)}"
+                session.con.execute(made, binds or None)
+                tree.set("expression", exp.select("*").from_(OVERWRITING))
+                binds = []
             session.con.execute(f"DELETE FROM {table}")
         unqualify_targets(tree)
         if isinstance(tree, exp.Merge):

@@ -15,11 +15,12 @@ from .conversions import rewrite_cast, to_text
 from .errors import unsupported
 from .json_functions import FUNCTIONS
 from .rules import RULES, as_text, call, cast, engine_node, rule, text
-from .scales import DEVIATIONS, REAL, UNKNOWN, branches
+from .scales import DEVIATIONS, REAL, UNKNOWN, branches, is_framed
+from .semistructured import json_call
 from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, VARIANT_TYPES, T, engine_type, is_variant, kind_of
 
 TRANSLATED_WELL = """
-    Abs Acos AddMonths And Any AnyValue ApproxDistinct ArgMax ArgMin Ascii Asin Atan Atan2 Avg
+    Abs Acos AddMonths And Any AnyValue ApproxDistinct Ascii Asin Atan Atan2 Avg
     Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
     BitwiseRightShift BitwiseXor BitwiseXorAgg Chr Coalesce Contains ConvertTimezone Corr Cos Count CountIf
     CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp DateFromParts DecodeCase Degrees DenseRank EndsWith
@@ -36,6 +37,7 @@ PATTERNS = (exp.Like, exp.ILike)
 OF_TEXT = (*PATTERNS, exp.Length, exp.Lower, exp.Upper, exp.Reverse, exp.Replace, exp.Pad, exp.Left, exp.Right,
            exp.Trim, exp.SplitPart, exp.Contains, exp.StartsWith, exp.EndsWith, exp.Substring, exp.MD5, exp.RegexpLike,
            exp.RegexpReplace, exp.RegexpExtract, exp.Initcap, exp.Repeat)  # fmt: skip
+OF_NUMBERS = (exp.Sum, exp.Avg, exp.Round, exp.Abs)
 DATE_PARTS = re.compile(r"(YEAR|(DAY|YEAR)OFWEEK|WEEK)(ISO)?|QUARTER|MONTH|DAY(OFYEAR)?|HOUR|MINUTE|(NANO)?SECOND"
                         r"|DO[WY]|EPOCH(_((MILLI|MICRO|NANO)?SECOND))?")  # fmt: skip
 TAKE_VARIANT = (exp.Coalesce, exp.If, exp.Count, exp.AnyValue, exp.FirstValue, exp.LastValue, exp.NthValue, exp.Lag,
@@ -58,6 +60,8 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("RegexpInstr", lambda node: node.args.get("group") or "e" in node.text("parameters"), "groups in REGEXP_INSTR"),
     ("RegexpExtract RegexpReplace RegexpInstr", lambda node: node.expression.is_string and not node.expression.name,
      "an empty pattern"),
+    ("RegexpReplace", lambda node: node.text("occurrence") not in ("", "0", "1"),
+     "REGEXP_REPLACE of one occurrence that is not the first"),
     ("TryCast", lambda node: kind_of(node.this) not in TEXT_TYPES | {None, T.NULL}, "TRY_CAST of what is not text"),
     ("Sum", lambda node: kind_of(node.this) == T.BOOLEAN, "SUM of a BOOLEAN, and neither does Snowflake; COUNT_IF"),
     ("Count", lambda node: node.this and node.this.is_star and isinstance(node.this, exp.Column), "COUNT(alias.*)"),
@@ -135,7 +139,8 @@ def rewrite_plain(node: exp.Expression) -> exp.Expression:
         for value in list(node.args.values()):
             for argument in value if isinstance(value, list) else [value]:
                 if isinstance(argument, exp.Expression) and is_variant(argument):
-                    argument.replace(as_text(argument.copy()))
+                    made = call("sf_number", argument.copy(), kind=T.DOUBLE) if isinstance(node, OF_NUMBERS) else None
+                    argument.replace(made or as_text(argument.copy()))
     if isinstance(node, OF_TEXT) and kind_of(node.this) not in TEXT_TYPES | {T.BINARY, T.VARBINARY, T.NULL, None}:
         node.set("this", to_text(node.this))
     return node
@@ -189,6 +194,13 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
         if not arithmetic:
             raise unsupported("a comparison of two VARIANTs; cast one", "functions.py")
         left, right = (call("sf_number", side, kind=T.DOUBLE) for side in (left, right))
+    elif is_variant(left) and is_variant(right):
+        left, right = (json_call(".KEY", [side]) for side in (left, right))
+    if arithmetic and {kind_of(left), kind_of(right)} <= INTEGER_TYPES:  # the engine's own type for 1 has 32 bits
+        left, right = (
+            cast(side, "BIGINT", T.BIGINT) if isinstance(side, exp.Literal) and len(side.name) < 19 else side
+            for side in (left, right)
+        )
     if arithmetic and any(kind_of(side) in TEXT_TYPES for side in (node.this, node.expression)):
         raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", "functions.py")
     node.set("this", left)
@@ -257,6 +269,9 @@ def wrap_mean(top: exp.Expression, node: exp.Expression) -> exp.Expression:
     if isinstance(node, (exp.Median, exp.PercentileCont)):  # the engine interpolates NUMBERs without further digits
         middle = top.find(exp.Ordered) if isinstance(node, exp.PercentileCont) else node
         middle.set("this", cast(middle.this, "DOUBLE", T.DOUBLE))
+    if is_framed(node) and scale is not UNKNOWN:
+        longer = engine_node(cast(top, f"DECIMAL(38, {scale + 6})"))
+        return engine_node(call("trunc", longer, exp.Literal.number(scale), kind=f"DECIMAL(38, {scale})"))
     return engine_node(number(top, node, scale))
 
 
@@ -291,9 +306,16 @@ def rewrite_substring(node: exp.Substring) -> exp.Expression:
 def rewrite_listagg(node: exp.GroupConcat) -> exp.Expression:
     value = node.this.this if isinstance(node.this, exp.Order) else node.this
     value = value.expressions[0] if isinstance(value, exp.Distinct) else value
-    if kind_of(value) in REAL_TYPES | TIME_TYPES | VARIANT_TYPES:
+    if kind_of(value) in REAL_TYPES | TIME_TYPES | VARIANT_TYPES | {None}:
         value.replace(to_text(value.copy()))
     return node
+
+
+@rule(exp.ArgMax, exp.ArgMin)
+def rewrite_max_by(node: exp.Expression) -> exp.Expression:
+    """The value may be NULL where the other is greatest; the engine's own looks for one that is not."""
+    name = "arg_max_null" if isinstance(node, exp.ArgMax) else "arg_min_null"
+    return call(name, *filter(None, rewrite_plain(node).args.values()), kind=kind_of(node.this))
 
 
 @rule(exp.ApproxQuantile)
@@ -384,8 +406,6 @@ ANONYMOUS: dict[str, Callable] = {
 
 @rule(exp.Anonymous)
 def rewrite_anonymous(node: exp.Anonymous) -> exp.Expression:
-    from .semistructured import json_call
-
     name = node.name.upper()
     return json_call(name, node.expressions) if name in FUNCTIONS else ANONYMOUS[name](node)
 

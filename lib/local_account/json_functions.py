@@ -101,7 +101,15 @@ def to_object(value: object) -> object:
 
 def key_of(value: object) -> str:
     """Equal for equal values: 1 and true differ, 1 and 1.0 do not."""
-    return write(float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else write(value)
+    return write(plain(value))
+
+
+def plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: plain(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [plain(member) for member in value]
+    return (int(value) if value.is_integer() else float(value)) if isinstance(value, Real) else value
 
 
 def array(value: object) -> list:
@@ -309,6 +317,7 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     ".FLATTEN": (flatten, "ARRAY"),
     ".SPLIT_TO_TABLE": (rows_of(split), "ARRAY"),
     ".STRTOK_SPLIT_TO_TABLE": (rows_of(tokens), "ARRAY"),
+    ".KEY": (key_of, "TEXT"),
     ".TEXT": (lambda value: NULL if value is None else as_text(value), "TEXT"),
 }
 ROWS = {".FLATTEN", ".SPLIT_TO_TABLE", ".STRTOK_SPLIT_TO_TABLE"}

@@ -30,8 +30,8 @@ MACROS = [
     " WHEN starts_with(typeof(x), 'TIMESTAMP') THEN to_json(sf_time_text(x)) ELSE to_json(x) END",
     "sf_to_char(v) AS CASE WHEN json_type(v) = 'NULL' THEN 'null' ELSE sf_text(v) END",
     "sf_number(v) AS CAST(json_extract_string(v, '$') AS DOUBLE)",
-    "sf_index(v, i) AS json_extract(v, CASE WHEN json_type(v) = 'ARRAY' THEN '$[' || CAST(i AS VARCHAR) || ']'"
-    " ELSE '$.\"' || CAST(i AS VARCHAR) || '\"' END)",
+    "sf_index(v, i) AS json_extract(v, CASE WHEN json_type(v) = 'ARRAY' AND typeof(i) <> 'VARCHAR'"
+    " THEN '$[' || CAST(i AS VARCHAR) || ']' ELSE '$.\"' || CAST(i AS VARCHAR) || '\"' END)",
     "sf_array_agg(l) AS CAST('[' || coalesce(array_to_string(list_transform(l,"
     " lambda v: CAST(sf_variant(v) AS VARCHAR)), ','), '') || ']' AS JSON)",
     "sf_object_agg(ks, vs) AS CAST('{' || coalesce(array_to_string(list_transform(list_zip(ks, vs),"
@@ -51,6 +51,8 @@ MACROS = [
     "sf_months_between(a, b) AS CAST((year(a) - year(b)) * 12 + month(a) - month(b) + CASE"
     " WHEN day(a) = day(b) OR day(a) = day(last_day(a)) AND day(b) = day(last_day(b)) THEN 0"
     " ELSE (sf_part_of_month(a) - sf_part_of_month(b)) / 31 END AS DECIMAL(38, 6))",
+    "sf_whole(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN"
+    " CAST(round(CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS BIGINT) ELSE CAST(x AS BIGINT) END",
     # The engine reads 0x1F and 1_000 as numbers.
     "sf_numeral(t) AS CASE WHEN regexp_matches(t, '_|0[xXbB]') THEN t || '?' ELSE t END",
 ]

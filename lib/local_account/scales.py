@@ -20,9 +20,17 @@ OF_THIS = (exp.Paren, exp.Neg, exp.Sum, exp.Min, exp.Max, exp.Abs, exp.AnyValue,
            exp.LastValue, exp.NthValue, exp.Window, exp.Filter, exp.IgnoreNulls, exp.RespectNulls, exp.Nullif, exp.Mode,
            exp.Alias, exp.ArgMax, exp.ArgMin)  # fmt: skip
 WIDEST = (exp.Coalesce, exp.Greatest, exp.Least, exp.If, exp.Case, exp.Add, exp.Sub, exp.Mod, exp.DecodeCase, exp.Nvl2)
-
-
+RUNNING = "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"
 MEANS = (exp.Avg, exp.Variance, exp.VariancePop)
+
+
+def is_framed(node: exp.Expression) -> bool:
+    """Whether it is a mean over another window than the running one: Snowflake keeps three digits more, and cuts."""
+    window = node.parent
+    if not isinstance(node, exp.Avg) or not isinstance(window, exp.Window) or window.this is not node:
+        return False
+    frame = window.args.get("spec")
+    return not window.args.get("order") or frame is not None and frame.sql() != RUNNING
 
 
 def note_scales(tree: exp.Expression) -> None:
@@ -58,12 +66,15 @@ class Scales:
             return more(ordered, 3) if isinstance(node.this, exp.PercentileCont) else ordered
         if isinstance(node, OF_THIS):
             return self.of(node.this)
+        if isinstance(node, exp.Sub) and kind_of(node.left) == kind_of(node.right) == T.DATE:
+            return 0
         if isinstance(node, WIDEST):
             return widest([self.of(branch) for branch in branches(node)])
         if isinstance(node, (exp.Div, exp.Mul)):
             return self.product(node)
         if isinstance(node, (*MEANS, exp.Median)):
-            return more(self.of(node.this), 3) if isinstance(node, exp.Median) else more(self.of(node.this), 6, 12)
+            three = isinstance(node, exp.Median) or is_framed(node)
+            return more(self.of(node.this), 3) if three else more(self.of(node.this), 6, 12)
         if isinstance(node, (exp.Round, exp.Trunc, exp.Ceil, exp.Floor)):
             return rounded(node, self.of(node.this))
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):

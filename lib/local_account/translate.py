@@ -14,7 +14,7 @@ import re
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.snowflake import Snowflake
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ErrorLevel, SqlglotError, UnsupportedError
 from sqlglot.optimizer.annotate_types import TypeAnnotator, annotate_types
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
@@ -33,7 +33,7 @@ from .types import VARIANT_TYPES, T, annotation_type, fits, kind_of
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
-SNOWFLAKE = "snowflake"
+SNOWFLAKE = "localsnowflake"
 LONG = 20_000  # characters: such statements hold data, and are not sent again
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
@@ -45,6 +45,11 @@ MODEL_ALIAS = re.compile(
     rf"(?:\s+VERSION\s+(?P<version>{names.PART}))?(?P<more>\s*,)?", re.I | re.S
 )  # fmt: skip
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{names.DOTTED})", re.I | re.S)
+
+
+class LocalSnowflake(Snowflake):
+    class Tokenizer(Snowflake.Tokenizer):
+        KEYWORDS = {word: kind for word, kind in Snowflake.Tokenizer.KEYWORDS.items() if word != "?::"}  # ?::DATE
 
 
 # A compiled parser cannot be subclassed. Functions over VARIANT are left as calls: json_functions.py answers them.
@@ -82,7 +87,10 @@ def bind_type(value: object) -> exp.DataType:
 
 
 def generate(tree: exp.Expression) -> str:
-    return tree.sql(dialect="duckdb", identify=True)
+    try:
+        return tree.sql(dialect="duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:  # else the part of which the translation knows nothing would be left out
+        raise unsupported(f"a part of this statement ({error})", "functions.py") from error
 
 
 EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({names.DOTTED})\s+(IF\s+NOT\s+EXISTS)\b", re.I)
@@ -104,6 +112,7 @@ def parse(sql: str) -> exp.Expression:
     if len(found) != 1:
         raise compilation_error("empty SQL statement", 900)
     name_projections(found[0], sql)
+    respell(found[0])
     for pair in found[0].find_all(exp.PropertyEQ):
         if isinstance(pair.parent, exp.Struct):
             pair.this.set("quoted", True)  # a key of {'a': 1} keeps its case
@@ -111,6 +120,16 @@ def parse(sql: str) -> exp.Expression:
         if any(table.name == cte.alias for table in cte.this.find_all(exp.Table)):
             cte.parent.set("recursive", True)  # the word is optional
     return normalize_identifiers(found[0], dialect=SNOWFLAKE)
+
+
+def respell(tree: exp.Expression) -> None:
+    """``V[0].k`` as ``V[0]['k']``; SAMPLE (3 ROWS) as the engine's kind of it."""
+    for dot in reversed(list(tree.find_all(exp.Dot))):
+        if isinstance(dot.this, exp.Bracket) and isinstance(dot.expression, exp.Identifier):
+            dot.replace(exp.Bracket(this=dot.this, expressions=[exp.Literal.string(dot.expression.name)]))
+    for sample in tree.find_all(exp.TableSample):
+        if sample.args.get("size"):
+            sample.set("method", exp.var("RESERVOIR"))
 
 
 INSERT_CALL = re.compile(rf"\bTHEN\s+INSERT\b|{TEXT}|\"[^\"]*\"|\bINSERT(?=\s*\()", re.I | re.S)
@@ -231,7 +250,7 @@ def infer_types(session: Session, tree: exp.Expression) -> list[T]:
             lateral.this.set("alias", lateral.args["alias"])
             lateral.replace(lateral.this)
         copy = qualify(
-            copy, schema=schema, dialect=SNOWFLAKE, expand_stars=True, validate_qualify_columns=False,
+            as_query(copy), schema=schema, dialect=SNOWFLAKE, expand_stars=True, validate_qualify_columns=False,
             quote_identifiers=False,
         )  # fmt: skip
         copy = annotate_types(copy, schema=schema, dialect=SNOWFLAKE, expression_metadata=ANNOTATORS)
@@ -245,7 +264,25 @@ def infer_types(session: Session, tree: exp.Expression) -> list[T]:
         original.meta["scale"] = node.meta.get("scale")
         if node.type is not None and node.type.this != T.UNKNOWN:
             original.type = node.type
+    for column in tree.find_all(exp.Column):
+        select = column.find_ancestor(exp.Select) if kind_of(column) is None and not column.table else None
+        if select is not None and column.name in select.named_selects:  # the name of another column of the SELECT
+            column.type = select.expressions[select.named_selects.index(column.name)].unalias().type
     return [column.type.this if column.type else T.UNKNOWN for column in getattr(copy, "selects", [])]
+
+
+def as_query(tree: exp.Expression) -> exp.Expression:
+    """A change of rows as a query over its tables and expressions: the optimizer finds types in queries alone."""
+    if not isinstance(tree, (exp.Update, exp.Delete, exp.Merge)):
+        return tree
+    using = tree.args.get("using") or [source.this for source in tree.find_all(exp.From) if source.parent is tree]
+    values = [node.this for node in [tree.args.get("where")] if node] + [tree.args.get("on")]
+    values += [when.args.get("condition") for when in tree.find_all(exp.When)]
+    values += [assigned.expression for update in tree.find_all(exp.Update) for assigned in update.expressions]
+    values += [value for insert in tree.find_all(exp.Insert) for value in insert.expression.expressions]
+    query = exp.select(*(exp.alias_(v, f"C{i}") for i, v in enumerate(values) if v is not None)).from_(tree.this)
+    query.set("joins", [exp.Join(this=source) for source in (using if isinstance(using, list) else [using])])
+    return query
 
 
 def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
@@ -259,6 +296,8 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
         if len({name.casefold() for name in listed}) < len(listed):
             raise unsupported("columns whose names differ in case alone", "translate.py")
     for column in tree.find_all(exp.Column):
+        if column.table not in made and column.table.casefold() in {name.casefold() for name in made}:
+            raise compilation_error(f"invalid identifier '{column.sql('snowflake')}'")
         if column.meta.get("engine") or column.name in stored or column.name in made:
             continue
         if column.name.casefold() in folded:

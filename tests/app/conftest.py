@@ -19,7 +19,7 @@ from PIL import Image
 from snowflake.connector import SnowflakeConnection
 from snowflake.snowpark import Session
 from streamlit import config as streamlit_config
-from streamlit.components.v2 import component_manager
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 from tests.networks import settle
@@ -39,8 +39,8 @@ APP = PROJECT / "streamlit" / "streamlit_app.py"
 def one_look_for_components() -> Iterator[None]:
     """Every AppTest reads the metadata of all installed packages, in search of components that this app has none of."""
     with pytest.MonkeyPatch.context() as patch:
-        found = functools.cache(component_manager.scan_component_manifests)
-        patch.setattr(component_manager, "scan_component_manifests", found)
+        found = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", found)
         yield
 
 

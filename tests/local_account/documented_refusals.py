@@ -17,6 +17,7 @@ REFUSED = [
     "UNICODE('é')",
     "JAROWINKLER_SIMILARITY('abc', 'abd')",
     "HEX_DECODE_STRING('61')",
+    "REGEXP_REPLACE('abcabc', 'b', 'x', 1, 2)",
     "REGEXP_SUBSTR_ALL('a1b22', '[0-9]+')",
     "REGEXP_EXTRACT_ALL('a1b22', '[0-9]+')",
     "TO_CHAR(12.5, '999.00')",

@@ -114,9 +114,9 @@ STATEMENTS = {
         (3, 1, 3, 2, 1.0, 1.0, 2),
     ],
     "SELECT X, COUNT(*) OVER (PARTITION BY Y), AVG(X) OVER (PARTITION BY Y), MEDIAN(X) OVER (PARTITION BY Y), STDDEV(X) OVER () FROM VALUES (1, 1), (2, 1), (4, 2) AS T(X, Y) ORDER BY X": [
-        (1, 2, Decimal("1.500000"), Decimal("1.500"), 1.5275251225429978),
-        (2, 2, Decimal("1.500000"), Decimal("1.500"), 1.5275251225429978),
-        (4, 1, Decimal("4.000000"), Decimal("4.000"), 1.5275251225429978),
+        (1, 2, Decimal("1.500"), Decimal("1.500"), 1.5275251225429978),
+        (2, 2, Decimal("1.500"), Decimal("1.500"), 1.5275251225429978),
+        (4, 1, Decimal("4.000"), Decimal("4.000"), 1.5275251225429978),
     ],
     "SELECT X, SUM(X) OVER (PARTITION BY Y ORDER BY X) / SUM(X) OVER (PARTITION BY Y) FROM VALUES (1, 1), (2, 1) AS T(X, Y) ORDER BY X": [
         (1, Decimal("0.333333")),
@@ -258,11 +258,25 @@ STATEMENTS = {
         (1, 3),
         (2, 3),
     ],
-    "SELECT X, AVG(X) OVER (ORDER BY X ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) FROM VALUES (1), (2), (4) AS T(X) ORDER BY X": [
-        (1, Decimal("1.500000")),
-        (2, Decimal("2.333333")),
-        (4, Decimal("3.000000")),
+    "SELECT X, AVG(X) OVER (ORDER BY X ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) FROM VALUES (1), (3), (4) AS T(X) ORDER BY X": [
+        (1, Decimal("2.000")),
+        (3, Decimal("2.666")),
+        (4, Decimal("3.500")),
     ],
+    "SELECT AVG(X) OVER (ORDER BY X RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW), AVG(-X) OVER () FROM VALUES (1), (3), (4) AS T(X) ORDER BY 1": [
+        (Decimal("1.000000"), Decimal("-2.666")),
+        (Decimal("2.000000"), Decimal("-2.666")),
+        (Decimal("2.666667"), Decimal("-2.666")),
+    ],
+    "SELECT MIN_BY(X, Y), MAX_BY(X, Y) FROM VALUES ('a', 1), (NULL, 2), ('c', NULL) AS T(X, Y)": [("a", None)],
+    "SELECT V['l'][0], V['o'].b::STRING, PARSE_JSON('[{\"Ab\": {\"c\": 7}}]')[0].Ab.c, V['l']['k']::INT FROM ONE": [
+        ("1", "true", "7", None)
+    ],
+    "SELECT FL AS X, X::INT, IFF(A = 1, FL, N)::INT FROM ONE": [(2.5, 3, 3)],
+    "SELECT AVG(DD - '2024-01-01'::DATE), SUM(V:a), AVG(V:f), ROUND(V:f) FROM ONE GROUP BY V:f": [
+        (Decimal("30.000000"), 1.0, 1.5, 2.0)
+    ],
+    "SELECT COUNT(*) FROM ONE SAMPLE (1 ROWS)": [(1,)],
     "SELECT X, SUM(X) OVER (ORDER BY X RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM VALUES (1), (2), (4) AS T(X) ORDER BY X": [
         (1, 1),
         (2, 3),
@@ -335,6 +349,26 @@ STATEMENTS = {
 SEQUENCES = {
     # statements one after the other -> the rows of the last one
     ("CREATE TABLE T (A INT)", "INSERT INTO T VALUES (2.5)", "SELECT * FROM T"): [(3,)],
+    (
+        "CREATE TABLE T AS SELECT 1 A UNION SELECT 2",
+        "INSERT OVERWRITE INTO T SELECT A + 9 FROM T WHERE A = 1",
+        "SELECT * FROM T",
+    ): [(10,)],
+    (
+        "CREATE TABLE T AS SELECT FL, N, 0 A FROM ONE",
+        "UPDATE T SET A = FL::INT, N = N / 3 WHERE N / 5 = 2.5",
+        "SELECT A, N FROM T",
+    ): [(3, Decimal("4.17"))],
+    (
+        "CREATE TABLE T AS SELECT FL FROM ONE",
+        "DELETE FROM T USING ONE U WHERE T.FL::INT = 3 AND U.A / 2 = 0.5",
+        "SELECT * FROM T",
+    ): [],
+    (
+        "CREATE TABLE T AS SELECT A, N FROM ONE",
+        "MERGE INTO T USING ONE U ON T.A = U.A WHEN MATCHED THEN UPDATE SET A = U.FL::INT, N = U.N / 3",
+        "SELECT * FROM T",
+    ): [(3, Decimal("4.17"))],
     ("CREATE TABLE T (A INT)", "SHOW COLUMNS IN TABLE T"): [
         ("T", "PUBLIC", "A", '{"type":"FIXED","precision":38,"scale":0,"nullable":true}', "true", "TEST_FUNCTIONS")
     ],

@@ -1,6 +1,7 @@
 """The objects in the account: make them from `sql/`, and say what is ready and what is not."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -153,7 +154,9 @@ def _packages() -> Iterator[tuple]:
 
 
 def _gpu() -> tuple:
-    import torch
+    device = None
+    if shutil.which("nvidia-smi"):  # it comes with the driver; torch, which takes seconds to import, needs that too
+        import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none here"
-    return "GPU", device, "training at full size", torch.cuda.is_available(), "choose a GPU pool to run on"
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return "GPU", device or "none here", "training at full size", bool(device), "choose a GPU pool to run on"

@@ -46,7 +46,9 @@ def test_no_page_ever_imports_torch(open_app, streamlit_secrets, xray, tmp_path)
 import sys
 from pathlib import Path
 from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+manifest_scanner.scan_component_manifests = list  # as in conftest.py
 config.set_option("secrets.files", [{str(streamlit_secrets)!r}])
 app = AppTest.from_file("streamlit/streamlit_app.py", default_timeout=60).run()
 app.file_uploader[0].upload("xray.png", Path({str(tmp_path)!r}, "xray.png").read_bytes()).run()

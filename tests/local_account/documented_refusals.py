@@ -116,7 +116,7 @@ REFUSED_BY_SNOWFLAKE = {
     "'x'::INT": "Numeric value 'x' is not recognized",
     "TO_DOUBLE('abc')": "Numeric value 'abc' is not recognized",
     "'maybe'::BOOLEAN": "Boolean value 'maybe' is not recognized",
-    "'01/02/2024'::DATE": "01/02/2024",
+    "'2024-13-01'::DATE": "2024-13-01",
     "PARSE_JSON('{bad')": "Error parsing JSON",
     "OBJECT_INSERT(OBJECT_CONSTRUCT('a', 1), 'a', 2)": "Duplicate field key 'a'",
     "TO_OBJECT(PARSE_JSON('1'))": "Failed to cast variant value 1 to OBJECT",

@@ -3,10 +3,11 @@
 import logging
 import re
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import SnowflakeError, unsupported
 from .execute import describe, insert_many, run
@@ -16,7 +17,8 @@ from .stages import Transfer
 from .transactions import check_parameters
 
 log = logging.getLogger("local_account")
-QUERIES_KEPT = 500
+QUERIES_KEPT, OF_A_SESSION = 500, 100
+FORGOTTEN_SECONDS = 3600.0  # a session that has ended asks for nothing more
 STATEMENT_TYPES = [("SELECT|WITH|\\(|SHOW|DESC|LIST|LS|CALL|VALUES", 0x1000), ("INSERT", 0x3100), ("UPDATE", 0x3200),
                    ("DELETE", 0x3300), ("MERGE", 0x3400), ("", 0x6000)]  # fmt: skip
 
@@ -28,6 +30,7 @@ class Query:
     session: Session
     sql: str
     future: Future
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def state(self) -> str:
@@ -65,9 +68,17 @@ class Queries:
         query = Query(query_id, request_id, session, body["sqlText"], future)
         with self.guard:
             self.known[query_id] = query
-            while len(self.known) > QUERIES_KEPT:
-                self.known.popitem(last=False)
+            if len(self.known) > QUERIES_KEPT:
+                self.forget(session)
         return query
+
+    def forget(self, session: Session) -> None:
+        """The oldest of this session that have ended. What runs, or is another client's, may still be asked for."""
+        before = time.monotonic() - FORGOTTEN_SECONDS
+        ended = [query for query in self.known.values() if query.future.done()]
+        own = [query for query in ended if query.session is session or query.started < before]
+        for query in own[:-OF_A_SESSION]:
+            del self.known[query.id]
 
     def all(self) -> list[Query]:
         with self.guard:

@@ -10,6 +10,8 @@ from snowflake import connector
 from snowflake.connector.errors import ProgrammingError
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from local_account import queries
+
 
 def test_nothing_is_in_use_at_first(account):
     from tests.local_account.conftest import open_session
@@ -213,3 +215,17 @@ def test_a_parameter_without_a_value_says_so(account, style, sql):
 def test_several_statements_in_one_request_are_refused_by_name(session):
     with pytest.raises(ProgrammingError, match="several statements in one request"):
         session.connection.cursor().execute("SELECT 1; SELECT 2", num_statements=2)
+
+
+def test_a_query_that_runs_is_known_however_many_come_after_it(monkeypatch):
+    """Its client asks again after a while; meanwhile others may have sent hundreds."""
+    over, known = threading.Event(), queries.Queries()
+    monkeypatch.setattr(queries, "execute", lambda session, body, query_id: body["work"]())
+    slow = known.start("one", {"sqlText": "", "work": over.wait}, "")
+    unread = known.start("two", {"sqlText": "", "work": int}, "")
+    for _ in range(3 * queries.QUERIES_KEPT):
+        last = known.start("three", {"sqlText": "", "work": int}, "")
+        last.future.result()
+    over.set()
+    assert known.get(slow.id).future.result() and known.get(unread.id) and known.get(last.id)
+    assert len(known.all()) <= queries.QUERIES_KEPT + 1

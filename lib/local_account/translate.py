@@ -237,15 +237,13 @@ def infer_types(session: Session, tree: exp.Expression) -> list[T]:
 
     Works on a qualified copy, so that a statement which the optimizer cannot qualify still runs, untyped.
     """
-    nodes = {}
-    for number, node in enumerate(tree.walk()):
-        node.meta["id"] = number
-        nodes[number] = node
     schema = schema_of(session, tree)
     if not session.copying:  # the columns of staged files keep their case, and are not in the schema
         check_case(tree, schema)
+    copy, nodes = tree.copy(), list(tree.walk())
+    for number, node in enumerate(copy.walk()):
+        node.meta["id"] = number
     try:
-        copy = tree.copy()
         for lateral in list(copy.find_all(exp.Lateral)):  # the optimizer looks for types in subqueries alone
             lateral.this.set("alias", lateral.args["alias"])
             lateral.replace(lateral.this)
@@ -258,9 +256,9 @@ def infer_types(session: Session, tree: exp.Expression) -> list[T]:
     except SqlglotError:
         return []
     for node in copy.walk():
-        original = nodes.get(node.meta.get("id"))
-        if original is None:
+        if "id" not in node.meta:
             continue
+        original = nodes[node.meta["id"]]
         original.meta["scale"] = node.meta.get("scale")
         if node.type is not None and node.type.this != T.UNKNOWN:
             original.type = node.type

@@ -42,7 +42,7 @@ def service():
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield seen, f"127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -73,7 +73,8 @@ def test_a_token_travels_encrypted_to_whatever_is_not_this_machine():
 
 
 @pytest.mark.parametrize("code", [429, 503, 504, 0])
-def test_a_busy_service_is_asked_again(service, code):
+def test_a_busy_service_is_asked_again(service, monkeypatch, code):
+    monkeypatch.setattr(rest_client, "_BACK_OFF", lambda state: 0.01)
     seen, address = service
     seen["refusals"] = [code, code]
     assert len(serving.ServiceClient(address, "secret").predict([b"x"])) == 1

@@ -26,6 +26,8 @@ EXECUTION = (
     "ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>] "
     "[WITH SPECIFICATION <specification:body>]"
 )
+HEEDED = {"type", "compute_type", "language", "compute_options", "properties", "env_vars"}
+UNHEEDED = {"stage_mounts", "secrets", "external_access_integrations", "artifact_repositories"}
 TASK = "<options:clauses> [AFTER <after>] AS <statement:rest>"
 TASK_OPTIONS = (
     "WAREHOUSE SCHEDULE COMMENT USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE USER_TASK_TIMEOUT_MS "
@@ -57,6 +59,9 @@ def execute_bundle(session: Session, s: Matched) -> Result:
     bundle = session.need("CODE BUNDLE", s["name"])
     source, entrypoint = session.folder(bundle), s.value("entrypoint")
     specification = yaml.safe_load(s.value("specification") or read_specification(source))["bundle"]
+    if unknown := specification.keys() - HEEDED - UNHEEDED:
+        text = f"Failed to load code bundle configuration: unknown fields {sorted(unknown)}."
+        raise SnowflakeError(text, 505187, "22000")
     session.need("COMPUTE POOL", specification["compute_options"]["compute_pool"])
     if not (source / entrypoint).is_file():
         raise compilation_error(f"The entrypoint '{entrypoint}' is not in the bundle.", 505187)
@@ -72,7 +77,9 @@ def execute_bundle(session: Session, s: Matched) -> Result:
     if code:
         tail = "\n".join((run / "output.log").read_text(errors="replace").splitlines()[-20:])
         raise SnowflakeError(f"Execution of {entrypoint} failed:\n{tail}", 505187, "22000")
-    return status(f"{entrypoint} executed successfully; its output is in {run}.")
+    left = ", ".join(sorted(specification.keys() & UNHEEDED))
+    left = f" Without effect here: {left}." if left else ""
+    return status(f"{entrypoint} executed successfully; its output is in {run}.{left}")
 
 
 def read_specification(folder: Path) -> str:

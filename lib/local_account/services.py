@@ -29,6 +29,7 @@ SERVICE_COLUMNS = (
 )
 REQUEST_SECONDS = 600.0
 CONTAINER = "model-inference"
+WANTED = ("cpu", "memory", "gpu", "num_workers", "max_batch_rows")  # shown in the service's specification, and no more
 
 
 # ---------------------------------------------------------------- deploying
@@ -62,7 +63,7 @@ def deploy(session: Session, specification: str) -> str:
         "model": str(model), "version": version.name, "model_folder": version.folder.name,
         "compute_pool": names.fold(declared["compute_pool"]), "ingress": bool(declared.get("ingress_enabled")),
         "min_instances": declared.get("min_instances", 0), "max_instances": declared.get("max_instances", 1),
-        "status": "PENDING", "port": 0,
+        "status": "PENDING", "port": 0, "wanted": {key: declared[key] for key in WANTED if declared.get(key)},
     }  # fmt: skip
     service = Object("SERVICE", *name, owner=session.role, properties=properties)
     with session.change(name):
@@ -167,7 +168,7 @@ def post(port: int, route: str, token: str, body: dict) -> list:
 def service_row(session: Session, service: Object) -> dict:
     given = service.properties
     running = int(given["status"] == "RUNNING")
-    image = {"name": CONTAINER, "image": "local", "env": {}}
+    image = {"name": CONTAINER, "image": "local", "env": {}, "resources": {"requests": given.get("wanted", {})}}
     return {
         "status": given["status"], "compute_pool": given["compute_pool"],
         "dns_name": f"{service.name}.{service.schema}.{service.database}.local".lower().replace("_", "-"),

@@ -134,6 +134,9 @@ def test_a_bundles_notebook_runs_with_its_arguments(session, query, tmp_path):
     assert query("SELECT A FROM WRITTEN") == [("hello",)]
     with pytest.raises(SnowparkSQLException, match="is not in the bundle"):
         query("EXECUTE CODE BUNDLE B ENTRYPOINT = 'notebooks/y.ipynb'")
+    run = "EXECUTE CODE BUNDLE B ENTRYPOINT = 'notebooks/x.ipynb' WITH SPECIFICATION"
+    with pytest.raises(SnowparkSQLException, match=r"unknown fields \['requirements'\]"):
+        query(f"{run} 'bundle: {{requirements: r.txt, compute_options: {{compute_pool: SYSTEM_COMPUTE_POOL_CPU}}}}'")
 
 
 def test_a_tasks_statement_may_bring_its_own_specification(query):

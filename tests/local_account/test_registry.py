@@ -311,7 +311,7 @@ def deployment(service: str, pool: str) -> str:
     """What create_service sends, which itself waits ten seconds more."""
     return f"""CALL SYSTEM$DEPLOY_MODEL('
         models: [{{name: LENGTHS, version: V1}}]
-        service: {{name: {service}, compute_pool: {pool}, min_instances: 0, max_instances: 1}}')"""
+        service: {{name: {service}, compute_pool: {pool}, min_instances: 0, max_instances: 1, gpu: "1"}}')"""
 
 
 def test_a_service_on_an_unknown_pool_is_refused(query, version):
@@ -329,6 +329,8 @@ def test_a_service_that_would_capture_its_requests_is_refused(query, version):
 def test_a_pool_with_a_service_stays_until_everything_on_it_is_stopped(query, version):
     query("CREATE COMPUTE POOL OWN MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = CPU_X64_XS")
     query(deployment("ALONE", "OWN"))
+    (described,) = query("DESCRIBE SERVICE ALONE")
+    assert any("gpu: '1'" in str(value) for value in described), "it is on record"
     with pytest.raises(SnowparkSQLException, match="Compute pool OWN has services: ALONE"):
         query("DROP COMPUTE POOL OWN")
     query("ALTER COMPUTE POOL IF EXISTS OWN STOP ALL")

@@ -140,6 +140,8 @@ def test_what_was_deployed_runs_headless_with_arguments(deployed, session):
     bundle = "EXECUTE CODE BUNDLE MEDICAL_IMAGES.CHEST_XRAY.PNEUMONIA_BUNDLE ENTRYPOINT ="
     answer = session.sql(f"{bundle} 'notebooks/01_setup.ipynb' ARGUMENTS = ('--profile', 'smoke')").collect()
     assert "executed successfully" in answer[0][0]
+    unheeded = "artifact_repositories, external_access_integrations, stage_mounts"
+    assert answer[0][0].endswith(f"Without effect here: {unheeded}.")
     script = session.sql(f"{bundle} 'jobs/run_notebook.py' ARGUMENTS = ('notebooks/01_setup.ipynb')").collect()
     assert "executed successfully" in script[0][0]
 

@@ -83,7 +83,7 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path):
 
 def test_two_workers_train_what_one_trains_and_one_of_them_writes(tmp_path):
     torch.manual_seed(0)
-    network = PneumoniaNetwork("resnet18")
+    network = PneumoniaNetwork("mobilenet_v3_large")
     told, seen = [], []
     trained = launch.fit(
         network,

@@ -22,7 +22,7 @@ from snowflake.ml.registry import Registry
 from tests.local_account.conftest import local_account, open_session, start
 
 KILLS = int(os.environ.get("CXR_KILLS", "2"))
-CLIENT_SECONDS = float(os.environ.get("CXR_CLIENT_SECONDS", "3"))
+CLIENT_SECONDS = float(os.environ.get("CXR_CLIENT_SECONDS", "2"))
 FILE = bytes(range(256)) * 2000
 
 

@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_had_is_refused(tmp_path):
 
 
 def test_an_idle_server_stops(root):
-    info = start(root, "--idle-seconds", "2")
+    info = start(root, "--idle-seconds", "1")
     psutil.Process(info["pid"]).wait(timeout=20)
     assert local_account("status", root).returncode == 1
 

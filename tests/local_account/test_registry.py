@@ -204,9 +204,8 @@ def test_versions_can_be_dropped_but_not_the_default_one(registry, version):
 @pytest.fixture(scope="module")
 def service(session, version):
     """A deployed service; its address on loopback."""
-    version.create_service(
-        service_name="LETTERS", service_compute_pool="SYSTEM_COMPUTE_POOL_CPU", ingress_enabled=True, max_instances=1
-    )
+    given = {"service_name": "LETTERS", "service_compute_pool": "SYSTEM_COMPUTE_POOL_CPU", "ingress_enabled": True}
+    version.create_service(**given, max_instances=1, block=False).result()
     yield f"http://{session.sql('SHOW ENDPOINTS IN SERVICE LETTERS').collect()[0]['ingress_url']}"
     version.delete_service("LETTERS")
 
@@ -308,7 +307,7 @@ def test_a_suspended_service_comes_back_on_its_port(query, service):
 
 
 def deployment(service: str, pool: str) -> str:
-    """What create_service sends, which itself waits ten seconds more."""
+    """What create_service sends."""
     return f"""CALL SYSTEM$DEPLOY_MODEL('
         models: [{{name: LENGTHS, version: V1}}]
         service: {{name: {service}, compute_pool: {pool}, min_instances: 0, max_instances: 1, gpu: "1"}}')"""

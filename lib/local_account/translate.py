@@ -65,7 +65,7 @@ def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expr
 
     Raises SnowflakeError for a syntax error, an unknown object, or something the account does not support.
     """
-    tree = (parsed if len(sql) < LONG else parse)(sql).copy()
+    tree = parsed(sql).copy() if len(sql) < LONG else parse(sql)
     defines = isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
     if not defines and not isinstance(tree, (*QUERIES, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
         raise unsupported(f"the statement {sql.split('(')[0][:80].strip()!r}", "statements.py")
@@ -293,8 +293,9 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
         listed = set(select.named_selects)
         if len({name.casefold() for name in listed}) < len(listed):
             raise unsupported("columns whose names differ in case alone", "translate.py")
+    spelled = {name.casefold() for name in made}
     for column in tree.find_all(exp.Column):
-        if column.table not in made and column.table.casefold() in {name.casefold() for name in made}:
+        if column.table not in made and column.table.casefold() in spelled:
             raise compilation_error(f"invalid identifier '{column.sql('snowflake')}'")
         if column.meta.get("engine") or column.name in stored or column.name in made:
             continue

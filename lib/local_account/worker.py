@@ -33,8 +33,10 @@ def main() -> None:
             handler = table.schema.metadata[b"handler"].decode()
             if handler not in loaded:
                 gc.disable()  # imports make much that stays: looking for waste among it takes a fifth of their time
-                loaded[handler] = load(folder, handler)
-                gc.enable()
+                try:
+                    loaded[handler] = load(folder, handler)
+                finally:
+                    gc.enable()
             values = loaded[handler](table.drop_columns(["key"]))
             state, answer = b"R", json.dumps([json.dumps(value, default=plain) for value in values])
         except BaseException:  # noqa: BLE001 - whatever the code raises is the caller's answer

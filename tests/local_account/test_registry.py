@@ -89,11 +89,13 @@ def test_names_aliases_metrics_and_tags_change(session, registry, version):
     assert model.show_tags() == {"TEST_REGISTRY.PUBLIC.LIVE": "V1"}
 
 
-def test_the_warehouse_runs_the_model(session, version):
+def test_the_warehouse_runs_the_model(account, session, version):
     assert version.run(INPUT, function_name="predict")["LABEL"].tolist() == ["SMALL", "BIG", "BIG"]
     strict = version.run(INPUT, function_name="predict", params={"threshold": 0.9})
     assert strict["LABEL"].tolist() == ["SMALL", "SMALL", "BIG"]
     assert version.run(session.create_dataframe(INPUT), function_name="explain").to_pandas()["HEATMAP"][1] == "gfedcba"
+    workers = [child for child in psutil.Process(account["pid"]).children() if "worker" in " ".join(child.cmdline())]
+    assert len(workers) == 1, "one process holds both methods of the version"
 
 
 @pytest.mark.parametrize("name", ["LENGTHS, V1", "TEST_REGISTRY.PUBLIC.LENGTHS, LAST", "LENGTHS, DEFAULT", "LENGTHS"])

@@ -3,6 +3,7 @@
 The service is a process of its own on a local account, and the client and its base64 share the cores with it.
 """
 
+import contextlib
 import os
 import statistics
 import tempfile
@@ -140,9 +141,9 @@ def soak(client: ServiceClient, files: list[bytes], network: PneumoniaNetwork, r
 
 def _process_of(client: ServiceClient) -> psutil.Process:
     port = client._client.base_url.port
-    for process in psutil.process_iter(["cmdline"]):
-        if "local_account.service_worker" in " ".join(process.info["cmdline"] or []) and any(
-            c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("inet")
-        ):
-            return process
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.AccessDenied, psutil.NoSuchProcess):
+            connections = process.net_connections("inet")
+            if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections):
+                return process
     raise LookupError(f"no service listens on port {port}")

@@ -1,18 +1,18 @@
-"""A process that serves one packaged model over HTTP: ``service_worker FOLDER PORT``.
+"""A process that serves one packaged model over HTTP.
 
 It speaks the protocol of Snowflake's model services: ``POST /<method, underscores as dashes>`` with the bodies
 ``{"data": [[0, ...]]}`` (flat, or wide with one object a row), ``{"dataframe_split": ...}`` or
 ``{"dataframe_records": ...}``, each with optional ``params``; the answer is ``{"data": [[0, {...}], ...]}``.
-It prints its port when the model is loaded and ends when its standard input closes.
+It tells its port when the model is loaded and ends when nobody can send requests through its pipe any more.
 """
 
 import asyncio
+import contextlib
 import gc
 import hmac
 import json
-import os
-import sys
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pandas as pd
@@ -189,23 +189,18 @@ def problem(code: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=code, headers=headers)
 
 
-def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+def main(requests: Connection, answers: Connection, folder: Path, port: int, token: str) -> None:
     gc.disable()  # as in worker.py
-    service = Service(Path(sys.argv[1]), os.environ["LOCAL_ACCOUNT_TOKEN"])
+    service = Service(folder, token)
     gc.enable()
-    listener = bind(int(sys.argv[2]))
+    listener = bind(port)
     server = uvicorn.Server(uvicorn.Config(service.app(), log_level="warning", access_log=False, lifespan="off"))
 
     def end_with_parent() -> None:
-        sys.stdin.buffer.read()
+        with contextlib.suppress(EOFError):
+            requests.recv_bytes()
         server.should_exit = True
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    print(json.dumps({"port": listener.getsockname()[1]}), file=answers, flush=True)
+    answers.send_bytes(json.dumps(listener.getsockname()[1]).encode())
     server.run(sockets=[listener])
-
-
-if __name__ == "__main__":
-    main()

@@ -1,48 +1,50 @@
-"""A process that runs Python for the warehouse: ``worker model|function FOLDER``.
+"""A process that runs Python for the warehouse: a model's methods, or one function.
 
 A model's method runs through the handler file that the SDK generated into the model (``functions/<method>.py``). The
-folder of a function holds ``function.json``, its body in ``body.py`` when it was given inline, and the
-files it imports. Requests and answers are length-prefixed messages on the standard streams: an Arrow table, whose
-metadata names the handler, and one JSON text a row. It ends when its input closes.
+folder of a function holds ``function.json``, its body in ``body.py`` when it was given inline, and the files it
+imports. A request is an Arrow table, whose metadata names the handler; the answer in JSON [true, [one JSON text a
+row]] or [false, the traceback]. The process ends when nobody can ask any more.
 """
 
+import contextlib
 import gc
 import importlib
 import importlib.util
 import json
-import os
 import sys
 import traceback
 import types
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pyarrow as pa
 
 
-def main() -> None:
+def main(requests: Connection, answers: Connection, kind: str, folder: Path) -> None:
     """What is loaded is loaded at the first request, so that it can say why not."""
-    load, folder = LOADERS[sys.argv[1]], Path(sys.argv[2])
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the code prints goes to the log, not into an answer
     loaded: dict[str, Callable] = {}
-    while len(size := requests.read(8)) == 8:
-        body = requests.read(int.from_bytes(size, "big"))
+    with contextlib.suppress(EOFError):
+        while True:
+            body = requests.recv_bytes()
+            try:
+                answer = True, run(body, loaded, LOADERS[kind], folder)
+            except BaseException:  # noqa: BLE001 - whatever the code raises is the caller's answer
+                answer = False, traceback.format_exc()
+            answers.send_bytes(json.dumps(answer).encode())
+
+
+def run(body: bytes, loaded: dict[str, Callable], load: Callable, folder: Path) -> list[str]:
+    table = pa.ipc.open_stream(body).read_all()
+    handler = table.schema.metadata[b"handler"].decode()
+    if handler not in loaded:
+        gc.disable()  # imports make much that stays: looking for waste among it takes a fifth of their time
         try:
-            table = pa.ipc.open_stream(body).read_all()
-            handler = table.schema.metadata[b"handler"].decode()
-            if handler not in loaded:
-                gc.disable()  # imports make much that stays: looking for waste among it takes a fifth of their time
-                try:
-                    loaded[handler] = load(folder, handler)
-                finally:
-                    gc.enable()
-            values = loaded[handler](table.drop_columns(["key"]))
-            state, answer = b"R", json.dumps([json.dumps(value, default=plain) for value in values])
-        except BaseException:  # noqa: BLE001 - whatever the code raises is the caller's answer
-            state, answer = b"E", traceback.format_exc()
-        answers.write(state + len(answer.encode()).to_bytes(8, "big") + answer.encode())
-        answers.flush()
+            loaded[handler] = load(folder, handler)
+        finally:
+            gc.enable()
+    values = loaded[handler](table.drop_columns(["key"]))
+    return [json.dumps(value, default=plain) for value in values]
 
 
 def plain(value: object) -> object:
@@ -148,6 +150,3 @@ def convert(value: object, kind: str) -> object:
 
 
 LOADERS = {"model": load_model, "function": load_function}
-
-if __name__ == "__main__":
-    main()

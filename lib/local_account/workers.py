@@ -1,23 +1,25 @@
 """The processes that run models and functions: for the warehouse one per version or function, for HTTP one per service.
 
-None of them is ever loaded into the server itself. A worker holds the reading end of a pipe from the server and ends
-when that closes, so none outlives the server, even one that is killed.
+None of them is ever loaded into the server itself. A process holds the reading end of a pipe from the server and ends
+when that closes, so none outlives the server, even one that is killed. On Linux those that run models begin as copies
+of one process that has imported what they need, which takes most of the seconds until a model can answer.
 """
 
 import contextlib
+import importlib
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pyarrow as pa
 
 from .errors import SnowflakeError
-from .process import environment
 from .results import ipc, slices
 
 IDLE_SECONDS = 600.0  # a warehouse worker that nobody has called for so long is stopped
@@ -25,41 +27,56 @@ BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
 BARELY_BEGUN_SECONDS = 5.0  # no sooner is a service started again
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(os.cpu_count() or 2))
+FRESH = multiprocessing.get_context("spawn")
+COPIED = multiprocessing.get_context("forkserver") if sys.platform == "linux" else FRESH
+IMPORTED = ("torch", "torchvision")  # by the process that is copied, if the first model needs them
+
+
+def become(module: str, log: Path, requests: Connection, answers: Connection, *arguments: object) -> None:
+    """What a new process does: whatever it prints goes to its log."""
+    with open(log, "ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    os.chdir(log.parent)
+    importlib.import_module(f".{module}", __package__).main(requests, answers, *arguments)
 
 
 class Process:
-    """``python -m local_account.<module>``; the secret travels by environment, not by command line."""
+    """``main(requests, answers, *arguments)`` of a module of this package, in a process of its own."""
 
-    def __init__(self, module: str, arguments: list[str], log: Path, secret: str = ""):
+    def __init__(self, module: str, arguments: list, log: Path, model: Path | None = None):
         self.log, self.started = log, time.monotonic()
-        with open(log, "ab") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"local_account.{module}", *arguments],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, cwd=log.parent,
-                env=environment(**THREADS, LOCAL_ACCOUNT_TOKEN=secret),
-            )  # fmt: skip
+        context = COPIED if model else FRESH
+        if model:
+            needed = (model / "model" / "env" / "conda.yml").read_text()
+            preload = [f"{__package__}.service_worker", *(name for name in IMPORTED if name in needed)]
+            context.set_forkserver_preload(preload)
+        theirs, self.requests = context.Pipe(duplex=False)
+        self.answers, to_us = context.Pipe(duplex=False)
+        self.process = context.Process(target=become, args=(module, log, theirs, to_us, *arguments))
+        self.process.start()
+        theirs.close()
+        to_us.close()
 
     @property
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return self.process.is_alive()
 
     def end(self) -> None:
-        """Close the worker's pipe, which asks it to finish; kill it if it does not."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        """Close the process's pipe, which asks it to finish; kill it if it does not."""
+        self.requests.close()
+        self.process.join(timeout=5)
+        if self.alive:
             self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+            self.process.join()
+        self.answers.close()
 
 
 class WarehouseWorker(Process):
     """One model version with all its methods, or one function, loaded once and fed batches through a pipe."""
 
     def __init__(self, kind: str, folder: Path, log: Path):
-        super().__init__("worker", [kind, str(folder)], log)
+        super().__init__("worker", [kind, folder], log, folder if kind == "model" else None)
         self.label = folder.name
         self.lock = threading.Lock()
         self.last_use = time.monotonic()
@@ -79,31 +96,30 @@ class WarehouseWorker(Process):
         return answers
 
     def exchange(self, message: bytes) -> list[str | None]:
-        with contextlib.suppress(BrokenPipeError):  # it has died: reading finds out why
-            self.process.stdin.write(len(message).to_bytes(8, "big"))
-            self.process.stdin.write(message)
-            self.process.stdin.flush()
-        kind, size = self.process.stdout.read(1), self.process.stdout.read(8)
-        if not size:
-            raise SnowflakeError(f"Python Interpreter Error:\nthe worker of {self.label} died; see {self.log}", 100357)
-        body = self.process.stdout.read(int.from_bytes(size, "big"))
-        if kind == b"E":
-            raise SnowflakeError(f"Python Interpreter Error:\n{body.decode()}", 100357, "P0000")
-        return json.loads(body)
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it has died: reading finds out
+                self.requests.send_bytes(message)
+            well, answer = json.loads(self.answers.recv_bytes())
+        except (OSError, EOFError):
+            said = f"Python Interpreter Error:\nthe worker of {self.label} died; see {self.log}"
+            raise SnowflakeError(said, 100357) from None
+        if not well:
+            raise SnowflakeError(f"Python Interpreter Error:\n{answer}", 100357, "P0000")
+        return answer
 
 
 class ServiceProcess(Process):
     """An HTTP server for one model version."""
 
     def __init__(self, folder: Path, port: int, token: str, log: Path):
-        super().__init__("service_worker", [str(folder), str(port)], log, token)
+        super().__init__("service_worker", [folder, port, token], log, folder)
         self.folder, self.token = folder, token
-        line = self.process.stdout.readline()  # the worker says its port once the model is loaded
-        if not line:
+        try:
+            self.port = json.loads(self.answers.recv_bytes())  # once the model is loaded
+        except EOFError:
             self.end()
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise SnowflakeError(f"The service failed to start:\n{tail}", 395020, "22000")
-        self.port = json.loads(line)["port"]
+            raise SnowflakeError(f"The service failed to start:\n{tail}", 395020, "22000") from None
 
 
 class Workers:
@@ -116,11 +132,17 @@ class Workers:
         self.services: dict[str, ServiceProcess] = {}
         self.starting: dict[str, threading.Lock] = {}
         self.last_use = time.monotonic()
+        os.environ.update(THREADS)
         threading.Thread(target=self.reap, daemon=True).start()
+
+    def beginning(self, name: str) -> threading.Lock:
+        """Held while a process of that name may begin, so that two callers get one."""
+        with self.guard:
+            return self.starting.setdefault(name, threading.Lock())
 
     def call(self, kind: str, folder: Path, handler: str, table: pa.Table) -> list[str | None]:
         """Run a model's method or a function over a table, on a warm worker if there is one."""
-        with self.guard:
+        with self.beginning(str(folder)):
             worker = self.warehouse.get(str(folder))
             if worker is None or not worker.alive:
                 worker = WarehouseWorker(kind, folder, self.logs / f"{folder.name}.log")
@@ -132,9 +154,7 @@ class Workers:
 
     def service(self, name: str, folder: Path, port: int, token: str) -> ServiceProcess:
         """The service's process, started if it is not running. Raises SnowflakeError when it cannot start."""
-        with self.guard:
-            lock = self.starting.setdefault(name, threading.Lock())
-        with lock:
+        with self.beginning(name):
             process = self.services.get(name)
             if process is None or not process.alive:
                 process = ServiceProcess(folder, port, token, self.service_log(name))
@@ -161,7 +181,7 @@ class Workers:
     def stop_workers(self, unwanted: Callable[[str, WarehouseWorker], bool]) -> None:
         """End the warehouse workers of which ``unwanted(folder, worker)`` is true."""
         with self.guard:
-            gone = [folder for folder, worker in self.warehouse.items() if unwanted(folder, worker)]
+            gone = [folder for folder, worker in [*self.warehouse.items()] if unwanted(folder, worker)]
             workers = [self.warehouse.pop(folder) for folder in gone]
         for worker in workers:
             worker.end()

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,9 +159,9 @@ def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(a
     def kill():
         time.sleep(0.3)
         port = int(str(client._client.base_url).rstrip("/").rpartition(":")[2])
-        for process in psutil.process_iter(["cmdline"]):
-            command = " ".join(process.info["cmdline"] or [])
-            if "local_account.service_worker" in command and listens(process, port):
+        server = json.loads((Path(settings.account_dir) / "server.json").read_text())
+        for process in psutil.Process(server["pid"]).children(recursive=True):
+            if listens(process, port):
                 os.kill(process.pid, signal.SIGKILL)
                 killed.append(process.pid)
 

@@ -9,7 +9,7 @@ from .calls import call_system_function, object_call
 from .catalog import Object
 from .conversions import rewrite_cast
 from .errors import compilation_error, unsupported
-from .information_schema import installed
+from .information_schema import is_installed
 from .objects import create, made
 from .results import Result, listing
 from .session import Session
@@ -57,7 +57,7 @@ def create_python(session: Session, s: Matched) -> Result:
 def need_packages(wanted: list[str]) -> None:
     """Raise for a package that this environment has not; its version may be another one."""
     for package in wanted:
-        if re.match(r"[\w.-]+", package)[0].lower() not in installed():
+        if not is_installed(re.match(r"[\w.-]+", package)[0]):
             raise compilation_error(f"Cannot create a Python function: Unknown package '{package}'.", 391546)
 
 

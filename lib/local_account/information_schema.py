@@ -39,12 +39,19 @@ def information_schema(session: Session, database: str, view: str) -> str:
     return VIEWS[view.upper()].format(**given, types=types, packages=packages() if view.upper() == "PACKAGES" else "")
 
 
+NAMED_OTHERWISE = {"pytorch": "torch"}  # in the warehouse: here
+
+
 def installed() -> dict[str, str]:
     """What the warehouse's Python has, name -> version: here, the packages of this environment."""
     found = {d.metadata["Name"].lower(): d.version.split("+")[0] for d in importlib.metadata.distributions()}
-    if "torch" in found:
-        found["pytorch"] = found["torch"]
-    return found
+    return found | {theirs: found[ours] for theirs, ours in NAMED_OTHERWISE.items() if ours in found}
+
+
+def is_installed(package: str) -> bool:
+    """As ``installed`` would say, without reading the metadata of all the others."""
+    name = package.lower()
+    return any(importlib.metadata.distributions(name=NAMED_OTHERWISE.get(name, name)))
 
 
 def packages() -> str:

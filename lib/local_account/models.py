@@ -28,6 +28,7 @@ VERSION_COLUMNS = (
     "created_on@ name aliases comment database_name schema_name model_name is_default_version functions metadata "
     "user_data model_attributes size# model_spec inference_services runnable_in"
 )
+SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where PyYAML was built with libyaml
 OUTPUT_TYPES = {"DOUBLE": "DOUBLE", "FLOAT": "DOUBLE", "STRING": "VARCHAR", "BOOL": "BOOLEAN", "BYTES": "BLOB"}
 
 
@@ -41,7 +42,7 @@ class Version:
 
     @cached_property
     def manifest(self) -> dict:
-        return yaml.safe_load((self.folder / "MANIFEST.yml").read_text())
+        return yaml.load((self.folder / "MANIFEST.yml").read_text(), SAFE)
 
     @cached_property
     def spec(self) -> str:
@@ -60,7 +61,7 @@ class Version:
         return declared[names.fold(name)]
 
     def signature(self, method: str) -> dict:
-        signatures = yaml.safe_load(self.spec)["signatures"]
+        signatures = yaml.load(self.spec, SAFE)["signatures"]
         return next(found for name, found in signatures.items() if name.upper() == names.fold(method))
 
     def call(self, method: str, table: pa.Table) -> list[str | None]:
@@ -159,7 +160,7 @@ def show_versions(session: Session, s: Matched) -> Result:
 @shown("MODEL VERSION", VERSION_COLUMNS)
 def version_row(session: Session, thing: Object) -> dict:
     version = Version(session, session.need("MODEL", Name(*thing.qualified[:2], thing.parent)), thing)
-    model, meta = version.model, yaml.safe_load(version.spec)
+    model, meta = version.model, yaml.load(version.spec, SAFE)
     services = [
         str(service.qualified)
         for service in session.find("SERVICE")

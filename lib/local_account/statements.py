@@ -10,6 +10,7 @@ Words match case-insensitively. ``[...]`` is optional; a group made of words alo
 PLACEHOLDERS, readable as ``s["x"]``; what was not given reads as None.
 """
 
+import functools
 import importlib
 import re
 from collections.abc import Callable
@@ -74,8 +75,11 @@ class Matched:
 class Statement:
     shape: str
     fate: str
-    regex: re.Pattern
     handler: Callable
+
+    @functools.cached_property
+    def regex(self) -> re.Pattern:
+        return compile_shape(self.shape)
 
 
 REGISTER: list[Statement] = []
@@ -90,7 +94,7 @@ def statement(shape: str, fate: str) -> Callable:
     """
 
     def register(handler: Callable) -> Callable:
-        entry = Statement(shape, fate, compile_shape(shape), handler)
+        entry = Statement(shape, fate, handler)
         REGISTER.append(entry)
         for choice in re.match(r"\{(.*?)\}|(\w+)", shape)[0].strip("{}").split("|"):
             BY_FIRST_WORD.setdefault(choice.split()[0], []).append(entry)

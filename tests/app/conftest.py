@@ -41,6 +41,7 @@ def one_look_for_components() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         found = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", found)
+        streamlit_config.set_option("runner.magicEnabled", False)  # as the app's config.toml says
         yield
 
 

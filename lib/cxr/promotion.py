@@ -11,7 +11,6 @@ from snowflake.snowpark import Session
 from cxr import runs
 from cxr.catalog import read_catalog
 from cxr.dataset import fetch_files
-from cxr.evaluation import paired_bootstrap
 from cxr.registry import run_of
 from cxr.serving import open_registry, score
 from cxr.settings import Settings
@@ -111,6 +110,8 @@ def _compare(session: Session, settings: Settings, candidate: str, present: str)
     labels = (both["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
     if labels.min() == labels.max():
         return "the test images of both are of one class, so they cannot be compared"
+    from cxr.evaluation import paired_bootstrap  # scikit-learn takes seconds, and a first version is compared with none
+
     columns = (both[column].to_numpy() for column in ("P_PNEUMONIA_NEW", "P_PNEUMONIA_OLD", "PATIENT_ID"))
     return paired_bootstrap(labels, *columns)
 

@@ -13,7 +13,6 @@ from snowflake.ml.model.custom_model import ModelContext
 from snowflake.snowpark import Session
 
 from cxr import dataset, images
-from cxr.evaluation import probability
 from cxr.model_card import make_card, to_markdown
 from cxr.monitoring import write_baseline
 from cxr.network import PneumoniaNetwork, best_device, predict_logits
@@ -157,7 +156,8 @@ def ask_network(artifacts: Path, files: list[bytes]) -> np.ndarray:
     network = PneumoniaNetwork(config["backbone"])
     network.load_state_dict(torch.load(artifacts / "network.pt", map_location="cpu", weights_only=True))
     pixels = np.stack([images.load(data, config["image_size"]) for data in files])
-    return probability(predict_logits(network.to(best_device()), torch.from_numpy(pixels)), config["temperature"])
+    logits = predict_logits(network.to(best_device()), torch.from_numpy(pixels)).double()
+    return torch.sigmoid(logits / config["temperature"]).numpy()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import atexit
 import gc
+import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +13,23 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 LONGEST = ("test_run.py", "test_registry.py", "test_browser.py", "test_deploy.py", "test_durability.py")
-CLI = Path(__file__).resolve().parents[1] / ".venv-cli"
+CLI = Path(__file__).resolve().parents[1] / ".venv-cli" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+# The CLI's own entry point. Each call is a process, and a copy of one that has its imports, which take seconds.
+SNOW = """
+import json, os, sys
+from snowflake.cli._app.__main__ import main
+
+for line in sys.stdin:
+    folder, stdout, stderr, *arguments = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        for number, path in enumerate((stdout, stderr), 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.argv = ["snow", *arguments]
+        sys.exit(main())
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 gc.disable()
 
 
@@ -42,19 +58,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
 
 
 @pytest.fixture(scope="session")
-def snow() -> Callable[..., subprocess.CompletedProcess]:
+def snow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess]]:
     """Run the Snowflake CLI: ``snow("sql", "-q", "SELECT 1", home=FOLDER)`` with the connections.toml of a folder."""
-    program = shutil.which("snow", path=os.pathsep.join([str(CLI / "bin"), str(CLI / "Scripts"), os.environ["PATH"]]))
-    if program is None:
+    if not CLI.is_file():
         pytest.skip("the Snowflake CLI is not installed: `python3 ci test` installs it")
+    drivers: dict[Path, subprocess.Popen] = {}
+    files = [tmp_path_factory.mktemp("snow") / name for name in ("stdout", "stderr")]
 
     def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "SNOWFLAKE_HOME": str(home)}
-        return subprocess.run(
-            [program, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=120
-        )
+        if home not in drivers:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            environment = {**os.environ, "SNOWFLAKE_HOME": str(home)}
+            drivers[home] = subprocess.Popen([CLI, "-c", SNOW], env=environment, text=True, **pipes)
+        driver = drivers[home]
+        print(json.dumps([str(cwd or home), *map(str, files), *arguments]), file=driver.stdin, flush=True)
+        code = int(driver.stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, *(file.read_text() for file in files))
 
-    return run
+    yield run
+    for driver in drivers.values():
+        driver.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module", autouse=True)

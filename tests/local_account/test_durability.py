@@ -162,7 +162,7 @@ def test_a_client_killed_amid_a_put_leaves_nothing_or_all(root, tmp_path):
     session.sql("CREATE STAGE S").collect()
     source = tmp_path / "big.bin"
     source.write_bytes(os.urandom(100 << 20))
-    for wait in (0.02, 0.1, 0.3):
+    for wait in (0.02, 0.2):
         client = subprocess.Popen(
             [sys.executable, "-c", PUT, str(source)], env={**os.environ, "SNOWFLAKE_HOME": str(root)},
             stdout=subprocess.PIPE,

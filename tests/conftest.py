@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-LONGEST = ("test_run.py", "test_registry.py", "test_browser.py", "test_deploy.py", "test_durability.py")
+LONGEST = (
+    "test_run.py", "test_registry.py", "test_browser.py", "test_ingest.py", "test_distributed.py", "test_durability.py",
+    "test_deploy.py", "test_training.py", "test_process.py", "test_clients.py", "test_scripts.py", "test_functions.py",
+    "test_resume.py",
+)  # fmt: skip
 CLI = Path(__file__).resolve().parents[1] / ".venv-cli" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 # The CLI's own entry point. Each call is a process, and a copy of one that has its imports, which take seconds.
 SNOW = """
@@ -30,14 +34,17 @@ for line in sys.stdin:
         sys.exit(main())
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-gc.disable()
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if WORKER:
+    gc.disable()
+    atexit.register(os._exit, 0)  # registered first, it runs last: taking down so many modules would take seconds
 
 
 def pytest_collection_finish() -> None:
     """What was imported stays. Looking for waste among it takes a tenth of the time of all tests."""
-    gc.freeze()
-    gc.enable()
-    atexit.register(gc.unfreeze)
+    if WORKER:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

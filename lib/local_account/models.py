@@ -15,7 +15,7 @@ from .names import Name
 from .objects import create, made, remove
 from .results import Result, listing
 from .session import Session
-from .show import rows_of, shown
+from .show import shown
 from .sources import TABLE_FUNCTIONS, rows_query
 from .staged import Location, locate
 from .stages import snapshot
@@ -154,30 +154,30 @@ def model_row(session: Session, model: Object) -> dict:
 def show_versions(session: Session, s: Matched) -> Result:
     model = session.need("MODEL", s["name"])
     known = [version for version in versions(session, model.qualified) if names.like(s.value("like"), version.name)]
-    return listing(VERSION_COLUMNS, rows_of(session, known))
+    aliases, services = alias_target(session, model), session.find("SERVICE")
+    rows = [{**thing.row(), **version_row(Version(session, model, thing), aliases, services)} for thing in known]
+    return listing(VERSION_COLUMNS, rows)
 
 
-@shown("MODEL VERSION", VERSION_COLUMNS)
-def version_row(session: Session, thing: Object) -> dict:
-    version = Version(session, session.need("MODEL", Name(*thing.qualified[:2], thing.parent)), thing)
+def version_row(version: Version, aliases: dict[str, str], services: list[Object]) -> dict:
     model, meta = version.model, yaml.load(version.spec, SAFE)
-    services = [
+    serving = [
         str(service.qualified)
-        for service in session.find("SERVICE")
+        for service in services
         if (service.properties.get("model"), service.properties.get("version")) == (str(model.qualified), version.name)
     ]
     attributes = {"framework": meta["model_type"], "task": meta.get("task", "UNKNOWN"), "client": "snowflake-ml-python"}
     return {
-        "aliases": json.dumps([a for a, v in alias_target(session, model).items() if v == version.name]),
+        "aliases": json.dumps([a for a, v in aliases.items() if v == version.name]),
         "model_name": model.name,
         "is_default_version": str(model.properties["default"] == version.name).lower(),
         "functions": json.dumps([method["name"] for method in version.manifest["methods"]]),
-        "metadata": thing.properties["metadata"],
+        "metadata": version.thing.properties["metadata"],
         "user_data": json.dumps(version.manifest.get("user_data", {})),
         "model_attributes": json.dumps(attributes),
         "size": sum(file.stat().st_size for file in version.folder.rglob("*") if file.is_file()),
         "model_spec": version.spec,
-        "inference_services": json.dumps(services),
+        "inference_services": json.dumps(serving),
         "runnable_in": json.dumps(version.runnable_in),
     }
 

@@ -48,8 +48,8 @@ def recipe_for(
 ) -> Recipe:
     """The recipe for `count` training images.
 
-    `epochs` 0 chooses as many as see 50,000 images, between 6 and 12. On a device without bfloat16, where an epoch takes
-    three times as long, it is half as many images, and the first epochs see them at half the side.
+    `epochs` 0 chooses as many as see 50,000 images, between 6 and 12. On a device without bfloat16 an epoch takes three
+    times as long: it is half as many images, and the first epochs see them at half the side.
 
     Small data get smaller batches, because what a network learns grows with the number of steps; the learning rate,
     which is given for a batch of 32, follows the batch. `pretrained` weights are changed with care: the new head

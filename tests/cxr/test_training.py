@@ -79,6 +79,15 @@ def test_heat_maps_of_every_backbone_follow_its_weights(backbone):
     assert np.abs(maps[0] - maps[1]).mean() > 0.05
 
 
+@pytest.mark.parametrize(
+    ("bfloat16", "images", "epochs"), [(True, 4000, 12), (True, 7000, 7), (False, 4000, 6), (False, 300, 12)]
+)
+def test_a_slow_device_sees_fewer_images_and_small_data_are_seen_as_often(monkeypatch, bfloat16, images, epochs):
+    monkeypatch.setattr(training, "has_bfloat16", lambda device: bfloat16)
+    assert training.recipe_for(images, 0, 32, 3e-3, 0).epochs == epochs
+    assert training.recipe_for(images, 3, 32, 3e-3, 0).epochs == 3
+
+
 def test_the_same_seed_gives_the_same_weights():
     def run():
         torch.manual_seed(0)

@@ -32,7 +32,10 @@ NULL = object()
 
 
 def read(text: str) -> object:
-    return json.loads(text, parse_float=Real, object_pairs_hook=unique)
+    try:
+        return json.loads(text, parse_float=Real, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:  # the engine takes a comma too many
+        raise SnowflakeError(f"Error parsing JSON: {text[:100]}", 100069, "22P02") from error
 
 
 def unique(pairs: list[tuple[str, object]]) -> dict:

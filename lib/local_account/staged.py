@@ -201,7 +201,7 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
         return f'SELECT * EXCLUDE (filename), CAST(to_json(r) AS JSON) AS "COLUMN1", {file_name} FROM {rows}'
     if kind == "JSON":
         strip = options.get("STRIP_OUTER_ARRAY", "FALSE").upper() == "TRUE"
-        how = "array" if strip else "auto"
+        how = "array" if strip else "unstructured"
         source = f"read_json_objects({listed}, format = '{how}', filename = true)"
         return f'SELECT json AS "COLUMN1", {file_name} FROM {source}'
     width = csv_width(files, options)

@@ -7,7 +7,7 @@ from sqlglot import exp
 
 from . import names
 from .catalog import Object
-from .errors import already_exists, unsupported
+from .errors import already_exists, compilation_error, unsupported
 from .names import Name
 from .objects import BEFORE_REMOVAL, create
 from .results import LENGTHS, Column, Result, column_of, listing
@@ -76,6 +76,9 @@ def make_table(session: Session, tree: exp.Create, name: Name, temporary: bool, 
 def column_definitions(tree: exp.Create) -> dict[str, str]:
     """Column name -> its definition in the engine's words. Snowflake does not enforce keys, so they are not made."""
     columns = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
+    listed = [column.name for column in columns if isinstance(column, (exp.Identifier, exp.ColumnDef))]
+    for name in {name for name in listed if listed.count(name) > 1}:
+        raise compilation_error(f"duplicate column name '{name}'", 2025)
     return {
         column.name: column_definition(column) if isinstance(column, exp.ColumnDef) else ""
         for column in columns

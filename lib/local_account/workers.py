@@ -38,6 +38,8 @@ def become(module: str, log: Path, requests: Connection, answers: Connection, *a
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     os.chdir(log.parent)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # else all copies would draw the same numbers
     importlib.import_module(f".{module}", __package__).main(requests, answers, *arguments)
 
 
@@ -48,7 +50,7 @@ class Process:
         self.log, self.started = log, time.monotonic()
         context = COPIED if model else FRESH
         if model:
-            needed = (model / "model" / "env" / "conda.yml").read_text()
+            needed = "\n".join(file.read_text() for file in (model / "model" / "env").glob("*"))
             preload = [f"{__package__}.service_worker", *(name for name in IMPORTED if name in needed)]
             context.set_forkserver_preload(preload)
         theirs, self.requests = context.Pipe(duplex=False)

@@ -97,6 +97,11 @@ def test_every_function_on_the_allow_list_has_a_documented_case():
     assert not missing
 
 
+def test_json_that_the_engine_takes_and_python_does_not_is_no_defect_of_the_account(query):
+    with pytest.raises(Exception, match="Error parsing JSON"):
+        query("""SELECT PARSE_JSON('{"a": 1,}')""")
+
+
 def test_columns_are_named_as_they_are_written(answer, session):
     cursor = session.connection.cursor()
     cursor.execute("""SELECT count(*), a+1, 'Hi' || s, "A" * 2 AS "q", max( a )FROM ONE GROUP BY ALL""")

@@ -4,6 +4,7 @@ import contextlib
 import time
 
 import httpx
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -17,6 +18,7 @@ PREDICT = model_signature.infer_signature(
     pd.DataFrame({"P": [0.5], "LABEL": ["x"]}),
     params=[model_signature.ParamSpec("threshold", model_signature.DataType.DOUBLE, 0.5)],
 )
+DRAW = model_signature.infer_signature(INPUT, pd.DataFrame({"P": [0.5]}))
 EXPLAIN = model_signature.infer_signature(INPUT, pd.DataFrame({"HEATMAP": ["x"]}))
 
 
@@ -35,13 +37,17 @@ class Lengths(custom_model.CustomModel):
     def explain(self, X: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"HEATMAP": X["IMAGE"].str[::-1]})
 
+    @custom_model.inference_api
+    def draw(self, X: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"P": np.random.random(len(X))})
+
 
 def log(registry, version):
     return registry.log_model(
         Lengths(custom_model.ModelContext()),
         model_name="LENGTHS",
         version_name=version,
-        signatures={"predict": PREDICT, "explain": EXPLAIN},
+        signatures={"predict": PREDICT, "explain": EXPLAIN, "draw": DRAW},
         conda_dependencies=["pandas"],
         target_platforms=["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"],
         comment="counts letters",
@@ -67,7 +73,7 @@ def test_a_logged_version_is_listed(registry, version):
     assert registry.show_models()["name"].tolist() == ["LENGTHS"]
     assert version.comment == "counts letters"
     assert version.show_metrics() == {"accuracy": 0.9}
-    assert {f["name"] for f in version.show_functions()} == {"PREDICT", "EXPLAIN"}
+    assert {f["name"] for f in version.show_functions()} == {"PREDICT", "EXPLAIN", "DRAW"}
 
 
 def test_a_version_cannot_be_logged_twice(registry, version):
@@ -288,6 +294,12 @@ def test_a_service_that_is_killed_comes_back_on_its_port(service, account, post)
             return
         time.sleep(0.2)
     pytest.fail("it did not come back in a minute")
+
+
+def test_a_version_on_the_warehouse_and_in_a_service_draws_different_numbers(version, service):
+    places = ({}, {"service_name": "LETTERS"})
+    here, there = (version.run(INPUT, function_name="draw", **place)["P"].tolist() for place in places)
+    assert here != there
 
 
 def test_a_request_without_the_token_is_refused(service):

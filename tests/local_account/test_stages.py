@@ -164,3 +164,15 @@ def test_files_are_copied_between_stages_under_the_names_that_a_query_gives(stag
     assert stage.file.get_stream("@S/new/x/one.txt").read() == b"a b.txt"
     with pytest.raises(SnowparkSQLException, match="nowhere"):
         query("COPY FILES INTO @S/new FROM (SELECT '@S/nowhere.txt')")
+
+
+def test_an_array_in_a_json_file_is_one_value_unless_it_is_to_be_stripped(session, query, tmp_path):
+    (tmp_path / "list.json").write_text('[{"a": 1}, {"a": 2}]')
+    query("CREATE STAGE LISTS")
+    query("CREATE FILE FORMAT STRIP TYPE = JSON STRIP_OUTER_ARRAY = TRUE")
+    query("CREATE TABLE LISTED (V VARIANT)")
+    session.file.put(str(tmp_path / "list.json"), "@LISTS", auto_compress=False)
+    query("COPY INTO LISTED FROM @LISTS FILE_FORMAT = (TYPE = JSON)")
+    assert query("SELECT ARRAY_SIZE(V) FROM LISTED") == [(2,)]
+    query("COPY INTO LISTED FROM @LISTS FILE_FORMAT = STRIP")
+    assert query("SELECT V:a::INT FROM LISTED WHERE IS_OBJECT(V) ORDER BY 1") == [(1,), (2,)]

@@ -200,3 +200,8 @@ def test_grants_are_listed_one_by_one_and_go_with_what_they_were_granted_on(quer
     query("DROP ROLE READER")
     assert query("SHOW GRANTS TO ROLE READER") == query("SHOW GRANTS TO ROLE ANALYST") == []
     query("DROP ROLE ANALYST")
+
+
+def test_a_column_has_one_place(query):
+    with pytest.raises(SnowparkSQLException, match="duplicate column name 'A'"):
+        query("CREATE TABLE TWICE (A INT, B INT, a INT)")

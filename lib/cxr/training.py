@@ -49,14 +49,14 @@ def recipe_for(
     """The recipe for `count` training images.
 
     `epochs` 0 chooses as many as see 50,000 images, between 5 and 12. On a device without bfloat16 an epoch takes three
-    times as long: there it is 20,000 images, and the first epochs see them at half the side.
+    times as long: there it is 20,000 images, at most 8 epochs, and the first see them at half the side.
 
     Small data get smaller batches, because what a network learns grows with the number of steps; the learning rate,
     which is given for a batch of 32, follows the batch. `pretrained` weights are changed with care: the new head
     learns alone for an epoch, and then the rates fall from the head to the first layer.
     """
-    images, small_size = (50_000, 0.75) if has_bfloat16(best_device()) else (20_000, 0.5)
-    chosen = epochs or min(12, max(5, round(images / count)))
+    images, most, small_size = (50_000, 12, 0.75) if has_bfloat16(best_device()) else (20_000, 8, 0.5)
+    chosen = epochs or min(most, max(5, round(images / count)))
     size = max(4, min(batch_size, count // 16))
     recipe = Recipe(chosen, size, learning_rate * size / 32, small_size=small_size, seed=seed)
     return replace(recipe, head_epochs=1, early_rate=0.01) if pretrained else recipe

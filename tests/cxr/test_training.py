@@ -80,7 +80,7 @@ def test_heat_maps_of_every_backbone_follow_its_weights(backbone):
 
 
 @pytest.mark.parametrize(
-    ("bfloat16", "images", "epochs"), [(True, 4000, 12), (True, 7000, 7), (False, 4000, 5), (False, 300, 12)]
+    ("bfloat16", "images", "epochs"), [(True, 4000, 12), (True, 7000, 7), (False, 4000, 5), (False, 300, 8)]
 )
 def test_a_slow_device_sees_fewer_images_and_small_data_are_seen_as_often(monkeypatch, bfloat16, images, epochs):
     monkeypatch.setattr(training, "has_bfloat16", lambda device: bfloat16)

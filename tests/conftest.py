@@ -20,13 +20,14 @@ LONGEST = (
 CLI = Path(__file__).resolve().parents[1] / ".venv-cli" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 # The CLI's own entry point. Each call is a process, and a copy of one that has its imports, which take seconds.
 SNOW = """
-import json, os, sys
+import json, os, signal, sys
 from snowflake.cli._app.__main__ import main
 
 for line in sys.stdin:
     folder, stdout, stderr, *arguments = json.loads(line)
     child = os.fork()
     if not child:
+        signal.alarm(120)  # seconds
         os.chdir(folder)
         for number, path in enumerate((stdout, stderr), 1):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

@@ -8,9 +8,9 @@ from .errors import SnowflakeError, compilation_error, unsupported
 from .execute import run
 from .results import SIMPLE_TYPES, TIMES, Result, listing, status
 from .session import Session
-from .staged import check_options, chosen, file_format, locate, read_files, safe_path
+from .staged import check_options, chosen, file_format, format_options, locate, read_files, safe_path
 from .stages import copy_whole
-from .statements import Matched, nested, statement
+from .statements import Matched, statement
 from .tables import engine_columns, existing
 from .translate import QUERIES, generate, translate
 from .types import snowflake_type
@@ -38,7 +38,7 @@ def copy_into_table(session: Session, s: Matched) -> Result:
     files = chosen(location, given)
     if not files:
         return status("Copy executed with 0 files processed.")
-    spec = file_format(session, nested(given.get("FILE_FORMAT")), location)
+    spec = file_format(session, format_options(given), location)
     if is_query:
         return loaded(files, insert_query(session, s, spec, files), given)
     return loaded(files, insert_rows(session, s, given, spec, read_files(files, spec, location)), given)
@@ -137,7 +137,7 @@ def unload(session: Session, s: Matched) -> Result:
     if not isinstance(tree, QUERIES):
         raise unsupported("COPY INTO a stage from a statement that is not a query", "copying.py")
     location = locate(session, stage)
-    spec = file_format(session, nested(given.get("FILE_FORMAT")), location)
+    spec = file_format(session, format_options(given), location)
     relation = session.con.sql(generate(tree))
     columns = dict(zip(map(names.quote, relation.columns), map(str, relation.types), strict=True))
     suffix, selected, how = unload_format(spec, given, columns)

@@ -174,6 +174,12 @@ def select_files(session: Session, text: str, options: dict[str, str]) -> str:
     return read_files(files, file_format(session, options, location), location)
 
 
+def format_options(given: dict[str, str]) -> dict[str, str]:
+    """A statement's ``FILE_FORMAT = (...)``, or ``FILE_FORMAT = f``, which names one."""
+    text = given.get("FILE_FORMAT") or "()"
+    return statements.nested(text) if text.startswith("(") else {"FORMAT_NAME": text}
+
+
 def file_format(session: Session, options: dict[str, str], location: Location) -> dict[str, str]:
     """The format's options, by name or as given, else the stage's; CSV unless it says otherwise."""
     options = options if options.keys() - {"PATTERN"} else location.format

@@ -13,7 +13,7 @@ from .objects import BEFORE_REMOVAL, create, made
 from .process import HOST
 from .results import Result, listing
 from .session import Session
-from .staged import Location, chosen, digest, locate, matching, modified
+from .staged import Location, chosen, digest, format_options, locate, matching, modified
 from .statements import Matched, nested, statement
 from .uploads import Upload, digests
 
@@ -31,7 +31,7 @@ class Transfer:
 def create_stage(session: Session, s: Matched) -> Result:
     given = s.options(STAGE_OPTIONS)
     stage = made(session, s, "STAGE", directory=enabled(given), COMMENT=given.get("COMMENT", ""))
-    stage.properties["format"] = nested(given.get("FILE_FORMAT"))
+    stage.properties["format"] = format_options(given)
     stage.properties["encryption"] = nested(given.get("ENCRYPTION", "()")).get("TYPE", "SNOWFLAKE_FULL")
 
     def fill(stage: Object) -> None:
@@ -82,7 +82,7 @@ def alter_stage(session: Session, s: Matched) -> None:
         if "DIRECTORY" in given:
             stage.properties["directory"] = enabled(given)
         if "FILE_FORMAT" in given:
-            stage.properties["format"] = nested(given["FILE_FORMAT"])
+            stage.properties["format"] = format_options(given)
         stage.comment = given.get("COMMENT", stage.comment)
 
 

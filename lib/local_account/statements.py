@@ -179,9 +179,7 @@ def options(text: str | None, known: str | None = None) -> dict[str, str]:
 
 
 def nested(text: str | None) -> dict[str, str]:
-    """The options inside one pair of parentheses; ``FILE_FORMAT = f`` names a format without any."""
-    if text and not text.startswith("("):
-        return {"FORMAT_NAME": text}
+    """The options inside one pair of parentheses."""
     return options(text.strip()[1:-1]) if text else {}
 
 

@@ -75,15 +75,12 @@ def make_table(session: Session, tree: exp.Create, name: Name, temporary: bool, 
 
 def column_definitions(tree: exp.Create) -> dict[str, str]:
     """Column name -> its definition in the engine's words. Snowflake does not enforce keys, so they are not made."""
-    columns = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
-    listed = [column.name for column in columns if isinstance(column, (exp.Identifier, exp.ColumnDef))]
+    stated = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
+    columns = [column for column in stated if isinstance(column, (exp.Identifier, exp.ColumnDef))]
+    listed = [column.name for column in columns]
     for name in {name for name in listed if listed.count(name) > 1}:
         raise compilation_error(f"duplicate column name '{name}'", 2025)
-    return {
-        column.name: column_definition(column) if isinstance(column, exp.ColumnDef) else ""
-        for column in columns
-        if isinstance(column, (exp.Identifier, exp.ColumnDef))
-    }
+    return {c.name: column_definition(c) if isinstance(c, exp.ColumnDef) else "" for c in columns}
 
 
 def column_definition(column: exp.ColumnDef) -> str:

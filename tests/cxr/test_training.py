@@ -82,7 +82,7 @@ def test_heat_maps_of_every_backbone_follow_its_weights(backbone):
 @pytest.mark.parametrize(
     ("bfloat16", "images", "epochs"), [(True, 4000, 12), (True, 7000, 7), (False, 4000, 5), (False, 300, 8)]
 )
-def test_a_device_without_bfloat16_sees_fewer_images_and_small_data_are_seen_more_often(monkeypatch, bfloat16, images, epochs):
+def test_a_device_without_bfloat16_sees_fewer_images(monkeypatch, bfloat16, images, epochs):
     monkeypatch.setattr(training, "has_bfloat16", lambda device: bfloat16)
     assert training.recipe_for(images, 0, 32, 3e-3, 0).epochs == epochs
     assert training.recipe_for(images, 3, 32, 3e-3, 0).epochs == 3

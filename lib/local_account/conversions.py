@@ -27,6 +27,8 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         value = call("sf_whole", value)  # the engine's own cast rounds floating point half to even
     elif kind_of(value) in TEXT_TYPES and target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
         value = call("sf_numeral", value, kind=T.TEXT)
+    elif kind_of(value) in TEXT_TYPES and target.this in TIME_TYPES:
+        value = call("sf_when", value, kind=T.TEXT)
     if target.this in (T.BINARY, T.VARBINARY) and kind_of(value) in TEXT_TYPES:
         return call("unhex", value, kind=T.BINARY)
     if target.this == T.BOOLEAN and kind_of(value) in TEXT_TYPES and not isinstance(node, exp.TryCast):

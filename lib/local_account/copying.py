@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from . import names, statements
+from .columns import engine_columns, existing
 from .errors import SnowflakeError, compilation_error, unsupported
 from .execute import run
 from .results import SIMPLE_TYPES, TIMES, Result, listing, status
@@ -11,7 +12,6 @@ from .session import Session
 from .staged import check_options, chosen, file_format, format_options, locate, read_files, safe_path
 from .stages import copy_whole
 from .statements import Matched, statement
-from .tables import engine_columns, existing
 from .translate import QUERIES, generate, translate
 from .types import snowflake_type
 

@@ -13,11 +13,12 @@ from sqlglot import exp
 
 from . import names, statements
 from .errors import Missing, SnowflakeError, already_exists, compilation_error, unsupported
-from .results import SUCCESS, Column, Result, column_of, status
+from .results import SUCCESS, Column, Result, column_of, declare, status
 from .session import Session, strip_comments
 from .stages import Transfer
 from .tables import create_thing
 from .translate import QUERIES, generate, translate
+from .types import declared_type
 
 PAST = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}
 OVERWRITING = "temp.main.overwriting"
@@ -78,7 +79,7 @@ def result_columns(tree: exp.Expression, relation: duckdb.DuckDBPyRelation) -> l
     if len(kinds) != len(columns):
         return columns
     return [
-        replace(column, kind=kind.value) if column.kind == "VARIANT" and kind.value in ("OBJECT", "ARRAY") else column
+        replace(declare(column, declared_type(kind)), nullable=kind.args.get("nullable") is not False)
         for column, kind in zip(columns, kinds, strict=True)
     ]
 
@@ -159,11 +160,15 @@ def insert_many(session: Session, sql: str, columns: list[list]) -> Result:
     session.con.register(batch, pa.Table.from_arrays(arrays, names=[f"p{i}" for i in range(len(arrays))]))
     try:
         with engine_errors():
-            tree = translate(session, strip_comments(sql))
+            tree = translate(session, strip_comments(sql), [first(values) for values in columns])
             tree.set("expression", batch_source(tree.expression, batch))
             return change_rows(session, tree, [])
     finally:
         session.con.unregister(batch)
+
+
+def first(values: list) -> object:
+    return next((value for value in values if value is not None), None)
 
 
 def batch_source(rows: exp.Expression, batch: str) -> exp.Expression:
@@ -213,6 +218,7 @@ def engine_errors() -> Iterator[None]:
         raise translated_error(error, str(error)) from error
 
 
+WHEN_CODES = {"date": (100040, "22007"), "timestamp": (100035, "22007"), "time": (100108, "22007")}
 ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
     (duckdb.CatalogException, r"(?:Table|View) with name (.*?) does not exist", lambda m: Missing("Object", m[1])),
     (duckdb.CatalogException, r'with name "(.*?)" already exists', lambda m: already_exists(m[1])),
@@ -224,16 +230,23 @@ ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
      lambda m: unsupported(f"a clause of this statement, which the engine cannot read ({m[1]})", "functions.py")),
     (duckdb.ConstraintException, r"NOT NULL constraint failed: .*\.(\S+)",
      lambda m: SnowflakeError(f"NULL result in a non-nullable column: {m[1]}", 100072, "22000")),
+    (duckdb.ConstraintException, r"\(Error: (String .* is too long and would be truncated)\)",
+     lambda m: SnowflakeError(m[1], 100078, "22000")),
+    (duckdb.ConstraintException, r"CHECK\(\(json_type\(\"?(.*?)\"?\) = '(\w+)'", lambda m: compilation_error(
+        f"Expression type does not match column data type, expecting {m[2]} for column {m[1]}", 2023)),
     (duckdb.TransactionException, r"aborted", lambda m: SnowflakeError(
         "An earlier statement of this transaction failed: ROLLBACK and begin again.", 625, "40000")),
     (duckdb.TransactionException, r"(.*)", lambda m: SnowflakeError(
         f"The transaction conflicts with another one; run it again. ({m[1]})", 625, "57014")),
+    (duckdb.Error, r"\b(date|timestamp|time) field (?:format|value out of range): \"(.*?)\??\"",
+     lambda m: SnowflakeError(f"{m[1].capitalize()} '{m[2]}' is not recognized", *WHEN_CODES[m[1]])),
     (duckdb.Error, r"^Malformed JSON.*", lambda m: SnowflakeError(f"Error parsing JSON: {m[0]}", 100069, "22P02")),
-    (duckdb.Error, r"""Could not convert string ['"](.*?)['"] to '?(?:U?INT\d+|BIGINT|DOUBLE|DECIMAL)""",
+    (duckdb.Error, r"""Could not convert string ['"](.*?)\??['"] to '?(?:U?INT\d+|BIGINT|DOUBLE|DECIMAL)""",
      lambda m: SnowflakeError(f"Numeric value '{m[1]}' is not recognized", 100038, "22018")),
     (duckdb.Error, r"Values were not provided for the following parameters: (.*)",
      lambda m: unsupported(f"parameters by number (:1); write a ? for each ({m[1]} not set)", "execute.py")),
-    (duckdb.Error, r".*Division by zero.*", lambda m: SnowflakeError(m[0], 100051, "22000")),
+    (duckdb.Error, r".*Division by zero.*", lambda m: SnowflakeError(m[0], 100051, "22012")),
+    (duckdb.Error, r"Boolean value '.*' is not recognized", lambda m: SnowflakeError(m[0], 100037, "22018")),
     (duckdb.Error, r".*", lambda m: SnowflakeError(m[0], 100038, "22000")),
 ]  # fmt: skip
 

@@ -29,7 +29,7 @@ TRANSLATED_WELL = """
     NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
     PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right
     Round RowNumber SHA SHA2 Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime
-    Strtok Stuff Sum Tan TimestampFromParts ToDouble Translate Trim Trunc TsOrDsToDate TsOrDsToTime UnixToTime
+    Strtok Stuff Sum Tan TimestampFromParts ToDouble Translate Trim Trunc TsOrDsToTime
     Upper Uuid Variance VariancePop WidthBucket Xor
 """
 PLAIN = set(TRANSLATED_WELL.split())
@@ -347,7 +347,23 @@ def from_text(node: exp.Expression, key: str) -> None:
     """Read an argument that is text, or NULL, as a timestamp."""
     value = node.args.get(key)
     if isinstance(value, exp.Expression) and (kind_of(value) in TEXT_TYPES or isinstance(value, exp.Null)):
-        node.set(key, cast(value.copy(), "TIMESTAMP", T.TIMESTAMPNTZ))
+        node.set(key, rewrite_cast(exp.Cast(this=value.copy(), to=exp.DataType(this=T.TIMESTAMPNTZ))))
+
+
+@rule("TsOrDsToDate")
+def rewrite_to_date(node: exp.Expression) -> exp.Expression:
+    if node.args.get("format"):
+        return rewrite_plain(node)
+    kind = exp.TryCast if node.args.get("safe") else exp.Cast
+    return rewrite_cast(kind(this=node.this, to=exp.DataType(this=T.DATE)))
+
+
+@rule("UnixToTime")
+def rewrite_unix_time(node: exp.Expression) -> exp.Expression:
+    """A number counts seconds, or what the scale says; text of digits tells that by their number."""
+    if node.this.is_string and not node.args.get("scale"):
+        return rewrite_cast(exp.Cast(this=node.this, to=node.args["target_type"]))
+    return rewrite_plain(node)
 
 
 @rule("DateAdd")
@@ -391,13 +407,16 @@ def to_timestamp(target: T) -> Callable:
         if how:
             raise unsupported(f"{node.name.upper()} with a format or scale", "functions.py")
         if kind_of(value) in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
+            if target == T.DATE:
+                raise unsupported("TO_DATE of a number, and neither does Snowflake", "functions.py")
             value = call("sf_to_timestamp", value, kind=T.TIMESTAMPNTZ)
         return rewrite_cast(exp.Cast(this=value, to=exp.DataType(this=target)))
 
     return convert
 
 
-TIMESTAMPS = {"TO_TIMESTAMP": T.TIMESTAMPNTZ, "TO_TIMESTAMP_NTZ": T.TIMESTAMPNTZ, "TO_TIMESTAMP_LTZ": T.TIMESTAMPLTZ}
+TIMESTAMPS = {"TO_DATE": T.DATE, "TO_TIMESTAMP": T.TIMESTAMPNTZ, "TO_TIMESTAMP_NTZ": T.TIMESTAMPNTZ,
+              "TO_TIMESTAMP_LTZ": T.TIMESTAMPLTZ}  # fmt: skip
 ANONYMOUS: dict[str, Callable] = {
     **{name: to_timestamp(kind) for name, kind in TIMESTAMPS.items()},
     "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),

@@ -17,11 +17,15 @@ VIEWS = {
         SELECT database AS "CATALOG_NAME", name AS "SCHEMA_NAME", owner AS "SCHEMA_OWNER", created_on AS "CREATED"
         FROM {objects} WHERE kind = 'SCHEMA' AND database = {database}""",
     "COLUMNS": """
-        SELECT {database} AS "TABLE_CATALOG", split_part(schema_name, '.', 2) AS "TABLE_SCHEMA",
-            table_name AS "TABLE_NAME", column_name AS "COLUMN_NAME", column_index AS "ORDINAL_POSITION",
-            CASE data_type {types} END AS "DATA_TYPE", CASE WHEN is_nullable THEN 'YES' ELSE 'NO' END AS "IS_NULLABLE",
-            comment AS "COMMENT"
-        FROM duckdb_columns() WHERE database_name = '{file}' AND split_part(schema_name, '.', 1) = {database}""",
+        SELECT o.database AS "TABLE_CATALOG", o.schema AS "TABLE_SCHEMA", table_name AS "TABLE_NAME",
+            column_name AS "COLUMN_NAME", column_index AS "ORDINAL_POSITION",
+            CASE WHEN json_extract_string(properties, pointer) IN ('ARRAY', 'OBJECT')
+                THEN json_extract_string(properties, pointer) ELSE CASE data_type {types} END END AS "DATA_TYPE",
+            CASE WHEN is_nullable THEN 'YES' ELSE 'NO' END AS "IS_NULLABLE", c.comment AS "COMMENT"
+        FROM (SELECT *, '/types/' || replace(replace(column_name, '~', '~0'), '/', '~1') AS pointer
+              FROM duckdb_columns() WHERE database_name = '{file}') AS c JOIN {objects} AS o
+            ON o.kind = 'TABLE' AND table_name = o.name AND schema_name = o.database || '.' || o.schema
+        WHERE o.database = {database}""",
     "PACKAGES": """
         SELECT name AS "PACKAGE_NAME", version AS "VERSION", 'python' AS "LANGUAGE",
             CAST(NULL AS VARCHAR) AS "RUNTIME_VERSION" FROM (VALUES {packages}) AS p(name, version)""",

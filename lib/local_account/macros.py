@@ -53,6 +53,18 @@ MACROS = [
     " ELSE (sf_part_of_month(a) - sf_part_of_month(b)) / 31 END AS DECIMAL(38, 6))",
     "sf_whole(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN"
     " CAST(round(CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS BIGINT) ELSE CAST(x AS BIGINT) END",
+    # Text as a date or a time. Digits count seconds, or thousandths and so on of them when there are so many; the
+    # engine's own forms with slashes, and its words epoch and infinity, are none of Snowflake's.
+    "sf_epoch(n) AS make_timestamp(CASE WHEN n < 31536000000 THEN n * 1000000 WHEN n < 31536000000000 THEN n * 1000"
+    " WHEN n < 31536000000000000 THEN n ELSE n // 1000 END)",
+    "sf_when(t) AS CASE WHEN regexp_full_match(trim(t), '-?[0-9]+')"
+    " THEN CAST(sf_epoch(TRY_CAST(t AS BIGINT)) AS VARCHAR)"
+    " WHEN regexp_matches(t, '^ *[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}')"
+    " THEN regexp_replace(t, '([0-9]+)/([0-9]+)/([0-9]{4})', '\\3-\\1-\\2')"
+    " WHEN regexp_matches(t, '^ *[0-9]{1,2}-[A-Za-z]{3}-[0-9]{4}')"
+    " THEN strftime(try_strptime(regexp_extract(t, '[0-9]+-[A-Za-z]+-[0-9]{4}'), '%d-%b-%Y'), '%Y-%m-%d')"
+    " || regexp_replace(t, '^ *[0-9]+-[A-Za-z]+-[0-9]{4}', '')"
+    " WHEN regexp_matches(t, '^ *[0-9]{4}-[0-9]{1,2}-') THEN t ELSE t || '?' END",
     # The engine reads 0x1F and 1_000 as numbers.
     "sf_numeral(t) AS CASE WHEN regexp_matches(t, '_|0[xXbB]') THEN t || '?' ELSE t END",
 ]

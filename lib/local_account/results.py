@@ -4,7 +4,7 @@ import datetime as dt
 import decimal
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -36,19 +36,26 @@ class Column:
     kind: str = "TEXT"
     precision: int | None = None
     scale: int | None = None
+    size: int | None = None
+    nullable: bool = True
+
+    @property
+    def length(self) -> int | None:
+        """The most characters or bytes that a value may have."""
+        return self.size or LENGTHS.get(self.kind)
 
     def describe(self) -> dict:
         """The ``rowtype`` entry of the connector's protocol."""
-        length = LENGTHS.get(self.kind)
+        length = self.length
         return {
             "name": self.name, "type": self.kind.lower(), "length": length, "byteLength": length,
-            "precision": self.precision, "scale": self.scale, "nullable": True, "database": "", "schema": "",
+            "precision": self.precision, "scale": self.scale, "nullable": self.nullable, "database": "", "schema": "",
             "table": "", "collation": None,
         }  # fmt: skip
 
     def arrow_metadata(self) -> dict[str, str]:
         scale = 6 if self.kind.startswith("TIME") else self.scale or 0
-        length = LENGTHS.get(self.kind, 0)
+        length = self.length or 0
         given = {"precision": self.precision or 38, "scale": scale, "charLength": length, "byteLength": length}
         return {"logicalType": self.kind} | {key: str(value) for key, value in given.items()}
 
@@ -65,6 +72,13 @@ def column_of(name: str, duckdb_type: object) -> Column:
     if text in TIMES:
         return Column(name, TIMES[text], 0, 9)
     raise unsupported(f"a result column of the engine's type {text} ({name})", "results.py")
+
+
+def declare(column: Column, declared: str | None) -> Column:
+    """The column with what ``types.declared_type`` says of it."""
+    if declared in ("ARRAY", "OBJECT"):
+        return replace(column, kind=declared) if column.kind == "VARIANT" else column
+    return replace(column, size=int(re.search(r"\d+", declared)[0])) if declared and column.kind == "TEXT" else column
 
 
 class Result:

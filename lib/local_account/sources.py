@@ -53,7 +53,10 @@ def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
         database = table.catalog or session.database
         return replace_source(table, information_schema(session, database, inner.name), inner.name)
     name = session.qualify([part.name for part in table.parts])
-    if not created(table) and session.get("TABLE", name) is None:
+    stored = None if created(table) else session.get("TABLE", name)
+    if stored is not None:
+        table.meta["types"] = stored.properties.get("types", {})
+    elif not created(table):
         view = session.get("VIEW", name)
         if view is None or written(table):
             raise Missing("Object", str(name))

@@ -1,39 +1,24 @@
-"""Tables and views: CREATE, ALTER, DROP, TRUNCATE, DESCRIBE, comments."""
+"""Tables and views: CREATE, TRUNCATE, ALTER TABLE ... RENAME. Their columns are in columns.py."""
 
-import json
 import re
 
 from sqlglot import exp
 
 from . import names
 from .catalog import Object
-from .errors import already_exists, compilation_error, unsupported
+from .columns import comment_columns, definition, engine_columns, existing, refill, stated_columns, stored_definitions
+from .errors import already_exists, unsupported
 from .names import Name
 from .objects import BEFORE_REMOVAL, create
-from .results import LENGTHS, Column, Result, column_of, listing
+from .results import Result
 from .session import Session
 from .statements import Matched, statement
-from .translate import generate, translate
-from .types import snowflake_type
+from .translate import generate
+from .types import declared_type
 
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
                     exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
-KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.DefaultColumnConstraint)
-IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.UniqueColumnConstraint)
-
 BEFORE_REMOVAL["TABLE"] = lambda session, table: session.con.execute(f"DROP TABLE {session.key(table)}")
-
-
-def engine_columns(session: Session, place: str) -> list[tuple]:
-    """(name, engine type, nullable, default) of each column."""
-    rows = session.con.execute(f"DESCRIBE {place}").fetchall()
-    return [(name, kind, null == "YES", default) for name, kind, null, _, default, *_ in rows]
-
-
-def existing(session: Session, text: str) -> tuple[Name, str]:
-    """A table's name as typed -> its qualified name and the engine's name for it. Raises 002003."""
-    name = session.need("TABLE", text).qualified
-    return name, session.place(name)
 
 
 def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:
@@ -43,10 +28,8 @@ def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> R
         if not isinstance(found, KNOWN_PROPERTIES):
             raise unsupported(f"CREATE {tree.kind} with {found.sql('snowflake') or found.key}", "tables.py")
     table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-    # The translation has already pointed the name at the engine's schema.
-    parts = names.split(table.name) if table.catalog == "temp" else [*table.db.split(".", 1), table.name]
-    thing = Object(tree.kind, *parts)
-    others = {other.name for other in session.find(thing.kind, *parts[:2])} - {thing.name}
+    thing = Object(tree.kind, *name_of(table))
+    others = {other.name for other in session.find(thing.kind, *thing.qualified[:2])} - {thing.name}
     if thing.name.casefold() in map(str.casefold, others):
         raise unsupported("two tables whose names differ in case alone", "tables.py")
     comment = kept.find(exp.SchemaCommentProperty)
@@ -57,90 +40,68 @@ def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> R
     if tree.kind == "VIEW":
         thing.properties = view_properties(session, tree, sql)
         return create(session, s, thing)
-    return create(session, s, thing, lambda _: make_table(session, tree, thing.qualified, temporary, binds))
+    return create(session, s, thing, lambda thing: make_table(session, tree, thing, temporary, binds))
 
 
-def make_table(session: Session, tree: exp.Create, name: Name, temporary: bool, binds: list) -> None:
-    place = session.place(name, temporary)
-    columns = column_definitions(tree)
-    source, constraints = source_query(tree, columns), constraints_of(session, tree)
-    what = f"({', '.join(columns.values())})" if columns and not source else f"AS {source}"
-    session.con.execute(
-        f"CREATE OR REPLACE {'TEMP ' if temporary else ''}TABLE {place} {what}", binds if source else None
+def make_table(session: Session, tree: exp.Create, table: Object, temporary: bool, binds: list) -> None:
+    place, columns, copied = (
+        session.place(table.qualified, temporary),
+        stated_columns(tree),
+        copied_table(session, tree),
     )
-    for column, clauses in constraints.items() if source else ():
-        set_constraints(session, place, column, clauses)
-    comment_columns(session, tree, place)
+    temp = "TEMP " if temporary else ""
+    types = {column.name: column.kind.meta["declared"] for column in columns if isinstance(column, exp.ColumnDef)}
+    if copied:
+        found = session.place(copied.qualified)
+        types = copied.properties.get("types", {})
+        rows = f"FROM {found}" + ("" if tree.args.get("clone") else " LIMIT 0")
+        refill(session, temp, place, stored_definitions(session, found), rows)
+    elif types:
+        if len(types) < len(columns):
+            raise unsupported("CREATE TABLE with types for some of its columns", "tables.py")
+        defined = ", ".join(definition(session, column, place) for column in columns)
+        if tree.expression is None:
+            session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} ({defined})")
+        else:
+            refill(session, temp, place, defined, source_query(tree, columns), binds)
+    else:
+        session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} AS {source_query(tree, columns)}", binds or None)
+        types = settle_types(session, place, tree.meta.get("kinds") or [])
+    table.properties["types"] = {name: kind for name, kind in types.items() if kind}
+    comment_columns(session, columns, place)
 
 
-def column_definitions(tree: exp.Create) -> dict[str, str]:
-    """Column name -> its definition in the engine's words. Snowflake does not enforce keys, so they are not made."""
-    stated = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
-    columns = [column for column in stated if isinstance(column, (exp.Identifier, exp.ColumnDef))]
-    listed = [column.name for column in columns]
-    for name in {name for name in listed if listed.count(name) > 1}:
-        raise compilation_error(f"duplicate column name '{name}'", 2025)
-    return {c.name: column_definition(c) if isinstance(c, exp.ColumnDef) else "" for c in columns}
+def settle_types(session: Session, place: str, kinds: list[exp.DataType]) -> dict[str, str | None]:
+    """The columns that a query made: one of NULLs alone is text, and ARRAY and OBJECT are not VARIANT."""
+    found = engine_columns(session, place)
+    for name, kind, *_ in found:
+        if kind == '"NULL"':
+            session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {names.quote(name)} TYPE VARCHAR")
+    made = zip(found, kinds, strict=True) if len(found) == len(kinds) else ()
+    return {name: declared_type(kind) for (name, engine, *_), kind in made if engine == "JSON"}
 
 
-def column_definition(column: exp.ColumnDef) -> str:
-    parts = [names.quote(column.name), generate(column.kind) if column.kind else ""]
-    return " ".join([*parts, *kept_constraints(column)])
-
-
-def kept_constraints(column: exp.Expression) -> list[str]:
-    """In the engine's words. A primary key is not enforced, but its column takes no NULL."""
-    kinds = [constraint.kind for constraint in column.args.get("constraints") or ()]
-    for kind in kinds:
-        if not isinstance(kind, (*KEPT_CONSTRAINTS, *IGNORED_CONSTRAINTS)):
-            raise unsupported(f"the column constraint {kind.sql('snowflake')}", "tables.py")
-    kept = [kind for kind in kinds if isinstance(kind, KEPT_CONSTRAINTS) and not kind.args.get("allow_null")]
-    return ["NOT NULL" if isinstance(kind, exp.PrimaryKeyColumnConstraint) else generate(kind) for kind in kept]
-
-
-def constraints_of(session: Session, tree: exp.Create) -> dict[str, list[str]]:
-    """By column, NOT NULL and DEFAULT as the statement says, or as the table that it copies has them."""
-    if copied := copied_table(tree):
-        found = engine_columns(session, copied)
-        return {c: ["NOT NULL"] * (not null) + [f"DEFAULT {d}"] * (d is not None) for c, _, null, d in found}
-    stated = tree.this.expressions if isinstance(tree.this, exp.Schema) else ()
-    return {column.name: kept_constraints(column) for column in stated}
-
-
-def copied_table(tree: exp.Create) -> str | None:
-    """The engine's name of the table that LIKE or CLONE names."""
+def copied_table(session: Session, tree: exp.Create) -> Object | None:
+    """The table that LIKE or CLONE names."""
     copied = tree.find(exp.LikeProperty) or tree.args.get("clone")
-    return names.quote(*(part.name for part in copied.this.parts)) if copied else None
+    return session.need("TABLE", Name(*name_of(copied.this))) if copied else None
 
 
-def set_constraints(session: Session, place: str, column: str, clauses: list[str]) -> None:
-    for clause in clauses:
-        session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {names.quote(column)} SET {clause}")
+def name_of(table: exp.Table) -> list[str]:
+    """The name of a table that the translation has pointed at the engine's schema."""
+    return names.split(table.name) if table.catalog == "temp" else [*table.db.split(".", 1), table.name]
 
 
-def source_query(tree: exp.Create, columns: dict[str, str]) -> str | None:
-    if copied := copied_table(tree):
-        return f"SELECT * FROM {copied}{'' if tree.args.get('clone') else ' LIMIT 0'}"
-    if tree.expression is None or not columns:
-        return generate(tree.expression) if tree.expression else None
+def source_query(tree: exp.Create, columns: list[exp.Expression]) -> str:
+    if not columns:
+        return generate(tree.expression)
     typed = []
-    for column in tree.this.expressions:
-        kind = column.kind if isinstance(column, exp.ColumnDef) else None
+    for column in columns:
         quoted = names.quote(column.name)
+        kind = column.kind if isinstance(column, exp.ColumnDef) else None
         typed.append(f"CAST({quoted} AS {generate(kind)}) AS {quoted}" if kind else quoted)
-    listed = ", ".join(map(names.quote, columns))
+    listed = ", ".join(names.quote(column.name) for column in columns)
     return f"SELECT {', '.join(typed)} FROM ({generate(tree.expression)}) AS source({listed})"
-
-
-def comment_columns(session: Session, tree: exp.Create, place: str) -> None:
-    for column in tree.this.expressions if isinstance(tree.this, exp.Schema) else ():
-        for constraint in column.args.get("constraints") or ():
-            if isinstance(constraint.kind, exp.CommentColumnConstraint):
-                set_comment(session, place, column.name, constraint.kind.this.name)
-
-
-def set_comment(session: Session, place: str, column: str, comment: str) -> None:
-    session.con.execute(f"COMMENT ON COLUMN {place}.{names.quote(column)} IS {names.literal(comment)}")
 
 
 def view_properties(session: Session, tree: exp.Create, sql: str) -> dict:
@@ -171,83 +132,3 @@ def rename(session: Session, s: Matched) -> None:
         session.forget(table)
         table.name = new.name
         session.put(table)
-
-
-@statement("ALTER TABLE [IF EXISTS] <name> ADD [COLUMN] [IF NOT EXISTS] <column> <definition:rest>", "executed")
-def add_column(session: Session, s: Matched) -> None:
-    _, place = existing(session, s["name"])
-    tree = translate(session, f"CREATE TABLE {s['name']} ({s['column']} {s['definition']})")
-    with session.change(place):
-        have = {column for column, *_ in engine_columns(session, place)}
-        for column in tree.this.expressions:
-            if column.name in have and not s.if_not_exists:
-                raise already_exists(column.name)
-            if column.name not in have:
-                clauses = kept_constraints(column)  # the engine takes DEFAULT alone with a new column
-                parts = [names.quote(column.name), generate(column.kind), *(c for c in clauses if c != "NOT NULL")]
-                session.con.execute(f"ALTER TABLE {place} ADD COLUMN {' '.join(parts)}")
-                set_constraints(session, place, column.name, clauses)
-        comment_columns(session, tree, place)
-
-
-@statement("ALTER TABLE [IF EXISTS] <name> {DROP} [COLUMN] [IF EXISTS] <column>", "executed")
-@statement("ALTER TABLE [IF EXISTS] <name> {RENAME} COLUMN <column> TO <new>", "executed")
-def change_column(session: Session, s: Matched) -> None:
-    _, place = existing(session, s["name"])
-    how = f" TO {names.quote(names.fold(s['new']))}" if s.choice == "RENAME" else ""
-    with session.change(place):
-        session.con.execute(f"ALTER TABLE {place} {s.choice} COLUMN {names.quote(names.fold(s['column']))}{how}")
-
-
-@statement("COMMENT [IF EXISTS] ON COLUMN <column> IS <comment:body>", "executed")
-def comment_on_column(session: Session, s: Matched) -> None:
-    *table, column = names.split(s["column"])
-    _, place = existing(session, names.quote(*table))
-    with session.change(place):
-        set_comment(session, place, column, s.value("comment"))
-
-
-@statement("{DESC|DESCRIBE} {TABLE|VIEW} <name>", "executed")
-def describe_table(session: Session, s: Matched) -> Result:
-    from .execute import describe
-
-    if session.get("VIEW", s["name"]):
-        columns = [(c.name, show_kind(c), True, None) for c in describe(session, f"SELECT * FROM {s['name']}")]
-    else:
-        found = engine_columns(session, existing(session, s["name"])[1])
-        columns = [(column, snowflake_type(kind), null, default) for column, kind, null, default in found]
-    rows = [
-        {"name": name, "type": kind, "kind": "COLUMN", "null?": "Y" if null else "N", "default": default}
-        for name, kind, null, default in columns
-    ]
-    return listing("name type kind null? default", rows)
-
-
-def show_kind(column: Column) -> str:
-    if column.kind == "FIXED":
-        return f"NUMBER({column.precision},{column.scale})"
-    sizes = {"TEXT": "VARCHAR(16777216)", "REAL": "FLOAT", "BINARY": "BINARY(8388608)"}
-    return sizes.get(column.kind, column.kind + ("(9)" if column.kind.startswith("TIME") else ""))
-
-
-@statement("SHOW COLUMNS [LIKE <like:string>] IN [TABLE] <table>", "executed")
-def show_columns(session: Session, s: Matched) -> Result:
-    name, place = existing(session, s["table"])
-    rows = [
-        {"table_name": name.name, "schema_name": name.schema, "column_name": column, "data_type": data_type(kind, null),
-         "null?": str(null).lower(), "database_name": name.database}
-        for column, kind, null, _ in engine_columns(session, place)
-        if names.like(s.value("like"), column)
-    ]  # fmt: skip
-    return listing("table_name schema_name column_name data_type null? database_name", rows)
-
-
-def data_type(engine: str, nullable: bool) -> str:
-    """A column's type as SHOW COLUMNS prints it."""
-    column = column_of("", engine)
-    numbers = {} if column.scale is None else {"precision": column.precision, "scale": column.scale}
-    text = column.kind == "TEXT"
-    lengths, fixed = (
-        ({"length": LENGTHS["TEXT"], "byteLength": LENGTHS["TEXT"]}, {"fixed": False}) if text else ({}, {})
-    )
-    return json.dumps({"type": column.kind, **numbers, **lengths, "nullable": nullable, **fixed}, separators=(",", ":"))

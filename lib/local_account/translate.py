@@ -21,6 +21,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
 from . import names, semistructured  # noqa: F401 - its rules register themselves
+from .assignments import settle
 from .calls import resolve_calls
 from .errors import SnowflakeError, compilation_error, unsupported
 from .functions import TIMESTAMPS, check, refuse, rewrite_plain, wrap_aggregates
@@ -29,7 +30,7 @@ from .rules import RULES
 from .scales import note_scales
 from .session import Session
 from .sources import created, resolve_sources
-from .types import VARIANT_TYPES, T, annotation_type, fits, kind_of
+from .types import TEXT_TYPES, T, annotation_type, kind_of
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
@@ -73,7 +74,7 @@ def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expr
     for marker, value in zip(tree.find_all(exp.Placeholder, bfs=False), binds or [], strict=False):
         marker.meta["kind"] = bind_type(value)
     kinds = infer_types(session, tree)
-    check_assigned(session, tree, kinds)
+    settle_assignments(session, tree, kinds)
     tree = rewrite(tree)
     tree.meta["kinds"] = kinds
     return tree
@@ -232,7 +233,7 @@ def written_projections(sql: str) -> list[str]:
     return [*found, sql[start : last + 1].strip()] if start is not None and last else found
 
 
-def infer_types(session: Session, tree: exp.Expression) -> list[T]:
+def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
     """Set ``type`` on the expressions whose type can be known; the others keep none. The types of the columns.
 
     Works on a qualified copy, so that a statement which the optimizer cannot qualify still runs, untyped.
@@ -266,7 +267,17 @@ def infer_types(session: Session, tree: exp.Expression) -> list[T]:
         select = column.find_ancestor(exp.Select) if kind_of(column) is None and not column.table else None
         if select is not None and column.name in select.named_selects:  # the name of another column of the SELECT
             column.type = select.expressions[select.named_selects.index(column.name)].unalias().type
-    return [column.type.this if column.type else T.UNKNOWN for column in getattr(copy, "selects", [])]
+    return [result_type(column, copy) for column in getattr(copy, "selects", [])]
+
+
+def result_type(projected: exp.Expression, tree: exp.Expression) -> exp.DataType:
+    """The type of a column of the answer. A stored column keeps its length, and whether it may be NULL, unless
+    subqueries compute something that could be meant."""
+    kind = projected.type or exp.DataType(this=T.UNKNOWN)
+    inner = (column for select in tree.find_all(exp.Select) if select is not tree for column in select.selects)
+    stored = all(isinstance(column.unalias(), exp.Column) for column in (projected, *inner))
+    joined = tree.find(exp.SetOperation) or any(join.side for join in tree.find_all(exp.Join))
+    return kind if stored and not joined else exp.DataType(this=kind.this)
 
 
 def as_query(tree: exp.Expression) -> exp.Expression:
@@ -303,30 +314,12 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
             raise compilation_error(f"invalid identifier '{column.sql('snowflake')}'")
 
 
-def check_assigned(session: Session, tree: exp.Expression, kinds: list[T]) -> None:
-    """Refuse values that the engine would convert to a column's type otherwise than Snowflake, or where that raises."""
+def settle_assignments(session: Session, tree: exp.Expression, kinds: list[exp.DataType]) -> None:
     if isinstance(tree, (*QUERIES, exp.Delete)):
         return
     table = tree.find(exp.Table)
     stored = schema_of(session, table).mapping.get(table.catalog, {}).get(table.db, {}).get(table.name, {})
-    defined = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
-    types = {name: exp.DataType.build(kind).this for name, kind in stored.items() if not isinstance(tree, exp.Create)}
-    types |= {column.name: column.kind.this for column in defined if isinstance(column, exp.ColumnDef) and column.kind}
-    listed = [column.name for column in defined] or list(types)
-    source = tree.args.get("expression")
-    rows = [kinds] if source else []
-    if isinstance(source, exp.Values):
-        cells = [row.expressions for row in source.expressions if isinstance(row, exp.Tuple)]
-        rows = [
-            [None if isinstance(cell, exp.Literal) and cell.is_number else kind_of(cell) for cell in row]
-            for row in cells
-        ]
-    given = [pair for row in rows for pair in zip(listed, row, strict=False)]
-    given += [(e.this.name, kind_of(e.expression)) for u in tree.find_all(exp.Update) for e in u.expressions]
-    for column, kind in given:
-        untold = isinstance(tree, exp.Merge) and kind is None and types.get(column) in VARIANT_TYPES
-        if untold or not fits(kind, types.get(column)):
-            raise unsupported(f"a value for the column {column} that may be of another type; cast it", "translate.py")
+    settle(tree, {name: exp.DataType.build(kind) for name, kind in stored.items()}, kinds)
 
 
 def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymous:
@@ -335,8 +328,17 @@ def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymou
     return annotator._set_type(node, kind)
 
 
+def annotate_date_add(annotator: TypeAnnotator, node: exp.DateAdd) -> exp.DateAdd:
+    """Text is read as a timestamp."""
+    READ_DATE_ADD(annotator, node)
+    return annotator._set_type(node, T.TIMESTAMPNTZ) if kind_of(node.this) in TEXT_TYPES else node
+
+
+METADATA = sqlglot.Dialect.get_or_raise(SNOWFLAKE).EXPRESSION_METADATA
+READ_DATE_ADD = METADATA[exp.DateAdd]["annotator"]
 ANNOTATORS = {
-    **sqlglot.Dialect.get_or_raise(SNOWFLAKE).EXPRESSION_METADATA,
+    **METADATA,
+    exp.DateAdd: {"annotator": annotate_date_add},
     **{cls: {"returns": T.VARIANT} for cls in (exp.JSONExtract, exp.Bracket, exp.ParseJSON)},
     exp.Array: {"returns": T.ARRAY},
     exp.ArrayAgg: {"returns": T.ARRAY},
@@ -354,15 +356,19 @@ def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
         if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)) or created(table):
             continue
         stored = session.con.execute(f"DESCRIBE {names.quote(table.catalog, table.db, table.name)}").fetchall()
-        columns = {column: data_type(kind) for column, kind, *_ in stored}
+        types = table.meta.get("types", {})
+        columns = {column: data_type(kind, types.get(column), null) for column, kind, null, *_ in stored}
         name = exp.table_(table.name, table.db, table.catalog, quoted=True)
         schema.add_table(name, columns, dialect="snowflake", normalize=False)
     return schema
 
 
 @functools.cache
-def data_type(kind: str) -> exp.DataType:
-    return exp.DataType.build(annotation_type(kind), dialect="snowflake")
+def data_type(kind: str, declared: str | None, null: str) -> exp.DataType:
+    made = exp.DataType.build(declared or annotation_type(kind), dialect="snowflake")
+    if null == "NO":
+        made.set("nullable", False)
+    return made
 
 
 def rewrite(tree: exp.Expression) -> exp.Expression:

@@ -10,6 +10,7 @@ BINARY_TYPES = {T.BINARY, T.VARBINARY}
 REAL_TYPES = {T.FLOAT, T.DOUBLE}
 TIME_TYPES = {T.DATE, T.TIMESTAMP, T.TIMESTAMPNTZ, T.TIMESTAMPLTZ, T.TIMESTAMPTZ, T.DATETIME}
 INTEGER_TYPES = {T.INT, T.BIGINT, T.SMALLINT, T.TINYINT, T.INT128, T.MEDIUMINT}
+LONGEST = 16777216  # characters of a VARCHAR
 ENGINE_TYPES = (
     (VARIANT_TYPES, "JSON"),
     (REAL_TYPES, "DOUBLE"),
@@ -25,15 +26,28 @@ ENGINE_TYPES = (
 
 
 def engine_type(kind: exp.DataType) -> exp.DataType | None:
-    """The DuckDB type that stores a Snowflake type; None when there is none."""
+    """The DuckDB type that stores a Snowflake type, with what it cannot say in ``meta``; None when there is none."""
     if kind.this in (T.DECIMAL, T.BIGDECIMAL):
         sizes = [int(part.name) for part in kind.expressions] or [38, 0]
         precision, scale = [*sizes, 0][:2]
-        return exp.DataType.build(f"DECIMAL({precision}, {scale})", dialect="duckdb")
-    for members, name in ENGINE_TYPES:
-        if kind.this in members:
-            return exp.DataType.build(name, dialect="duckdb")
-    return None
+        name = f"DECIMAL({precision}, {scale})"
+    else:
+        name = next((name for members, name in ENGINE_TYPES if kind.this in members), None)
+    if name is None:
+        return None
+    made = exp.DataType.build(name, dialect="duckdb")
+    made.meta["declared"] = declared_type(kind)
+    return made
+
+
+def declared_type(kind: exp.DataType) -> str | None:
+    """What a column's type says and the engine cannot keep: the length of a text, ARRAY and OBJECT."""
+    if kind.this in (T.ARRAY, T.OBJECT):
+        return kind.this.value
+    if kind.this not in TEXT_TYPES:
+        return None
+    size = int(kind.expressions[0].name) if kind.expressions else 1 if kind.this in (T.CHAR, T.NCHAR) else LONGEST
+    return f"VARCHAR({size})" if size < LONGEST else None
 
 
 def snowflake_type(engine: str) -> str:
@@ -62,14 +76,3 @@ def kind_of(node: exp.Expression) -> T | None:
 
 def is_variant(node: exp.Expression) -> bool:
     return kind_of(node) in VARIANT_TYPES
-
-
-def fits(kind: T | None, target: T | None) -> bool:
-    """Whether the engine stores a value of a kind in a column of another type as Snowflake does."""
-    if None in (kind, target) or kind in (T.NULL, T.UNKNOWN):
-        return True
-    if VARIANT_TYPES & {kind, target}:
-        return {kind, target} <= VARIANT_TYPES
-    if target in TEXT_TYPES:
-        return kind not in REAL_TYPES | TIME_TYPES - {T.DATE}
-    return not (target in INTEGER_TYPES and kind in REAL_TYPES or target in BINARY_TYPES and kind in TEXT_TYPES)

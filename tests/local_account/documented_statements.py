@@ -401,6 +401,82 @@ SEQUENCES = {
         "INSERT INTO T (A) VALUES (1)",
         "SELECT N FROM T",
     ): [("NOT NULL",)],
+    # values are converted to their columns' types
+    ("CREATE TABLE T (A INT)", "INSERT INTO T SELECT 2.5::FLOAT", "SELECT * FROM T"): [(3,)],
+    ("CREATE TABLE T (A INT) AS SELECT 2.5::FLOAT", "UPDATE T SET A = 4.5::FLOAT", "SELECT * FROM T"): [(5,)],
+    (
+        "CREATE TABLE T (S STRING)",
+        "INSERT INTO T SELECT 1.0::FLOAT UNION ALL SELECT 2.5::FLOAT",
+        "INSERT INTO T SELECT TS FROM ONE",
+        "INSERT INTO T SELECT V:s FROM ONE",
+        "INSERT INTO T VALUES ('2024-01-02'::DATE)",
+        "SELECT * FROM T ORDER BY S",
+    ): [("1",), ("2.5",), ("2024-01-02",), ("2024-01-31 10:00:00.000",), ("str",)],
+    ("CREATE TABLE T (B BINARY)", "INSERT INTO T SELECT '4142'", "SELECT B::STRING FROM T"): [("4142",)],
+    ("CREATE TABLE T (B BINARY)", "INSERT INTO T VALUES ('4142')", "SELECT B::STRING FROM T"): [("4142",)],
+    (
+        "CREATE TABLE T (D DATE, TS TIMESTAMP)",
+        "INSERT INTO T VALUES ('01/05/2024', '1700000000000')",
+        "MERGE INTO T USING (SELECT '5-JAN-2024'::DATE A, '01/06/2024' B) U ON T.D = U.A WHEN MATCHED THEN UPDATE SET D = U.B",
+        "SELECT * FROM T",
+    ): [(dt.date(2024, 1, 6), dt.datetime(2023, 11, 14, 22, 13, 20))],
+    # what a column's type says
+    (
+        "CREATE TABLE T (S VARCHAR(3) NOT NULL, C CHAR, A ARRAY, O OBJECT, V VARIANT, I INT AUTOINCREMENT, J INT IDENTITY(10, 5))",
+        "ALTER TABLE T ADD COLUMN X STRING(2) DEFAULT 'xy' COMMENT 'more'",
+        "ALTER TABLE T RENAME COLUMN S TO R",
+        "CREATE TABLE U LIKE T",
+        "DESCRIBE TABLE U",
+    ): [
+        ("R", "VARCHAR(3)", "COLUMN", "N", None),
+        ("C", "VARCHAR(1)", "COLUMN", "Y", None),
+        ("A", "ARRAY", "COLUMN", "Y", None),
+        ("O", "OBJECT", "COLUMN", "Y", None),
+        ("V", "VARIANT", "COLUMN", "Y", None),
+        ("I", "NUMBER(38,0)", "COLUMN", "Y", "IDENTITY START 1 INCREMENT 1 NOORDER"),
+        ("J", "NUMBER(38,0)", "COLUMN", "Y", "IDENTITY START 10 INCREMENT 5 NOORDER"),
+        ("X", "VARCHAR(2)", "COLUMN", "Y", "'xy'"),
+    ],
+    (
+        "CREATE TABLE T (I INT AUTOINCREMENT, J NUMBER IDENTITY(10, 5), A INT)",
+        "INSERT INTO T (A) VALUES (1), (2)",
+        "SELECT * FROM T",
+    ): [(1, 10, 1), (2, 15, 2)],
+    (
+        "CREATE TABLE T (A INT COMMENT 'one', S VARCHAR(3))",
+        "INSERT INTO T VALUES (1, 'abc')",
+        "ALTER TABLE T ADD COLUMN X VARCHAR(2) NOT NULL DEFAULT 'xy'",
+        "SELECT T.*, COMMENT FROM T, INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'T' AND COLUMN_NAME = 'A'",
+    ): [(1, "abc", "xy", "one")],
+    (
+        "CREATE TABLE T AS SELECT NULL AS N, ARRAY_CONSTRUCT(1) AS A, 1 AS I",
+        "SELECT COLUMN_NAME, DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'T' ORDER BY 1",
+    ): [("A", "ARRAY"), ("I", "NUMBER"), ("N", "TEXT")],
+    (
+        "CREATE TABLE T (S VARCHAR(3)) AS SELECT 'a'",
+        "CREATE OR REPLACE TABLE T (S VARCHAR(2), A INT DEFAULT 4) AS SELECT S, 1 FROM T",
+        "INSERT INTO T (S) VALUES ('b')",
+        "SELECT * FROM T",
+    ): [("a", 1), ("b", 4)],
+}
+
+ERRORS = {  # the last of the statements, and what it says
+    (
+        "CREATE TABLE T (S VARCHAR(3))",
+        "INSERT INTO T VALUES ('abcd')",
+    ): "100078 .*String 'abcd' is too long and would be truncated",
+    ("CREATE TABLE T (S VARCHAR(3)) AS SELECT 'a'", "UPDATE T SET S = 'abcd'"): "100078 ",
+    ("CREATE TABLE T (A INT)", "ALTER TABLE T ADD S VARCHAR(3)", "INSERT INTO T VALUES (1, 'abcd')"): "100078 ",
+    ("CREATE TABLE T (S VARCHAR(3))", "CREATE TABLE U CLONE T", "INSERT INTO U SELECT 'abcd'"): "100078 ",
+    ("CREATE TABLE T (A ARRAY)", "INSERT INTO T SELECT PARSE_JSON('{}')"): "002023 .*expecting ARRAY for column A",
+    ("CREATE TABLE T (O OBJECT)", "INSERT INTO T SELECT TO_VARIANT(1)"): "002023 .*expecting OBJECT for column O",
+    ("CREATE TABLE T (D DATE)", "INSERT INTO T VALUES ('2024/01/05')"): "100040 .*Date '2024/01/05' is not recognized",
+    ("SELECT '2024-13-05'::DATE",): "100040 .*Date '2024-13-05' is not recognized",
+    ("SELECT 'epoch'::TIMESTAMP",): "100035 .*Timestamp 'epoch' is not recognized",
+    ("SELECT 'x'::TIME",): "100108 .*Time 'x' is not recognized",
+    ("SELECT 'maybe'::BOOLEAN",): "100037 .*Boolean value 'maybe' is not recognized",
+    ("SELECT '1_000'::INT",): "100038 .*Numeric value '1_000' is not recognized",
+    ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
 }
 
 REFUSED_SEQUENCES = [
@@ -412,16 +488,9 @@ REFUSED_SEQUENCES = [
     ("CREATE TABLE T (A INT NOT NULL)", "CREATE TABLE U LIKE T", "INSERT INTO U VALUES (NULL)"),
     ("CREATE TABLE T (A INT NOT NULL)", "CREATE TABLE U CLONE T", "INSERT INTO U VALUES (NULL)"),
     ("CREATE TABLE T (A INT PRIMARY KEY)", "INSERT INTO T VALUES (NULL)"),
-    ("CREATE TABLE T (A INT)", "INSERT INTO T SELECT 2.5::FLOAT"),
-    ("CREATE TABLE T (A INT)", "UPDATE T SET A = 2.5::FLOAT"),
-    ("CREATE TABLE T (S STRING)", "INSERT INTO T SELECT 1.0::FLOAT"),
-    ("CREATE TABLE T (S STRING)", "INSERT INTO T SELECT TS FROM ONE"),
-    ("CREATE TABLE T (S STRING)", "INSERT INTO T SELECT V:s FROM ONE"),
     ("CREATE TABLE T (V VARIANT)", "INSERT INTO T SELECT '5'"),
     ("CREATE TABLE T (V VARIANT)", "INSERT INTO T VALUES ('5')"),
     ("CREATE TABLE T (V VARIANT)", "UPDATE T SET V = '5'"),
-    ("CREATE TABLE T (B BINARY)", "INSERT INTO T SELECT 'AB'"),
     ("CREATE TABLE T (V VARIANT) AS SELECT '5'",),
-    ("CREATE TABLE T (A INT) AS SELECT 2.5::FLOAT",),
     ("CREATE TABLE T (A INT)", "MERGE INTO T USING (SELECT 5 A) U ON T.A = U.A WHEN NOT MATCHED BY SOURCE THEN DELETE"),
 ]

@@ -7,7 +7,7 @@ import pytest
 from sqlglot import exp, parse_one
 from tests.local_account.documented import DOCUMENTED
 from tests.local_account.documented_refusals import LIVE, REFUSED, REFUSED_BY_SNOWFLAKE
-from tests.local_account.documented_statements import REFUSED_SEQUENCES, SEQUENCES, STATEMENTS
+from tests.local_account.documented_statements import ERRORS, REFUSED_SEQUENCES, SEQUENCES, STATEMENTS
 
 from local_account import functions, json_functions, rules
 from local_account.translate import SNOWFLAKE, spell_calls
@@ -64,6 +64,14 @@ def test_what_would_be_stored_otherwise_is_refused(afresh, steps):
     *before, last = steps
     afresh(before or ["SELECT 1"])
     with pytest.raises(Exception, match="local account does not support|NULL result in a non-nullable column"):
+        afresh([last])
+
+
+@pytest.mark.parametrize("steps", ERRORS, ids=" ".join)
+def test_an_error_has_its_documented_code_and_words(afresh, steps):
+    *before, last = steps
+    afresh(before or ["SELECT 1"])
+    with pytest.raises(Exception, match=f"(?s){ERRORS[steps]}"):
         afresh([last])
 
 

@@ -84,6 +84,27 @@ def test_many_rows_are_inserted_at_once(session):
     assert session.table("MANY").count() == 1000
 
 
+def test_many_rows_may_lack_values(session):
+    """The connector sends a column of values of several types, NULL among them, as text."""
+    cursor = session.connection.cursor()
+    session.sql("CREATE OR REPLACE TABLE LACKING (I INT, D DATE, TS TIMESTAMP, B BINARY, F FLOAT, T BOOLEAN)").collect()
+    cursor.connection._paramstyle = "qmark"
+    whole = (7, dt.date(2024, 1, 5), dt.datetime(2024, 1, 5, 1, 2, 3), b"zz", 1.5, True)
+    cursor.executemany("INSERT INTO LACKING VALUES (?, ?, ?, ?, ?, ?)", [(None,) * 6, whole])
+    assert [tuple(row) for row in cursor.execute("SELECT * FROM LACKING ORDER BY I").fetchall()] == [whole, (None,) * 6]
+
+
+def test_a_schema_says_what_the_columns_were_declared_as(session):
+    session.sql("CREATE TABLE SAID (S VARCHAR(5) NOT NULL, A ARRAY, O OBJECT, V VARIANT)").collect()
+    said = session.table("SAID").schema
+    assert [field.datatype for field in said] == [T.StringType(5), T.ArrayType(), T.MapType(), T.VariantType()]
+    assert [field.nullable for field in said] == [False, True, True, True]
+    upper = session.table("SAID").select(F.upper("S").alias("U")).schema
+    assert (upper["U"].datatype, upper["U"].nullable) == (T.StringType(), True)
+    outer = session.table("SAID").join(session.table("SAID"), ["V"], "left", rsuffix="_R").schema
+    assert outer["S_R"].nullable
+
+
 def test_definitions_can_run_twice(query):
     create = """CREATE TABLE IF NOT EXISTS LOG (ID STRING NOT NULL COMMENT 'what', SCORE NUMBER(10, 4), NOTE VARIANT,
         AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ, PRIMARY KEY (ID)) COMMENT = 'a log'"""

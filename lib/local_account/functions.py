@@ -22,20 +22,21 @@ from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, VARIANT_TY
 TRANSLATED_WELL = """
     Abs Acos AddMonths And Any AnyValue ApproxDistinct Ascii Asin Atan Atan2 Avg
     Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
-    BitwiseRightShift BitwiseXor BitwiseXorAgg Chr Coalesce Contains ConvertTimezone Corr Cos Count CountIf
+    BitwiseRightShift BitwiseXor BitwiseXorAgg Coalesce Contains ConvertTimezone Corr Cos Count CountIf
     CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp DateFromParts DecodeCase Degrees DenseRank EndsWith
-    EqualNull Exists Exp Factorial FirstValue Greatest Grouping Hex ILike If Initcap Is Lag
+    EqualNull Exists Exp FirstValue Greatest Grouping Hex ILike If Initcap Is Lag
     LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
     NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
     PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right
     Round RowNumber SHA SHA2 Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime
     Strtok Stuff Sum Tan TimestampFromParts ToDouble Translate Trim Trunc TsOrDsToTime
-    Upper Uuid Variance VariancePop WidthBucket Xor
+    Upper Uuid Variance VariancePop WidthBucket 
 """
 PLAIN = set(TRANSLATED_WELL.split())
 PATTERNS = (exp.Like, exp.ILike)
-OF_TEXT = (*PATTERNS, exp.Length, exp.Lower, exp.Upper, exp.Reverse, exp.Replace, exp.Pad, exp.Left, exp.Right,
-           exp.Trim, exp.SplitPart, exp.Contains, exp.StartsWith, exp.EndsWith, exp.Substring, exp.MD5, exp.RegexpLike,
+IN_TEXT = (*PATTERNS, exp.Contains, exp.StartsWith, exp.EndsWith)
+OF_TEXT = (*IN_TEXT, exp.Length, exp.Lower, exp.Upper, exp.Reverse, exp.Replace, exp.Pad, exp.Left, exp.Right,
+           exp.Trim, exp.SplitPart, exp.Substring, exp.MD5, exp.RegexpLike,
            exp.RegexpReplace, exp.RegexpExtract, exp.Initcap, exp.Repeat)  # fmt: skip
 OF_NUMBERS = (exp.Sum, exp.Avg, exp.Round, exp.Abs)
 DATE_PARTS = re.compile(r"(YEAR|(DAY|YEAR)OFWEEK|WEEK)(ISO)?|QUARTER|MONTH|DAY(OFYEAR)?|HOUR|MINUTE|(NANO)?SECOND"
@@ -65,6 +66,7 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("TryCast", lambda node: kind_of(node.this) not in TEXT_TYPES | {None, T.NULL}, "TRY_CAST of what is not text"),
     ("Sum", lambda node: kind_of(node.this) == T.BOOLEAN, "SUM of a BOOLEAN, and neither does Snowflake; COUNT_IF"),
     ("Count", lambda node: node.this and node.this.is_star and isinstance(node.this, exp.Column), "COUNT(alias.*)"),
+    ("ArgMax ArgMin", lambda node: node.args.get("count"), "{name} with a number of values"),
     ("AddMonths", lambda node: kind_of(node.this) in TIME_TYPES - {T.DATE}, "ADD_MONTHS of a TIMESTAMP; DATEADD"),
     ("Coalesce If Nvl2 Case", lambda node: {"variant", "text"} <= {sort_of(branch) for branch in branches(node)},
      "a VARIANT or else text in {sql}; cast it"),
@@ -141,8 +143,11 @@ def rewrite_plain(node: exp.Expression) -> exp.Expression:
                 if isinstance(argument, exp.Expression) and is_variant(argument):
                     made = call("sf_number", argument.copy(), kind=T.DOUBLE) if isinstance(node, OF_NUMBERS) else None
                     argument.replace(made or as_text(argument.copy()))
-    if isinstance(node, OF_TEXT) and kind_of(node.this) not in TEXT_TYPES | {T.BINARY, T.VARBINARY, T.NULL, None}:
-        node.set("this", to_text(node.this))
+    for key in ("this", "expression") if isinstance(node, IN_TEXT) else ("this",) if isinstance(node, OF_TEXT) else ():
+        value = node.args[key]
+        several = isinstance(value, (exp.Any, exp.All))  # LIKE ANY ('a%', 'b%')
+        if not several and kind_of(value) not in TEXT_TYPES | {T.BINARY, T.VARBINARY, T.NULL, None}:
+            node.set(key, to_text(value))
     return node
 
 
@@ -168,6 +173,28 @@ def number(made: exp.Expression, node: exp.Expression, scale: int | None) -> exp
 @rule(exp.Ceil, exp.Floor)
 def rewrite_ceil(node: exp.Expression) -> exp.Expression:
     return number(rewrite_plain(node), node, node.meta.get("scale"))
+
+
+@rule("Chr", "Factorial")
+def rewrite_of_integer(node: exp.Expression) -> exp.Expression:
+    """The engine's own take 32 bits alone."""
+    for argument in operands(rewrite_plain(node)):
+        argument.replace(cast(argument.copy(), "INTEGER", T.INT))
+    return node
+
+
+@rule(exp.Neg)
+def rewrite_negative(node: exp.Neg) -> exp.Expression:
+    if is_variant(node.this):
+        node.set("this", call("sf_number", node.this, kind=T.DOUBLE))
+    return node
+
+
+@rule("Xor")
+def rewrite_xor(node: exp.Expression) -> exp.Expression:
+    if {kind_of(node.this), kind_of(node.expression)} == {T.BOOLEAN}:
+        return exp.Paren(this=exp.NEQ(this=node.this, expression=node.expression))
+    return rewrite_plain(node)
 
 
 @rule(exp.Cbrt)

@@ -182,9 +182,9 @@ def version_row(version: Version, aliases: dict[str, str], services: list[Object
     }
 
 
-@statement("SHOW FUNCTIONS IN MODEL <name> VERSION <version>", "executed")
+@statement("SHOW FUNCTIONS IN MODEL <name> [VERSION <version>]", "executed")
 def show_functions(session: Session, s: Matched) -> Result:
-    version = need_version(session, session.resolve(s["name"]), s["version"])
+    version = need_version(session, session.resolve(s["name"]), s["version"] or "DEFAULT")
     rows = [
         {"name": method["name"], "return_type": "OBJECT" if method["type"] == "FUNCTION" else "TABLE ()"}
         for method in version.manifest["methods"]

@@ -176,6 +176,7 @@ COMMENTED = "DATABASE|SCHEMA|TABLE|VIEW|STAGE|WAREHOUSE|COMPUTE POOL|ROLE|SERVIC
 
 
 @statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", "executed")
+@statement("ALTER {DATABASE|SCHEMA|TABLE|VIEW|MODEL} [IF EXISTS] <name> SET COMMENT = <comment:body>", "executed")
 def comment(session: Session, s: Matched) -> None:
     with session.edit(s.choice, s["name"]) as thing:
         thing.comment = s.value("comment")

@@ -1,5 +1,6 @@
 """What a statement answers: columns with Snowflake types, and their encodings for the connector (Arrow and JSON)."""
 
+import contextlib
 import datetime as dt
 import decimal
 import re
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from . import json_functions
 from .errors import unsupported
@@ -25,6 +27,9 @@ LENGTHS = {"TEXT": 16777216, "VARIANT": 16777216, "OBJECT": 16777216, "ARRAY": 1
 ARROW_TYPES = {"FIXED": pa.int64(), "REAL": pa.float64(), "BOOLEAN": pa.bool_(), "TEXT": pa.string(),
                "BINARY": pa.binary(), "TIMESTAMP_LTZ": pa.timestamp("us", "UTC"),
                "TIMESTAMP_NTZ": pa.timestamp("us")}  # fmt: skip
+
+
+MOMENT = pa.struct([("epoch", pa.int64()), ("fraction", pa.int32())])
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Column:
         }  # fmt: skip
 
     def arrow_metadata(self) -> dict[str, str]:
-        scale = 6 if self.kind.startswith("TIME") else self.scale or 0
+        scale = 6 if self.kind == "TIME" else self.scale or 0
         length = self.length or 0
         given = {"precision": self.precision or 38, "scale": scale, "charLength": length, "byteLength": length}
         return {"logicalType": self.kind} | {key: str(value) for key, value in given.items()}
@@ -140,15 +145,33 @@ def encode(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
     if column.kind in ("VARIANT", "OBJECT", "ARRAY"):
         return pa.chunked_array([pa.array([json_functions.pretty(v) for v in array.to_pylist()], pa.string())])
     if column.kind.startswith("TIMESTAMP"):
-        return array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
+        return pa.chunked_array([moments(chunk) for chunk in array.chunks], MOMENT)
     if column.kind == "TIME":
         return array.cast(pa.time64("us")).cast(pa.int64())
     if column.kind == "FIXED":
-        try:
-            return array if column.scale else array.cast(pa.int64())
-        except pa.ArrowInvalid:  # wider than 64 bits: it travels as the decimal that it is
-            return array.cast(pa.decimal128(38, 0))
+        return integers(array, column.scale)
     return array.cast(ARROW_TYPES.get(column.kind, array.type))
+
+
+def moments(array: pa.Array) -> pa.StructArray:
+    """Seconds and nanoseconds."""
+    since = array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
+    seconds = pc.divide(pc.subtract(since, pc.if_else(pc.less(since, 0), 999_999, 0)), 1_000_000)  # rounded down
+    rest = pc.multiply(pc.subtract(since, pc.multiply(seconds, 1_000_000)), 1000)
+    return pa.StructArray.from_arrays([seconds, rest.cast(pa.int32())], fields=list(MOMENT), mask=array.is_null())
+
+
+def integers(array: pa.ChunkedArray, scale: int) -> pa.ChunkedArray:
+    """NUMBERs without their point, in the smallest type that holds them all, as Snowflake sends them."""
+    whole = array
+    if not pa.types.is_integer(array.type):
+        array, plain = array.cast(pa.decimal128(38, scale)), pa.decimal128(38, 0)
+        bare = [pa.Array.from_buffers(plain, len(c), c.buffers(), offset=c.offset) for c in array.chunks]
+        whole = pa.chunked_array(bare, plain)
+    for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64()):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return whole.cast(kind)
+    return array
 
 
 def json_cell(value: object) -> str | None:

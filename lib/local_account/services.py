@@ -134,7 +134,10 @@ def service_function(session: Session, service: str, method: str) -> str:
 
 
 def call_service(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    """``s!METHOD(x)``. A model may stand there too: its default version."""
     service, method, *rest = arguments
+    if session.get("SERVICE", service.name) is None and session.get("MODEL", service.name):
+        return CALLS["__MODEL_CALL"](session, [service, exp.Literal.string("DEFAULT"), method, *rest])
     return object_call(service_function(session, service.name, method.name), rest)
 
 

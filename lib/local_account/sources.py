@@ -30,7 +30,7 @@ def resolve_sources(session: Session, tree: exp.Expression) -> None:
         name_value_columns(values)
     ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
     for table in list(tree.find_all(exp.Table)):
-        if not table.meta.get("engine"):
+        if not table.meta.get("engine") and table.arg_key != "format":  # the name of a file format is not a table
             resolve_table(session, table, ctes)
     for parameter in list(tree.find_all(exp.Parameter)):
         if parameter.name.isdigit():

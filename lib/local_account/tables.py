@@ -18,6 +18,8 @@ from .types import declared_type
 
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
                     exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
+SETTLED = {'"NULL"': "VARCHAR", **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), "BIGINT")}
+
 BEFORE_REMOVAL["TABLE"] = lambda session, table: session.con.execute(f"DROP TABLE {session.key(table)}")
 
 
@@ -72,11 +74,11 @@ def make_table(session: Session, tree: exp.Create, table: Object, temporary: boo
 
 
 def settle_types(session: Session, place: str, kinds: list[exp.DataType]) -> dict[str, str | None]:
-    """The columns that a query made: one of NULLs alone is text, and ARRAY and OBJECT are not VARIANT."""
+    """The columns that a query made: one of NULLs alone is text, integers are long, ARRAY and OBJECT not VARIANT."""
     found = engine_columns(session, place)
     for name, kind, *_ in found:
-        if kind == '"NULL"':
-            session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {names.quote(name)} TYPE VARCHAR")
+        if kind in SETTLED:
+            session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {names.quote(name)} TYPE {SETTLED[kind]}")
     made = zip(found, kinds, strict=True) if len(found) == len(kinds) else ()
     return {name: declared_type(kind) for (name, engine, *_), kind in made if engine == "JSON"}
 

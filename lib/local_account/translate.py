@@ -124,10 +124,19 @@ def parse(sql: str) -> exp.Expression:
 
 
 def respell(tree: exp.Expression) -> None:
-    """``V[0].k`` as ``V[0]['k']``; SAMPLE (3 ROWS) as the engine's kind of it."""
+    """``V[0].k`` as ``V[0]['k']``; ORDER BY ALL, ``SELECT * ... USING`` and SAMPLE (3 ROWS) as the engine's."""
     for dot in reversed(list(tree.find_all(exp.Dot))):
         if isinstance(dot.this, exp.Bracket) and isinstance(dot.expression, exp.Identifier):
             dot.replace(exp.Bracket(this=dot.this, expressions=[exp.Literal.string(dot.expression.name)]))
+    for order in tree.find_all(exp.Order):
+        if len(order.expressions) == 1 and order.expressions[0].this.sql().upper() == "ALL":
+            order.expressions[0].set("this", exp.var("ALL"))
+    for select in tree.find_all(exp.Select):
+        merged = [name.name for join in select.args.get("joins") or () for name in join.args.get("using") or ()]
+        if merged and select.expressions[0] == exp.Star():  # Snowflake has those first, each of them once
+            firsts = [exp.column(exp.to_identifier(name)) for name in dict.fromkeys(merged)]
+            rest = exp.Star(except_=[exp.to_identifier(name) for name in dict.fromkeys(merged)])
+            select.set("expressions", [*firsts, rest, *select.expressions[1:]])
     for sample in tree.find_all(exp.TableSample):
         if sample.args.get("size"):
             sample.set("method", exp.var("RESERVOIR"))

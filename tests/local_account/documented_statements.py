@@ -5,6 +5,10 @@ import datetime as dt
 from decimal import Decimal
 
 STATEMENTS = {
+    "SELECT * FROM VALUES (2, 'b'), (1, 'z'), (1, 'a') AS T(X, Y) ORDER BY ALL": [(1, "a"), (1, "z"), (2, "b")],
+    "SELECT * FROM VALUES (2, 'b'), (1, 'z') AS T(X, Y) ORDER BY ALL DESC": [(2, "b"), (1, "z")],
+    "SELECT X, COUNT(*) FROM VALUES (2), (1), (1) AS T(X) GROUP BY ALL ORDER BY ALL": [(1, 2), (2, 1)],
+    "SELECT *, 1 FROM (SELECT 'a' AS P, 7 AS K) JOIN (SELECT 7 AS K, 'b' AS Q) USING (K)": [(7, "a", "b", 1)],
     "SELECT TO_CHAR(T, 'HH24:MI') FROM (SELECT TO_TIMESTAMP(X) AS T FROM VALUES ('2024-01-02 03:04:05') AS V(X))": [
         ("03:04",)
     ],
@@ -450,6 +454,7 @@ SEQUENCES = {
     ): [(1, "abc", "xy", "one")],
     (
         "CREATE TABLE T AS SELECT NULL AS N, ARRAY_CONSTRUCT(1) AS A, 1 AS I",
+        "INSERT INTO T SELECT 'x', [], 3000000000",
         "SELECT COLUMN_NAME, DATA_TYPE FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'T' ORDER BY 1",
     ): [("A", "ARRAY"), ("I", "NUMBER"), ("N", "TEXT")],
     (
@@ -476,6 +481,12 @@ ERRORS = {  # the last of the statements, and what it says
     ("SELECT 'x'::TIME",): "100108 .*Time 'x' is not recognized",
     ("SELECT 'maybe'::BOOLEAN",): "100037 .*Boolean value 'maybe' is not recognized",
     ("SELECT '1_000'::INT",): "100038 .*Numeric value '1_000' is not recognized",
+    (
+        "SELECT A, COUNT(*) FROM ONE",
+    ): "000979 .*'A' in select clause is neither an aggregate nor in the group by clause",
+    ("SELECT A FROM ONE AS L, ONE AS R",): "002028 .*ambiguous column name 'A'",
+    ("SELECT ABS(B) FROM ONE",): r"001044 .*Invalid argument types for function 'ABS': \(BOOLEAN\)",
+    ("SELECT COALESCE(A, S) FROM ONE",): "does not support mixing BIGINT and VARCHAR; cast one",
     ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
 }
 

@@ -112,6 +112,11 @@ def test_sql_calls_the_model_anywhere_in_a_query(query, version, name):
     assert counted == [("BIG", 1), ("SMALL", 1)]
 
 
+def test_a_models_name_alone_means_its_default_version(query, version):
+    assert query("SELECT LENGTHS!PREDICT('abcdef'):LABEL::STRING") == [("BIG",)]
+    assert [row[0] for row in query("SHOW FUNCTIONS IN MODEL LENGTHS")][:2] == ["PREDICT", "EXPLAIN"]
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -125,6 +125,8 @@ def test_a_stage_reads_with_the_format_that_it_was_given(stage, query):
     assert query("SELECT $1 FROM @FORMATTED") == [("1",)]
     query("ALTER STAGE FORMATTED SET FILE_FORMAT = (TYPE = CSV)")
     assert query("SELECT $1 FROM @FORMATTED ORDER BY 1") == [("1",), ("id",)]
+    query("CREATE FILE FORMAT HEADED TYPE = CSV SKIP_HEADER = 1")
+    assert query("SELECT $1 FROM @FORMATTED (FILE_FORMAT => headed)") == [("1",)]
 
 
 def test_the_files_to_copy_can_be_named(stage, query):

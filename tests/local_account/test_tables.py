@@ -44,6 +44,20 @@ def test_pandas_goes_in_and_comes_out(session):
     assert session.table("FROM_PANDAS").count() == 4
 
 
+def test_pandas_gets_the_types_that_snowflake_sends(query, session):
+    """The smallest integers that hold a column, floats for NUMBERs with digits after the point, nanoseconds where they
+    can be counted."""
+    query("""CREATE TABLE SENT AS SELECT 1 AS A, 300 AS B, 12.50::NUMBER(10,2) AS N, 12345678901234567890::NUMBER AS W,
+        '1969-12-31 23:59:59.5'::TIMESTAMP AS TS, '9999-12-31'::TIMESTAMP AS FAR""")
+    frame = session.connection.cursor().execute("SELECT * FROM SENT").fetch_pandas_all()
+    kinds = ["int8", "int16", "float64", "object", "datetime64[ns]", "datetime64[us]"]
+    assert [str(kind) for kind in frame.dtypes] == kinds
+    far = dt.datetime(9999, 12, 31)
+    row = (1, 300, Decimal("12.50"), 12345678901234567890, dt.datetime(1969, 12, 31, 23, 59, 59, 500_000), far)
+    assert query("SELECT * FROM SENT") == [row]
+    assert frame["TS"][0] == row[4] and frame["FAR"][0] == far and frame["N"][0] == 12.5
+
+
 def test_appending_makes_the_table_when_there_is_none(session):
     session.sql("DROP TABLE IF EXISTS GROWN").collect()
     for _ in range(2):
@@ -166,6 +180,11 @@ def test_a_table_can_be_replaced_by_a_query_that_reads_it(query, people):
     assert query("SELECT * FROM PEOPLE ORDER BY ID") == [(10,), (20,), (30,)]
     with pytest.raises(SnowparkSQLException, match="already exists"):
         query("CREATE OR REPLACE VIEW PEOPLE AS SELECT 1 AS A")
+
+
+def test_a_table_can_be_given_a_comment(session, query, people):
+    query("ALTER TABLE PEOPLE SET COMMENT = 'who'")
+    assert session.sql("SHOW TABLES LIKE 'PEOPLE'").collect()[0]["comment"] == "who"
 
 
 def test_a_temporary_table_hides_a_permanent_one_and_leaves_it(query, people):

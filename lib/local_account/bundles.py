@@ -33,6 +33,7 @@ TASK_OPTIONS = (
     "WAREHOUSE SCHEDULE COMMENT USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE USER_TASK_TIMEOUT_MS "
     "SUSPEND_TASK_AFTER_NUM_FAILURES ALLOW_OVERLAPPING_EXECUTION"
 )
+SCHEDULE = r"\d+\s+(H|M|S|HOURS?|MINUTES?|SECONDS?)|USING CRON.*"
 STREAMLIT_OPTIONS = (
     "MAIN_FILE QUERY_WAREHOUSE RUNTIME_NAME COMPUTE_POOL COMMENT TITLE EXTERNAL_ACCESS_INTEGRATIONS "
     "ARTIFACT_REPOSITORIES IMPORTS SECRETS"
@@ -93,7 +94,10 @@ def read_specification(folder: Path) -> str:
 def create_task(session: Session, s: Matched) -> Result:
     """Kept and runnable by EXECUTE TASK; no clock starts it here, and no task before it."""
     given = {"definition": s["statement"].strip().rstrip(";"), "predecessors": s["after"], "state": "suspended"}
-    return create(session, s, made(session, s, "TASK", **given, **s.options(TASK_OPTIONS)))
+    given |= s.options(TASK_OPTIONS)
+    if not re.fullmatch(SCHEDULE, given.get("SCHEDULE", "USING CRON"), re.I):
+        raise compilation_error(f"invalid value '{given['SCHEDULE']}' for property 'SCHEDULE'", 1008)
+    return create(session, s, made(session, s, "TASK", **given))
 
 
 @statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", "recorded")

@@ -71,7 +71,9 @@ def constraints(session: Session, column: exp.ColumnDef, place: str) -> list[str
     made = []
     for kind in (constraint.kind for constraint in column.args.get("constraints") or ()):
         if isinstance(kind, IDENTITIES):
-            made.append(f"DEFAULT nextval({names.literal(sequence(session, kind, place))})")
+            numbers = [kind.args.get(key) for key in ("start", "increment")]
+            name = sequence(session, *("1" if number is None else number.sql() for number in numbers), place)
+            made.append(f"DEFAULT nextval({names.literal(name)})")
         elif isinstance(kind, exp.PrimaryKeyColumnConstraint):
             made.append("NOT NULL")
         elif isinstance(kind, KEPT_CONSTRAINTS):
@@ -81,13 +83,12 @@ def constraints(session: Session, column: exp.ColumnDef, place: str) -> list[str
     return made
 
 
-def sequence(session: Session, identity: exp.Expression, place: str) -> str:
+def sequence(session: Session, start: str, step: str, place: str) -> str:
     """Make the sequence that numbers a column's rows. Its name is what DESCRIBE says of the column."""
-    start, step = (identity.args.get(key) or exp.Literal.number(1) for key in ("start", "increment"))
-    label = f"IDENTITY START {start.sql()} INCREMENT {step.sql()} NOORDER {uuid.uuid4().hex}"
+    label = f"IDENTITY START {start} INCREMENT {step} NOORDER {uuid.uuid4().hex}"
     name = names.quote(*names.split(place)[:-1], label)
     temp = "TEMP " if name.startswith('"temp"') else ""
-    session.con.execute(f"CREATE {temp}SEQUENCE {name} START {start.sql()} INCREMENT {step.sql()}")
+    session.con.execute(f"CREATE {temp}SEQUENCE {name} START {start} INCREMENT {step}")
     return name
 
 
@@ -103,6 +104,21 @@ def refill(session: Session, temp: str, place: str, columns: str, source: str, b
     session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} ({columns})")
     session.con.execute(f"INSERT INTO {place} BY NAME FROM {ASIDE}")
     session.con.execute(f"DROP TABLE {ASIDE}")
+
+
+def renumbered(session: Session, definitions: str, place: str, goes_on: bool) -> str:
+    """The definitions of a copied table with sequences of their own, which start anew or go on where it stands."""
+
+    def own(found: re.Match) -> str:
+        label = found[2]
+        start, step = re.findall(r"(?<= )-?\d+(?= )", label)
+        if goes_on:
+            asked = "SELECT last_value FROM duckdb_sequences() WHERE sequence_name = ?"
+            last = session.con.execute(asked, [label]).fetchall()[0][0]
+            start = start if last is None else str(last + int(step))
+        return f"nextval({names.literal(sequence(session, start, step, place))})"
+
+    return re.sub(r"nextval\('([^']*\.)?\"(IDENTITY [^']*)\"'\)", own, definitions)
 
 
 def where_stored(place: str) -> str:

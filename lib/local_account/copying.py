@@ -19,7 +19,10 @@ LOAD_OPTIONS = "FILE_FORMAT PATTERN FILES MATCH_BY_COLUMN_NAME PURGE FORCE ON_ER
 UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "JSON": "", "PARQUET": ""}
 COMPRESSIONS = {**dict.fromkeys(("CSV", "JSON"), ("AUTO", "GZIP", "NONE")), "PARQUET": ("AUTO", "SNAPPY")}
 BARE = r"QUOTE E'\x01', ESCAPE E'\x01'"  # nothing is enclosed
-COPY_RESULT = "file status rows_parsed# rows_loaded# error_limit# errors_seen# first_error"
+COPY_RESULT = (
+    "file status rows_parsed# rows_loaded# error_limit# errors_seen# first_error first_error_line# "
+    "first_error_character# first_error_column_name"
+)
 
 
 @statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", "executed")
@@ -27,6 +30,7 @@ COPY_RESULT = "file status rows_parsed# rows_loaded# error_limit# errors_seen# f
 def copy_into_table(session: Session, s: Matched) -> Result:
     """From @stage, by position or by name with MATCH_BY_COLUMN_NAME; or from (SELECT $1:"A"::INT FROM @stage)."""
     given = s.options(LOAD_OPTIONS)
+    session.need("TABLE", s["table"])
     if given.get("ON_ERROR", "ABORT_STATEMENT").upper() != "ABORT_STATEMENT":
         raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", "copying.py")
     is_query = s["source"].startswith("(")
@@ -213,7 +217,8 @@ def infer_schema(session: Session, s: Matched) -> Result:
     ]  # fmt: skip
     everything = list(found[0]) if found else []
     wanted = everything if s["columns"].strip() == "*" else [c.strip().upper() for c in s["columns"].split(",")]
-    return listing(" ".join(c + "#" if c == "ORDER_ID" else c for c in wanted), found)
+    suffixes = {"ORDER_ID": "#", "NULLABLE": "!"}
+    return listing(" ".join(column + suffixes.get(column, "") for column in wanted), found)
 
 
 def infer_type(engine: str) -> str:

@@ -227,6 +227,8 @@ ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
      lambda m: compilation_error(f"invalid identifier '{m[1]}'")),
     (duckdb.BinderException, r"""(?:name and argument types '|for the function call ")(.*?)\((.*?)\)['"]""",
      lambda m: compilation_error(f"Invalid argument types for function '{m[1].upper()}': ({m[2]})", 1044, "42P13")),
+    (duckdb.BinderException, r"(\d+) columns but (\d+) values were supplied", lambda m: compilation_error(
+        f"Insert value list does not match column list expecting {m[1]} but got {m[2]}", 2020, "21S01")),
     (duckdb.BinderException, r'column "(.*?)" must appear in the GROUP BY clause', lambda m: compilation_error(
         f"'{m[1]}' in select clause is neither an aggregate nor in the group by clause.", 979, "42601")),
     (duckdb.BinderException, r'Ambiguous reference to column name "(.*?)"',
@@ -254,6 +256,8 @@ ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
     (duckdb.Error, r"Values were not provided for the following parameters: (.*)",
      lambda m: unsupported(f"parameters by number (:1); write a ? for each ({m[1]} not set)", "execute.py")),
     (duckdb.Error, r".*Division by zero.*", lambda m: SnowflakeError(m[0], 100051, "22012")),
+    (duckdb.Error, r"More than one row returned by a subquery",
+     lambda m: SnowflakeError("Single-row subquery returns more than one row.", 90150, "22000")),
     (duckdb.Error, r"Boolean value '.*' is not recognized", lambda m: SnowflakeError(m[0], 100037, "22018")),
     (duckdb.Error, r".*", lambda m: SnowflakeError(m[0], 100038, "22000")),
 ]  # fmt: skip

@@ -33,9 +33,15 @@ NULL = object()
 
 def read(text: str) -> object:
     try:
-        return json.loads(text, parse_float=Real, object_pairs_hook=unique)
+        return json.loads(text, parse_float=number, object_pairs_hook=unique)
     except json.JSONDecodeError as error:  # the engine takes a comma too many
         raise SnowflakeError(f"Error parsing JSON: {text[:100]}", 100069, "22P02") from error
+
+
+def number(spelled: str) -> int | Real:
+    """A NUMBER has no zeros at its end."""
+    bare = spelled if "e" in spelled.lower() else spelled.rstrip("0").rstrip(".")
+    return int(bare) if bare.lstrip("-").isdigit() else Real(bare)
 
 
 def unique(pairs: list[tuple[str, object]]) -> dict:

@@ -27,6 +27,8 @@ MACROS = [
     # VARIANT is DuckDB's JSON. Floating point keeps an exponent, by which it is told from NUMBER.
     "sf_variant(x) AS CASE WHEN x IS NULL THEN NULL"
     " WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN CAST(format('{:.16e}', CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS JSON)"
+    " WHEN starts_with(typeof(x), 'DECIMAL')"
+    " THEN CAST(regexp_replace(CAST(x AS VARCHAR), '\\.0*$|(\\.[0-9]*[1-9])0+$', '\\1') AS JSON)"
     " WHEN starts_with(typeof(x), 'TIMESTAMP') THEN to_json(sf_time_text(x)) ELSE to_json(x) END",
     "sf_to_char(v) AS CASE WHEN json_type(v) = 'NULL' THEN 'null' ELSE sf_text(v) END",
     "sf_number(v) AS CAST(json_extract_string(v, '$') AS DOUBLE)",

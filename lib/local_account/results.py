@@ -191,14 +191,21 @@ def status(message: str = SUCCESS) -> Result:
 
 def listing(names: str, rows: list[dict]) -> Result:
     """A SHOW-like answer. ``names`` is the column order, separated by spaces; a suffix sets the type:
-    ``#`` a number, ``@`` a timestamp."""
-    kinds = {"#": ("FIXED", 38, 0), "@": ("TIMESTAMP_LTZ", 0, 9)}
-    columns = [Column(name.rstrip("#@"), *kinds.get(name[-1], ("TEXT",))) for name in names.split()]
+    ``#`` a number, ``@`` a timestamp, ``!`` a boolean."""
+    kinds = {"#": ("FIXED", 38, 0), "@": ("TIMESTAMP_LTZ", 0, 9), "!": ("BOOLEAN",)}
+    columns = [Column(name.rstrip("#@!"), *kinds.get(name[-1], ("TEXT",))) for name in names.split()]
     return Result(columns, rows=[tuple(row.get(column.name) for column in columns) for row in rows])
 
 
 def microseconds(value: object) -> dt.datetime:
     return EPOCH + dt.timedelta(microseconds=int(str(value).split()[0]) // 1000)
+
+
+def utc(value: str) -> dt.datetime:
+    """What the connector sends ends with the zone: minutes, of which UTC has 1440."""
+    if value.split()[1] != "1440":
+        raise unsupported("a bound timestamp of another zone than UTC", "results.py")
+    return microseconds(value)
 
 
 READERS = {
@@ -208,7 +215,7 @@ READERS = {
     "TIME": lambda value: microseconds(value).time(),
     "TIMESTAMP_NTZ": microseconds,
     "TIMESTAMP_LTZ": lambda value: microseconds(value).replace(tzinfo=dt.UTC),
-    "TIMESTAMP_TZ": lambda value: microseconds(value).replace(tzinfo=dt.UTC),
+    "TIMESTAMP_TZ": lambda value: utc(value).replace(tzinfo=dt.UTC),
     "REAL": float,
     "BINARY": bytes.fromhex,
     "TEXT": str,

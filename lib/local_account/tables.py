@@ -6,7 +6,16 @@ from sqlglot import exp
 
 from . import names
 from .catalog import Object
-from .columns import comment_columns, definition, engine_columns, existing, refill, stated_columns, stored_definitions
+from .columns import (
+    comment_columns,
+    definition,
+    engine_columns,
+    existing,
+    refill,
+    renumbered,
+    stated_columns,
+    stored_definitions,
+)
 from .errors import already_exists, unsupported
 from .names import Name
 from .objects import BEFORE_REMOVAL, create
@@ -56,8 +65,9 @@ def make_table(session: Session, tree: exp.Create, table: Object, temporary: boo
     if copied:
         found = session.place(copied.qualified)
         types = copied.properties.get("types", {})
-        rows = f"FROM {found}" + ("" if tree.args.get("clone") else " LIMIT 0")
-        refill(session, temp, place, stored_definitions(session, found), rows)
+        clone = tree.args.get("clone") is not None
+        defined = renumbered(session, stored_definitions(session, found), place, clone)
+        refill(session, temp, place, defined, f"FROM {found}" + ("" if clone else " LIMIT 0"))
     elif types:
         if len(types) < len(columns):
             raise unsupported("CREATE TABLE with types for some of its columns", "tables.py")

@@ -447,6 +447,22 @@ SEQUENCES = {
         "SELECT * FROM T",
     ): [(1, 10, 1), (2, 15, 2)],
     (
+        "CREATE TABLE T (I INT IDENTITY, A INT)",
+        "INSERT INTO T (A) VALUES (1), (2)",
+        "CREATE TABLE U LIKE T",
+        "INSERT INTO U (A) VALUES (7)",
+        "INSERT INTO T (A) VALUES (3)",
+        "SELECT * FROM T UNION ALL SELECT * FROM U ORDER BY A",
+    ): [(1, 1), (2, 2), (3, 3), (1, 7)],
+    (
+        "CREATE TABLE T (I INT IDENTITY(5, 2), A INT)",
+        "INSERT INTO T (A) VALUES (1), (2)",
+        "CREATE TABLE U CLONE T",
+        "INSERT INTO U (A) VALUES (3)",
+        "INSERT INTO T (A) VALUES (4)",
+        "SELECT * FROM U UNION SELECT * FROM T ORDER BY A",
+    ): [(5, 1), (7, 2), (9, 3), (9, 4)],
+    (
         "CREATE TABLE T (A INT COMMENT 'one', S VARCHAR(3))",
         "INSERT INTO T VALUES (1, 'abc')",
         "ALTER TABLE T ADD COLUMN X VARCHAR(2) NOT NULL DEFAULT 'xy'",
@@ -487,6 +503,11 @@ ERRORS = {  # the last of the statements, and what it says
     ("SELECT A FROM ONE AS L, ONE AS R",): "002028 .*ambiguous column name 'A'",
     ("SELECT ABS(B) FROM ONE",): r"001044 .*Invalid argument types for function 'ABS': \(BOOLEAN\)",
     ("SELECT COALESCE(A, S) FROM ONE",): "does not support mixing BIGINT and VARCHAR; cast one",
+    ("CREATE TABLE T (A INT)", "INSERT INTO T VALUES (1, 2)"): "002020 .21S01.*expecting 1 but got 2",
+    ("SELECT (SELECT COLUMN1 FROM VALUES (1), (2))",): "090150 .*Single-row subquery returns more than one row",
+    ("USE WAREHOUSE NOWHERE",): "002043 .*Object does not exist, or operation cannot be performed",
+    ("COPY INTO NOWHERE FROM @~",): "002003 .*'TEST_FUNCTIONS.PUBLIC.NOWHERE' does not exist",
+    ("CREATE TASK K SCHEDULE = 'banana' AS SELECT 1",): "001008 .*invalid value 'banana' for property 'SCHEDULE'",
     ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
 }
 

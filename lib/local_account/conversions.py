@@ -20,7 +20,9 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         made = to_text(value)
         one = exp.Literal.number(1) if target.this in (T.CHAR, T.NCHAR) else None  # CHAR alone is CHAR(1)
         size = target.expressions[0].this if target.expressions else one
-        return call("left", made, size, kind=T.TEXT) if size is not None else made
+        if size is None:
+            return made
+        return call("left" if kind_of(value) in TEXT_TYPES else "sf_within", made, size, kind=T.TEXT)
     if is_variant(value):
         value = as_text(value)
     elif kind_of(value) in REAL_TYPES | {T.DECIMAL, None} and target.this in INTEGER_TYPES:

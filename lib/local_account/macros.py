@@ -42,6 +42,8 @@ MACROS = [
     " WHEN lower(t) IN ('false', 'f', 'no', 'n', 'off', '0') THEN false END",
     "sf_to_boolean(t) AS CASE WHEN t IS NOT NULL AND sf_try_boolean(t) IS NULL"
     " THEN error('Boolean value ''' || t || ''' is not recognized') ELSE sf_try_boolean(t) END",
+    "sf_within(t, size) AS CASE WHEN length(t) > size"
+    " THEN error('String ''' || t || ''' is too long and would be truncated') ELSE t END",
     "sf_unless_before(t, start, made) AS CASE WHEN start < -length(t) THEN '' ELSE made END",
     "sf_to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
     "width_bucket(x, lo, hi, n) AS CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1"

@@ -508,6 +508,7 @@ ERRORS = {  # the last of the statements, and what it says
     ("USE WAREHOUSE NOWHERE",): "002043 .*Object does not exist, or operation cannot be performed",
     ("COPY INTO NOWHERE FROM @~",): "002003 .*'TEST_FUNCTIONS.PUBLIC.NOWHERE' does not exist",
     ("CREATE TASK K SCHEDULE = 'banana' AS SELECT 1",): "001008 .*invalid value 'banana' for property 'SCHEDULE'",
+    ("SELECT 12345::VARCHAR(3)",): "100078 .*String '12345' is too long and would be truncated",
     ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
 }
 

@@ -21,10 +21,13 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
 from . import names, semistructured  # noqa: F401 - its rules register themselves
+from .aggregates import wrap_aggregates
 from .assignments import settle
 from .calls import resolve_calls
+from .conversions import rewrite_plain
+from .dates import TIMESTAMPS
 from .errors import SnowflakeError, compilation_error, unsupported
-from .functions import TIMESTAMPS, check, refuse, rewrite_plain, wrap_aggregates
+from .functions import check, refuse
 from .json_functions import FUNCTIONS
 from .rules import RULES
 from .scales import note_scales
@@ -381,7 +384,7 @@ def data_type(kind: str, declared: str | None, null: str) -> exp.DataType:
 
 
 def rewrite(tree: exp.Expression) -> exp.Expression:
-    """Apply the rules of functions.py from the leaves up."""
+    """Apply the rules from the leaves up."""
     wrap_aggregates(tree)
     for node in reversed(list(tree.walk(bfs=False))):
         rule = RULES.get(type(node))

@@ -104,6 +104,8 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
         if node.find_ancestor(exp.Window):
             return exp.Literal.number(1)  # as an ORDER BY it only says that any order will do
         return engine_node(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
+    if kind == "Rand" and node.this is not None:
+        return seeded(node)
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
         name = [part.name for part in node.flatten() if isinstance(part, exp.Identifier)]
         name.append(node.expression.name.upper())
@@ -116,6 +118,19 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
     if name.startswith("SYSTEM$"):
         return constant(call_system_function(session, name, [argument.name for argument in node.expressions]))
     return user_function(session, [name], node)
+
+
+def seeded(node: exp.Expression) -> exp.Expression:
+    """RANDOM(seed): the same numbers for the same rows, but not Snowflake's."""
+    if node.find_ancestor(exp.Where, exp.Join, exp.AggFunc):
+        raise unsupported("RANDOM with a seed in a condition or an aggregate", "calls.py")
+    mixed = f"hash(row_number() OVER (), {node.this.sql('duckdb')})"
+    numbers = exp.maybe_parse(f"CAST(CAST({mixed} AS HUGEINT) - 9223372036854775808 AS BIGINT)", dialect="duckdb")
+    numbers.type = exp.DataType(this=T.BIGINT)
+    for part in numbers.walk():
+        engine_node(part)
+    numbers.meta["random"] = True
+    return numbers
 
 
 def in_table(node: exp.Expression) -> bool:

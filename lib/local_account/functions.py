@@ -47,7 +47,6 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("DateAdd DateDiff TimestampTrunc DateTrunc LastDay", lambda node: re.match("DEC|CENT|MIL+EN|ERA", unit_of(node)),
      "the date part of {sql}"),
     ("Extract", lambda node: not DATE_PARTS.fullmatch(node.name.upper()), "the date part of {sql}"),
-    ("Rand", lambda node: node.this, "RANDOM with a seed, whose numbers would be others"),
     ("RegexpInstr", lambda node: node.args.get("group") or "e" in node.text("parameters"), "groups in REGEXP_INSTR"),
     ("RegexpExtract RegexpReplace RegexpInstr", lambda node: node.expression.is_string and not node.expression.name,
      "an empty pattern"),

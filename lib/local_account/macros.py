@@ -46,6 +46,13 @@ MACROS = [
     " THEN error('String ''' || t || ''' is too long and would be truncated') ELSE t END",
     "sf_unless_before(t, start, made) AS CASE WHEN start < -length(t) THEN '' ELSE made END",
     "sf_to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
+    # from a random number g
+    "sf_unit(g) AS least(hash(g) / 18446744073709551616, 0.9999999999999999)",
+    "sf_uniform(a, b, g) AS CAST(floor(sf_unit(g) * (b - a + 1)) AS BIGINT) + a",
+    "sf_uniform_real(a, b, g) AS CAST(a AS DOUBLE) + sf_unit(g) * (b - a)",
+    "sf_normal(mean, deviation, g) AS mean + deviation * sqrt(-2 * ln(1 - sf_unit(g))) * cos(2 * pi() * sf_unit([g]))",
+    "sf_randstr(size, g) AS array_to_string(list_transform(range(size), lambda x: substr("
+    "'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', 1 + CAST(hash(g, x) % 62 AS BIGINT), 1)), '')",
     "width_bucket(x, lo, hi, n) AS CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1"
     " ELSE CAST(floor((x - lo) / ((hi - lo) / n)) + 1 AS BIGINT) END",
     "sf_chord(a, b, c, d) AS pow(sin(radians(c - a) / 2), 2)"

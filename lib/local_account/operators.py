@@ -63,6 +63,19 @@ def rewrite_cbrt(node: exp.Cbrt) -> exp.Expression:
     return call("sf_cbrt", rewrite_plain(node).this, kind=T.DOUBLE)
 
 
+@rule("Uniform", "Normal", "Randstr")
+def rewrite_random(node: exp.Expression) -> exp.Expression:
+    """Their generator is RANDOM: of another one Snowflake makes numbers in a way that is not known."""
+    *given, source = (value for value in node.args.values() if value is not None)
+    if not isinstance(source, exp.Rand) and not source.meta.get("random"):
+        raise unsupported(f"{node.sql_name()} with another generator than RANDOM", "operators.py")
+    if isinstance(node, exp.Randstr):
+        return call("sf_randstr", *given, source, kind=T.TEXT)
+    if isinstance(node, exp.Uniform) and {kind_of(limit) for limit in given} <= INTEGER_TYPES:
+        return call("sf_uniform", *given, source, kind=T.BIGINT)
+    return call("sf_normal" if isinstance(node, exp.Normal) else "sf_uniform_real", *given, source, kind=T.DOUBLE)
+
+
 def scalar(node: exp.Expression, beside: exp.Expression) -> exp.Expression:
     """A VARIANT operand as the type of the operand beside it; anything else as it is."""
     if not is_variant(node) or is_variant(beside):

@@ -5,6 +5,18 @@ import datetime as dt
 from decimal import Decimal
 
 STATEMENTS = {
+    "SELECT COUNT(DISTINCT U), MIN(U), MAX(U) FROM (SELECT UNIFORM(1, 3, RANDOM()) AS U FROM TABLE(GENERATOR(ROWCOUNT => 200)))": [
+        (3, 1, 3)
+    ],
+    "SELECT MIN(U) >= 1 AND MAX(U) < 2, COUNT(DISTINCT U) FROM (SELECT UNIFORM(1::FLOAT, 2::FLOAT, RANDOM()) AS U FROM TABLE(GENERATOR(ROWCOUNT => 50)))": [
+        (True, 50)
+    ],
+    "SELECT ABS(AVG(U) - 5) < 1, STDDEV(U) BETWEEN 1 AND 3 FROM (SELECT NORMAL(5, 2, RANDOM()) AS U FROM TABLE(GENERATOR(ROWCOUNT => 200)))": [
+        (True, True)
+    ],
+    "SELECT COUNT(DISTINCT U), MIN(LENGTH(U)), MAX(LENGTH(U)), MIN(U RLIKE '[0-9A-Za-z]+') FROM (SELECT RANDSTR(8, RANDOM()) AS U FROM TABLE(GENERATOR(ROWCOUNT => 50)))": [
+        (50, 8, 8, True)
+    ],
     "SELECT * FROM VALUES (2, 'b'), (1, 'z'), (1, 'a') AS T(X, Y) ORDER BY ALL": [(1, "a"), (1, "z"), (2, "b")],
     "SELECT * FROM VALUES (2, 'b'), (1, 'z') AS T(X, Y) ORDER BY ALL DESC": [(2, "b"), (1, "z")],
     "SELECT X, COUNT(*) FROM VALUES (2), (1), (1) AS T(X) GROUP BY ALL ORDER BY ALL": [(1, 2), (2, 1)],

@@ -58,6 +58,16 @@ def test_pandas_gets_the_types_that_snowflake_sends(query, session):
     assert frame["TS"][0] == row[4] and frame["FAR"][0] == far and frame["N"][0] == 12.5
 
 
+def test_rows_are_split_at_random_and_the_same_again(session):
+    session.range(200).to_df("N").write.save_as_table("SPLIT")
+    train, test = session.table("SPLIT").random_split([0.8, 0.2], seed=1)
+    again, _ = session.table("SPLIT").random_split([0.8, 0.2], seed=1)
+    assert train.count() + test.count() == 200 and 20 < test.count() < 60
+    assert train.intersect(test).count() == 0 and train.minus(again).count() == 0
+    drawn = session.generator(F.uniform(1, 6, F.random()), rowcount=100).to_df("D").distinct().count()
+    assert drawn == 6
+
+
 def test_appending_makes_the_table_when_there_is_none(session):
     session.sql("DROP TABLE IF EXISTS GROWN").collect()
     for _ in range(2):

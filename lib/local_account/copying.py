@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 from . import names, statements
+from .catalog import Object
 from .columns import engine_columns, existing
 from .errors import SnowflakeError, compilation_error, unsupported
 from .execute import run
 from .results import SIMPLE_TYPES, TIMES, Result, listing, status
 from .session import Session
-from .staged import check_options, chosen, file_format, format_options, locate, read_files, safe_path
+from .staged import Location, check_options, chosen, digest, file_format, format_options, locate, read_files, safe_path
 from .stages import copy_whole
 from .statements import Matched, statement
 from .translate import QUERIES, generate, translate
@@ -30,7 +31,7 @@ COPY_RESULT = (
 def copy_into_table(session: Session, s: Matched) -> Result:
     """From @stage, by position or by name with MATCH_BY_COLUMN_NAME; or from (SELECT $1:"A"::INT FROM @stage)."""
     given = s.options(LOAD_OPTIONS)
-    session.need("TABLE", s["table"])
+    table = session.need("TABLE", s["table"])
     if given.get("ON_ERROR", "ABORT_STATEMENT").upper() != "ABORT_STATEMENT":
         raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", "copying.py")
     is_query = s["source"].startswith("(")
@@ -39,31 +40,51 @@ def copy_into_table(session: Session, s: Matched) -> Result:
     if not stage:
         raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
     location = locate(session, stage[1])
-    files = chosen(location, given)
+    spec = file_format(session, format_options(given), location)
+    with session.together(), session.modify(session.place(table.qualified)):
+        files = new_files(session, table, chosen(location, given), given)
+        insert = insert_query if is_query else insert_rows
+        rows = {file: insert(session, s, given, spec, file, location) for file in files}
+        if files:
+            table.properties["loaded"] = table.properties.get("loaded", {}) | dict(files.values())
+            session.put(table)
+    if given.get("PURGE", "FALSE").upper() == "TRUE":
+        for file in files:
+            file.unlink()
     if not files:
         return status("Copy executed with 0 files processed.")
-    spec = file_format(session, format_options(given), location)
-    if is_query:
-        return loaded(files, insert_query(session, s, spec, files), given)
-    return loaded(files, insert_rows(session, s, given, spec, read_files(files, spec, location)), given)
+    shared = {"status": "LOADED", "error_limit": 1, "errors_seen": 0}
+    listed = [
+        {"file": location.label + location.relative(file), "rows_parsed": number, "rows_loaded": number, **shared}
+        for file, number in rows.items()
+    ]
+    return listing(COPY_RESULT, listed)
 
 
-def insert_rows(session: Session, s: Matched, given: dict[str, str], spec: dict[str, str], rows: str) -> int:
-    target = existing(session, s["table"])[1]
+def new_files(session: Session, table: Object, files: list[Path], given: dict) -> dict[Path, tuple[str, str]]:
+    """The files that the table, since it was made or truncated, has not loaded as they are (with FORCE all of them),
+    and by what it will know them: path and digest."""
+    marks = {file: (str(file.relative_to(session.account.root)), digest(file)) for file in files}
+    known = table.properties.get("loaded", {})
+    force = given.get("FORCE", "FALSE").upper() == "TRUE"
+    return {file: mark for file, mark in marks.items() if force or known.get(mark[0]) != mark[1]}
+
+
+def insert_rows(session: Session, s: Matched, given: dict, spec: dict, file: Path, location: Location) -> int:
+    target, rows = existing(session, s["table"])[1], read_files([file], spec, location)
     columns = [column for column, *_ in engine_columns(session, target)]
     if s["columns"]:
         columns = [names.fold(part) for part in s["columns"].strip()[1:-1].split(",")]
-    with session.modify(target):
-        selected = select_columns(session, rows, columns, spec, given)
-        listed = ", ".join(names.quote(column) for column, _ in selected)
-        values = ", ".join(value for _, value in selected)
-        sql = f"INSERT INTO {target} ({listed}) SELECT {values} FROM ({rows}) AS files"
-        return session.con.execute(sql).fetchall()[0][0]
+    selected = select_columns(session, rows, columns, spec, given)
+    listed = ", ".join(names.quote(column) for column, _ in selected)
+    values = ", ".join(value for _, value in selected)
+    sql = f"INSERT INTO {target} ({listed}) SELECT {values} FROM ({rows}) AS files"
+    return session.con.execute(sql).fetchall()[0][0]
 
 
-def insert_query(session: Session, s: Matched, spec: dict[str, str], files: list[Path]) -> int:
-    """An INSERT whose staged source knows the format and the files."""
-    session.copying = spec, files
+def insert_query(session: Session, s: Matched, given: dict, spec: dict, file: Path, location: Location) -> int:
+    """An INSERT whose staged source knows the format and the file."""
+    session.copying = spec, [file]
     try:
         query = staged_columns(s["source"].strip()[1:-1], spec)
         return run(session, f"INSERT INTO {s['table']} {s['columns'] or ''} {query}").rows[0][0]
@@ -99,19 +120,6 @@ def staged_columns(query: str, spec: dict[str, str]) -> str:
         return found[1] if found[1].startswith('"') else names.quote(found[1])
 
     return re.sub(r'\$1:("(?:[^"]|"")+"|\w+)', column, query)
-
-
-def loaded(files: list[Path], number: int, given: dict[str, str]) -> Result:
-    """The engine counts the rows of all files together: the first file's row shows them."""
-    loaded = [number] + [0] * (len(files) - 1)
-    rows = [
-        {"file": f.name, "status": "LOADED", "rows_parsed": n, "rows_loaded": n, "error_limit": 1, "errors_seen": 0}
-        for f, n in zip(files, loaded, strict=True)
-    ]
-    if given.get("PURGE", "FALSE").upper() == "TRUE":
-        for file in files:
-            file.unlink()
-    return listing(COPY_RESULT, rows)
 
 
 @statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", "executed")

@@ -195,6 +195,20 @@ class Session:
             yield
 
     @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Several changes of rows as one: in the open transaction, or in one of their own."""
+        alone = self.autocommit and not self.in_transaction
+        self.begin()
+        try:
+            yield
+        except BaseException:
+            if alone:
+                self.end("ROLLBACK")
+            raise
+        if alone:
+            self.commit()
+
+    @contextlib.contextmanager
     def locked(self, *keys: object) -> Iterator[None]:
         taken = []
         try:

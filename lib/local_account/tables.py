@@ -125,9 +125,9 @@ def view_properties(session: Session, tree: exp.Create, sql: str) -> dict:
 
 @statement("TRUNCATE [TABLE] [IF EXISTS] <name>", "executed")
 def truncate(session: Session, s: Matched) -> None:
-    _, place = existing(session, s["name"])
-    with session.change(place):
-        session.con.execute(f"DELETE FROM {place}")
+    with session.edit("TABLE", s["name"]) as table:
+        session.con.execute(f"DELETE FROM {session.place(table.qualified)}")
+        table.properties.pop("loaded", None)  # COPY INTO may load the same files again
 
 
 @statement("ALTER TABLE [IF EXISTS] <name> RENAME TO <new>", "executed")

@@ -87,7 +87,7 @@ def test_files_become_rows_and_rows_become_files(stage, query, tmp_path):
     assert stage.read.parquet("@S/p/p.parquet").collect() == [(1, "x"), (2, None)]
     query("CREATE TABLE FROM_CSV (A INT, B STRING)")
     stage.file.put_stream(io.BytesIO(b"1,x\n2,\n"), "@S/c/c.csv", auto_compress=False)
-    assert query("COPY INTO FROM_CSV FROM @S/c FILE_FORMAT = (TYPE = CSV)")[0][1:4] == ("LOADED", 2, 2)
+    assert query("COPY INTO FROM_CSV FROM @S/c FILE_FORMAT = (TYPE = CSV)")[0][:4] == ("s/c/c.csv", "LOADED", 2, 2)
     assert query("SELECT * FROM FROM_CSV ORDER BY A") == [(1, "x"), (2, None)]
     stage.file.put_stream(io.BytesIO(b"9,z\n"), "@S/c/other.csv", auto_compress=False)
     doubled = "COPY INTO FROM_CSV FROM (SELECT $1::INT * 2, $2 FROM @S/c) FILE_FORMAT = (TYPE = CSV)"
@@ -96,6 +96,31 @@ def test_files_become_rows_and_rows_become_files(stage, query, tmp_path):
     query("DELETE FROM FROM_CSV WHERE A > 2")
     query("COPY INTO @S/out/ FROM FROM_CSV FILE_FORMAT = (TYPE = PARQUET) HEADER = TRUE")
     assert stage.read.parquet("@S/out/").count() == 2
+
+
+def test_a_table_loads_a_file_once(stage, query):
+    query("CREATE TABLE ONCE (A INT)")
+    copy, nothing = "COPY INTO ONCE FROM @S/once", [("Copy executed with 0 files processed.",)]
+
+    def put(name: str, text: bytes) -> None:
+        stage.file.put_stream(io.BytesIO(text), f"@S/once/{name}", auto_compress=False, overwrite=True)
+
+    put("a.csv", b"1\n2\n")
+    assert query(copy)[0][:4] == ("s/once/a.csv", "LOADED", 2, 2)
+    assert query(copy) == nothing
+    put("b.csv", b"3\n")
+    assert [row[:4] for row in query(copy)] == [("s/once/b.csv", "LOADED", 1, 1)]
+    put("b.csv", b"4\n")
+    assert [row[0] for row in query(copy)] == ["s/once/b.csv"], "it is another file now"
+    assert [row[3] for row in query(f"{copy} FORCE = TRUE")] == [2, 1]
+    put("c.csv", b"x\n")
+    with pytest.raises(SnowparkSQLException, match="Numeric value 'x' is not recognized"):
+        query(copy)
+    assert query("SELECT COUNT(*), SUM(A) FROM ONCE") == [(7, 17)], "a file that fails leaves nothing"
+    put("c.csv", b"9\n")
+    assert [row[0] for row in query(copy)] == ["s/once/c.csv"]
+    query("TRUNCATE TABLE ONCE")
+    assert [row[3] for row in query(copy)] == [2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -176,5 +201,5 @@ def test_an_array_in_a_json_file_is_one_value_unless_it_is_to_be_stripped(sessio
     session.file.put(str(tmp_path / "list.json"), "@LISTS", auto_compress=False)
     query("COPY INTO LISTED FROM @LISTS FILE_FORMAT = (TYPE = JSON)")
     assert query("SELECT ARRAY_SIZE(V) FROM LISTED") == [(2,)]
-    query("COPY INTO LISTED FROM @LISTS FILE_FORMAT = STRIP")
+    query("COPY INTO LISTED FROM @LISTS FILE_FORMAT = STRIP FORCE = TRUE")
     assert query("SELECT V:a::INT FROM LISTED WHERE IS_OBJECT(V) ORDER BY 1") == [(1,), (2,)]

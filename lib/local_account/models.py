@@ -1,7 +1,8 @@
 """Models and their versions: what the Registry creates, shows, changes and calls."""
 
+import collections
+import functools
 import json
-from functools import cached_property
 
 import pyarrow as pa
 import yaml
@@ -32,6 +33,12 @@ SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where P
 OUTPUT_TYPES = {"DOUBLE": "DOUBLE", "FLOAT": "DOUBLE", "STRING": "VARCHAR", "BOOL": "BOOLEAN", "BYTES": "BLOB"}
 
 
+@functools.lru_cache(500)
+def parsed(text: str) -> dict:
+    """What YAML says; nobody changes it."""
+    return yaml.load(text, SAFE)
+
+
 class Version:
     """One version of a model: its catalog row, and what its files say of it."""
 
@@ -40,11 +47,11 @@ class Version:
         self.folder = session.folder(thing)
         self.workers = session.account.workers
 
-    @cached_property
+    @functools.cached_property
     def manifest(self) -> dict:
-        return yaml.load((self.folder / "MANIFEST.yml").read_text(), SAFE)
+        return parsed((self.folder / "MANIFEST.yml").read_text())
 
-    @cached_property
+    @functools.cached_property
     def spec(self) -> str:
         return (self.folder / "model" / "model.yaml").read_text()
 
@@ -61,7 +68,7 @@ class Version:
         return declared[names.fold(name)]
 
     def signature(self, method: str) -> dict:
-        signatures = yaml.load(self.spec, SAFE)["signatures"]
+        signatures = parsed(self.spec)["signatures"]
         return next(found for name, found in signatures.items() if name.upper() == names.fold(method))
 
     def call(self, method: str, table: pa.Table) -> list[str | None]:
@@ -154,18 +161,18 @@ def model_row(session: Session, model: Object) -> dict:
 def show_versions(session: Session, s: Matched) -> Result:
     model = session.need("MODEL", s["name"])
     known = [version for version in versions(session, model.qualified) if names.like(s.value("like"), version.name)]
-    aliases, services = alias_target(session, model), session.find("SERVICE")
-    rows = [{**thing.row(), **version_row(Version(session, model, thing), aliases, services)} for thing in known]
+    aliases, serving = alias_target(session, model), collections.defaultdict(list)
+    for service in session.find("SERVICE"):
+        if service.properties.get("model") == str(model.qualified):
+            serving[service.properties.get("version")].append(str(service.qualified))
+    rows = [
+        {**thing.row(), **version_row(Version(session, model, thing), aliases, serving[thing.name])} for thing in known
+    ]
     return listing(VERSION_COLUMNS, rows)
 
 
-def version_row(version: Version, aliases: dict[str, str], services: list[Object]) -> dict:
-    model, meta = version.model, yaml.load(version.spec, SAFE)
-    serving = [
-        str(service.qualified)
-        for service in services
-        if (service.properties.get("model"), service.properties.get("version")) == (str(model.qualified), version.name)
-    ]
+def version_row(version: Version, aliases: dict[str, str], serving: list[str]) -> dict:
+    model, meta = version.model, parsed(version.spec)
     attributes = {"framework": meta["model_type"], "task": meta.get("task", "UNKNOWN"), "client": "snowflake-ml-python"}
     return {
         "aliases": json.dumps([a for a, v in aliases.items() if v == version.name]),

@@ -10,6 +10,7 @@ from . import names
 from .catalog import Object
 from .errors import already_exists, compilation_error, unsupported
 from .names import Name
+from .objects import BEFORE_REMOVAL
 from .results import Column, Result, column_of, declare, listing
 from .session import Session
 from .statements import Matched, statement
@@ -18,6 +19,7 @@ from .types import snowflake_type
 
 IDENTITIES = (exp.AutoIncrementColumnConstraint, exp.GeneratedAsIdentityColumnConstraint)
 KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.DefaultColumnConstraint)
+NUMBERED = r"nextval\('([^']*\.)?\"(IDENTITY [^']*)\"'\)"
 ASIDE = "temp.main.aside"  # where rows wait while their table is made anew
 IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.UniqueColumnConstraint)
 
@@ -118,7 +120,19 @@ def renumbered(session: Session, definitions: str, place: str, goes_on: bool) ->
             start = start if last is None else str(last + int(step))
         return f"nextval({names.literal(sequence(session, start, step, place))})"
 
-    return re.sub(r"nextval\('([^']*\.)?\"(IDENTITY [^']*)\"'\)", own, definitions)
+    return re.sub(NUMBERED, own, definitions)
+
+
+def drop_table(session: Session, table: Object) -> None:
+    """And the sequences that number its rows."""
+    place = session.key(table)
+    numbered = re.findall(NUMBERED, " ".join(default or "" for *_, default in engine_columns(session, place)))
+    session.con.execute(f"DROP TABLE {place}")
+    for _, label in numbered:
+        session.con.execute(f"DROP SEQUENCE {names.quote(*names.split(place)[:-1], label)}")
+
+
+BEFORE_REMOVAL["TABLE"] = drop_table
 
 
 def where_stored(place: str) -> str:
@@ -156,8 +170,9 @@ def add_column(session: Session, s: Matched) -> None:
 
 def add(session: Session, table: Object, column: exp.ColumnDef, place: str) -> None:
     """The engine adds a column with a default alone; for one with conditions the table is made anew."""
-    declared, said = declared_type(column), constraints(session, column, place)
+    declared = declared_type(column)
     if declared is None:
+        said = constraints(session, column, place)
         parts = [names.quote(column.name), generate(column.kind), *(c for c in said if c != "NOT NULL")]
         session.con.execute(f"ALTER TABLE {place} ADD COLUMN {' '.join(parts)}")
         for clause in said:

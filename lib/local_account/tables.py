@@ -18,7 +18,7 @@ from .columns import (
 )
 from .errors import already_exists, unsupported
 from .names import Name
-from .objects import BEFORE_REMOVAL, create
+from .objects import create
 from .results import Result
 from .session import Session
 from .statements import Matched, statement
@@ -28,8 +28,6 @@ from .types import declared_type
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
                     exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
 SETTLED = {'"NULL"': "VARCHAR", **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), "BIGINT")}
-
-BEFORE_REMOVAL["TABLE"] = lambda session, table: session.con.execute(f"DROP TABLE {session.key(table)}")
 
 
 def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:

@@ -8,7 +8,7 @@ from itertools import islice
 from sqlglot import exp
 
 from .errors import compilation_error, unsupported
-from .rules import call, engine_node
+from .rules import call, engine_node, engine_tree
 from .session import Session
 from .types import T
 
@@ -103,7 +103,7 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
         if node.find_ancestor(exp.Window):
             return exp.Literal.number(1)  # as an ORDER BY it only says that any order will do
-        return engine_node(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
+        return engine_tree(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
     if kind == "Rand" and node.this is not None:
         return seeded(node)
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
@@ -127,10 +127,8 @@ def seeded(node: exp.Expression) -> exp.Expression:
     mixed = f"hash(row_number() OVER (), {node.this.sql('duckdb')})"
     numbers = exp.maybe_parse(f"CAST(CAST({mixed} AS HUGEINT) - 9223372036854775808 AS BIGINT)", dialect="duckdb")
     numbers.type = exp.DataType(this=T.BIGINT)
-    for part in numbers.walk():
-        engine_node(part)
     numbers.meta["random"] = True
-    return numbers
+    return engine_tree(numbers)
 
 
 def in_table(node: exp.Expression) -> bool:

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from . import names
 from .catalog import Object
-from .errors import already_exists, compilation_error, unsupported
+from .errors import compilation_error, unsupported
 from .names import Name
 from .objects import BEFORE_REMOVAL
 from .results import Column, Result, column_of, declare, listing
@@ -162,7 +162,7 @@ def add_column(session: Session, s: Matched) -> None:
         have = {column for column, *_ in engine_columns(session, place)}
         added = [column for column in stated_columns(tree) if column.name not in have]
         if len(added) < len(tree.this.expressions) and not s.if_not_exists:
-            raise already_exists(s["column"].upper())
+            raise compilation_error(f"column '{names.fold(s['column'])}' already exists", 1430, "42601")
         for column in added:
             add(session, table, column, place)
         comment_columns(session, added, place)

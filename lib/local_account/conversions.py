@@ -25,6 +25,7 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         return call("left" if kind_of(value) in TEXT_TYPES else "sf_within", made, size, kind=T.TEXT)
     if is_variant(value):
         value = as_text(value)
+        value = call("sf_when", value, kind=T.TEXT) if target.this in TIME_TYPES else value
     elif kind_of(value) in REAL_TYPES | {T.DECIMAL, None} and target.this in INTEGER_TYPES:
         value = call("sf_whole", value)  # the engine's own cast rounds floating point half to even
     elif kind_of(value) in TEXT_TYPES and target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
@@ -148,6 +149,8 @@ def rewrite_plain(node: exp.Expression) -> exp.Expression:
     for key in ("this", "expression") if isinstance(node, IN_TEXT) else ("this",) if isinstance(node, OF_TEXT) else ():
         value = node.args[key]
         several = isinstance(value, (exp.Any, exp.All))  # LIKE ANY ('a%', 'b%')
-        if not several and kind_of(value) not in TEXT_TYPES | {T.BINARY, T.VARBINARY, T.NULL, None}:
+        if key == "expression" and isinstance(value, exp.Null):
+            node.set(key, cast(value, "VARCHAR", T.TEXT))
+        elif not several and kind_of(value) not in TEXT_TYPES | {T.BINARY, T.VARBINARY, T.NULL, None}:
             node.set(key, to_text(value))
     return node

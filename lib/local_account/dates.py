@@ -26,6 +26,14 @@ def from_text(node: exp.Expression, key: str) -> None:
         node.set(key, rewrite_cast(exp.Cast(this=value.copy(), to=exp.DataType(this=T.TIMESTAMPNTZ))))
 
 
+@rule("CurrentDate", "CurrentTimestamp")
+def rewrite_now(node: exp.Expression) -> exp.Expression:
+    """By names that the engine does not take for columns."""
+    if node.args.get("sysdate") or node.this is not None:
+        return rewrite_plain(node)
+    return call("today", kind=T.DATE) if isinstance(node, exp.CurrentDate) else call("now", kind=T.TIMESTAMPLTZ)
+
+
 @rule("TsOrDsToDate")
 def rewrite_to_date(node: exp.Expression) -> exp.Expression:
     if node.args.get("format"):

@@ -26,7 +26,7 @@ TRANSLATED_WELL = """
     Abs Acos AddMonths And Any AnyValue ApproxDistinct Ascii Asin Atan Atan2 Avg
     Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
     BitwiseRightShift BitwiseXor BitwiseXorAgg Coalesce Contains ConvertTimezone Corr Cos Count CountIf
-    CovarPop CovarSamp CumeDist CurrentDate CurrentTimestamp DateFromParts DecodeCase Degrees DenseRank EndsWith
+    CovarPop CovarSamp CumeDist DateFromParts DecodeCase Degrees DenseRank EndsWith
     EqualNull Exists Exp FirstValue Greatest Grouping Hex ILike If Initcap Is Lag
     LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
     NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
@@ -42,6 +42,12 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
      "{name} of a VARIANT, which the engine would compare as text; cast it"),
     ("Ordered", lambda node: is_variant(sorted_by(node)), "ORDER BY a VARIANT; cast it"),
     ("In", lambda node: not node.expressions and is_variant(node.this), "a VARIANT IN (SELECT ...); cast it"),
+    ("Join", lambda node: node.kind in ("SEMI", "ANTI"), "SEMI and ANTI JOIN, and neither does Snowflake; EXISTS"),
+    ("Distinct", lambda node: node.args.get("on"), "DISTINCT ON, and neither does Snowflake; QUALIFY ROW_NUMBER()"),
+    ("Limit", lambda node: node.find(exp.LimitOptions), "LIMIT of a percentage, and neither does Snowflake; SAMPLE"),
+    ("RowNumber Rank DenseRank Ntile PercentRank CumeDist Lag Lead", lambda node: not is_ordered(node),
+     "{name} without ORDER BY, and neither does Snowflake"),
+    ("Log", lambda node: not node.expression, "LOG without a base, and neither does Snowflake; LN"),
     ("SHA2", lambda node: node.text("length") not in ("", "256"), "SHA2 of another length than 256"),
     ("DateAdd", lambda node: node.text("unit").upper().startswith("NANO"), "nanoseconds"),
     ("DateAdd DateDiff TimestampTrunc DateTrunc LastDay", lambda node: re.match("DEC|CENT|MIL+EN|ERA", unit_of(node)),
@@ -76,6 +82,12 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("JSONExtract", lambda node: not is_variant(node.this) and kind_of(node.this) is not None,
      "a path on a value that is not VARIANT: {sql}"),
 ]  # fmt: skip
+
+
+def is_ordered(node: exp.Expression) -> bool:
+    """Whether the window over which the function goes has an order."""
+    window = node.find_ancestor(exp.Window)
+    return window is not None and window.args.get("order") is not None
 
 
 def sorted_by(node: exp.Ordered) -> exp.Expression:

@@ -6,7 +6,8 @@ VARCHAR in a branch that another type never takes is there for the binder alone.
 
 MACROS = [
     # Snowflake raises where DuckDB answers NULL or infinity.
-    "sf_div(a, b) AS CASE WHEN b = 0 THEN error('Division by zero') ELSE CAST(a AS DOUBLE) / b END",
+    "sf_div(a, b) AS CASE WHEN a IS NULL THEN NULL WHEN b = 0 THEN error('Division by zero')"
+    " ELSE CAST(a AS DOUBLE) / b END",
     # The engine's own is off by the last digit: 3.0000000000000004 for 27. One step of Newton's method mends it.
     "sf_cbrt(x) AS CASE WHEN x = 0 THEN CAST(0 AS DOUBLE) ELSE"
     " cbrt(x) - (cbrt(x) * cbrt(x) * cbrt(x) - CAST(x AS DOUBLE)) / (3 * cbrt(x) * cbrt(x)) END",
@@ -68,7 +69,7 @@ MACROS = [
     # engine's own forms with slashes, and its words epoch and infinity, are none of Snowflake's.
     "sf_epoch(n) AS make_timestamp(CASE WHEN n < 31536000000 THEN n * 1000000 WHEN n < 31536000000000 THEN n * 1000"
     " WHEN n < 31536000000000000 THEN n ELSE n // 1000 END)",
-    "sf_when(t) AS CASE WHEN regexp_full_match(trim(t), '-?[0-9]+')"
+    "sf_when(t) AS CASE WHEN regexp_full_match(trim(t), '-?[0-9]+') AND TRY_CAST(t AS BIGINT) >= -62135596800"
     " THEN CAST(sf_epoch(TRY_CAST(t AS BIGINT)) AS VARCHAR)"
     " WHEN regexp_matches(t, '^ *[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}')"
     " THEN regexp_replace(t, '([0-9]+)/([0-9]+)/([0-9]{4})', '\\3-\\1-\\2')"

@@ -10,6 +10,8 @@ from .scales import REAL, UNKNOWN
 from .semistructured import json_call
 from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
 
+WHOLE = INTEGER_TYPES | {T.DECIMAL}
+
 
 def operands(node: exp.Expression) -> list[exp.Expression]:
     return [argument for argument in (node.this, *node.expressions) if argument is not None]
@@ -104,6 +106,11 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
         )
     if arithmetic and any(kind_of(side) in TEXT_TYPES for side in (node.this, node.expression)):
         raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", "operators.py")
+    if isinstance(node, (exp.Add, exp.Sub)) and {T.DATE} < {kind_of(left), kind_of(right)} <= {T.DATE, *WHOLE}:
+        left, right = (  # the engine adds days of 32 bits alone
+            side if kind_of(side) == T.DATE else cast(side, "INTEGER", T.INT) for side in (left, right)
+        )
+        node.type = exp.DataType(this=T.DATE)
     node.set("this", left)
     node.set("expression", right)
     if isinstance(left, exp.Interval):

@@ -53,3 +53,10 @@ def as_text(node: exp.Expression) -> exp.Expression:
 def engine_node(node: exp.Expression) -> exp.Expression:
     node.meta["engine"] = True
     return node
+
+
+def engine_tree(node: exp.Expression) -> exp.Expression:
+    """The same for all that the expression consists of."""
+    for part in node.walk():
+        engine_node(part)
+    return node

@@ -84,6 +84,9 @@ def show(session: Session, s: Matched) -> Result:
         schema = ""
     kinds = ["TABLE", "VIEW"] if kind == "OBJECT" else [kind]
     found = [thing for kind in kinds for thing in session.find(kind, database, schema)]
+    if kind == "SCHEMA":
+        found += [Object("SCHEMA", name, "", "INFORMATION_SCHEMA") for name in {thing.database for thing in found}]
+        found.sort(key=lambda thing: (thing.database, thing.name))
     found = [thing for thing in found if names.like(s.value("like"), thing.name) and thing.name != "~"]
     found = [thing for thing in found if thing.name.startswith(s.value("prefix") or "")]
     if s.choice == "JOB SERVICES":

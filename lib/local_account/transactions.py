@@ -109,7 +109,7 @@ def use_secondary_roles(session: Session, s: Matched) -> Result:
 @statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", "executed")
 def use(session: Session, s: Matched) -> None:
     name = session.named(s.choice, s["name"])
-    if s.choice in ("DATABASE", "ROLE", "WAREHOUSE") and session.get(s.choice, name) is None:
+    if session.get(s.choice, name) is None:
         raise compilation_error("Object does not exist, or operation cannot be performed.", 2043, "02000")
     if s.choice == "DATABASE":
         session.use_database(name.name)

@@ -33,7 +33,7 @@ from .rules import RULES
 from .scales import note_scales
 from .session import Session
 from .sources import created, resolve_sources
-from .types import TEXT_TYPES, T, annotation_type, kind_of
+from .types import TEXT_TYPES, VARIANT_TYPES, T, annotation_type, kind_of
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites below take care of
 
@@ -56,10 +56,21 @@ class LocalSnowflake(Snowflake):
         KEYWORDS = {word: kind for word, kind in Snowflake.Tokenizer.KEYWORDS.items() if word != "?::"}  # ?::DATE
 
 
+# Names that the parser knows from other databases; Snowflake does not.
+FOREIGN = """
+    APPROX_DISTINCT APPROX_QUANTILE ARGMAX ARGMIN ARG_MAX ARG_MIN BITWISE_AND_AGG BITWISE_OR_AGG BITWISE_XOR_AGG
+    BOOL_AND BOOL_OR CHARACTER_LENGTH CHAR_LENGTH COUNTIF DATE_ADD DATE_DIFF DAY_OF_MONTH DAY_OF_WEEK DAY_OF_YEAR
+    DECODE_CASE ENDS_WITH GEN_RANDOM_UUID GLOB GROUP_CONCAT HEX IIF INSTR ISODOW JSON_EXTRACT JSON_PARSE
+    LAST_DAY_OF_MONTH LCASE LEFTPAD LEVENSHTEIN LOCATE LOG10 LOG2 LOGICAL_AND LOGICAL_OR PAD RAND REGEXP_EXTRACT
+    RIGHTPAD SHA SIGNUM STARTS_WITH STDEV STRPOS STR_POSITION STR_TO_TIME TIMESTAMP_TRUNC TS_OR_DS_TO_DATE
+    TS_OR_DS_TO_TIME UCASE UNIX_TO_TIME UUID VARIANCE_POP VARIANCE_SAMP WEEK_OF_YEAR YEAR_OF_WEEK YEAR_OF_WEEK_ISO
+"""
 # A compiled parser cannot be subclassed. Functions over VARIANT are left as calls: json_functions.py answers them.
 READ = Snowflake.Parser.FUNCTIONS
-for call in FUNCTIONS.keys() & READ.keys():
-    del READ[call]
+for call in [*FUNCTIONS, *FOREIGN.split()]:
+    READ.pop(call, None)
+for call in FOREIGN.split():
+    Snowflake.Parser.FUNCTION_PARSERS.pop(call, None)
 # sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
 READ |= dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list)
 
@@ -107,6 +118,7 @@ def parsed(sql: str) -> exp.Expression:
 
 
 def parse(sql: str) -> exp.Expression:
+    check_syntax(sql)
     sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # Snowflake takes the clause there too, and Snowpark writes it so
     try:
         found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]
@@ -115,6 +127,9 @@ def parse(sql: str) -> exp.Expression:
         raise SnowflakeError(f"SQL compilation error:\nsyntax error: {plain}", 1003, "42000") from error
     if len(found) != 1:
         raise compilation_error("empty SQL statement", 900)
+    for kind in found[0].find_all(exp.DataType):
+        if kind.this in FOREIGN_TYPES or kind.expressions and kind.this in VARIANT_TYPES:
+            raise unsupported(f"the type {kind.sql('snowflake')}", "types.py")
     name_projections(found[0], sql)
     respell(found[0])
     for pair in found[0].find_all(exp.PropertyEQ):
@@ -124,6 +139,19 @@ def parse(sql: str) -> exp.Expression:
         if any(table.name == cte.alias for table in cte.this.find_all(exp.Table)):
             cte.parent.set("recursive", True)  # the word is optional
     return normalize_identifiers(found[0], dialect=SNOWFLAKE)
+
+
+FOREIGN_TYPES = {T.INT128, T.INT256, T.UINT, T.UINT128, T.UINT256, T.UBIGINT, T.USMALLINT, T.UTINYINT}
+FOREIGN_SYNTAX = re.compile(
+    rf"^[\s(]*(?P<start>FROM)\b|{TEXT}|\"[^\"]*\"|\b(?P<other>IF\s*\(|LIMIT\s+\d+\s*,|USING\s+SAMPLE\b)", re.I | re.S
+)
+
+
+def check_syntax(sql: str) -> None:
+    """Raise for what the parser takes from other databases and does not tell from Snowflake's."""
+    for found in FOREIGN_SYNTAX.finditer(sql):
+        if word := found["start"] or found["other"]:
+            raise compilation_error(f"syntax error: unexpected '{word.rstrip('( ')}'.", 1003)
 
 
 def respell(tree: exp.Expression) -> None:

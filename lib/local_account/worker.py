@@ -29,9 +29,17 @@ def main(requests: Connection, answers: Connection, kind: str, folder: Path) -> 
             body = requests.recv_bytes()
             try:
                 answer = True, run(body, loaded, LOADERS[kind], folder)
-            except BaseException:  # noqa: BLE001 - whatever the code raises is the caller's answer
-                answer = False, traceback.format_exc()
+            except BaseException as error:  # noqa: BLE001 - whatever the code raises is the caller's answer
+                answer = False, told(error)
             answers.send_bytes(json.dumps(answer).encode())
+
+
+def told(error: BaseException) -> str:
+    """The traceback without this account's own lines, if the code got any further."""
+    lines = traceback.extract_tb(error.__traceback__)
+    own = [line for line in lines if Path(line.filename).parent != Path(__file__).parent]
+    shown = traceback.format_list(own or lines) + traceback.format_exception_only(error)
+    return "".join(["Traceback (most recent call last):\n", *shown])
 
 
 def run(body: bytes, loaded: dict[str, Callable], load: Callable, folder: Path) -> list[str]:

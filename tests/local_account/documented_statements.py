@@ -5,6 +5,14 @@ import datetime as dt
 from decimal import Decimal
 
 STATEMENTS = {
+    "SELECT CURRENT_DATE, CURRENT_TIMESTAMP IS NULL FROM ONE WHERE CURRENT_DATE < '2020-01-01'": [],
+    "SELECT IFF(TRUE, 'if(x', 'LIMIT 1, 2')": [("if(x",)],
+    "SELECT COLUMN_NAME, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_MAXIMUM_LENGTH FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'ONE' AND COLUMN_NAME IN ('A', 'N', 'S') ORDER BY 1": [
+        ("A", 38, 0, None),
+        ("N", 10, 2, None),
+        ("S", None, None, 16777216),
+    ],
+    "SELECT SCHEMA_NAME FROM INFORMATION_SCHEMA.SCHEMATA ORDER BY 1": [("INFORMATION_SCHEMA",), ("PUBLIC",)],
     "SELECT COUNT(DISTINCT U), MIN(U), MAX(U) FROM (SELECT UNIFORM(1, 3, RANDOM()) AS U FROM TABLE(GENERATOR(ROWCOUNT => 200)))": [
         (3, 1, 3)
     ],
@@ -459,6 +467,10 @@ SEQUENCES = {
         "SELECT * FROM T",
     ): [(1, 10, 1), (2, 15, 2)],
     (
+        "CREATE OR REPLACE VIEW ONE_VIEW AS SELECT A FROM ONE",
+        "SELECT TABLE_NAME, VIEW_DEFINITION FROM INFORMATION_SCHEMA.VIEWS",
+    ): [("ONE_VIEW", "SELECT A FROM ONE")],
+    (
         "CREATE TABLE T (I INT IDENTITY, A INT)",
         "INSERT INTO T (A) VALUES (1), (2)",
         "CREATE TABLE U LIKE T",
@@ -521,6 +533,18 @@ ERRORS = {  # the last of the statements, and what it says
     ("COPY INTO NOWHERE FROM @~",): "002003 .*'TEST_FUNCTIONS.PUBLIC.NOWHERE' does not exist",
     ("CREATE TASK K SCHEDULE = 'banana' AS SELECT 1",): "001008 .*invalid value 'banana' for property 'SCHEDULE'",
     ("SELECT 12345::VARCHAR(3)",): "100078 .*String '12345' is too long and would be truncated",
+    ("SELECT A FROM ONE ORDER BY A LIMIT 1, 2",): "001003 .*syntax error: unexpected 'LIMIT 1,'",
+    ("SELECT A FROM ONE USING SAMPLE 2",): "001003 .*syntax error: unexpected 'USING SAMPLE'",
+    ("SELECT IF(TRUE, 1, 2)",): "001003 .*syntax error: unexpected 'IF'",
+    ("FROM ONE",): "001003 .*syntax error: unexpected 'FROM'",
+    ("SELECT METADATA$FILE_ROW_NUMBER FROM ONE",): "does not support the column METADATA.FILE_ROW_NUMBER",
+    ("USE SCHEMA NOWHERE",): "002043 ",
+    ("ALTER TABLE ONE ADD COLUMN S STRING",): "001430 .*column 'S' already exists",
+    ("SELECT TO_DATE('x', 'DD/MM/YYYY')",): "100096 .*Can't parse 'x' as a date or time",
+    (
+        "CREATE TABLE T AS SELECT 1 AS I, 'a' AS S",
+        "MERGE INTO T USING (SELECT 1 I, 'p' S UNION ALL SELECT 1, 'q') U ON T.I = U.I WHEN MATCHED THEN UPDATE SET S = U.S",
+    ): "100090 .42P18.*Duplicate row detected during DML action",
     ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
 }
 

@@ -218,7 +218,7 @@ def dict_row(row):
     return {"name": row[0], "max_nodes": row[3]}
 
 
-@pytest.mark.parametrize("sql", ["USE SCHEMA NOPE", "CREATE TABLE NOPE.T (A INT)", "SHOW TABLES IN SCHEMA NOPE"])
+@pytest.mark.parametrize("sql", ["CREATE TABLE NOPE.T (A INT)", "SHOW TABLES IN SCHEMA NOPE"])
 def test_an_unknown_schema_is_refused(query, sql):
     with pytest.raises(SnowparkSQLException, match="Schema 'TEST_TABLES.NOPE' does not exist or not authorized"):
         query(sql)

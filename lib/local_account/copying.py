@@ -1,20 +1,26 @@
-"""COPY INTO a table, COPY INTO a stage, COPY FILES from a query, and INFER_SCHEMA."""
+"""COPY INTO a table, COPY INTO a stage, and COPY FILES from a query."""
 
+import gzip
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from . import names, statements
+from sqlglot import exp
+
+from . import names, staged, statements
 from .catalog import Object
 from .columns import engine_columns, existing
+from .conversions import rewrite_cast
 from .errors import SnowflakeError, compilation_error, unsupported
 from .execute import run
-from .results import SIMPLE_TYPES, TIMES, Result, listing, status
+from .results import Result, listing, status
 from .session import Session
-from .staged import Location, check_options, chosen, digest, file_format, format_options, locate, read_files, safe_path
+from .staged import Location
 from .stages import copy_whole
 from .statements import Matched, statement
 from .translate import QUERIES, generate, translate
-from .types import snowflake_type
+from .types import T, annotation_type
 
 LOAD_OPTIONS = "FILE_FORMAT PATTERN FILES MATCH_BY_COLUMN_NAME PURGE FORCE ON_ERROR"
 UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "JSON": "", "PARQUET": ""}
@@ -39,10 +45,10 @@ def copy_into_table(session: Session, s: Matched) -> Result:
     stage = re.search(place, s["source"], re.I)
     if not stage:
         raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
-    location = locate(session, stage[1])
-    spec = file_format(session, format_options(given), location)
+    location = staged.locate(session, stage[1])
+    spec = staged.file_format(session, staged.format_options(given), location)
     with session.together(), session.modify(session.place(table.qualified)):
-        files = new_files(session, table, chosen(location, given), given)
+        files = new_files(session, table, staged.chosen(location, given), given)
         insert = insert_query if is_query else insert_rows
         rows = {file: insert(session, s, given, spec, file, location) for file in files}
         if files:
@@ -64,20 +70,22 @@ def copy_into_table(session: Session, s: Matched) -> Result:
 def new_files(session: Session, table: Object, files: list[Path], given: dict) -> dict[Path, tuple[str, str]]:
     """The files that the table, since it was made or truncated, has not loaded as they are (with FORCE all of them),
     and by what it will know them: path and digest."""
-    marks = {file: (str(file.relative_to(session.account.root)), digest(file)) for file in files}
+    marks = {file: (str(file.relative_to(session.account.root)), staged.digest(file)) for file in files}
     known = table.properties.get("loaded", {})
     force = given.get("FORCE", "FALSE").upper() == "TRUE"
     return {file: mark for file, mark in marks.items() if force or known.get(mark[0]) != mark[1]}
 
 
 def insert_rows(session: Session, s: Matched, given: dict, spec: dict, file: Path, location: Location) -> int:
-    target, rows = existing(session, s["table"])[1], read_files([file], spec, location)
-    columns = [column for column, *_ in engine_columns(session, target)]
-    if s["columns"]:
-        columns = [names.fold(part) for part in s["columns"].strip()[1:-1].split(",")]
-    selected = select_columns(session, rows, columns, spec, given)
-    listed = ", ".join(names.quote(column) for column, _ in selected)
-    values = ", ".join(value for _, value in selected)
+    headed, read = staged.below_header(spec)
+    target, rows = existing(session, s["table"])[1], staged.read_files([file], read, location)
+    kinds = {column: kind for column, kind, *_ in engine_columns(session, target)}
+    columns = [names.fold(part) for part in s["columns"].strip()[1:-1].split(",")] if s["columns"] else list(kinds)
+    header = next(staged.csv_lines(file, spec), []) if headed else None
+    pairs = select_columns(columns, session.con.sql(rows).columns, header, spec, given)
+    is_text = spec.get("TYPE", "CSV").upper() == "CSV"
+    values = ", ".join(in_type(own, kinds[column]) if is_text else names.quote(own) for column, own in pairs)
+    listed = ", ".join(names.quote(column) for column, _ in pairs)
     sql = f"INSERT INTO {target} ({listed}) SELECT {values} FROM ({rows}) AS files"
     return session.con.execute(sql).fetchall()[0][0]
 
@@ -92,23 +100,33 @@ def insert_query(session: Session, s: Matched, given: dict, spec: dict, file: Pa
         session.copying = None
 
 
-def select_columns(session: Session, rows: str, columns: list[str], spec: dict, given: dict) -> list[tuple[str, str]]:
-    """(target column, engine expression) pairs."""
-    found = session.con.sql(rows).columns
-    if spec.get("TYPE", "CSV").upper() == "PARQUET":
-        how = given.get("MATCH_BY_COLUMN_NAME", "NONE").upper()
-        if how == "NONE":
-            return [(columns[0], '"COLUMN1"')]
+def select_columns(
+    columns: list[str], found: list[str], header: list[str] | None, spec: dict, given: dict
+) -> list[tuple[str, str]]:
+    """(target column, the file's column) pairs. ``found`` are the engine's columns of the file, ``header`` its own
+    names for them, if it has any."""
+    parquet, how = spec.get("TYPE", "CSV").upper() == "PARQUET", given.get("MATCH_BY_COLUMN_NAME", "NONE").upper()
+    if how != "NONE" and (parquet or header is not None):
         fold = str.upper if how == "CASE_INSENSITIVE" else str
-        have = {fold(column): column for column in found}
-        return [(c, names.quote(have[fold(c)])) for c in columns if fold(c) in have]
+        have = {fold(name): column for name, column in zip(found if parquet else header, found, strict=False)}
+        return [(column, have[fold(column)]) for column in columns if fold(column) in have]
+    if parquet:
+        return [(columns[0], "COLUMN1")]
     have = [column for column in found if re.fullmatch(r"COLUMN\d+", column)]
     if len(have) != len(columns) and spec.get("ERROR_ON_COLUMN_COUNT_MISMATCH", "TRUE").upper() == "TRUE":
         raise SnowflakeError(
             f"Number of columns in file ({len(have)}) does not match that of the corresponding table ({len(columns)}).",
             100080, "22000",
         )  # fmt: skip
-    return list(zip(columns, map(names.quote, have), strict=False))
+    return list(zip(columns, have, strict=False))
+
+
+def in_type(column: str, engine: str) -> str:
+    """A column of text as Snowflake converts it to the type of its target."""
+    cell = exp.column(exp.to_identifier(column, quoted=True))
+    cell.type = exp.DataType(this=T.TEXT)
+    target = exp.DataType.build(annotation_type(engine), dialect="snowflake")
+    return generate(rewrite_cast(exp.Cast(this=cell, to=target)))
 
 
 def staged_columns(query: str, spec: dict[str, str]) -> str:
@@ -125,15 +143,15 @@ def staged_columns(query: str, spec: dict[str, str]) -> str:
 @statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", "executed")
 def copy_files_of_query(session: Session, s: Matched) -> Result:
     """COPY FILES INTO @b FROM (SELECT '@a/x.jpeg', 'new_name.jpeg' ...): one file a row, renamed by a second column."""
-    target = locate(session, s["target"])
+    target = staged.locate(session, s["target"])
     s.options("")
     rows = []
     pairs = run(session, s["query"].strip()[1:-1]).to_arrow()
     for place, *name in zip(*(column.to_pylist() for column in pairs.columns), strict=True):
-        source = locate(session, place)
+        source = staged.locate(session, place)
         if not source.target.is_file():
             raise SnowflakeError(f"Remote file '{place}' was not found.", 91016, "22000")
-        new = target.target / safe_path(name[0] if name else source.path)
+        new = target.target / staged.safe_path(name[0] if name else source.path)
         copy_whole(source.target, new)
         rows.append({"file": target.relative(new)})
     return listing("file", rows)
@@ -148,8 +166,8 @@ def unload(session: Session, s: Matched) -> Result:
     tree = translate(session, s["source"].strip()[1:-1] if is_query else f"SELECT * FROM {s['source']}")
     if not isinstance(tree, QUERIES):
         raise unsupported("COPY INTO a stage from a statement that is not a query", "copying.py")
-    location = locate(session, stage)
-    spec = file_format(session, format_options(given), location)
+    location = staged.locate(session, stage)
+    spec = staged.file_format(session, staged.format_options(given), location)
     relation = session.con.sql(generate(tree))
     columns = dict(zip(map(names.quote, relation.columns), map(str, relation.types), strict=True))
     suffix, selected, how = unload_format(spec, given, columns)
@@ -164,16 +182,28 @@ def unload(session: Session, s: Matched) -> Result:
     aside = target.with_name(f".{target.name}.part")
     query = f"SELECT {', '.join(selected)} FROM ({generate(tree)}) AS r"
     number = session.con.execute(f"COPY ({query}) TO {names.literal(aside)} ({how})").fetchall()[0][0]
+    if suffix.startswith("_0_0_0.csv") and given.get("HEADER", "FALSE").upper() == "TRUE":
+        put_before(aside, enclosed_header(spec, columns), gzip.compress if suffix.endswith(".gz") else bytes)
     aside.replace(target)
     size = target.stat().st_size
     row = {"rows_unloaded": number, "input_bytes": size, "output_bytes": size}
     return listing("rows_unloaded# input_bytes# output_bytes#", [row])
 
 
+def put_before(file: Path, line: bytes, packed: Callable[[bytes], bytes]) -> None:
+    """A compressed file may consist of several parts."""
+    below = file.with_name(f"{file.name}.below")
+    file.replace(below)
+    with open(file, "wb") as out, open(below, "rb") as source:
+        out.write(packed(line))
+        shutil.copyfileobj(source, out)
+    below.unlink()
+
+
 def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str, str]) -> tuple[str, list, str]:
     """How an unloaded file's name ends, what is selected for it, and the engine's options that write it. ``columns``:
     name in quotes -> engine type."""
-    kind, header = check_options(spec, UNLOAD_OPTIONS), given.get("HEADER", "FALSE").upper() == "TRUE"
+    kind, header = staged.check_options(spec, UNLOAD_OPTIONS), given.get("HEADER", "FALSE").upper() == "TRUE"
     compression = spec.get("COMPRESSION", "AUTO").upper()
     if compression not in COMPRESSIONS[kind]:
         raise unsupported(f"unloading to {kind} with COMPRESSION = {compression}", "copying.py")
@@ -189,7 +219,16 @@ def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str
         selected = [f"account_call('json:TO_JSON', CAST({name} AS VARCHAR))" for name in columns]
         return suffix, selected, f"{how} HEADER false, DELIMITER E'\\x02', {BARE}"
     selected, csv = unload_csv(spec, columns)
-    return suffix, selected, f"{how} HEADER {header}, {csv}"
+    return suffix, selected, f"{how} HEADER {header and not enclosed_header(spec, columns)}, {csv}"
+
+
+def enclosed_header(spec: dict[str, str], columns: dict[str, str]) -> bytes:
+    """The engine would enclose some names alone. Empty where nothing is enclosed."""
+    mark = spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+    if mark.upper() == "NONE":
+        return b""
+    names_in = (mark + names.split(name)[0].replace(mark, mark * 2) + mark for name in columns)
+    return (spec.get("FIELD_DELIMITER", ",").join(names_in) + "\n").encode()
 
 
 def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str], str]:
@@ -204,33 +243,3 @@ def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str]
     if strings := [name for name, kind in columns.items() if kind == "VARCHAR"]:
         how += f", FORCE_QUOTE ({', '.join(strings)})"
     return [f"{text}({name}) AS {name}" for name, text in texts.items()], how
-
-
-@statement("SELECT <columns:rest> FROM TABLE ( INFER_SCHEMA <arguments:list> ) [ORDER BY <order:rest>]", "executed")
-def infer_schema(session: Session, s: Matched) -> Result:
-    pairs = re.findall(rf"(\w+)\s*=>\s*({statements.STRING})", s["arguments"])
-    arguments = {key.upper(): statements.unquote(value) for key, value in pairs}
-    if not {"LOCATION", "FILE_FORMAT"} <= arguments.keys():
-        raise compilation_error("INFER_SCHEMA takes LOCATION and FILE_FORMAT", 1006)
-    location = locate(session, arguments["LOCATION"])
-    spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]}, location)
-    if spec.get("TYPE", "CSV").upper() != "PARQUET":
-        raise unsupported("INFER_SCHEMA of files that are not Parquet", "copying.py")
-    rows = session.con.sql(read_files(location.files(), spec, location))
-    found = [
-        {"COLUMN_NAME": name, "TYPE": infer_type(str(kind)), "NULLABLE": True,
-         "EXPRESSION": f"$1:{name}::{infer_type(str(kind))}", "FILENAMES": "", "ORDER_ID": i}
-        for i, (name, kind) in enumerate(zip(rows.columns, rows.types, strict=True))
-        if name not in ("COLUMN1", "METADATA$FILENAME")
-    ]  # fmt: skip
-    everything = list(found[0]) if found else []
-    wanted = everything if s["columns"].strip() == "*" else [c.strip().upper() for c in s["columns"].split(",")]
-    suffixes = {"ORDER_ID": "#", "NULLABLE": "!"}
-    return listing(" ".join(column + suffixes.get(column, "") for column in wanted), found)
-
-
-def infer_type(engine: str) -> str:
-    if engine.endswith("[]") or engine.startswith(("STRUCT", "MAP")):
-        return "VARIANT"
-    kind = SIMPLE_TYPES.get(engine) or TIMES.get(engine)
-    return kind if kind and engine not in ("DATE", "BOOLEAN") else snowflake_type(engine).replace(",", ", ")

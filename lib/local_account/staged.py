@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -233,13 +234,20 @@ def csv_options(options: dict[str, str]) -> str:
     )
 
 
+def below_header(options: dict[str, str]) -> tuple[bool, dict[str, str]]:
+    """Whether the first line of CSV files has the columns' names, and the options that read what follows."""
+    headed = options.get("PARSE_HEADER", "FALSE").upper() == "TRUE"
+    rest = {key: value for key, value in options.items() if key != "PARSE_HEADER"}
+    return headed, {**rest, "SKIP_HEADER": "1"} if headed else rest
+
+
+def csv_lines(file: Path, options: dict[str, str]) -> Iterator[list[str]]:
+    enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+    quoted = {"quoting": csv.QUOTE_NONE} if enclosed.upper() == "NONE" else {"quotechar": enclosed}
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", newline="") as stream:
+        yield from csv.reader(stream, delimiter=options.get("FIELD_DELIMITER", ","), **quoted)
+
+
 def csv_width(files: list[Path], options: dict[str, str]) -> int:
     """The most columns that any of the first lines has."""
-    opener = gzip.open if files[0].suffix == ".gz" else open
-    with opener(files[0], "rt", newline="") as stream:
-        enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
-        reader = csv.reader(
-            stream, delimiter=options.get("FIELD_DELIMITER", ","), quotechar=None if enclosed == "NONE" else enclosed,
-            quoting=csv.QUOTE_NONE if enclosed == "NONE" else csv.QUOTE_MINIMAL,
-        )  # fmt: skip
-        return max((len(row) for row in itertools.islice(reader, 100)), default=1)
+    return max((len(row) for row in itertools.islice(csv_lines(files[0], options), 100)), default=1)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from . import names
 from .errors import compilation_error
 
-MODULES = ("bundles copying experiments functions_sql grants inference_jobs models objects services show stages "
-           "tables transactions")  # fmt: skip
+MODULES = ("bundles copying experiments functions_sql grants inference_jobs infer_schema models objects services show "
+           "stages tables transactions")  # fmt: skip
 STRING = r"'(?:[^'\\]|\\.|'')*'"
 DOLLARS = r"\$\$.*?\$\$"
 

@@ -1,6 +1,8 @@
 """Files on stages, through the connector's own PUT and GET."""
 
+import datetime as dt
 import io
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -98,6 +100,44 @@ def test_files_become_rows_and_rows_become_files(stage, query, tmp_path):
     assert stage.read.parquet("@S/out/").count() == 2
 
 
+CSV = b"""id,name,v,d,b,t,f,z
+1,"x, y",1.50,2024-01-02,true,2024-01-02 03:04:05,1e3,
+22,b,-10,2024-02-03,FALSE,2024-01-02 03:04:05.5,2,
+"""
+
+
+def test_the_columns_of_a_csv_file_are_inferred(stage, query):
+    stage.file.put_stream(io.BytesIO(CSV), "@S/inferred/a.csv", auto_compress=False)
+    options = {"PARSE_HEADER": True, "INFER_SCHEMA": True, "FIELD_OPTIONALLY_ENCLOSED_BY": '"'}
+    frame = stage.read.options(options).csv("@S/inferred/a.csv")
+    assert frame.columns == ['"id"', '"name"', '"v"', '"d"', '"b"', '"t"', '"f"', '"z"']
+    first = (1, "x, y", Decimal("1.50"), dt.date(2024, 1, 2), True, dt.datetime(2024, 1, 2, 3, 4, 5), 1000.0, None)
+    assert [tuple(row) for row in frame.collect()][0] == first
+    query("CREATE FILE FORMAT HEADED_CSV TYPE = CSV PARSE_HEADER = TRUE FIELD_OPTIONALLY_ENCLOSED_BY = '\"'")
+    asked = "SELECT TYPE, EXPRESSION FROM TABLE(INFER_SCHEMA(LOCATION => '@S/inferred', FILE_FORMAT => 'HEADED_CSV'))"
+    kinds = ["NUMBER(2, 0)", "TEXT", "NUMBER(4, 2)", "DATE", "BOOLEAN", "TIMESTAMP_NTZ", "REAL", "TEXT"]
+    assert query(asked) == [(kind, f"${i}::{kind}") for i, kind in enumerate(kinds, 1)]
+    query("CREATE TABLE BY_NAME (Z STRING, V FLOAT, ID INT, NAME STRING)")
+    by_name = "COPY INTO BY_NAME FROM @S/inferred FILE_FORMAT = HEADED_CSV MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE"
+    assert query(by_name)[0][:3] == ("s/inferred/a.csv", "LOADED", 2)
+    assert query("SELECT * FROM BY_NAME ORDER BY ID") == [(None, 1.5, 1, "x, y"), (None, -10.0, 22, "b")]
+
+
+def test_text_that_is_copied_into_a_table_is_converted_as_a_cast_would(stage, query):
+    query("CREATE TABLE CONVERTED (D DATE, B BINARY, T BOOLEAN, V VARIANT, S VARCHAR(3))")
+    stage.file.put_stream(io.BytesIO(b"01/05/2024,4142,yes,5,abc\n"), "@S/converted/a.csv", auto_compress=False)
+    query("COPY INTO CONVERTED FROM @S/converted")
+    assert query("SELECT D, B::STRING, T, V, S FROM CONVERTED") == [(dt.date(2024, 1, 5), "4142", True, '"5"', "abc")]
+    for line, words in (
+        (b"2024/01/05,,,,", "Date '2024/01/05' is not"),
+        (b",,,,abcd", "String 'abcd' is too long"),
+        (b",,maybe,,", "Boolean"),
+    ):
+        stage.file.put_stream(io.BytesIO(line), "@S/converted/b.csv", auto_compress=False, overwrite=True)
+        with pytest.raises(SnowparkSQLException, match=words):
+            query("COPY INTO CONVERTED FROM @S/converted")
+
+
 def test_a_table_loads_a_file_once(stage, query):
     query("CREATE TABLE ONCE (A INT)")
     copy, nothing = "COPY INTO ONCE FROM @S/once", [("Copy executed with 0 files processed.",)]
@@ -135,6 +175,13 @@ def test_unloaded_text_is_snowflakes(stage, query, options, expected):
     rows = "SELECT * FROM VALUES (1, 'ann', 1.5::FLOAT), (2, NULL, 20::FLOAT)"
     query(f"COPY INTO @S/text/ FROM ({rows}) FILE_FORMAT = (TYPE = CSV COMPRESSION = NONE {options}) OVERWRITE = TRUE")
     assert stage.file.get_stream("@S/text/data_0_0_0.csv").read() == expected
+
+
+def test_an_unloaded_header_is_enclosed_like_the_text_below(stage, query):
+    enclosed = "TYPE = CSV COMPRESSION = NONE FIELD_OPTIONALLY_ENCLOSED_BY = '\"'"
+    rows = "SELECT 1 AS ID, 'ann' AS NAME"
+    query(f"COPY INTO @S/headed/ FROM ({rows}) FILE_FORMAT = ({enclosed}) HEADER = TRUE")
+    assert stage.file.get_stream("@S/headed/data_0_0_0.csv").read() == b'"ID","NAME"\n1,"ann"\n'
 
 
 def test_unloaded_json_is_the_value_itself_and_unloaded_parquet_numbers_its_columns(stage, query):

@@ -11,13 +11,13 @@ from .conversions import rewrite_cast
 from .errors import compilation_error, unsupported
 from .information_schema import is_installed
 from .objects import create, made
+from .reading import SNOWFLAKE
 from .results import Result, listing
 from .session import Session
 from .show import shown
 from .staged import locate
 from .stages import copy_whole
 from .statements import PLACEHOLDERS, Matched, items, statement
-from .translate import SNOWFLAKE
 from .types import T, engine_type
 
 PYTHON = (

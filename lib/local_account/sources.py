@@ -11,6 +11,7 @@ from . import catalog, names, staged
 from .errors import Missing, SnowflakeError, unsupported
 from .information_schema import information_schema
 from .names import Name
+from .reading import parse
 from .session import Session
 from .types import T
 
@@ -121,12 +122,12 @@ def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression
 
 def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expression:
     """The view's own text, translated where it stands: names in it belong to the view's schema."""
-    from . import translate
+    from .translate import prepare
 
     kept = session.database, session.schema
     session.database, session.schema = view.properties["database"], view.properties["schema"]
     try:
-        tree = translate.prepare(session, translate.parse(view.properties["text"]))
+        tree = prepare(session, parse(view.properties["text"]))
     finally:
         session.database, session.schema = kept
     if columns := view.properties.get("columns"):

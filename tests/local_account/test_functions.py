@@ -10,7 +10,7 @@ from tests.local_account.documented_refusals import LIVE, REFUSED, REFUSED_BY_SN
 from tests.local_account.documented_statements import ERRORS, REFUSED_SEQUENCES, SEQUENCES, STATEMENTS
 
 from local_account import functions, json_functions, rules
-from local_account.translate import SNOWFLAKE, spell_calls
+from local_account.reading import SNOWFLAKE, spell_calls
 
 ONE = """
     CREATE TABLE ONE AS SELECT 1 AS A, 12.5::NUMBER(10,2) AS N, 2.5::FLOAT AS FL, 'Hello' AS S, NULL::STRING AS NS,

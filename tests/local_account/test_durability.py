@@ -23,7 +23,7 @@ from tests.local_account.conftest import local_account, open_session, start
 
 KILLS = int(os.environ.get("CXR_KILLS", "2"))
 CLIENT_SECONDS = float(os.environ.get("CXR_CLIENT_SECONDS", "2"))
-FILE = bytes(range(256)) * 2000
+FILE = bytes(range(256)) * 500
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def write(
 def present(account: dict) -> dict[str, set]:
     with connect(account) as connection:
         ask = connection.cursor().execute
-        sizes = {row[1] for row in ask("LIST @S").fetchall()}
-        assert sizes <= {len(FILE)}, "half a file is on the stage"
+        listed = ask("LIST @S").fetchall()
+        assert {row[1] for row in listed} <= {len(FILE)}, "half a file is on the stage"
         return {
             "row": {row[0] for row in ask("SELECT N FROM T").fetchall()},
-            "file": {int(row[0].removeprefix("s/").removesuffix(".bin")) for row in ask("LIST @S").fetchall()},
+            "file": {int(row[0].removeprefix("s/").removesuffix(".bin")) for row in listed},
             "version": {int(row[1][1:] or -1) for row in ask("SHOW VERSIONS IN MODEL M").fetchall()},
             "service": {int(row[0].removeprefix("SERVICE_")) for row in ask("SHOW SERVICES").fetchall()},
         }

@@ -256,6 +256,8 @@ ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
      lambda m: SnowflakeError(f"Numeric value '{m[1]}' is not recognized", 100038, "22018")),
     (duckdb.Error, r"Values were not provided for the following parameters: (.*)",
      lambda m: unsupported(f"parameters by number (:1); write a ? for each ({m[1]} not set)", "execute.py")),
+    (duckdb.Error, r"Overflow in \w+ of INT\d+ .*|.*out of range for the destination type INT64",
+     lambda m: unsupported(f"whole numbers of more than 64 bits ({m[0]})", "types.py")),
     (duckdb.Error, r".*Division by zero.*", lambda m: SnowflakeError(m[0], 100051, "22012")),
     (duckdb.Error, r"MERGE INTO command cannot affect",
      lambda m: SnowflakeError("Duplicate row detected during DML action", 100090, "42P18")),

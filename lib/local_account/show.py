@@ -34,7 +34,7 @@ ROWS: dict[str, Callable[[Session, Object], dict]] = {
         "is_current": flag((it.database, it.name) == (session.database, session.schema))
     },
     "TABLE": lambda session, it: {
-        "kind": "TEMPORARY" if it.temporary else "TABLE",
+        "kind": "TEMPORARY" if it.temporary else it.properties.get("kind", "TABLE"),
         "rows": session.con.execute(f"SELECT count(*) FROM {session.key(it)}").fetchall()[0][0],
     },
     "VIEW": lambda session, it: {"kind": "VIEW", "text": it.properties["text"]},

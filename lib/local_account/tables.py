@@ -49,15 +49,14 @@ def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> R
     if tree.kind == "VIEW":
         thing.properties = view_properties(session, tree, sql)
         return create(session, s, thing)
+    if kept.find(exp.TransientProperty):
+        thing.properties["kind"] = "TRANSIENT"
     return create(session, s, thing, lambda thing: make_table(session, tree, thing, temporary, binds))
 
 
 def make_table(session: Session, tree: exp.Create, table: Object, temporary: bool, binds: list) -> None:
-    place, columns, copied = (
-        session.place(table.qualified, temporary),
-        stated_columns(tree),
-        copied_table(session, tree),
-    )
+    place, columns = session.place(table.qualified, temporary), stated_columns(tree)
+    copied = copied_table(session, tree)
     temp = "TEMP " if temporary else ""
     types = {column.name: column.kind.meta["declared"] for column in columns if isinstance(column, exp.ColumnDef)}
     if copied:

@@ -197,6 +197,14 @@ def test_a_table_can_be_given_a_comment(session, query, people):
     assert session.sql("SHOW TABLES LIKE 'PEOPLE'").collect()[0]["comment"] == "who"
 
 
+def test_a_table_says_of_what_kind_it_is(session, query):
+    for kind in ("TRANSIENT", "TEMPORARY"):
+        query(f"CREATE {kind} TABLE KIND_{kind} (A INT)")
+    assert [(row["name"], row["kind"]) for row in session.sql("SHOW TABLES LIKE 'KIND_%'").collect()] == [
+        ("KIND_TRANSIENT", "TRANSIENT"), ("KIND_TEMPORARY", "TEMPORARY"),
+    ]  # fmt: skip
+
+
 def test_a_temporary_table_hides_a_permanent_one_and_leaves_it(query, people):
     query("CREATE TEMPORARY TABLE PEOPLE AS SELECT 7 AS A")
     assert query("SELECT * FROM PEOPLE") == [(7,)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sqlglot import exp
 
 from .conversions import rewrite_plain, to_text
-from .operators import number
+from .operators import number, operands
 from .rules import call, cast, engine_node, rule, text
 from .scales import DEVIATIONS, REAL, UNKNOWN, is_framed
 from .types import REAL_TYPES, TIME_TYPES, VARIANT_TYPES, T, kind_of
@@ -61,6 +61,15 @@ def rewrite_listagg(node: exp.GroupConcat) -> exp.Expression:
     if kind_of(value) in REAL_TYPES | TIME_TYPES | VARIANT_TYPES | {None}:
         value.replace(to_text(value.copy()))
     return node
+
+
+@rule(exp.Count)
+def rewrite_count(node: exp.Count) -> exp.Expression:
+    """COUNT(a, b) counts the rows where none of them is NULL."""
+    if node.expressions:
+        known = exp.and_(*(exp.Not(this=exp.Is(this=value, expression=exp.null())) for value in operands(node)))
+        return exp.Count(this=exp.Case(ifs=[exp.If(this=known, true=exp.Literal.number(1))]))
+    return rewrite_plain(node)
 
 
 @rule(exp.ArgMax, exp.ArgMin)

@@ -43,8 +43,8 @@ def stated_columns(tree: exp.Create) -> list[exp.Expression]:
     """What CREATE TABLE lists in parentheses: definitions, or names alone. Raises for a name that stands twice."""
     stated = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
     columns = [column for column in stated if isinstance(column, (exp.Identifier, exp.ColumnDef))]
-    listed = [column.name for column in columns]
-    for name in {name for name in listed if listed.count(name) > 1}:
+    listed = [column.name for column in columns] or getattr(tree.expression, "named_selects", [])
+    for name in {name for name in listed if listed.count(name) > 1} - {"*"}:
         raise compilation_error(f"duplicate column name '{name}'", 2025)
     return columns
 

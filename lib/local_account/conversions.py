@@ -6,6 +6,7 @@ from sqlglot import exp
 
 from .errors import unsupported
 from .rules import as_text, call, cast, rule, text, variant
+from .semistructured import json_call
 from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, VARIANT_TYPES, T, engine_type, is_variant, kind_of
 
 
@@ -13,8 +14,10 @@ from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, VARIANT_TY
 def rewrite_cast(node: exp.Cast) -> exp.Expression:
     target, value = node.to, node.this
     if target.this in VARIANT_TYPES:
+        if target.this in (T.ARRAY, T.OBJECT) and kind_of(value) not in (target.this, T.NULL):
+            return json_call(f"TO_{target.this.value}", [value])
         made = variant(value)
-        made.type = exp.DataType(this=T.VARIANT)
+        made.type = exp.DataType(this=target.this if target.this in (T.ARRAY, T.OBJECT) else T.VARIANT)
         return made
     if target.this in TEXT_TYPES:
         made = to_text(value)
@@ -24,7 +27,8 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
             return made
         return call("left" if kind_of(value) in TEXT_TYPES else "sf_within", made, size, kind=T.TEXT)
     if is_variant(value):
-        value = as_text(value)
+        to_number = target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}
+        value = call("sf_numeric", value, kind=T.TEXT) if to_number else as_text(value)
         value = call("sf_when", value, kind=T.TEXT) if target.this in TIME_TYPES else value
     elif kind_of(value) in REAL_TYPES | {T.DECIMAL, None} and target.this in INTEGER_TYPES:
         value = call("sf_whole", value)  # the engine's own cast rounds floating point half to even

@@ -71,6 +71,17 @@ def rewrite_date_part(node: exp.Expression) -> exp.Expression:
     return node
 
 
+@rule("TimestampFromParts")
+def rewrite_timestamp_from_parts(node: exp.Expression) -> exp.Expression:
+    """Parts may be beyond their limits: hour 25 is the next day's first."""
+    if node.this is not None:
+        return rewrite_plain(node)
+    year, month, day, *rest = (node.args.get(key) for key in ("year", "month", "day", "hour", "min", "sec", "nano"))
+    date = exp.DateFromParts(year=year, month=month, day=day, allow_overflow=True)
+    given = (exp.Literal.number(0) if part is None else part for part in rest)
+    return call("sf_moment", date, *given, kind=T.TIMESTAMPNTZ)
+
+
 @rule(exp.Extract)
 def rewrite_extract(node: exp.Extract) -> exp.Expression:
     from_text(node, "expression")

@@ -14,25 +14,25 @@ from sqlglot import exp
 
 from .conversions import rewrite_plain
 from .dates import DATE_PARTS, TIMESTAMPS, to_timestamp, unit_of
-from .errors import unsupported
+from .errors import compilation_error, unsupported
 from .json_functions import FUNCTIONS
 from .operators import operands
 from .rules import RULES, call, rule
 from .scales import branches
 from .semistructured import json_call
-from .types import TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
+from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
 
 TRANSLATED_WELL = """
     Abs Acos AddMonths And Any AnyValue ApproxDistinct Ascii Asin Atan Atan2 Avg
     Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
-    BitwiseRightShift BitwiseXor BitwiseXorAgg Coalesce Contains ConvertTimezone Corr Cos Count CountIf
+    BitwiseRightShift BitwiseXor BitwiseXorAgg Coalesce Contains ConvertTimezone Corr Cos CountIf
     CovarPop CovarSamp CumeDist DateFromParts DecodeCase Degrees DenseRank EndsWith
     EqualNull Exists Exp FirstValue Greatest Grouping Hex ILike If Initcap Is Lag
     LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
     NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
     PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right
     Round RowNumber SHA SHA2 Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime
-    Strtok Stuff Sum Tan TimestampFromParts ToDouble Translate Trim Trunc TsOrDsToTime
+    Strtok Stuff Sum Tan ToDouble Translate Trim Trunc TsOrDsToTime
     Upper Uuid Variance VariancePop WidthBucket 
 """
 PLAIN = set(TRANSLATED_WELL.split())
@@ -62,6 +62,9 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("Sum", lambda node: kind_of(node.this) == T.BOOLEAN, "SUM of a BOOLEAN, and neither does Snowflake; COUNT_IF"),
     ("Count", lambda node: node.this and node.this.is_star and isinstance(node.this, exp.Column), "COUNT(alias.*)"),
     ("ArgMax ArgMin", lambda node: node.args.get("count"), "{name} with a number of values"),
+    ("ParseJSON", lambda node: node.expression, "PARSE_JSON with a parameter"),
+    ("If Case", lambda node: {"number", "text"} <= {sort_of(branch) for branch in branches(node)},
+     "text or else a number in {sql}; cast it"),
     ("AddMonths", lambda node: kind_of(node.this) in TIME_TYPES - {T.DATE}, "ADD_MONTHS of a TIMESTAMP; DATEADD"),
     ("Coalesce If Nvl2 Case", lambda node: {"variant", "text"} <= {sort_of(branch) for branch in branches(node)},
      "a VARIANT or else text in {sql}; cast it"),
@@ -94,12 +97,17 @@ def sorted_by(node: exp.Ordered) -> exp.Expression:
     """What ORDER BY sorts by; a number stands for a column of the query."""
     query = node.parent.parent
     if node.this.is_int and isinstance(node.parent, exp.Order) and isinstance(query, exp.Select):
+        if not 0 < int(node.this.name) <= len(query.selects):
+            raise compilation_error(f"ORDER BY position {node.this.name} is not in the select list", 1003)
         return query.selects[int(node.this.name) - 1].unalias()
     return node.this
 
 
 def sort_of(node: exp.Expression) -> str:
-    return "variant" if is_variant(node) else "text" if kind_of(node) in TEXT_TYPES else ""
+    if is_variant(node):
+        return "variant"
+    kind = kind_of(node)
+    return "text" if kind in TEXT_TYPES else "number" if kind in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL} else ""
 
 
 def unlike(left: exp.Expression, right: exp.Expression) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
-from .errors import SnowflakeError
+from .errors import SnowflakeError, unsupported
 
 REFUSED = "the local account does not support"
 
@@ -34,8 +34,8 @@ NULL = object()
 def read(text: str) -> object:
     try:
         return json.loads(text, parse_float=number, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:  # the engine takes a comma too many
-        raise SnowflakeError(f"Error parsing JSON: {text[:100]}", 100069, "22P02") from error
+    except json.JSONDecodeError as error:  # the engine takes a comma too many, which for Snowflake is an undefined
+        raise unsupported(f"JSON with a comma too many: {text[:100]}", "json_functions.py") from error
 
 
 def number(spelled: str) -> int | Real:
@@ -97,6 +97,10 @@ def as_text(value: object) -> str:
     if isinstance(value, str):
         return value
     return f"{value:.10g}" if type_of(value) == "DOUBLE" else write(value)
+
+
+def to_array(value: object) -> object:
+    return NULL if value is None else value if isinstance(value, list) else [value]
 
 
 def to_object(value: object) -> object:
@@ -318,7 +322,7 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "SPLIT": (split, "ARRAY"),
     "STRIP_NULL_VALUE": (lambda value: NULL if value is None else value, "VARIANT"),
     "STRTOK_TO_ARRAY": (tokens, "ARRAY"),
-    "TO_ARRAY": (lambda value: value if isinstance(value, list) else [value], "ARRAY"),
+    "TO_ARRAY": (to_array, "ARRAY"),
     "TO_JSON": (write, "TEXT"),
     "TO_OBJECT": (to_object, "OBJECT"),
     "TYPEOF": (type_of, "TEXT"),

@@ -17,6 +17,8 @@ MACROS = [
     " ELSE strftime(CAST(CAST(x AS VARCHAR) AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g') END",
     "sf_text(v) AS CASE WHEN json_type(v) IN ('OBJECT', 'ARRAY', 'DOUBLE')"
     " THEN account_call('json:.TEXT', CAST(v AS VARCHAR)) ELSE json_extract_string(v, '$') END",
+    "sf_numeric(v) AS CASE json_type(v) WHEN 'BOOLEAN' THEN CAST(CAST(v AS VARCHAR) = 'true' AS INTEGER)::VARCHAR"
+    " ELSE sf_text(v) END",
     "sf_to_text(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT')"
     " THEN format('{:.10g}', CAST(CAST(x AS VARCHAR) AS DOUBLE))"
     " WHEN starts_with(typeof(x), 'TIMESTAMP') THEN sf_time_text(x)"
@@ -46,6 +48,8 @@ MACROS = [
     "sf_within(t, size) AS CASE WHEN length(t) > size"
     " THEN error('String ''' || t || ''' is too long and would be truncated') ELSE t END",
     "sf_unless_before(t, start, made) AS CASE WHEN start < -length(t) THEN '' ELSE made END",
+    "sf_moment(d, h, m, s, n) AS CAST(d AS TIMESTAMP)"
+    " + to_microseconds(CAST(((CAST(h AS BIGINT) * 60 + m) * 60 + s) * 1000000 AS BIGINT) + CAST(n AS BIGINT) // 1000)",
     "sf_to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
     # from a random number g
     "sf_unit(g) AS least(hash(g) / 18446744073709551616, 0.9999999999999999)",

@@ -4,6 +4,7 @@ and what it takes from other databases refused."""
 import functools
 import logging
 import re
+from decimal import Decimal
 
 import sqlglot
 from sqlglot import exp
@@ -54,6 +55,7 @@ for call in FOREIGN.split():
 # sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
 READ |= dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list)
 
+EXPONENT = re.compile(r"[\d.]+[eE][+-]?\d+")
 EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({names.DOTTED})\s+(IF\s+NOT\s+EXISTS)\b", re.I)
 
 
@@ -78,6 +80,11 @@ def parse(sql: str) -> exp.Expression:
             raise unsupported(f"the type {kind.sql('snowflake')}", "types.py")
     name_projections(found[0], sql)
     respell(found[0])
+    for literal in found[0].find_all(exp.Literal):
+        if re.fullmatch(r"[\d.]+[eE][+-]?\d+", literal.this) and not (
+            literal.is_string or literal.find_ancestor(exp.Rand)
+        ):
+            literal.set("this", f"{Decimal(literal.this):f}")  # 1e10 is a NUMBER
     for pair in found[0].find_all(exp.PropertyEQ):
         if isinstance(pair.parent, exp.Struct):
             pair.this.set("quoted", True)  # a key of {'a': 1} keeps its case

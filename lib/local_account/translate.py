@@ -150,6 +150,7 @@ def as_query(tree: exp.Expression) -> exp.Expression:
 def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
     """Refuse ``"a"`` for a column A: the engine would take it, for it does not tell case apart."""
     tables = (table for schemas in schema.mapping.values() for found in schemas.values() for table in found.values())
+    refuse_ambiguous(tree)
     stored = {column for table in tables for column in table}
     folded = {column.casefold() for column in stored}
     made = {node.name for node in tree.find_all(exp.Identifier) if not isinstance(node.parent, exp.Column)}
@@ -165,6 +166,25 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
             continue
         if column.name.casefold() in folded:
             raise compilation_error(f"invalid identifier '{column.sql('snowflake')}'")
+
+
+def refuse_ambiguous(tree: exp.Expression) -> None:
+    """The engine takes the first of two columns of one name in a subquery."""
+    for query in tree.find_all(exp.Subquery, exp.CTE):
+        listed = query.this.named_selects if isinstance(query.this, exp.Query) else []
+        twice = {name for name in listed if listed.count(name) > 1} - {"*"}
+        for column in tree.find_all(exp.Column) if twice else ():
+            select = column.find_ancestor(exp.Select)
+            if column.name in twice and select is not None and reads_from(select, query):
+                raise compilation_error(f"ambiguous column name '{column.name}'", 2028, "42601")
+
+
+def reads_from(select: exp.Select, query: exp.Subquery | exp.CTE) -> bool:
+    joins = select.args.get("joins") or ()
+    sources = [source.this for source in (select.args.get("from_"), *joins) if source is not None]
+    if isinstance(query, exp.CTE):
+        return any(isinstance(source, exp.Table) and source.name == query.alias for source in sources)
+    return any(source is query for source in sources)
 
 
 def settle_assignments(session: Session, tree: exp.Expression, kinds: list[exp.DataType]) -> None:

@@ -5,6 +5,10 @@ import datetime as dt
 from decimal import Decimal
 
 STATEMENTS = {
+    "SELECT COUNT(X, Y), COUNT(DISTINCT X, Y) FROM VALUES ('a', 1), ('a', NULL), (NULL, 2), ('a', 1) AS T(X, Y)": [
+        (2, 1)
+    ],
+    "SELECT * FROM (SELECT 1 AS A, 2 AS A)": [(1, 2)],
     "SELECT CURRENT_DATE, CURRENT_TIMESTAMP IS NULL FROM ONE WHERE CURRENT_DATE < '2020-01-01'": [],
     "SELECT IFF(TRUE, 'if(x', 'LIMIT 1, 2')": [("if(x",)],
     "SELECT COLUMN_NAME, NUMERIC_PRECISION, NUMERIC_SCALE, CHARACTER_MAXIMUM_LENGTH FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_NAME = 'ONE' AND COLUMN_NAME IN ('A', 'N', 'S') ORDER BY 1": [
@@ -545,6 +549,11 @@ ERRORS = {  # the last of the statements, and what it says
         "CREATE TABLE T AS SELECT 1 AS I, 'a' AS S",
         "MERGE INTO T USING (SELECT 1 I, 'p' S UNION ALL SELECT 1, 'q') U ON T.I = U.I WHEN MATCHED THEN UPDATE SET S = U.S",
     ): "100090 .42P18.*Duplicate row detected during DML action",
+    ("SELECT A FROM (SELECT 1 AS A, 2 AS A)",): "002028 .*ambiguous column name 'A'",
+    ("WITH T AS (SELECT X.A, Y.A FROM ONE AS X, ONE AS Y) SELECT T.A FROM T",): "002028 .*ambiguous column name 'A'",
+    ("CREATE TABLE T AS SELECT 1 AS A, 2 AS A",): "002025 .*duplicate column name 'A'",
+    ("SELECT PARSE_JSON('[1, 2]')::OBJECT",): r"Failed to cast variant value \[1,2\] to OBJECT",
+    ("SELECT A FROM ONE ORDER BY 2",): "001003 .*ORDER BY position 2 is not in the select list",
     ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
 }
 

@@ -106,7 +106,7 @@ def test_every_function_on_the_allow_list_has_a_documented_case():
 
 
 def test_json_that_the_engine_takes_and_python_does_not_is_no_defect_of_the_account(query):
-    with pytest.raises(Exception, match="Error parsing JSON"):
+    with pytest.raises(Exception, match="JSON with a comma too many"):
         query("""SELECT PARSE_JSON('{"a": 1,}')""")
 
 

@@ -81,9 +81,7 @@ def parse(sql: str) -> exp.Expression:
     name_projections(found[0], sql)
     respell(found[0])
     for literal in found[0].find_all(exp.Literal):
-        if re.fullmatch(r"[\d.]+[eE][+-]?\d+", literal.this) and not (
-            literal.is_string or literal.find_ancestor(exp.Rand)
-        ):
+        if not literal.is_string and EXPONENT.fullmatch(literal.this) and not literal.find_ancestor(exp.Rand):
             literal.set("this", f"{Decimal(literal.this):f}")  # 1e10 is a NUMBER
     for pair in found[0].find_all(exp.PropertyEQ):
         if isinstance(pair.parent, exp.Struct):

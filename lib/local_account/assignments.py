@@ -5,16 +5,7 @@ from collections.abc import Iterator
 from sqlglot import exp
 
 from .errors import unsupported
-from .types import (
-    BINARY_TYPES,
-    INTEGER_TYPES,
-    REAL_TYPES,
-    TEXT_TYPES,
-    TIME_TYPES,
-    VARIANT_TYPES,
-    T,
-    kind_of,  # fmt: skip
-)
+from .types import BINARY_TYPES, INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, VARIANT_TYPES, T, kind_of
 
 FROM_TEXT = TIME_TYPES | BINARY_TYPES | INTEGER_TYPES | REAL_TYPES | {T.TIME, T.BOOLEAN, T.DECIMAL}
 AS_TEXT = TIME_TYPES | BINARY_TYPES | REAL_TYPES | {T.TIME}

@@ -56,6 +56,9 @@ for call in FOREIGN.split():
 READ |= dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list)
 
 EXPONENT = re.compile(r"[\d.]+[eE][+-]?\d+")
+GLUED = re.compile(
+    rf"{TEXT}|\"[^\"]*\"|\b(\d[\d.]*[eE]\d+)(?=[+-])", re.S
+)  # 1e2+1, which the parser takes for one number
 EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({names.DOTTED})\s+(IF\s+NOT\s+EXISTS)\b", re.I)
 
 
@@ -67,6 +70,7 @@ def parsed(sql: str) -> exp.Expression:
 
 def parse(sql: str) -> exp.Expression:
     check_syntax(sql)
+    sql = GLUED.sub(lambda found: f"{found[1]} " if found[1] else found[0], sql)
     sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # Snowflake takes the clause there too, and Snowpark writes it so
     try:
         found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]

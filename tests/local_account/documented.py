@@ -169,6 +169,8 @@ DOCUMENTED = {
     "PARSE_JSON('true')::INT": 1,
     "1e10": 10000000000,
     "15e-1": Decimal("1.5"),
+    "1e2+1": 101,
+    "'1e2+1'": "1e2+1",
     "1e2/3": Decimal("33.333333"),
     "TIMESTAMP_FROM_PARTS(2024, 1, 1, 25, 61, 0)": dt.datetime(2024, 1, 2, 2, 1),
     "TIMESTAMP_NTZ_FROM_PARTS(2024, 13, 1, 0, -1, 0)": dt.datetime(2024, 12, 31, 23, 59),

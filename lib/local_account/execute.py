@@ -220,6 +220,7 @@ def engine_errors() -> Iterator[None]:
 
 WHEN_CODES = {"date": (100040, "22007"), "timestamp": (100035, "22007"), "time": (100108, "22007")}
 ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
+    (duckdb.Error, r"Python Interpreter Error:.*", lambda m: SnowflakeError(m[0], 100357, "P0000")),
     (duckdb.CatalogException, r"(?:Table|View) with name (.*?) does not exist", lambda m: Missing("Object", m[1])),
     (duckdb.CatalogException, r'with name "(.*?)" already exists', lambda m: already_exists(m[1])),
     (duckdb.CatalogException, r"(.*)", lambda m: compilation_error(m[1], 2140, "42601")),
@@ -263,7 +264,6 @@ ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
      lambda m: SnowflakeError("Duplicate row detected during DML action", 100090, "42P18")),
     (duckdb.Error, r'Could not parse string "(.*?)" according to format',
      lambda m: SnowflakeError(f"Can't parse '{m[1]}' as a date or time with the format given", 100096, "22007")),
-    (duckdb.Error, r"^Traceback .*", lambda m: SnowflakeError(f"Python Interpreter Error:\n{m[0]}", 100357, "P0000")),
     (duckdb.Error, r"More than one row returned by a subquery",
      lambda m: SnowflakeError("Single-row subquery returns more than one row.", 90150, "22000")),
     (duckdb.Error, r"Boolean value '.*' is not recognized", lambda m: SnowflakeError(m[0], 100037, "22018")),

@@ -4,6 +4,7 @@ import re
 from decimal import Decimal
 
 import pytest
+from snowflake.snowpark.exceptions import SnowparkSQLException
 from sqlglot import exp, parse_one
 from tests.local_account.documented import DOCUMENTED
 from tests.local_account.documented_refusals import LIVE, REFUSED, REFUSED_BY_SNOWFLAKE
@@ -103,6 +104,15 @@ def test_every_function_on_the_allow_list_has_a_documented_case():
     listed |= set(functions.ANONYMOUS) | {name for name in json_functions.FUNCTIONS if not name.startswith(".")}
     missing = listed - found - {"Anonymous"}
     assert not missing
+
+
+def test_a_failing_python_function_shows_its_own_lines_alone(session, query):
+    body = "def f(x):\n    raise ValueError('Division by zero')"
+    query(f"CREATE FUNCTION BROKEN(X INT) RETURNS INT LANGUAGE PYTHON HANDLER = 'f' AS $${body}$$")
+    with pytest.raises(SnowparkSQLException) as raised:
+        query("SELECT BROKEN(1)")
+    assert raised.value.sql_error_code == 100357
+    assert "line 2, in f" in str(raised.value) and "worker.py" not in str(raised.value)
 
 
 def test_json_that_the_engine_takes_and_python_does_not_is_no_defect_of_the_account(query):

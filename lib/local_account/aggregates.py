@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from .conversions import rewrite_plain, to_text
+from .arguments import rewrite_plain
+from .conversions import to_text
 from .operators import number, operands
 from .rules import call, cast, engine_node, rule, text
 from .scales import DEVIATIONS, REAL, UNKNOWN, is_framed

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from .conversions import rewrite_cast, rewrite_plain
+from .arguments import rewrite_plain
+from .conversions import rewrite_cast
 from .errors import unsupported
 from .rules import call, cast, rule
 from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, T, kind_of

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from .conversions import rewrite_plain
+from .arguments import rewrite_plain
 from .dates import DATE_PARTS, TIMESTAMPS, to_timestamp, unit_of
 from .errors import compilation_error, unsupported
 from .json_functions import FUNCTIONS
@@ -23,17 +23,15 @@ from .semistructured import json_call
 from .types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
 
 TRANSLATED_WELL = """
-    Abs Acos AddMonths And Any AnyValue ApproxDistinct Ascii Asin Atan Atan2 Avg
-    Base64DecodeString Base64Encode BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg
-    BitwiseRightShift BitwiseXor BitwiseXorAgg Coalesce Contains ConvertTimezone Corr Cos CountIf
-    CovarPop CovarSamp CumeDist DateFromParts DecodeCase Degrees DenseRank EndsWith
-    EqualNull Exists Exp FirstValue Greatest Grouping Hex ILike If Initcap Is Lag
-    LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
-    NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow
-    PreviousDay Radians Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right
-    Round RowNumber SHA SHA2 Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime
-    Strtok Stuff Sum Tan ToDouble Translate Trim Trunc TsOrDsToTime
-    Upper Uuid Variance VariancePop WidthBucket 
+    Abs Acos AddMonths And Any AnyValue ApproxDistinct Ascii Asin Atan Atan2 Avg Base64DecodeString Base64Encode
+    BitwiseAnd BitwiseAndAgg BitwiseLeftShift BitwiseNot BitwiseOr BitwiseOrAgg BitwiseRightShift BitwiseXor
+    BitwiseXorAgg Coalesce Contains ConvertTimezone Corr Cos CountIf CovarPop CovarSamp CumeDist DateFromParts
+    DecodeCase Degrees DenseRank EndsWith EqualNull Exists Exp FirstValue Greatest Grouping Hex ILike If Initcap Is
+    Lag LastValue Lead Least Left Length Levenshtein Like Ln Log LogicalAnd LogicalOr Lower MD5 Max Median Min Mode
+    NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow PreviousDay Radians
+    Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right Round RowNumber SHA SHA2
+    Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime Strtok Stuff Sum Tan ToDouble
+    Translate Trim Trunc TsOrDsToTime Upper Uuid Variance VariancePop WidthBucket
 """
 PLAIN = set(TRANSLATED_WELL.split())
 REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [

@@ -2,7 +2,8 @@
 
 from sqlglot import exp
 
-from .conversions import rewrite_cast, rewrite_plain, to_text
+from .arguments import rewrite_plain
+from .conversions import rewrite_cast, to_text
 from .dates import add_interval
 from .errors import unsupported
 from .rules import as_text, call, cast, rule

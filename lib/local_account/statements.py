@@ -20,7 +20,7 @@ from . import names
 from .errors import compilation_error
 
 MODULES = ("bundles copying experiments functions_sql grants inference_jobs infer_schema models objects services show "
-           "stages tables transactions")  # fmt: skip
+           "stages tables transactions unloading")  # fmt: skip
 STRING = r"'(?:[^'\\]|\\.|'')*'"
 DOLLARS = r"\$\$.*?\$\$"
 

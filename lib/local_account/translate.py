@@ -18,9 +18,9 @@ from sqlglot.schema import MappingSchema
 
 from . import names, semistructured  # noqa: F401 - its rules register themselves
 from .aggregates import wrap_aggregates
+from .arguments import rewrite_plain
 from .assignments import settle
 from .calls import resolve_calls
-from .conversions import rewrite_plain
 from .dates import TIMESTAMPS
 from .errors import compilation_error, unsupported
 from .functions import check, refuse

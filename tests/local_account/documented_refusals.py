@@ -1,5 +1,6 @@
 # ruff: noqa: E501
-"""What the account refuses, what Snowflake refuses too, and calls whose answers change, for test_functions.py."""
+"""What the account refuses, what Snowflake refuses too and in which words, and calls whose answers change, for
+test_functions.py."""
 
 REFUSED = [
     "COT(1)",
@@ -151,3 +152,67 @@ REFUSED_BY_SNOWFLAKE = {
     "OBJECT_CONSTRUCT('a', 1, 'a', 2)": "Duplicate field key",
     "(SELECT OBJECT_AGG(K, W) FROM VALUES ('a', 1), ('a', 2) AS T(K, W))": "Duplicate field key",
 }
+
+ERRORS = {  # the last of the statements, and what it says
+    (
+        "CREATE TABLE T (S VARCHAR(3))",
+        "INSERT INTO T VALUES ('abcd')",
+    ): "100078 .*String 'abcd' is too long and would be truncated",
+    ("CREATE TABLE T (S VARCHAR(3)) AS SELECT 'a'", "UPDATE T SET S = 'abcd'"): "100078 ",
+    ("CREATE TABLE T (A INT)", "ALTER TABLE T ADD S VARCHAR(3)", "INSERT INTO T VALUES (1, 'abcd')"): "100078 ",
+    ("CREATE TABLE T (S VARCHAR(3))", "CREATE TABLE U CLONE T", "INSERT INTO U SELECT 'abcd'"): "100078 ",
+    ("CREATE TABLE T (A ARRAY)", "INSERT INTO T SELECT PARSE_JSON('{}')"): "002023 .*expecting ARRAY for column A",
+    ("CREATE TABLE T (O OBJECT)", "INSERT INTO T SELECT TO_VARIANT(1)"): "002023 .*expecting OBJECT for column O",
+    ("CREATE TABLE T (D DATE)", "INSERT INTO T VALUES ('2024/01/05')"): "100040 .*Date '2024/01/05' is not recognized",
+    ("SELECT '2024-13-05'::DATE",): "100040 .*Date '2024-13-05' is not recognized",
+    ("SELECT 'epoch'::TIMESTAMP",): "100035 .*Timestamp 'epoch' is not recognized",
+    ("SELECT 'x'::TIME",): "100108 .*Time 'x' is not recognized",
+    ("SELECT 'maybe'::BOOLEAN",): "100037 .*Boolean value 'maybe' is not recognized",
+    ("SELECT '1_000'::INT",): "100038 .*Numeric value '1_000' is not recognized",
+    (
+        "SELECT A, COUNT(*) FROM ONE",
+    ): "000979 .*'A' in select clause is neither an aggregate nor in the group by clause",
+    ("SELECT A FROM ONE AS L, ONE AS R",): "002028 .*ambiguous column name 'A'",
+    ("SELECT ABS(B) FROM ONE",): r"001044 .*Invalid argument types for function 'ABS': \(BOOLEAN\)",
+    ("SELECT COALESCE(A, S) FROM ONE",): "does not support mixing BIGINT and VARCHAR; cast one",
+    ("CREATE TABLE T (A INT)", "INSERT INTO T VALUES (1, 2)"): "002020 .21S01.*expecting 1 but got 2",
+    ("SELECT (SELECT COLUMN1 FROM VALUES (1), (2))",): "090150 .*Single-row subquery returns more than one row",
+    ("USE WAREHOUSE NOWHERE",): "002043 .*Object does not exist, or operation cannot be performed",
+    ("COPY INTO NOWHERE FROM @~",): "002003 .*'TEST_FUNCTIONS.PUBLIC.NOWHERE' does not exist",
+    ("CREATE TASK K SCHEDULE = 'banana' AS SELECT 1",): "001008 .*invalid value 'banana' for property 'SCHEDULE'",
+    ("SELECT 12345::VARCHAR(3)",): "100078 .*String '12345' is too long and would be truncated",
+    ("SELECT A FROM ONE ORDER BY A LIMIT 1, 2",): "001003 .*syntax error: unexpected 'LIMIT 1,'",
+    ("SELECT A FROM ONE USING SAMPLE 2",): "001003 .*syntax error: unexpected 'USING SAMPLE'",
+    ("SELECT IF(TRUE, 1, 2)",): "001003 .*syntax error: unexpected 'IF'",
+    ("FROM ONE",): "001003 .*syntax error: unexpected 'FROM'",
+    ("SELECT METADATA$FILE_ROW_NUMBER FROM ONE",): "does not support the column METADATA.FILE_ROW_NUMBER",
+    ("USE SCHEMA NOWHERE",): "002043 ",
+    ("ALTER TABLE ONE ADD COLUMN S STRING",): "001430 .*column 'S' already exists",
+    ("SELECT TO_DATE('x', 'DD/MM/YYYY')",): "100096 .*Can't parse 'x' as a date or time",
+    (
+        "CREATE TABLE T AS SELECT 1 AS I, 'a' AS S",
+        "MERGE INTO T USING (SELECT 1 I, 'p' S UNION ALL SELECT 1, 'q') U ON T.I = U.I WHEN MATCHED THEN UPDATE SET S = U.S",
+    ): "100090 .42P18.*Duplicate row detected during DML action",
+    ("SELECT A FROM (SELECT 1 AS A, 2 AS A)",): "002028 .*ambiguous column name 'A'",
+    ("WITH T AS (SELECT X.A, Y.A FROM ONE AS X, ONE AS Y) SELECT T.A FROM T",): "002028 .*ambiguous column name 'A'",
+    ("CREATE TABLE T AS SELECT 1 AS A, 2 AS A",): "002025 .*duplicate column name 'A'",
+    ("SELECT PARSE_JSON('[1, 2]')::OBJECT",): r"Failed to cast variant value \[1,2\] to OBJECT",
+    ("SELECT A FROM ONE ORDER BY 2",): "001003 .*ORDER BY position 2 is not in the select list",
+    ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
+}
+
+REFUSED_SEQUENCES = [
+    ("CREATE TABLE T (A INT)", 'CREATE TABLE "t" (A INT)'),
+    (
+        "CREATE TABLE T (A INT, V VARIANT)",
+        "MERGE INTO T USING (SELECT 1 A, '5' S) U ON T.A = U.A WHEN MATCHED THEN UPDATE SET V = U.S",
+    ),
+    ("CREATE TABLE T (A INT NOT NULL)", "CREATE TABLE U LIKE T", "INSERT INTO U VALUES (NULL)"),
+    ("CREATE TABLE T (A INT NOT NULL)", "CREATE TABLE U CLONE T", "INSERT INTO U VALUES (NULL)"),
+    ("CREATE TABLE T (A INT PRIMARY KEY)", "INSERT INTO T VALUES (NULL)"),
+    ("CREATE TABLE T (V VARIANT)", "INSERT INTO T SELECT '5'"),
+    ("CREATE TABLE T (V VARIANT)", "INSERT INTO T VALUES ('5')"),
+    ("CREATE TABLE T (V VARIANT)", "UPDATE T SET V = '5'"),
+    ("CREATE TABLE T (V VARIANT) AS SELECT '5'",),
+    ("CREATE TABLE T (A INT)", "MERGE INTO T USING (SELECT 5 A) U ON T.A = U.A WHEN NOT MATCHED BY SOURCE THEN DELETE"),
+]

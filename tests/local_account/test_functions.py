@@ -7,8 +7,11 @@ import pytest
 from snowflake.snowpark.exceptions import SnowparkSQLException
 from sqlglot import exp, parse_one
 from tests.local_account.documented import DOCUMENTED
-from tests.local_account.documented_refusals import LIVE, REFUSED, REFUSED_BY_SNOWFLAKE
-from tests.local_account.documented_statements import ERRORS, REFUSED_SEQUENCES, SEQUENCES, STATEMENTS
+from tests.local_account.documented_dates import DATES
+from tests.local_account.documented_refusals import ERRORS, LIVE, REFUSED, REFUSED_BY_SNOWFLAKE, REFUSED_SEQUENCES
+from tests.local_account.documented_sequences import SEQUENCES
+from tests.local_account.documented_statements import STATEMENTS
+from tests.local_account.documented_variants import VARIANTS
 
 from local_account import functions, json_functions, rules
 from local_account.reading import SNOWFLAKE, spell_calls
@@ -26,7 +29,8 @@ def answer(session):
     return lambda sql: cursor.execute(sql).fetchall()
 
 
-GROUPS = [dict(list(DOCUMENTED.items())[start : start + 25]) for start in range(0, len(DOCUMENTED), 25)]
+EXPRESSIONS = DOCUMENTED | DATES | VARIANTS
+GROUPS = [dict(list(EXPRESSIONS.items())[start : start + 25]) for start in range(0, len(EXPRESSIONS), 25)]
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: next(iter(group)))
@@ -94,7 +98,7 @@ def test_what_snowflake_refuses_is_refused(answer, expression):
 
 
 def test_every_function_on_the_allow_list_has_a_documented_case():
-    cases = [f"SELECT {expression}" for expression in [*DOCUMENTED, *LIVE]] + list(STATEMENTS)
+    cases = [f"SELECT {expression}" for expression in [*EXPRESSIONS, *LIVE]] + list(STATEMENTS)
     found = set()
     for case in cases:
         for node in parse_one(spell_calls(case), read=SNOWFLAKE).walk():

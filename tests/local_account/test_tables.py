@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pytest
-from snowflake.connector.errors import IntegrityError
+from snowflake.connector.errors import IntegrityError, ProgrammingError
 from snowflake.snowpark import functions as F
 from snowflake.snowpark import types as T
 from snowflake.snowpark.exceptions import SnowparkSQLException
@@ -116,6 +116,18 @@ def test_many_rows_may_lack_values(session):
     whole = (7, dt.date(2024, 1, 5), dt.datetime(2024, 1, 5, 1, 2, 3), b"zz", 1.5, True)
     cursor.executemany("INSERT INTO LACKING VALUES (?, ?, ?, ?, ?, ?)", [(None,) * 6, whole])
     assert [tuple(row) for row in cursor.execute("SELECT * FROM LACKING ORDER BY I").fetchall()] == [whole, (None,) * 6]
+
+
+def test_a_bound_time_of_another_zone_is_refused(session):
+    """A TIMESTAMP_NTZ column would keep its wall clock, which the engine does not know."""
+    cursor = session.connection.cursor()
+    cursor.connection._paramstyle = "qmark"
+    east = dt.timezone(dt.timedelta(hours=2))
+    with pytest.raises(ProgrammingError, match="does not support a bound timestamp of another zone than UTC"):
+        cursor.execute("SELECT ?::TIMESTAMP_NTZ", [("TIMESTAMP_TZ", dt.datetime(2024, 1, 1, 5, tzinfo=east))])
+    utc = dt.datetime(2024, 1, 1, 5, tzinfo=dt.UTC)
+    cursor.execute("SELECT ?::TIMESTAMP_NTZ", [("TIMESTAMP_TZ", utc)])
+    assert cursor.fetchall() == [(dt.datetime(2024, 1, 1, 5),)]
 
 
 def test_a_schema_says_what_the_columns_were_declared_as(session):

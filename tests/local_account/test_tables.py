@@ -137,6 +137,10 @@ def test_a_schema_says_what_the_columns_were_declared_as(session):
     assert [field.nullable for field in said] == [False, True, True, True]
     upper = session.table("SAID").select(F.upper("S").alias("U")).schema
     assert (upper["U"].datatype, upper["U"].nullable) == (T.StringType(), True)
+    filled = session.sql("SELECT X FROM (SELECT COALESCE(S, 'longer than five') AS X FROM SAID)").schema
+    assert filled["X"].datatype == T.StringType(), "it may be longer than the column"
+    padded = session.sql("SELECT R.S FROM SAID AS L LEFT JOIN SAID AS R ON L.V = R.V").schema
+    assert padded["S"].nullable
     outer = session.table("SAID").join(session.table("SAID"), ["V"], "left", rsuffix="_R").schema
     assert outer["S_R"].nullable
 

@@ -153,14 +153,15 @@ def test_a_table_loads_a_file_once(stage, query):
     put("b.csv", b"4\n")
     assert [row[0] for row in query(copy)] == ["s/once/b.csv"], "it is another file now"
     assert [row[3] for row in query(f"{copy} FORCE = TRUE")] == [2, 1]
+    put("bb.csv", b"5\n")
     put("c.csv", b"x\n")
     with pytest.raises(SnowparkSQLException, match="Numeric value 'x' is not recognized"):
         query(copy)
-    assert query("SELECT COUNT(*), SUM(A) FROM ONCE") == [(7, 17)], "a file that fails leaves nothing"
+    assert query("SELECT COUNT(*), SUM(A) FROM ONCE") == [(7, 17)], "a file that fails leaves nothing, nor those before"
     put("c.csv", b"9\n")
-    assert [row[0] for row in query(copy)] == ["s/once/c.csv"]
+    assert [row[0] for row in query(copy)] == ["s/once/bb.csv", "s/once/c.csv"]
     query("TRUNCATE TABLE ONCE")
-    assert [row[3] for row in query(copy)] == [2, 1, 1]
+    assert [row[3] for row in query(copy)] == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def encode(array: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
 def moments(array: pa.Array) -> pa.StructArray:
     """Seconds and nanoseconds."""
     since = array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
-    seconds = pc.divide(pc.subtract(since, pc.if_else(pc.less(since, 0), 999_999, 0)), 1_000_000)  # rounded down
+    seconds = pc.divide(since, 1_000_000)  # towards zero: before 1970 both parts are negative
     rest = pc.multiply(pc.subtract(since, pc.multiply(seconds, 1_000_000)), 1000)
     return pa.StructArray.from_arrays([seconds, rest.cast(pa.int32())], fields=list(MOMENT), mask=array.is_null())
 

@@ -68,8 +68,9 @@ def ingest() -> None:
 
     from PIL import Image
 
-    from cxr import dataset, images
-    from cxr.phantoms import phantom
+    from cxr.data.pixels import build
+    from cxr.model import preprocessing
+    from cxr.phantoms.dataset import phantom
 
     size = 96
 
@@ -100,10 +101,13 @@ def ingest() -> None:
             files *= 8  # a run of a second or more, as with the thousands of files of a real set
 
             def ours(files=files) -> int:
-                dataset.build(files, size, Path(scratch, "stack.npy"))
+                build(files, size, Path(scratch, "stack.npy"))
                 return len(files)
 
-            for name, load in (("the same decoder", lambda data: images.load(data, size)), ("Pillow alone", pillow)):
+            for name, load in (
+                ("the same decoder", lambda data: preprocessing.load(data, size)),
+                ("Pillow alone", pillow),
+            ):
                 compare(
                     f"decoding {side} px JPEGs into the cache, yardstick a bare loop of {name}",
                     ours,
@@ -122,16 +126,18 @@ def app() -> None:
     from streamlit import config
     from streamlit.testing.v1 import AppTest
 
-    from cxr import connect, load, phantoms, serving
-    from cxr.session import PROJECT, start_local_account
+    from cxr import open_project
+    from cxr.account.session import PROJECT, start_local_account
+    from cxr.phantoms import dataset
+    from cxr.serving import scoring
 
-    settings = load(argv=[])
-    session = connect(settings=settings)
-    version = serving.find_version(serving.open_registry(session, settings), settings.model_name)
+    project = open_project(argv=[])
+    session, settings = project.session, project.settings
+    version = scoring.find_version(scoring.open_registry(project), settings.model_name)
     if version is None:
         sys.exit("No model is registered. Run `python3 ci run` first.")
     there = not version.list_services().empty
-    service = serving.ensure_service(session, settings, version)
+    service = scoring.ensure_service(project, version)
     # The connector has read its own configuration already; Streamlit reads secrets first.
     login = {key: value for key, value in start_local_account(settings).items() if key != "session_parameters"}
     secrets = Path(tempfile.mkdtemp(), "secrets.toml")
@@ -145,10 +151,10 @@ def app() -> None:
     pages, questions = [], []
     for number in range(2 * ROUNDS + 1):
         buffer = io.BytesIO()
-        pixels = phantoms.phantom("PNEUMONIA", rng=np.random.default_rng(number), size=1024)
+        pixels = dataset.phantom("PNEUMONIA", rng=np.random.default_rng(number), size=1024)
         Image.fromarray(pixels).save(buffer, "JPEG")
         start = time.perf_counter()
-        serving.explain(session, version, buffer.getvalue(), service)
+        scoring.explain(session, version, buffer.getvalue(), service)
         questions.append(time.perf_counter() - start)
         page.file_uploader[0].upload(f"{number}.jpeg", buffer.getvalue())
         start = time.perf_counter()

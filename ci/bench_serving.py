@@ -18,12 +18,18 @@ import numpy as np
 import psutil
 import torch
 
-from cxr import catalog, dataset, evaluation, images, objects, registry, runs, serving
-from cxr.network import PneumoniaNetwork, predict_logits
-from cxr.phantoms import write_phantoms
-from cxr.rest_client import ROWS_PER_CALL, ServiceClient
-from cxr.session import PROJECT, connect
-from cxr.settings import load
+from cxr.account import scripts
+from cxr.account.project import open_project
+from cxr.account.session import PROJECT
+from cxr.data import catalog, ingest
+from cxr.data.pixels import fetch_files
+from cxr.evaluation.report import evaluate, probability
+from cxr.lifecycle import registry, runs
+from cxr.model import preprocessing
+from cxr.model.network import PneumoniaNetwork, predict_logits
+from cxr.phantoms.dataset import write_phantoms
+from cxr.serving import scoring
+from cxr.serving.rest_client import ROWS_PER_CALL, ServiceClient
 
 CLIENTS = 16
 
@@ -39,26 +45,26 @@ def run(rounds: int, short: bool) -> None:
 def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], PneumoniaNetwork]]:
     """A running service of a ResNet-18 at 96 px with random weights, 128 phantoms of 512 px, and the network itself."""
     os.environ["CXR_CACHE_DIR"] = str(scratch / "cache")
-    settings = load(argv=[], environ={}, account_dir=str(scratch / "account"))
-    session = connect(settings=settings)
-    objects.run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
+    project = open_project(argv=[], environ={}, account_dir=str(scratch / "account"))
+    session = project.session
+    scripts.run_sql_file(project, PROJECT / "sql" / "20_objects.sql")
     write_phantoms(scratch / "set", patients=64, images_per_patient=2, size=512, seed=1)
-    catalog.ingest(session, scratch / "set", settings)
-    rows = catalog.read_catalog(session, settings)
-    folder = dataset.fetch_files(session, rows, settings)
+    ingest.ingest(project, scratch / "set")
+    rows = catalog.read_catalog(project)
+    folder = fetch_files(project, rows)
     files = [(folder / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
     torch.manual_seed(0)
     network = PneumoniaNetwork().eval()
     torch.nn.init.normal_(network.backbone.fc.weight, std=0.3)
-    report = evaluation.evaluate(rows, np.linspace(-2, 2, len(rows)), 1.0, 0.5)
+    report = evaluate(rows, np.linspace(-2, 2, len(rows)), 1.0, 0.5)
     config = dict(backbone="resnet18", image_size=96, weights="random", seed=0, data="phantoms", best_epoch=1)
     config |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
     history, reports = [{"epoch": 1, "loss": 0.7}], {"validation": report, "test": report}
-    run_id = runs.save(session, settings, network.state_dict(), config, reports, history, {})
-    artifacts = runs.fetch(session, settings, run_id, scratch / "run")
-    version = registry.log_version(session, settings, run_id, artifacts)
-    name = serving.ensure_service(session, settings, version)
-    yield serving.connect_client(session, name), files, network
+    run_id = runs.save(project, network.state_dict(), config, reports, history, {})
+    artifacts = runs.fetch(project, run_id, scratch / "run")
+    version = registry.log_version(project, run_id, artifacts)
+    name = scoring.ensure_service(project, version)
+    yield scoring.connect_client(session, name), files, network
     session.sql(f"DROP SERVICE {name}").collect()
     session.close()
 
@@ -69,7 +75,7 @@ def throughput(client: ServiceClient, files: list[bytes], network: PneumoniaNetw
     def bare() -> None:
         with ThreadPoolExecutor() as pool:
             for part in parts:
-                pixels = np.stack(list(pool.map(lambda data: images.load(data, 96), part)))
+                pixels = np.stack(list(pool.map(lambda data: preprocessing.load(data, 96), part)))
                 predict_logits(network, torch.from_numpy(pixels))
 
     works: dict[str, Callable] = {"service": lambda: client.predict(files), "bare": bare}
@@ -108,8 +114,8 @@ def latency(client: ServiceClient, files: list[bytes], requests: int) -> None:
 
 def soak(client: ServiceClient, files: list[bytes], network: PneumoniaNetwork, requests: int) -> None:
     """Every hundredth request is damaged. Lost: no answer. Wrong: another answer than the network's."""
-    pixels = np.stack([images.load(data, 96) for data in files])
-    expected = evaluation.probability(predict_logits(network, torch.from_numpy(pixels)))
+    pixels = np.stack([preprocessing.load(data, 96) for data in files])
+    expected = probability(predict_logits(network, torch.from_numpy(pixels)))
     bad = [b"", b"no image", files[0][:200]]
     process = _process_of(client)
     before, lost, wrong = None, 0, 0

@@ -11,10 +11,11 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from cxr import dataset, phantoms
-from cxr import training as loop
-from cxr.distributed import World
-from cxr.network import PneumoniaNetwork, best_device, has_bfloat16, to_float
+from cxr.data.pixels import build
+from cxr.model.network import PneumoniaNetwork, best_device, has_bfloat16, to_float
+from cxr.phantoms import dataset
+from cxr.training import loop as loop
+from cxr.training.distributed import World
 from environment import ROOT
 
 BATCH = 32
@@ -106,7 +107,7 @@ def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
 
         def ours(**recipe) -> int:
             stack = Path(scratch, "stack.npy")
-            dataset.build(files, side, stack)
+            build(files, side, stack)
             images = torch.from_numpy(np.load(stack)).to(device)
             network = PneumoniaNetwork().to(device)
             chosen = loop.Recipe(epochs=epochs, batch_size=BATCH, **recipe)
@@ -128,7 +129,7 @@ def _folder_of_originals(scratch: Path) -> Path:
     folder = scratch / "originals"
     if not ORIGINALS.is_dir():
         print("The sample of full-size X-rays is not here: phantoms of 1024 px in their place.")
-        return phantoms.write_phantoms(folder, patients=36, size=1024, seed=1)
+        return dataset.write_phantoms(folder, patients=36, size=1024, seed=1)
     for place in ORIGINALS.rglob("*.jpeg"):
         target = folder / place.parent.name / place.name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def lint(rest: list[str]) -> int:
 
 def app(rest: list[str]) -> int:
     """The app reaches the account as it does in Snowflake, through `st.connection("snowflake")`."""
-    from cxr.session import account_directory, start_local_account
+    from cxr.account.session import account_directory, start_local_account
     from cxr.settings import load
 
     settings = load(argv=[])

@@ -14,8 +14,8 @@ from snowflake.connector.errors import Error as ConnectorError
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkClientException
 
-from cxr.objects import read_sql_file, run
-from cxr.session import connect
+from cxr.account.scripts import read_sql_file, run
+from cxr.account.session import connect
 from cxr.settings import NAMES, Settings, load
 from environment import ROOT
 

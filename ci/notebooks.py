@@ -14,7 +14,7 @@ import psutil
 from nbclient.exceptions import DeadKernelError
 from nbconvert.preprocessors import CellExecutionError, ExecutePreprocessor
 
-from cxr.report import METRICS_TYPE
+from cxr.notebook_metrics import METRICS_TYPE
 from cxr.settings import load
 from environment import ROOT
 

@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
 
 def python(code: str, *arguments: object, **options) -> subprocess.Popen:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "lib"), str(ROOT)])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
 
 
@@ -45,9 +45,9 @@ CHECK = """
 import io, json, resource, sys, time, warnings
 from pathlib import Path
 import hashlib, numpy as np
-from cxr import catalog
-from cxr.broken_files import mutate
-from cxr.origins import Origin
+from cxr.data import catalog, checking, ingest
+from tests.broken_files import mutate
+from cxr.data.labels import Origin
 warnings.simplefilter("ignore")
 folder, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 whole = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
@@ -55,9 +55,9 @@ for seed in range(first, last):
     rng = np.random.default_rng(seed)
     data = mutate(whole[seed % len(whole)], rng)
     start = time.process_time()
-    verdict = catalog._examine(lambda name: data, "x", hashlib.sha256(data).hexdigest(), Origin("NORMAL"), "")
+    verdict = checking._examine(lambda name: data, "x", hashlib.sha256(data).hexdigest(), Origin("NORMAL"), "")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    said = "cataloged" if isinstance(verdict, catalog.Accepted) else verdict.reason
+    said = "cataloged" if isinstance(verdict, checking.Accepted) else verdict.reason
     print(json.dumps([seed, time.process_time() - start, peak, said]), flush=True)
 """
 
@@ -81,8 +81,7 @@ def whole_files(folder: Path) -> None:
     """One of each kind, good and bad, and large ones whose declared size fits."""
     import numpy as np
     from PIL import Image
-
-    from cxr.broken_files import write_broken_files
+    from tests.broken_files import write_broken_files
 
     write_broken_files(folder)
     chest = Image.open(folder / "plain.jpeg").resize((2400, 2000))
@@ -116,20 +115,23 @@ INGEST = """
 import json, resource, sys
 from pathlib import Path
 from snowflake.snowpark import Session
-from cxr import catalog, objects, session
+from cxr.account import scripts, session
+from cxr.account.project import Project
+from cxr.data import catalog, checking, ingest
 from cxr.settings import load
 account, folder, batch, marks = sys.argv[1:]
-catalog.BATCH = int(batch)
+checking.BATCH = int(batch)
 settings = load(argv=[], environ={}, account_dir=account)
 opened = Session.builder.configs(session.start_local_account(settings)).create()
+project = Project(opened, settings)
 if not session.use_schema(opened, settings):
-    objects.run_sql_file(opened, session.PROJECT / "sql" / "20_objects.sql", settings)
+    scripts.run_sql_file(project, session.PROJECT / "sql" / "20_objects.sql")
     session.use_schema(opened, settings)
 if folder:
     Path(marks).touch()
-    counts = catalog.ingest(opened, folder, settings)
+    counts = ingest.ingest(project, folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rows = catalog.read_catalog(opened, settings).drop(columns="CATALOGED_AT")
+    rows = catalog.read_catalog(project).drop(columns="CATALOGED_AT")
     print(json.dumps([counts, opened.sql(f"LIST {settings.images}").count(), rows.to_csv(index=False), peak]))
 else:
     opened.sql(f"DELETE FROM {settings.qualified(settings.catalog_table)}").collect()
@@ -151,7 +153,7 @@ def stop(account: Path) -> None:
 
 
 def kills(count: int) -> int:
-    from cxr.phantoms import write_phantoms
+    from cxr.phantoms.dataset import write_phantoms
 
     with tempfile.TemporaryDirectory() as scratch:
         account, folder = Path(scratch, "account"), write_phantoms(Path(scratch, "set"), patients=60, size=96)
@@ -206,7 +208,7 @@ def many_phantoms(folder: Path, count: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from cxr.phantoms import phantom
+    from cxr.phantoms.dataset import phantom
 
     rng = np.random.default_rng(0)
     chests = [Image.fromarray(phantom("NORMAL", rng=rng, size=96)) for _ in range(300)]

@@ -12,7 +12,8 @@ places = (Path(__file__).resolve(), Path.cwd() / "here")
 sys.path.insert(0, str(next(p / "lib" for start in places for p in start.parents if (p / "lib" / "cxr").is_dir())))
 
 import cxr
-from cxr import dataset, serving
+from cxr.data.pixels import fetch_files
+from cxr.serving import scoring
 
 IMAGES_AT_ONCE = 512
 log = logging.getLogger("cxr.jobs")
@@ -20,9 +21,9 @@ log = logging.getLogger("cxr.jobs")
 
 def main() -> int:
     """The number of images that were scored."""
-    settings = cxr.load()
-    session = cxr.connect(settings=settings)
-    version = serving.find_version(serving.open_registry(session, settings), settings.model_name)
+    project = cxr.open_project()
+    session, settings = project.session, project.settings
+    version = scoring.find_version(scoring.open_registry(project), settings.model_name)
     if version is None:
         raise LookupError(f"{settings.model_name} has no version yet: run notebooks 03_train and 04_register")
     new = session.sql(
@@ -35,10 +36,10 @@ def main() -> int:
     log.info("%d images are new to version %s", len(new), version.version_name)
     for start in range(0, len(new), IMAGES_AT_ONCE):
         part = new.iloc[start : start + IMAGES_AT_ONCE]
-        folder = dataset.fetch_files(session, part, settings)
+        folder = fetch_files(project, part)
         files = [(folder / Path(place).name).read_bytes() for place in part["RELATIVE_PATH"]]
-        answers = serving.score(version, files)
-        serving.write_predictions(session, settings, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
+        answers = scoring.score(version, files)
+        scoring.write_predictions(project, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
         log.info("%d of %d scored", start + len(part), len(new))
     return len(new)
 

@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
     SOURCE STRING NOT NULL COMMENT 'Folder, zip or stage that was ingested',
     SOURCE_NAME STRING NOT NULL COMMENT 'Path in it',
-    REASON STRING NOT NULL COMMENT 'A code of cxr.images.BadImage, no_label or duplicate',
+    REASON STRING NOT NULL COMMENT 'A code of cxr.model.preprocessing.BadImage, no_label or duplicate',
     DETAIL STRING,
     REJECTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Files that were found and not cataloged';

@@ -13,9 +13,9 @@ from snowflake.ml.model import ModelVersion
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkClientException
 
-from cxr import serving
-from cxr.catalog import STAGE_FOLDER
-from cxr.session import use_schema
+from cxr.account.session import use_schema
+from cxr.data.checking import STAGE_FOLDER
+from cxr.serving import scoring
 from cxr.settings import Settings, load
 
 MOST_VERSIONS = 20
@@ -73,8 +73,8 @@ def reconnect() -> None:
 def versions() -> dict[str, Version]:
     """The model's versions by name, newest first. Raises NotReady where there is none."""
     name = settings().model_name
-    registry = serving.open_registry(ready_session(), settings())
-    if serving.find_version(registry, name) is None:
+    registry = scoring.open_registry(ready_session(), settings())
+    if scoring.find_version(registry, name) is None:
         raise NotReady(
             "No model is registered yet. Run `notebooks/03_train.ipynb`, then `notebooks/04_register.ipynb`."
         )
@@ -108,7 +108,7 @@ def services(version_name: str) -> list[dict[str, str]]:
 def catalog() -> pd.DataFrame:
     """The catalog without source names, which may hold a person's. Raises NotReady where it is empty."""
     table = settings().qualified(settings().catalog_table)
-    there = "SPLIT IS NOT NULL AND VANISHED_AT IS NULL"  # as cxr.catalog.read_catalog has it
+    there = "SPLIT IS NOT NULL AND VANISHED_AT IS NULL"  # as cxr.data.catalog.read_catalog has it
     rows = ready_session().sql(f"SELECT {_CATALOG_COLUMNS} FROM {table} WHERE {there} ORDER BY IMAGE_ID").to_pandas()
     if rows.empty:
         raise NotReady("The catalog holds no image yet. Run `notebooks/02_data_ingest.ipynb`.")

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from cxr import images
+from cxr.model import preprocessing
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
 OKABE_ITO = [BLUE, ORANGE, GREEN, "#E69F00", "#56B4E9", "#CC79A7", GREY]
@@ -56,8 +56,8 @@ def is_lit(heatmap: bytes) -> bool:
 def thumbnail(data: bytes) -> str:
     """A small JPEG as a data address; empty for a file that cannot be read."""
     try:
-        pixels = images.decode(data, at_least=2 * THUMBNAIL).pixels
-    except images.BadImage:
+        pixels = preprocessing.decode(data, at_least=2 * THUMBNAIL).pixels
+    except preprocessing.BadImage:
         return ""
     small = Image.fromarray(pixels)
     small.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -14,7 +14,8 @@ import streamlit as st
 from app_common import Choice
 from PIL import Image
 
-from cxr import images, serving
+from cxr.model import preprocessing
+from cxr.serving import scoring
 
 MAX_UPLOAD_BYTES = 12 * 2**20  # base64 makes a third more of it, and a text holds 16 MB
 SHOWN_PIXELS = 800  # the longer side; half a desktop's width
@@ -47,10 +48,10 @@ class Answer:
 
 
 def open_study(data: bytes) -> Study:
-    """Check a file before it is sent anywhere. Raises images.BadImage."""
+    """Check a file before it is sent anywhere. Raises preprocessing.BadImage."""
     if len(data) > MAX_UPLOAD_BYTES:
-        raise images.BadImage("too_large", f"more than {MAX_UPLOAD_BYTES // 2**20} MB")
-    xray = images.decode(data, at_least=SHOWN_PIXELS)
+        raise preprocessing.BadImage("too_large", f"more than {MAX_UPLOAD_BYTES // 2**20} MB")
+    xray = preprocessing.decode(data, at_least=SHOWN_PIXELS)
     shown = Image.fromarray(xray.pixels)
     shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS), Image.Resampling.BILINEAR)
     return Study(hashlib.sha256(data).hexdigest(), data, np.asarray(shown), xray.format, xray.width, xray.height)
@@ -62,7 +63,7 @@ def answer_for(study: Study, choice: Choice) -> Answer:
     key = (study.image_id, choice.version.name, choice.path)
     if key not in kept:
         start = time.perf_counter()
-        row = serving.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
+        row = scoring.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
         # An answer may leave out what is null.
         probability, label, heatmap = (row.get(name) for name in ("P_PNEUMONIA", "LABEL", "HEATMAP"))
         while len(kept) >= _ANSWERS_KEPT:
@@ -109,7 +110,7 @@ def score_rows(
     answers = []
     for start, end in parts:
         report(0.2 + 0.7 * start / len(files), f"Scoring images {start + 1} to {end} of {len(files)}")
-        answer = serving.score(choice.version.asked, files[start:end], choice.service, rows_per_call=end - start)
+        answer = scoring.score(choice.version.asked, files[start:end], choice.service, rows_per_call=end - start)
         _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request())
         answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
     report(1.0, "Done")
@@ -135,7 +136,7 @@ def _new_request() -> str:
 
 def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request: str) -> None:
     account, known = app_account.ready_session(), app_account.settings()
-    serving.write_predictions(account, known, image_ids, answers, choice.version.name, choice.path, request)
+    scoring.write_predictions(account, known, image_ids, answers, choice.version.name, choice.path, request)
     app_account.recorded_scores.clear()
 
 

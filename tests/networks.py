@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cxr.network import PneumoniaNetwork, to_float
+from cxr.model.network import PneumoniaNetwork, to_float
 
 
 def settle(network: PneumoniaNetwork, stack: np.ndarray) -> None:

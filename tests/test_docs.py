@@ -9,7 +9,7 @@ import sqlglot
 import yaml
 from sqlglot import exp
 
-from cxr.objects import split_statements
+from cxr.account.scripts import split_statements
 from cxr.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,13 @@ The names are looked up when they are used, because the registered model ships t
 
 import importlib
 
-_HOMES = {"connect": "session", "load": "settings", "Settings": "settings", "record": "report"}
+_HOMES = {
+    "connect": "account.session",
+    "load": "settings",
+    "open_project": "account.project",
+    "Settings": "settings",
+    "record": "notebook_metrics",
+}
 
 
 def __getattr__(name):

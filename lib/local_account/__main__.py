@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from .process import AccountError, running, start, stop
+from local_account.account.process import AccountError, running, start, stop
 
 
 def main() -> int:
@@ -32,11 +32,11 @@ def run(command: str, root: Path, idle_seconds: float) -> int:
         print(f"running on {info['host']}:{info['port']}, pid {info['pid']}" if info else "not running")
         return 0 if info else 1
     elif command == "serve":
-        from .wire import serve
+        from local_account.server.http import serve
 
         serve(root, idle_seconds)
     else:  # every statement with its fate: executed, emulated (its visible part), or recorded (kept and shown)
-        from .statements import load
+        from local_account.sql.statement_shapes import load
 
         print("executed  any query, INSERT, UPDATE, DELETE, MERGE, CREATE TABLE, CREATE VIEW")
         shapes = {re.sub(r"\{([^|}]*)\}", r"\1", entry.shape): entry.fate for entry in load()}

@@ -9,7 +9,7 @@ import streamlit as st
 from app_common import Choice, choose_model, chosen, forget_choice, fragment, plain, typed
 from app_scoring import score_rows
 
-from cxr import evaluation
+from cxr.evaluation.report import bootstrap, measure, paired_bootstrap, reliability, roc_band
 from cxr.settings import LABELS
 
 NAMES = {
@@ -68,7 +68,7 @@ def main() -> None:
 def _part(name: str, images: str) -> dict | None:
     """ROC, reliability and, of validation images, scores: as the training run left them, else from answers on record.
 
-    As :func:`cxr.evaluation.evaluate` gives them; None where there are none.
+    As :func:`cxr.evaluation.report.evaluate` gives them; None where there are none.
     """
     report = app_account.evaluation(name)
     if report is not None:
@@ -77,9 +77,9 @@ def _part(name: str, images: str) -> dict | None:
     if rows["LABEL"].nunique() < 2:
         return None
     truth, probabilities, patients = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float), rows["PATIENT_ID"]
-    observed, predicted = evaluation.reliability(truth, probabilities)
+    observed, predicted = reliability(truth, probabilities)
     return {
-        "roc": evaluation.roc_band(truth, probabilities, patients.to_numpy()),
+        "roc": roc_band(truth, probabilities, patients.to_numpy()),
         "reliability": {"after_temperature": {"observed": observed, "predicted": predicted}},
         "scores": {"labels": truth, "probabilities": probabilities, "patients": patients},
     }
@@ -180,7 +180,7 @@ def _compare(name: str, other: str, split: str) -> None:
     both = first.merge(second[["IMAGE_ID", "P_PNEUMONIA"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
     if both["LABEL"].nunique() < 2:
         return
-    found = evaluation.paired_bootstrap(
+    found = paired_bootstrap(
         _truth(both),
         both["P_PNEUMONIA"].to_numpy(dtype=float),
         both["P_PNEUMONIA_OTHER"].to_numpy(dtype=float),
@@ -212,8 +212,8 @@ def _explorer(scores: dict[str, list], default: float, images: str) -> None:
     )
     threshold = default if percent == registered else percent / 100
     truth, probabilities, patients = (np.asarray(scores[key]) for key in ("labels", "probabilities", "patients"))
-    values = evaluation.measure(truth, probabilities, threshold)
-    ranges = evaluation.bootstrap(truth, probabilities, patients, threshold, RESAMPLES)
+    values = measure(truth, probabilities, threshold)
+    ranges = bootstrap(truth, probabilities, patients, threshold, RESAMPLES)
     with st.container(horizontal=True):
         for key in ("sensitivity", "specificity", "ppv", "npv"):
             with st.container(width=180):

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 from app_common import chosen
 
-from cxr import monitoring
+from cxr.serving import monitoring
 
 WINDOWS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year"}
 FEW = 30  # answers; below that many a day's drift is noise

@@ -9,7 +9,7 @@ import streamlit as st
 from app_common import PATHS, Choice, choose_model, chosen, fragment, keep_in_url, plain, typed
 from app_scoring import MAX_UPLOAD_BYTES, Answer, Study, answer_for, open_study, record_answers
 
-from cxr import images
+from cxr.model import preprocessing
 from cxr.settings import LABELS, SPLITS
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
@@ -49,7 +49,7 @@ def main() -> None:
         return
     try:
         study = open_study(data)
-    except images.BadImage as bad:
+    except preprocessing.BadImage as bad:
         st.error(
             f"{REASONS.get(bad.reason, 'The file cannot be used.')} It was not sent. ({bad})", icon=":material/block:"
         )

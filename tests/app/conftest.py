@@ -25,10 +25,16 @@ from streamlit.testing.v1 import AppTest
 from tests.networks import settle
 
 import cxr
-from cxr import catalog, evaluation, images, phantoms, registry, runs, serving
-from cxr.network import PneumoniaNetwork, predict_logits
-from cxr.objects import run_sql_file
-from cxr.session import PROJECT, start_local_account, use_schema
+from cxr.account.project import Project
+from cxr.account.scripts import run_sql_file
+from cxr.account.session import PROJECT, start_local_account, use_schema
+from cxr.data import catalog, checking, ingest
+from cxr.evaluation.report import evaluate, probability
+from cxr.lifecycle import registry, runs
+from cxr.model import preprocessing
+from cxr.model.network import PneumoniaNetwork, predict_logits
+from cxr.phantoms import dataset
+from cxr.serving import scoring
 from cxr.settings import LABELS
 
 THRESHOLD = 0.4
@@ -51,9 +57,10 @@ def account(tmp_path_factory):
     root = tmp_path_factory.mktemp("app-account")
     settings = cxr.load(argv=[], environ={}, account_dir=str(root), image_size=64)
     session = open_session(settings)
-    run_sql_file(session, PROJECT / "sql" / "20_objects.sql", settings)
+    project = Project(session, settings)
+    run_sql_file(project, PROJECT / "sql" / "20_objects.sql")
     use_schema(session, settings)
-    fill(session, settings, tmp_path_factory.mktemp("app-phantoms"))
+    fill(project, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
     session.close()
     forget()
@@ -71,20 +78,20 @@ def open_session(settings) -> Session:
     return opened
 
 
-def fill(session, settings, folder: Path) -> None:
-    phantoms.write_phantoms(folder / "set", patients=100, images_per_patient=1, size=128, seed=3)
+def fill(project, folder: Path) -> None:
+    dataset.write_phantoms(folder / "set", patients=100, images_per_patient=1, size=128, seed=3)
     (folder / "set" / "NORMAL" / "IM-9999-0001.jpeg").write_text("no image")
-    catalog.ingest(session, folder / "set", settings)
-    log_network(session, settings, folder / "run", seed=0)
+    ingest.ingest(project, folder / "set")
+    log_network(project, folder / "run", seed=0)
 
 
-def log_network(session, settings, folder: Path, seed: int) -> None:
+def log_network(project, folder: Path, seed: int) -> None:
     """Evaluate, save and register a network as the notebooks do."""
-    rows = catalog.read_catalog(session, settings)
+    rows = catalog.read_catalog(project)
     staged = folder / "files"
-    session.file.get(f"{settings.images}/{catalog.STAGE_FOLDER}/", staged.as_posix())
+    project.session.file.get(f"{project.images_stage}/{checking.STAGE_FOLDER}/", staged.as_posix())
     files = [(staged / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
-    stack = np.stack([images.load(data, settings.image_size) for data in files])
+    stack = np.stack([preprocessing.load(data, project.settings.image_size) for data in files])
     torch.manual_seed(seed)
     network = PneumoniaNetwork("mobilenet_v3_large")
     # The head starts at zero; with these weights images differ in their answers.
@@ -93,13 +100,13 @@ def log_network(session, settings, folder: Path, seed: int) -> None:
     report, kept = {}, []
     for split in ("validation", "test"):
         part, logits = rows[rows["SPLIT"] == split], _logits(network, stack, rows, split)
-        report[split] = evaluation.evaluate(part, logits, 1.0, THRESHOLD, keep_scores=split == "validation")
-        kept.append(part[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=evaluation.probability(logits)))
-    made = dict(backbone="mobilenet_v3_large", image_size=settings.image_size, weights="random", seed=seed)
+        report[split] = evaluate(part, logits, 1.0, THRESHOLD, keep_scores=split == "validation")
+        kept.append(part[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probability(logits)))
+    made = dict(backbone="mobilenet_v3_large", image_size=project.settings.image_size, weights="random", seed=seed)
     made |= dict(best_epoch=1, temperature=1.0, threshold=THRESHOLD, labels=list(LABELS), data="100 phantoms")
     history = [{"epoch": 1, "training_loss": 0.7}]
-    run = runs.save(session, settings, network.state_dict(), made, report, history, {}, pd.concat(kept))
-    registry.log_version(session, settings, run, runs.fetch(session, settings, run, folder / "artifacts"))
+    run = runs.save(project, network.state_dict(), made, report, history, {}, pd.concat(kept))
+    registry.log_version(project, run, runs.fetch(project, run, folder / "artifacts"))
 
 
 def _logits(network, stack, rows, split: str) -> np.ndarray:
@@ -117,7 +124,7 @@ def session(account):
 def second_version(session, account, fresh_caches, tmp_path) -> None:
     log_network(session, account, tmp_path / "run", seed=1)
     yield
-    model = serving.open_registry(session, account).get_model(account.model_name)
+    model = scoring.open_registry(session, account).get_model(account.model_name)
     for name in model.show_versions()["name"]:
         if name != model.default.version_name:
             model.delete_version(name)
@@ -192,7 +199,7 @@ def predictions(session, account) -> Callable[[], int]:
 @pytest.fixture
 def xray() -> bytes:
     """An X-ray that the catalog does not know."""
-    pixels = phantoms.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128)
+    pixels = dataset.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

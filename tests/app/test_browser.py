@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 import cxr
-from cxr.session import PROJECT, account_directory, start_local_account
+from cxr.account.session import PROJECT, account_directory, start_local_account
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 XRAYS = PROJECT.parent / "shared" / "data" / "quickstart_sample"

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import streamlit
 
-from cxr import monitoring
-from cxr.tables import append
+from cxr.account.tables import append
+from cxr.serving import monitoring
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import tempfile
 
 import pytest
 from snowflake.snowpark.exceptions import SnowparkSQLException
+from tests.broken_files import write_broken_files
 
-from cxr import serving
-from cxr.broken_files import write_broken_files
-from cxr.session import PROJECT
+from cxr.account.session import PROJECT
+from cxr.serving import scoring
 
 
 def upload(app, name, data):
@@ -240,14 +240,14 @@ def test_a_service_that_fails_when_asked_is_named_and_the_warehouse_answers(
     open_app, service, monkeypatch, xray, words
 ):
     service("RUNNING")
-    explain = serving.explain
+    explain = scoring.explain
 
     def fails(session, version, data, service=None):
         if service:
             raise SnowparkSQLException("the text of an image", error_code="1304", sql_error_code=395023)
         return explain(session, version, data)
 
-    monkeypatch.setattr(serving, "explain", fails)
+    monkeypatch.setattr(scoring, "explain", fails)
     app = upload(open_app(path="SERVICE"), "xray.png", xray)
     assert "The service did not answer" in words(app)
     assert "the text of an image" not in words(app)
@@ -273,12 +273,12 @@ def test_a_fault_of_the_app_itself_is_a_sentence_and_the_log_holds_no_content(
 def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
     open_app, monkeypatch, xray, predictions, words
 ):
-    before, write = predictions(), serving.write_predictions
-    monkeypatch.setattr(serving, "write_predictions", lambda *_: (_ for _ in ()).throw(ConnectionError()))
+    before, write = predictions(), scoring.write_predictions
+    monkeypatch.setattr(scoring, "write_predictions", lambda *_: (_ for _ in ()).throw(ConnectionError()))
     app = upload(open_app(), "xray.png", xray)
     assert "did not answer" in words(app)
     assert metric(app, "Probability of pneumonia")
-    monkeypatch.setattr(serving, "write_predictions", write)
+    monkeypatch.setattr(scoring, "write_predictions", write)
     app.switch_page("views/monitoring.py").run()
     assert predictions() == before + 1
     app.run()
@@ -287,7 +287,7 @@ def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
 
 def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, words):
     answer = {"P_PNEUMONIA": 0.5, "LABEL": "PNEUMONIA", "STATUS": "ok"}
-    monkeypatch.setattr(serving, "explain", lambda *_: answer)
+    monkeypatch.setattr(scoring, "explain", lambda *_: answer)
     app = upload(open_app(), "xray.png", xray)
     assert "no heat map" in words(app)
     assert len(app.image) == 1

@@ -4,6 +4,8 @@ import io
 import pandas as pd
 import pytest
 
+from cxr.serving import scoring
+
 
 def button(app, start):
     return next(each for each in app.button if each.label.startswith(start))
@@ -107,14 +109,13 @@ def test_a_study_of_the_worklist_is_opened_with_what_the_model_saw(open_app):
 
 
 def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(open_app, monkeypatch, words):
-    from cxr import serving
 
     def one_bad(version, files, service=None, rows_per_call=64):
         good = {"P_PNEUMONIA": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok"}
         bad = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "truncated: the decoder stopped with OSError"}
         return pd.DataFrame([bad, *[good] * (len(files) - 1)])
 
-    monkeypatch.setattr(serving, "score", one_bad)
+    monkeypatch.setattr(scoring, "score", one_bad)
     app = open_app("worklist", split="all")
     button(app, "Score").click().run()
     assert not app.exception

@@ -6,19 +6,21 @@ import sys
 import pytest
 from snowflake.snowpark import Session
 
-from cxr import objects, session
+from cxr.account import scripts, session
+from cxr.account.project import Project
 from cxr.settings import load
 
 
 @pytest.fixture(scope="session")
 def account(tmp_path_factory):
-    """(session, settings) on an account of its own."""
+    """The project on an account of its own."""
     root = tmp_path_factory.mktemp("cxr-account")
     settings = load(argv=[], environ={}, account_dir=str(root), profile="smoke")
     opened = Session.builder.configs(session.start_local_account(settings)).create()
-    objects.run_sql_file(opened, session.PROJECT / "sql" / "20_objects.sql", settings)
+    project = Project(opened, settings)
+    scripts.run_sql_file(project, session.PROJECT / "sql" / "20_objects.sql")
     session.use_schema(opened, settings)
-    yield opened, settings
+    yield project
     opened.close()
     subprocess.run([sys.executable, "-m", "local_account", "stop", "--root", str(root)], check=True)
 
@@ -26,8 +28,7 @@ def account(tmp_path_factory):
 @pytest.fixture
 def empty(account):
     """The same, with empty tables and an empty images stage."""
-    opened, settings = account
-    for name in ("catalog_table", "rejected_table", "predictions_table", "training_log_table"):
-        opened.sql(f"DELETE FROM {settings.qualified(getattr(settings, name))}").collect()
-    opened.sql(f"REMOVE {settings.images}").collect()
-    return opened, settings
+    for table in (account.catalog, account.rejected, account.predictions, account.training_log):
+        account.session.sql(f"DELETE FROM {table}").collect()
+    account.session.sql(f"REMOVE {account.images_stage}").collect()
+    return account

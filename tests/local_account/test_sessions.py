@@ -10,7 +10,7 @@ from snowflake import connector
 from snowflake.connector.errors import ProgrammingError
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
-from local_account import queries
+from local_account.server import queries
 
 
 def test_nothing_is_in_use_at_first(account):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from local_account import statements
-from local_account.account import Account
-from local_account.errors import SnowflakeError
-from local_account.execute import run
-from local_account.session import Session
+from local_account.account.account import Account
+from local_account.account.session import Session
+from local_account.sql import statement_shapes
+from local_account.sql.execute import run
+from local_account.text.errors import SnowflakeError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "local_account.md"
-SHAPES = sorted(entry.shape for entry in statements.load())
+SHAPES = sorted(entry.shape for entry in statement_shapes.load())
 SAMPLES = {
     "": "NO_DB.NO_SCHEMA.NO_THING", "name": "NO_DB.NO_SCHEMA.NO_THING", "system": "SYSTEM$NO_FUNCTION", "string": "'x'",
     "stage": "@NO_DB.NO_SCHEMA.NO_STAGE", "word": "X", "number": "1", "body": "$$x$$", "list": "(1)", "rest": "X = 1",

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cxr.report import METRICS_TYPE
+from cxr.notebook_metrics import METRICS_TYPE
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "data" / "quickstart_sample"
@@ -17,7 +17,7 @@ NAMES = ["01_setup", "02_data_ingest", "03_train", "04_register", "05_deploy"]
 
 ASK_THE_MODEL = """
 import base64, json, pandas, cxr
-from cxr.broken_files import write_broken_files
+from tests.broken_files import write_broken_files
 from cxr.phantoms import write_phantoms
 from pathlib import Path
 from snowflake.ml.registry import Registry

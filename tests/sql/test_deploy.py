@@ -12,7 +12,7 @@ import pytest
 import yaml
 from snowflake.snowpark import Session
 
-from cxr.session import start_local_account
+from cxr.account.session import start_local_account
 from cxr.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from cxr.objects import read_sql_file
+from cxr.account.scripts import read_sql_file
 from cxr.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

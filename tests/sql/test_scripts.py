@@ -10,8 +10,9 @@ import sqlglot
 from snowflake.snowpark import Session
 from sqlglot import exp
 
-from cxr.objects import read_sql_file, run
-from cxr.session import start_local_account
+from cxr.account.project import Project
+from cxr.account.scripts import read_sql_file, run
+from cxr.account.session import start_local_account
 from cxr.settings import NAMES, Settings, load
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -140,11 +141,11 @@ def test_the_teardown_first_stops_what_runs_and_drops_what_holds_data_last():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """(session, settings) on an empty account of its own."""
+    """The project on an empty account of its own."""
     root = tmp_path_factory.mktemp("sql-account")
     settings = load(argv=[], environ={}, account_dir=str(root))
     session = Session.builder.configs(start_local_account(settings)).create()
-    yield session, settings
+    yield Project(session, settings)
     session.close()
     subprocess.run([sys.executable, "-m", "local_account", "stop", "--root", str(root)], check=True)
 
@@ -167,36 +168,36 @@ def everything(session: Session) -> set[tuple]:
     return found | {tuple(row.as_dict().values())[1:] for row in grants}
 
 
-def put_files(session: Session, settings: Settings) -> None:
+def put_files(project: Project) -> None:
     """The few files without which bundle and app cannot be made."""
     for name in ("code_bundle.yml", "streamlit/streamlit_app.py"):
-        folder = f"@{settings.qualified(settings.code_stage)}/{Path(name).parent}".removesuffix("/.")
-        session.file.put(str(ROOT / name), folder, auto_compress=False, overwrite=True)
+        folder = f"@{project.qualified(project.settings.code_stage)}/{Path(name).parent}".removesuffix("/.")
+        project.session.file.put(str(ROOT / name), folder, auto_compress=False, overwrite=True)
 
 
-def set_up(session: Session, settings: Settings) -> list[str]:
+def set_up(project: Project) -> list[str]:
     said = []
     for stem in SET_UP:
         if stem == "30_deploy":
-            put_files(session, settings)
-        said += [f"{text[:60]} -> {run(session, text)}" for text in statements(stem, settings)]
+            put_files(project)
+        said += [f"{text[:60]} -> {run(project.session, text)}" for text in statements(stem, project.settings)]
     return said
 
 
 def test_set_up_teardown_and_set_up_again_leave_the_same_account(place):
-    session, settings = place
-    bare = everything(session)
-    set_up(session, settings)
-    made = everything(session)
+    project = place
+    bare = everything(project.session)
+    set_up(project)
+    made = everything(project.session)
     assert len(made - bare) > 35
-    set_up(session, settings)
-    assert everything(session) == made
+    set_up(project)
+    assert everything(project.session) == made
     for _ in range(2):
-        for text in statements("90_teardown", settings):
-            run(session, text)
-        assert everything(session) == bare
-    said = set_up(session, settings)
-    assert everything(session) == made
+        for text in statements("90_teardown", project.settings):
+            run(project.session, text)
+        assert everything(project.session) == bare
+    said = set_up(project)
+    assert everything(project.session) == made
     # What this account cannot do it says, so that nobody takes a record for a machine.
     for line in said:
         if re.match(r"GRANT|CREATE (ROLE|COMPUTE POOL|NETWORK RULE|EXTERNAL ACCESS|ALERT)", line):
@@ -204,25 +205,25 @@ def test_set_up_teardown_and_set_up_again_leave_the_same_account(place):
 
 
 def test_a_role_that_may_create_no_database_makes_the_objects_in_one_that_exists(place):
-    session, settings = place
-    run(session, f"CREATE DATABASE IF NOT EXISTS {settings.database}")
-    first, *rest = statements("20_objects", settings)
-    assert first.startswith("CREATE DATABASE") and "left as it is" in run(session, first)
+    project = place
+    run(project.session, f"CREATE DATABASE IF NOT EXISTS {project.settings.database}")
+    first, *rest = statements("20_objects", project.settings)
+    assert first.startswith("CREATE DATABASE") and "left as it is" in run(project.session, first)
     assert not [text for text in rest if "DATABASE" in text.split("(")[0].split(".")[0]]
 
 
 def test_the_alert_looks_at_real_answers_and_writes_a_row_when_they_moved(place):
     """Nobody runs alerts here, but its condition and its action are statements, and those run."""
-    session, settings = place
-    for text in statements("20_objects", settings):
-        run(session, text)
-    alert = next(text for text in statements("40_schedule", settings) if text.startswith("CREATE ALERT"))
+    project = place
+    for text in statements("20_objects", project.settings):
+        run(project.session, text)
+    alert = next(text for text in statements("40_schedule", project.settings) if text.startswith("CREATE ALERT"))
     _, (condition, action) = find_form(alert)
     baseline, predictions, alerts = (
-        settings.qualified(getattr(settings, f"{name}_table")) for name in ("baseline", "predictions", "alerts")
+        project.qualified(getattr(project.settings, f"{name}_table")) for name in ("baseline", "predictions", "alerts")
     )
     tenths = ", ".join(f"('M', 'V1', {tenth}, 10)" for tenth in range(10))
-    session.sql(f"INSERT INTO {baseline} (MODEL_NAME, MODEL_VERSION, TENTH, IMAGES) VALUES {tenths}").collect()
+    project.session.sql(f"INSERT INTO {baseline} (MODEL_NAME, MODEL_VERSION, TENTH, IMAGES) VALUES {tenths}").collect()
 
     def answer(scores: list[float | None], days_ago: int = 1) -> None:
         rows = ", ".join(
@@ -231,36 +232,36 @@ def test_the_alert_looks_at_real_answers_and_writes_a_row_when_they_moved(place)
             for score in scores
         )
         columns = "MODEL_NAME, MODEL_VERSION, PATH_TAKEN, P_PNEUMONIA, STATUS, SCORED_AT"
-        session.sql(f"INSERT INTO {predictions} ({columns}) VALUES {rows}").collect()
+        project.session.sql(f"INSERT INTO {predictions} ({columns}) VALUES {rows}").collect()
 
     def raised() -> list[str]:
-        session.sql(f"DELETE FROM {alerts}").collect()
-        if session.sql(condition).collect():
-            session.sql(action).collect()
-        return [row["DETAIL"].split(": ", 1)[1] for row in session.table(alerts).collect()]
+        project.session.sql(f"DELETE FROM {alerts}").collect()
+        if project.session.sql(condition).collect():
+            project.session.sql(action).collect()
+        return [row["DETAIL"].split(": ", 1)[1] for row in project.session.table(alerts).collect()]
 
     even = [tenth / 10 + 0.05 for tenth in range(10)]
     assert raised() == []  # no answers at all
     answer([0.95] * 20)
     assert raised() == []  # too few to tell
-    session.sql(f"DELETE FROM {predictions}").collect()
+    project.session.sql(f"DELETE FROM {predictions}").collect()
     answer(even * 5)
     answer([0.95] * 50, days_ago=3)
     assert raised() == []  # as on validation images; what moved earlier was told earlier
     answer([None] * 8)
     assert raised() == ["58 images, stability index 0, 14% refused"]
-    session.sql(f"DELETE FROM {predictions}").collect()
+    project.session.sql(f"DELETE FROM {predictions}").collect()
     answer([0.95] * 40)
     (said,) = raised()
     assert said.startswith("40 images, stability index 3.") and said.endswith("0% refused")
 
 
 def test_the_snowflake_cli_fills_in_and_runs_the_same_files(place, snow):
-    session, settings = place
-    variables = {name: getattr(settings, name) for name in NAMES}
+    project = place
+    variables = {name: getattr(project.settings, name) for name in NAMES}
     defined = [word for name, value in variables.items() for word in ("-D", f"{name}={value}")]
     files = [word for stem in ("20_objects", "25_egress") for word in ("-f", str(ROOT / "sql" / f"{stem}.sql"))]
-    home = Path(settings.account_dir)
+    home = Path(project.settings.account_dir)
     done = snow("sql", *files, *defined, "--enable-templating", "STANDARD", "-c", "local", home=home, cwd=home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "View DRIFT successfully created." in done.stdout

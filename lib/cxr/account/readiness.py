@@ -1,0 +1,104 @@
+"""Is the account ready? What the project needs of it, what is there, and the statement that makes the rest."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+from packaging.requirements import Requirement
+from snowflake.snowpark import Session
+from snowflake.snowpark.exceptions import SnowparkSQLException
+
+from cxr.account.project import Project
+from cxr.account.scripts import read_sql_file
+from cxr.account.session import PROJECT
+
+_BROUGHT = ("torch", "torchvision", "snowflake-ml-python>=2.6")  # by Container Runtime itself
+_CREATED = re.compile(r"CREATE (OR REPLACE )?(?P<kind>STAGE|TABLE|VIEW) (IF NOT EXISTS )?(\w+\.)*(?P<name>\w+)")
+
+
+def readiness(project: Project) -> pd.DataFrame:
+    """What the project needs of the account: kind, name, needed for, ready, and the statement that makes it so."""
+    rows = [*_objects(project), *_rights(project), *_packages(), _gpu()]
+    table = pd.DataFrame(rows, columns=["kind", "name", "needed for", "ready", "if not"])
+    return table.assign(**{"if not": table["if not"].mask(table["ready"], "")})
+
+
+def _objects(project: Project) -> Iterator[tuple]:
+    """The statements are those of `sql/`, so that there is one place to change them."""
+    account = read_sql_file(PROJECT / "sql" / "10_account.sql", project.settings)
+    objects = read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings)
+    where = f" IN SCHEMA {project.settings.database}.{project.settings.schema}"
+    needed = [
+        ("WAREHOUSE", project.settings.warehouse, "SQL, scoring", "", account),
+        ("COMPUTE POOL", project.settings.service_pool, "the model's service", "", account),
+        ("COMPUTE POOL", project.settings.gpu_pool, "headless runs on a GPU", "", account),
+        ("COMPUTE POOL", project.settings.app_pool, "the app", "", account),
+    ]
+    made = [found for text in objects if (found := _CREATED.match(text))]
+    needed += [(found["kind"], found["name"], "all notebooks", where, objects) for found in made]
+    for kind, name, purpose, scope, statements in needed:
+        found = project.session.sql(f"SHOW {kind}S LIKE '{name}'{scope}").collect()
+        yield kind, name, purpose, bool(found), _making(statements, kind, name)
+
+
+def _making(statements: list[str], kind: str, name: str) -> str:
+    made = re.compile(rf"CREATE (OR REPLACE )?{kind} (IF NOT EXISTS )?(\w+\.)*{name}\b")
+    found = next((" ".join(text.split()) for text in statements if made.match(text)), None)
+    return f"{found};" if found else f"name one that exists: CXR_{kind.replace(' ', '_')}"
+
+
+def _rights(project: Project) -> Iterator[tuple]:
+    """Rights beyond this project's own objects, which whoever made them has."""
+    role = project.session.sql("SELECT CURRENT_ROLE()").collect()[0][0]
+    held = _held(project.session, role)
+    needed = [
+        ("USAGE", "DATABASE_ROLE", "SNOWFLAKE.PYPI_REPOSITORY_USER", "packages in bundle and app"),
+        ("BIND SERVICE ENDPOINT", "ACCOUNT", "ACCOUNT", "REST calls from outside"),
+        ("EXECUTE TASK", "ACCOUNT", "ACCOUNT", "retraining and scoring by schedule"),
+        ("EXECUTE ALERT", "ACCOUNT", "ACCOUNT", "the alert on drift"),
+    ]
+    for privilege, kind, name, purpose in needed:
+        what = f"{privilege} ON ACCOUNT" if kind == "ACCOUNT" else f"{kind.replace('_', ' ')} {name}"
+        has = role == "ACCOUNTADMIN" or (privilege, kind, name.split(".")[-1]) in held
+        yield "RIGHT", what, purpose, has, f"GRANT {what} TO ROLE {role};"
+
+
+def _held(session: Session, role: str) -> set[tuple[str, str, str]]:
+    """(privilege, kind, last part of the name) of everything that a role was granted, itself or through other roles."""
+    held, roles, seen = set(), [role], set()
+    while roles:
+        seen.add(current := roles.pop())
+        try:
+            grants = session.sql(f'SHOW GRANTS TO ROLE "{current}"').collect()
+        except SnowparkSQLException:  # this role may not look into that one: what it holds cannot be told
+            continue
+        for row in grants:
+            name = row["name"].split(".")[-1].strip('"') if row["granted_on"] != "ACCOUNT" else "ACCOUNT"
+            held.add((row["privilege"], row["granted_on"], name))
+            if row["granted_on"] == "ROLE" and name not in seen:
+                roles.append(name)
+    return held
+
+
+def _packages() -> Iterator[tuple]:
+    for line in [*_BROUGHT, *(PROJECT / "requirements.txt").read_text().splitlines()]:
+        if not line or line.startswith("#"):
+            continue
+        wanted = Requirement(line)
+        try:
+            found = version(wanted.name)
+        except PackageNotFoundError:
+            found = None
+        has = found is not None and wanted.specifier.contains(found, prereleases=True)
+        yield "PACKAGE", f"{wanted.name} {found or ''}".strip(), "all notebooks", has, f'pip install "{wanted}"'
+
+
+def _gpu() -> tuple:
+    device = None
+    if shutil.which("nvidia-smi"):  # it comes with the driver; torch, which takes seconds to import, needs that too
+        import torch
+
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return "GPU", device or "none here", "training at full size", bool(device), "choose a GPU pool to run on"

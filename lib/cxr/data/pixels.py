@@ -1,0 +1,175 @@
+"""From staged files to arrays: every image is fetched and decoded once, then memory-mapped."""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import platformdirs
+from tqdm import tqdm
+
+from cxr.account.project import Project
+from cxr.data.checking import STAGE_FOLDER
+from cxr.model import preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+FILES_PER_TASK = 32
+
+
+def cache_directory() -> Path:
+    """Where decoded images stay between runs; readable by its owner alone, because they are patients' images."""
+    folder = Path(os.environ.get("CXR_CACHE_DIR") or platformdirs.user_cache_path("cxr"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def fetch_files(project: Project, catalog: pd.DataFrame) -> Path:
+    """The folder that holds the catalog's files: the stage's mount where there is one, else a local copy.
+
+    Raises:
+        FileNotFoundError: the stage lacks files that the catalog names.
+    """
+    mount = Path(project.settings.images_mount)
+    if project.settings.images_mount and (mount / STAGE_FOLDER).is_dir():
+        return mount / STAGE_FOLDER
+    folder = cache_directory() / "files"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    names = {Path(place).name for place in catalog["RELATIVE_PATH"]}
+    if not names <= {entry.name for entry in os.scandir(folder)}:
+        project.session.file.get(f"{project.images_stage}/{STAGE_FOLDER}/", folder.as_posix())
+    missing = names - {entry.name for entry in os.scandir(folder)}
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(names)} cataloged images are not on "
+            f"{project.images_stage} (first: {min(missing)}); "
+            "run notebooks/02_data_ingest.ipynb again"
+        )
+    return folder
+
+
+def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
+    """All images of the catalog, in its order, as a read-only memory map: uint8 [N, size, size].
+
+    Built once for each content set, image size and version of the preprocessing; what is half-built or damaged is built
+    again.
+
+    Raises:
+        FileNotFoundError: the stage lacks files that the catalog names.
+        BadImage: a file on the stage is not what was cataloged; names it.
+    """
+    key = cache_key(catalog["IMAGE_ID"], project.settings.image_size)
+    path = cache_directory() / f"decoded-{project.settings.image_size}-{key}.npy"
+    if not _is_whole(path):
+        folder = fetch_files(project, catalog)
+        build([folder / Path(place).name for place in catalog["RELATIVE_PATH"]], project.settings.image_size, path)
+    return np.load(path, mmap_mode="r")
+
+
+def cache_key(image_ids: Sequence[str], size: int) -> str:
+    """A hash of the content set and of the code that decodes it, so that neither can change unnoticed."""
+    return hashlib.sha256(json.dumps([list(image_ids), size, preprocessing_hash()]).encode()).hexdigest()[:24]
+
+
+def preprocessing_hash() -> str:
+    """A hash of the code that turns a file into the network's input."""
+    return hashlib.sha256(Path(preprocessing.__file__).read_bytes()).hexdigest()
+
+
+def provenance(stack: np.ndarray, catalog: pd.DataFrame, count: int = 8) -> dict:
+    """What a run keeps to be traced and checked by: a hash of the content set with its labels and splits, and hashes of
+    the pixels of the first held-out images as the network saw them."""
+    content = catalog[["IMAGE_ID", "LABEL", "SPLIT"]].sort_values("IMAGE_ID").to_csv(index=False)
+    held_out = np.flatnonzero(catalog["SPLIT"] == "test")[:count]
+    pixels = {catalog["IMAGE_ID"].iloc[i]: pixel_hash(stack[i]) for i in held_out}
+    return {"content": hashlib.sha256(content.encode()).hexdigest(), "pixels": pixels}
+
+
+def pixel_hash(pixels: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is there and has the digest that was written beside it when it was built."""
+    try:
+        with open(path, "rb") as file:
+            return _digest_file(path).read_text() == hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return False
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def build(files: Sequence[Path], size: int, path: Path) -> None:
+    """Decode files into a .npy file at `path`, uint8 [N, size, size]; it appears whole or not at all.
+
+    Written from front to back, so that memory does not grow with the number of files.
+    """
+    aside = path.with_suffix(f".{os.getpid()}.part")
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size)}
+    chunks = [files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)]
+    try:
+        with open(aside, "wb") as out, tqdm(total=len(files), unit="image", desc="decoding", mininterval=5) as progress:
+            np.lib.format.write_array_header_1_0(out, header)
+            for stack in _in_order(lambda chunk: _load(chunk, size), chunks):
+                out.write(stack)
+                progress.update(len(stack))
+        with open(aside, "rb") as file:
+            _digest_file(path).write_text(hashlib.file_digest(file, "sha256").hexdigest())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _load(files: Sequence[Path], size: int) -> np.ndarray:
+    stack = np.empty((len(files), size, size), np.uint8)
+    for position, file in enumerate(files):
+        try:
+            stack[position] = preprocessing.load(file.read_bytes(), size)
+        except preprocessing.BadImage as bad:
+            raise preprocessing.BadImage(
+                bad.reason, f"{file.name}: {bad.detail}; run notebooks/02_data_ingest.ipynb"
+            ) from None
+    return stack
+
+
+def _in_order(work: Callable, items: Iterable) -> Iterator:
+    """`map` on all cores that never has more than a few results waiting."""
+    waiting = deque()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * os.cpu_count():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def split_tensors(stack: np.ndarray, catalog: pd.DataFrame, split: str) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """(uint8 [N, size, size], float [N] with 1 for PNEUMONIA) of one split.
+
+    Raises:
+        ValueError: the split holds no image, or a patient of whom another split holds one.
+    """
+    import torch  # takes seconds, which those who only move files need not wait for
+
+    if len(leaks := catalog.groupby("PATIENT_ID")["SPLIT"].nunique().loc[lambda splits: splits > 1]):
+        raise ValueError(
+            f"{len(leaks)} patients stand in more than one split of the catalog (first: {leaks.index[0]}), so quality "
+            "would be measured on patients that were learnt by heart: empty the catalog and run "
+            "notebooks/02_data_ingest.ipynb again"
+        )
+    chosen = np.flatnonzero(catalog["SPLIT"] == split)
+    if not len(chosen):
+        raise ValueError(f"the catalog holds no image in the {split} split; more patients are needed")
+    labels = (catalog["LABEL"].to_numpy()[chosen] == "PNEUMONIA").astype(np.float32)
+    return torch.from_numpy(stack[chosen]), torch.from_numpy(labels)

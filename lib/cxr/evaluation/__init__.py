@@ -1,0 +1,1 @@
+"""How good it is: metrics, calibration, threshold, bootstrap intervals, reports, figures."""

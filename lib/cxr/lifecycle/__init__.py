@@ -1,0 +1,1 @@
+"""What becomes of a trained network: runs, registered versions, promotion, model card."""

@@ -1,0 +1,178 @@
+"""Synthetic chest X-rays, for when no data is given. For demonstration and tests only.
+
+A phantom is a drawing, not a simulation: it has a body, two lungs, a heart on the patient's left (the image's right),
+ribs, spine, clavicles, diaphragm, vessels, an exposure and noise, and it may have pneumonia. Nothing that is
+measured on phantoms says anything about patients.
+
+Three random streams make an image, so that none leaks into another: who it is (anatomy: the same in all images of a
+patient), how it was taken (view: pose, breath, exposure, noise: new in each image) and what is wrong (finding).
+Anatomy and view never see the label.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from cxr.phantoms.anatomy import Anatomy
+from cxr.phantoms.rendering import CAUSES, Finding, View, render
+
+LABELS = ("NORMAL", "PNEUMONIA")
+MANIFEST = "phantoms.json"
+# Part of the manifest: raise it whenever the same arguments give other pixels, so that two recipes never mix.
+RECIPE = 1
+
+
+def phantom(
+    label: str,
+    *,
+    rng: np.random.Generator,
+    size: int = 256,
+    difficulty: float = 0.5,
+    cause: str | None = None,
+) -> np.ndarray:
+    """One synthetic chest X-ray.
+
+    Generators in the same state give the same chest, pose and noise for either label: only the finding differs.
+
+    Args:
+        label: "NORMAL" or "PNEUMONIA".
+        rng: where all chance comes from; it advances by the same amount whatever the label.
+        size: pixels a side, at least 32.
+        difficulty: contrast of the finding, from 0 (obvious) to 1 (near invisible).
+        cause: "bacteria" (focal consolidation) or "virus" (diffuse interstitial pattern); drawn if None.
+
+    Returns:
+        uint8 [size, size], greyscale, bone is bright.
+
+    Raises:
+        ValueError: an argument is outside the values above, or a NORMAL chest is given a cause.
+    """
+    _check(size=size, difficulty=difficulty)
+    if label not in LABELS:
+        raise ValueError(f"label={label!r} is not one of {LABELS}")
+    if cause is not None and (cause not in CAUSES or label == "NORMAL"):
+        raise ValueError(f"cause={cause!r} does not fit label={label!r}")
+    who, how, what = (np.random.default_rng(seed) for seed in rng.integers(2**62, size=3))
+    finding = Finding.draw(what, cause) if label == "PNEUMONIA" else None
+    return render(Anatomy.draw(who), View.draw(how, size), finding, difficulty)
+
+
+def write_phantoms(
+    folder: Path,
+    *,
+    patients: int = 120,
+    images_per_patient: float = 2,
+    pneumonia_share: float = 0.5,
+    size: int = 256,
+    difficulty: float = 0.5,
+    seed: int = 0,
+) -> Path:
+    """Write a set of phantoms as `folder/NORMAL/IM-0001-0001.jpeg`, `folder/PNEUMONIA/person2_virus_1.jpeg`, ...
+
+    The same arguments give the same bytes, and an image does not depend on how many patients come after it. Images
+    that are already there are kept, so a second call writes nothing and a call that was killed can be repeated.
+
+    Args:
+        folder: made if need be.
+        patients: how many; each has pneumonia in all images or in none.
+        images_per_patient: the mean; every patient has at least one.
+        pneumonia_share: share of patients with pneumonia.
+        size, difficulty: see `phantom`.
+        seed: 0 or more.
+
+    Returns:
+        `folder`, as a Path.
+
+    Raises:
+        ValueError: an argument is out of range, or `folder` holds images that these arguments did not make.
+    """
+    _check(size=size, difficulty=difficulty)
+    if patients < 1 or images_per_patient < 1 or not 0 <= pneumonia_share <= 1 or seed < 0:
+        raise ValueError("needs patients >= 1, images_per_patient >= 1, 0 <= pneumonia_share <= 1 and seed >= 0")
+    folder = Path(folder)
+    arguments = dict(
+        patients=patients,
+        images_per_patient=images_per_patient,
+        pneumonia_share=pneumonia_share,
+        size=size,
+        difficulty=difficulty,
+        seed=seed,
+        recipe=RECIPE,
+    )
+    _claim(folder, arguments)
+    total = sum(_images_of(seed, patient, images_per_patient) for patient in range(1, patients + 1))
+    planned = _plan(patients, images_per_patient, pneumonia_share, seed)
+    bar = tqdm(planned, total=total, unit="image", desc="drawing", mininterval=5)
+    for path, patient, image, sick in bar:
+        if not (folder / path).exists():
+            finding = Finding.draw(_stream(seed, patient, 2), None) if sick else None
+            view = View.draw(_stream(seed, patient, 3, image), size)
+            pixels = render(Anatomy.draw(_stream(seed, patient, 1)), view, finding, difficulty)
+            _replace(folder / path, lambda file, pixels=pixels: Image.fromarray(pixels).save(file, "JPEG", quality=90))
+    return folder
+
+
+def _check(*, size: int, difficulty: float) -> None:
+    if size < 32:
+        raise ValueError(f"size={size} is less than 32 pixels")
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty={difficulty} is not between 0 and 1")
+
+
+def _claim(folder: Path, arguments: dict) -> None:
+    """Make `folder` the home of this set, or say why it cannot be."""
+    manifest = folder / MANIFEST
+    if manifest.exists():
+        found = json.loads(manifest.read_text())
+        other = [
+            f"{name}={found.get(name)!r}, not {value!r}"
+            for name, value in arguments.items()
+            if found.get(name) != value
+        ]
+        if other:
+            raise ValueError(f"{folder} holds phantoms made with {'; '.join(other)}: choose another folder")
+        return
+    if any(next((folder / label).glob("*"), None) for label in LABELS):
+        raise ValueError(f"{folder} holds images that are not phantoms: choose another folder")
+    for label in LABELS:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+    _replace(manifest, lambda file: file.write(json.dumps(arguments, indent=1).encode()))
+
+
+def _plan(patients: int, mean: float, share: float, seed: int) -> Iterator[tuple[str, int, int, bool]]:
+    """(path, patient, image, has pneumonia) of each image, in order; holds nothing, however many there are."""
+    number = 0
+    for patient in range(1, patients + 1):
+        # Spread evenly instead of drawn: small sets keep their share, and no patient depends on a later one.
+        sick = int(patient * share + 1e-9) > int((patient - 1) * share + 1e-9)
+        cause = Finding.draw(_stream(seed, patient, 2), None).cause if sick else ""
+        for image in range(1, _images_of(seed, patient, mean) + 1):
+            number += sick
+            path = (
+                f"PNEUMONIA/person{patient}_{cause}_{number}.jpeg"
+                if sick
+                else f"NORMAL/IM-{patient:04}-{image:04}.jpeg"
+            )
+            yield path, patient, image, sick
+
+
+def _images_of(seed: int, patient: int, mean: float) -> int:
+    most = int(np.ceil(2 * (mean - 1)))
+    return 1 + int(_stream(seed, patient, 4).binomial(most, (mean - 1) / most)) if most else 1
+
+
+def _stream(seed: int, patient: int, purpose: int, image: int = 0) -> np.random.Generator:
+    return np.random.default_rng([seed, patient, purpose, image])
+
+
+def _replace(path: Path, write: Callable) -> None:
+    """A file is there whole or not at all, also when two processes write the same set."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("wb") as file:
+        write(file)
+    aside.replace(path)

@@ -1,0 +1,1 @@
+"""Ways to ask the registered model, and how its answers are watched."""

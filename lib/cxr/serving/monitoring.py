@@ -1,0 +1,66 @@
+"""What becomes of a model in use: counts of its answers, drift, and how often it was right once the truth is known.
+
+The views PREDICTION_COUNTS and MONITORING (sql/20_objects.sql) compute; this module asks them. No row is one image's.
+"""
+
+import numpy as np
+import pandas as pd
+
+from cxr.account.project import Project
+from cxr.account.tables import merge
+
+BINS = 10  # the views' tenths of probability
+SMALL, LARGE = 0.10, 0.25  # the usual reading of the population stability index
+
+
+def counts(project: Project, days: int) -> pd.DataFrame:
+    """How many answers of the last `days` by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH: IMAGES."""
+    return _recent(project, project.settings.counts_view, days)
+
+
+def daily(project: Project, days: int) -> pd.DataFrame:
+    """A row a day and version: IMAGES, shares refused and called pneumonia, STABILITY_INDEX, ACCURACY where known."""
+    return _recent(project, project.settings.monitoring_view, days)
+
+
+def _recent(project: Project, view: str, days: int) -> pd.DataFrame:
+    rows = project.session.sql(
+        f"SELECT * FROM {project.qualified(view)} "
+        "WHERE MODEL_NAME = ? AND DAY >= DATEADD(day, ?, CURRENT_DATE()) ORDER BY DAY, MODEL_VERSION",
+        params=[project.settings.model_name, -days],
+    ).to_pandas()
+    numbers = [name for name in rows if rows[name].dtype == object and not _is_text(name)]
+    return rows.astype(dict.fromkeys(numbers, float)).assign(DAY=pd.to_datetime(rows["DAY"]))
+
+
+def _is_text(name: str) -> bool:
+    return name in ("DAY", "MODEL_NAME", "MODEL_VERSION", "PATH_TAKEN", "STATUS", "LABEL", "TRUTH")
+
+
+def histogram(probabilities: np.ndarray) -> np.ndarray:
+    """How many of them lie in each tenth, int [10], as the views count."""
+    tenths = np.minimum(np.floor(np.asarray(probabilities, dtype=float) * BINS), BINS - 1).astype(int)
+    return np.bincount(tenths, minlength=BINS)
+
+
+def stability_index(before: np.ndarray, after: np.ndarray) -> float:
+    """Population stability index of two histograms; half a count is added to each bin, so that none is empty."""
+    p, q = (before + 0.5) / (before + 0.5).sum(), (after + 0.5) / (after + 0.5).sum()
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def write_baseline(project: Project, version: str, probabilities: np.ndarray) -> None:
+    """Keep how a version's probabilities lie on validation images; what it does later is compared with that."""
+    rows = pd.DataFrame({"TENTH": range(BINS), "IMAGES": histogram(probabilities)})
+    rows = rows.assign(MODEL_NAME=project.settings.model_name, MODEL_VERSION=version)
+    merge(project.session, project.validation_baseline, rows, keys=["MODEL_NAME", "MODEL_VERSION", "TENTH"])
+
+
+def baseline(project: Project, version: str) -> np.ndarray | None:
+    """The histogram of :func:`write_baseline`, int [10]; None where none was written."""
+    rows = project.session.sql(
+        f"SELECT TENTH, IMAGES FROM {project.validation_baseline} "
+        "WHERE MODEL_NAME = ? AND MODEL_VERSION = ? ORDER BY TENTH",
+        params=[project.settings.model_name, version],
+    ).collect()
+    return np.array([row["IMAGES"] for row in rows]) if rows else None

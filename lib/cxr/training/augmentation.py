@@ -1,0 +1,98 @@
+"""Random changes of exposure, position and sharpness, made on the device for a whole batch at once.
+
+They stand for what differs between hospitals: tube voltage, positioning, detectors, scanners. There are no flips: the
+heart has a side.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from cxr.model.network import to_float
+
+ROTATION = math.radians(12)
+SCALE = 0.20
+SHIFT = 0.12  # of the image's side
+
+
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Float [N, 1, H, W] in [0, 1] -> the same shape and range. `generator` lives on the images' device."""
+    images = _affine(images, generator)
+    images = _exposure(images, generator)
+    images = _resolution_loss(images, generator)
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    images = images.add_(noise.mul_(_uniform(images, 0, 0.03, generator))).clamp_(0, 1)
+    return _erase(images, generator)
+
+
+def shifted(images: torch.Tensor, seed: int, batch_size: int = 64) -> torch.Tensor:
+    """Each image once, changed as another hospital might: uint8 [N, H, W] -> uint8 [N, H, W].
+
+    Validation patients put through this say more about images from elsewhere than validation as it is, which saturates.
+    """
+    generator = torch.Generator(images.device).manual_seed(seed)
+    batches = [augment(to_float(batch), generator).squeeze(1) for batch in images.split(batch_size)]
+    return torch.cat(batches).mul_(255).round_().to(torch.uint8)
+
+
+def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    """One number an image: [N, 1, 1, 1]."""
+    return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high, generator=generator)
+
+
+def _affine(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def draw(low, high):
+        return _uniform(images, low, high, generator).flatten()
+
+    angle, scale = draw(-ROTATION, ROTATION), 1 / (1 + draw(-SCALE, SCALE))
+    stretch = 1 + draw(-0.1, 0.1)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    # Grid coordinates span 2 units, hence twice the shift. F.affine_grid takes longer for the same.
+    count, _, height, width = images.shape
+    y, x = (
+        ((torch.arange(side, device=images.device) + 0.5) * 2 / side - 1).view(shape)
+        for side, shape in ((height, (1, -1, 1)), (width, (1, 1, -1)))
+    )
+    grid = torch.empty(count, height, width, 2, device=images.device)
+    for axis, (along_x, along_y) in enumerate(((cosine * stretch, -sine), (sine, cosine / stretch))):
+        along_x, along_y, shift = (part.view(-1, 1, 1) for part in (along_x, along_y, 2 * draw(-SHIFT, SHIFT)))
+        torch.add(x * along_x + shift, y * along_y, out=grid[..., axis])
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _exposure(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Gamma, contrast, brightness, and a smooth field of over- and under-exposure. Changes `images` in place."""
+    # A power costs several times what its logarithm and exponential do.
+    images = images.clamp_(1e-3, 1).log_().mul_(torch.exp(_uniform(images, -0.5, 0.5, generator))).exp_()
+    contrast, brightness = _uniform(images, 0.6, 1.4, generator), _uniform(images, -0.15, 0.15, generator)
+    field = torch.randn(len(images), 1, 4, 4, generator=generator, device=images.device)
+    field = field * _uniform(images, 0, 0.12, generator) + 0.5 * (1 - contrast) + brightness
+    down, across = (_bicubic(side, images.device) for side in images.shape[2:])
+    return images.mul_(contrast).add_(down.T @ field @ across).clamp_(0, 1)
+
+
+def _bicubic(side: int, device: torch.device) -> torch.Tensor:
+    """[4, side], by which four values become `side`; along rows and columns F.interpolate does the same slower."""
+    columns = torch.eye(4, device=device).view(1, 4, 4, 1)
+    return F.interpolate(columns, size=(side, 1), mode="bicubic", align_corners=False).view(4, side)
+
+
+def _resolution_loss(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blend with a copy that went through half the resolution."""
+    height, width = images.shape[2:]
+    coarse = F.interpolate(F.avg_pool2d(images, 2), size=(height, width), mode="bilinear", align_corners=False)
+    share = (_uniform(images, -1, 1, generator)).clamp(min=0)
+    return torch.lerp(images, coarse, share)
+
+
+def _erase(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Grey out one rectangle of up to a third of each side, in half of the images."""
+    height, width = images.shape[2:]
+    y = torch.arange(height, device=images.device).view(1, 1, -1, 1) / height
+    x = torch.arange(width, device=images.device).view(1, 1, 1, -1) / width
+    top, left = _uniform(images, 0, 0.8, generator), _uniform(images, 0, 0.8, generator)
+    rows = (y >= top) & (y < top + _uniform(images, 0.1, 0.33, generator))
+    columns = (x >= left) & (x < left + _uniform(images, 0.1, 0.33, generator))
+    rows &= _uniform(images, 0, 1, generator) < 0.5
+    return torch.where(rows & columns, images.mean(dim=(2, 3), keepdim=True), images)

@@ -1,0 +1,1 @@
+"""The account on disk: catalog, sessions, locks, stored files, the server process."""

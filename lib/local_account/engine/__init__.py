@@ -1,0 +1,1 @@
+"""What DuckDB is taught: variants, macros, results, types, errors."""

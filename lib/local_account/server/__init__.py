@@ -1,0 +1,1 @@
+"""The connector's protocol over HTTP, and queries in flight."""

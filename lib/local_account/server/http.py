@@ -1,0 +1,301 @@
+"""The server process: one account behind the connector's HTTP protocol (login, queries, results, heartbeat, cancel)."""
+
+import base64
+import gc
+import gzip
+import json
+import logging
+import os
+import re
+import secrets
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from concurrent.futures import wait
+from pathlib import Path
+
+import duckdb
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local_account.account.account import Account
+from local_account.account.process import AccountError, serving
+from local_account.account.session import Session
+from local_account.account.uploads import DIGEST_HEADER, LIMIT_BYTES, publish
+from local_account.server.queries import Queries, Query
+from local_account.sql import statement_shapes
+from local_account.sql.context_functions import SERVER_VERSION
+from local_account.statements.session_control import PARAMETERS, check_parameters, set_parameter
+from local_account.text.errors import SnowflakeError
+from local_account.text.identifiers import Name, quote, split
+
+ANSWER_SECONDS = 45.0  # then the client is told to ask again, as Snowflake does
+REQUEST_BYTES = 512 << 20
+IN_PROGRESS, IN_PROGRESS_ASYNC = "333333", "333334"
+CLIENT_PARAMETERS = {
+    "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY": 3600,
+    "CLIENT_STAGE_ARRAY_BINDING_THRESHOLD": 0,
+    "CLIENT_RESULT_CHUNK_SIZE": 160,
+    "PYTHON_SNOWPARK_ENABLE_THREAD_SAFE_SESSION": True,
+}
+
+
+class Wire:
+    """The routes, over one account."""
+
+    def __init__(self, account: Account):
+        self.account = account
+        self.sessions: dict[str, Session] = {}
+        self.queries = Queries()
+        self.parts: OrderedDict[str, list[bytes]] = OrderedDict()
+        self.last_request = time.monotonic()
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/health", self.health),
+            Route("/session/v1/login-request", self.login, methods=["POST"]),
+            Route("/session/token-request", self.renew, methods=["POST"]),
+            Route("/session/heartbeat", self.heartbeat, methods=["POST"]),
+            Route("/session", self.close_session, methods=["POST"]),
+            Route("/queries/v1/query-request", self.query, methods=["POST"]),
+            Route("/queries/v1/abort-request", self.abort, methods=["POST"]),
+            Route("/queries/{query_id}/result", self.result),
+            Route("/queries/{query_id}/abort-request", self.abort, methods=["POST"]),
+            Route("/monitoring/queries/{query_id}", self.status),
+            Route("/parts/{key}/{number:int}", self.part),
+            Route("/stage/{key}", self.upload, methods=["PUT"]),
+            Route("/telemetry/send", self.telemetry, methods=["POST"]),
+        ]
+        return Starlette(routes=routes, exception_handlers={SnowflakeError: refuse})
+
+    # ---- session
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"account": self.account.name, "pid": os.getpid()})
+
+    async def login(self, request: Request) -> Response:
+        data = (await read(request))["data"]
+        if not secrets.compare_digest(str(data.get("PASSWORD", "")), self.account.token):
+            raise SnowflakeError("Incorrect username or password was specified.", 390100, "08001")
+        session = await run_in_threadpool(self.open_session, request.query_params, data)
+        token = secrets.token_hex(24)
+        self.sessions[token] = session
+        booleans = {"true": True, "false": False}  # the connector takes a text for true, whatever it says
+        given = {key: session.parameters.get(key, PARAMETERS[key]) for key in PARAMETERS}
+        parameters = CLIENT_PARAMETERS | {key: booleans.get(value.lower(), value) for key, value in given.items()}
+        return success({
+            "token": token, "masterToken": token, "validityInSeconds": 86400, "masterValidityInSeconds": 86400,
+            "sessionId": int(session.id[:8], 16), "serverVersion": SERVER_VERSION,
+            "parameters": [{"name": key, "value": value} for key, value in parameters.items()],
+            "sessionInfo": {"databaseName": session.database, "schemaName": session.schema, "roleName": session.role,
+                            "warehouseName": session.warehouse},
+        })  # fmt: skip
+
+    def open_session(self, query: dict, data: dict) -> Session:
+        """A session with what the client asks for, as far as it exists."""
+        session = Session(self.account)
+        wanted = {key: split(value)[-1] for key, value in query.items() if value}
+        database, schema = wanted.get("databaseName"), wanted.get("schemaName")
+        if database and session.get("DATABASE", quote(database)):
+            session.use_database(database)
+            if schema and session.get("SCHEMA", Name(database, "", schema)):
+                session.schema = schema
+        for kind, key in (("ROLE", "roleName"), ("WAREHOUSE", "warehouse")):
+            if key not in wanted:
+                continue
+            exists = session.get(kind, quote(wanted[key]))
+            if kind == "ROLE" and not exists:
+                text = f"Role '{wanted[key]}' specified in the connect string does not exist."
+                raise SnowflakeError(text, 390189, "08001")
+            setattr(session, kind.lower(), wanted[key] if exists else None)
+        given = data.get("SESSION_PARAMETERS") or {}
+        check_parameters(given)
+        for key, value in given.items():
+            if key.upper() in PARAMETERS:
+                set_parameter(session, key, value)
+        return session
+
+    def known(self, request: Request) -> Session | None:
+        found = re.search(r'Token="(.*?)"', request.headers.get("authorization", ""))
+        return self.sessions.get(found[1]) if found else None
+
+    def session(self, request: Request) -> Session:
+        session = self.known(request)
+        if session is None:
+            raise SnowflakeError("Session no longer exists. New login required to access the service.", 390111, "08001")
+        self.last_request = time.monotonic()
+        return session
+
+    async def renew(self, request: Request) -> Response:
+        session = self.session(request)
+        token = next(token for token, other in self.sessions.items() if other is session)
+        return success({"sessionToken": token, "masterToken": token, "validityInSecondsST": 86400,
+                        "validityInSecondsMT": 86400})  # fmt: skip
+
+    async def heartbeat(self, request: Request) -> Response:
+        self.session(request)
+        return success({})
+
+    async def telemetry(self, request: Request) -> Response:
+        """A client that is told of no success gathers nothing more."""
+        return JSONResponse({"data": None, "success": False, "code": None, "message": "no telemetry is kept here"})
+
+    async def close_session(self, request: Request) -> Response:
+        if not self.known(request):
+            return success({})  # of a server before this one: there is nothing left to close
+        session = self.session(request)
+        self.sessions = {token: other for token, other in self.sessions.items() if other is not session}
+        await run_in_threadpool(session.close)
+        return success({})
+
+    # ---- queries
+
+    async def query(self, request: Request) -> Response:
+        session = self.session(request)
+        body = await read(request)
+        query = self.queries.start(session, body, request.query_params.get("requestId", ""))
+        if body.get("asyncExec"):
+            return in_progress(query, IN_PROGRESS_ASYNC)
+        return await self.answer(query, request)
+
+    async def result(self, request: Request) -> Response:
+        self.session(request)
+        return await self.answer(self.queries.get(request.path_params["query_id"]), request)
+
+    async def answer(self, query: Query, request: Request) -> Response:
+        await run_in_threadpool(wait, [query.future], ANSWER_SECONDS)
+        if not query.future.done():
+            return in_progress(query, IN_PROGRESS)
+        if query.future.exception():
+            return refuse(request, query.failure(), query.id)
+        data = query.future.result()
+        if "parts" in data:
+            data = self.publish(dict(data), request)
+        return success(data)
+
+    def publish(self, data: dict, request: Request) -> dict:
+        """The first part of an Arrow answer travels inline, further ones are fetched by their address."""
+        first, *rest = data.pop("parts") or [(b"", 0)]  # an empty answer has no stream at all
+        data["rowsetBase64"] = base64.b64encode(first[0]).decode()
+        if rest:
+            key = uuid.uuid4().hex
+            self.parts[key] = [part for part, _ in rest]
+            while len(self.parts) > 20:
+                self.parts.popitem(last=False)
+            data["chunkHeaders"] = {}
+            data["chunks"] = [
+                {"url": f"{str(request.base_url).rstrip('/')}/parts/{key}/{i}", "uncompressedSize": len(part),
+                 "compressedSize": len(part), "rowCount": rows}
+                for i, (part, rows) in enumerate(rest)
+            ]  # fmt: skip
+        return data
+
+    async def part(self, request: Request) -> Response:
+        parts = self.parts.get(request.path_params["key"])
+        if parts is None or request.path_params["number"] >= len(parts):
+            return Response("this part of the result has expired; run the query again", status_code=404)
+        self.last_request = time.monotonic()
+        return Response(parts[request.path_params["number"]], media_type="application/octet-stream")
+
+    async def upload(self, request: Request) -> Response:
+        """One file of a PUT. It is on the stage once this has answered."""
+        upload = self.account.uploads.known.get(request.path_params["key"])
+        if upload is None:
+            return Response("this address is not known; run PUT again", status_code=404)
+        if int(request.headers.get("content-length", 0)) > LIMIT_BYTES:
+            return Response(f"files may have {LIMIT_BYTES >> 30} GiB", status_code=413)
+        self.last_request = time.monotonic()
+        aside = self.account.uploads.aside()
+        try:
+            with open(aside, "wb") as stream:
+                async for chunk in request.stream():
+                    stream.write(chunk)
+            await run_in_threadpool(publish, aside, upload, request.headers.get(DIGEST_HEADER, ""))
+        except SnowflakeError as error:
+            return Response(error.message, status_code=400)
+        finally:
+            aside.unlink(missing_ok=True)
+        return Response()
+
+    async def status(self, request: Request) -> Response:
+        self.session(request)
+        query = self.queries.get(request.path_params["query_id"])
+        entry = {"id": query.id, "status": query.state, "sqlText": query.sql}
+        if query.state == "FAILED_WITH_ERROR":
+            error = query.failure()
+            entry |= {"errorCode": f"{error.code:06d}", "errorMessage": error.message}
+        return success({"queries": [entry]})
+
+    async def abort(self, request: Request) -> Response:
+        self.session(request)
+        if "query_id" in request.path_params:
+            found = [self.queries.get(request.path_params["query_id"])]
+        else:
+            wanted = (await read(request)).get("requestId", "")
+            found = [query for query in self.queries.all() if query.request_id == wanted]
+        for query in found:
+            query.cancel()
+        return success({})
+
+
+async def read(request: Request) -> dict:
+    """The JSON body, unzipped. Raises for one that is too large."""
+    if int(request.headers.get("content-length", 0)) > REQUEST_BYTES:
+        raise SnowflakeError(f"The request is larger than {REQUEST_BYTES >> 20} MiB.", 413, "22000")
+    body = await request.body()
+    if request.headers.get("content-encoding") == "gzip":
+        body = gzip.decompress(body)
+    return json.loads(body) if body else {}
+
+
+def success(data: dict) -> Response:
+    return JSONResponse({"data": data, "success": True, "code": None, "message": None})
+
+
+def in_progress(query: Query, code: str) -> Response:
+    data = {"queryId": query.id, "getResultUrl": f"/queries/{query.id}/result", "queryAbortsAfterSecs": 300}
+    return JSONResponse({"data": data, "success": True, "code": code, "message": "Query execution in progress."})
+
+
+def refuse(request: Request, error: SnowflakeError, query_id: str | None = None) -> Response:
+    code = f"{error.code:06d}"
+    where = {"queryId": query_id or str(uuid.uuid4()), "line": -1, "pos": -1}
+    data = {"errorCode": code, "sqlState": error.sqlstate, **where}
+    return JSONResponse({"data": data, "code": code, "message": error.message, "success": False})
+
+
+def serve(root: Path, idle_seconds: float) -> None:
+    """Serve the folder until told to stop, or until nobody has asked for anything for ``idle_seconds``."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    with serving(root) as (info, listener):
+        try:
+            account = Account(root, info["token"], info["port"])
+        except duckdb.Error as error:
+            raise AccountError(f"the database of {root} cannot be opened: {error}") from error
+        statement_shapes.load()
+        gc.freeze()  # looking for waste among what was imported would hold every query up for a tenth of a second
+        gc.set_threshold(20_000)
+        wire = Wire(account)
+        given = {"log_level": "warning", "access_log": False, "lifespan": "off", "timeout_keep_alive": 75}
+        server = uvicorn.Server(uvicorn.Config(wire.app(), **given))
+        threading.Thread(target=watch, args=(server, wire, idle_seconds), daemon=True).start()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            account.close()
+
+
+def watch(server: uvicorn.Server, wire: Wire, idle_seconds: float) -> None:
+    """Stop the server when it is idle, or when its folder is gone."""
+    while not server.should_exit:
+        time.sleep(min(1.0, idle_seconds / 4))
+        quiet = time.monotonic() - max(wire.last_request, wire.account.workers.last_use)
+        if (
+            quiet > idle_seconds and not any(query.state == "RUNNING" for query in wire.queries.all())
+        ) or not wire.account.root.is_dir():
+            server.should_exit = True

@@ -1,0 +1,126 @@
+"""Queries in flight: each runs on its own thread, so that a client can wait, poll, or cancel."""
+
+import logging
+import re
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from local_account.account.session import Session, strip_comments
+from local_account.engine.results import Result, read_bind
+from local_account.sql.execute import describe, insert_many, run
+from local_account.statements.session_control import check_parameters
+from local_account.statements.stages import Transfer
+from local_account.text.errors import SnowflakeError, unsupported
+
+log = logging.getLogger("local_account")
+QUERIES_KEPT, OF_A_SESSION = 500, 100
+FORGOTTEN_SECONDS = 3600.0  # a session that has ended asks for nothing more
+STATEMENT_TYPES = [("SELECT|WITH|\\(|SHOW|DESC|LIST|LS|CALL|VALUES", 0x1000), ("INSERT", 0x3100), ("UPDATE", 0x3200),
+                   ("DELETE", 0x3300), ("MERGE", 0x3400), ("", 0x6000)]  # fmt: skip
+
+
+@dataclass
+class Query:
+    id: str
+    request_id: str
+    session: Session
+    sql: str
+    future: Future
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def state(self) -> str:
+        if not self.future.done():
+            return "RUNNING"
+        return "FAILED_WITH_ERROR" if self.future.exception() else "SUCCESS"
+
+    def cancel(self) -> None:
+        if not self.future.done():
+            self.session.con.interrupt()
+
+    def failure(self) -> SnowflakeError:
+        """Why it failed. What is not a refusal is a defect of this account, and says so."""
+        error = self.future.exception()
+        if isinstance(error, SnowflakeError):
+            return error
+        log.error("query %s failed: %s", self.id, self.sql[:2000], exc_info=error)
+        return SnowflakeError(
+            f"The local account failed on this statement ({type(error).__name__}: {error}). This is a defect in "
+            "lib/local_account; server.log in the account's folder has the details.", 300002, "XX000"
+        )  # fmt: skip
+
+
+class Queries:
+    """Starts queries and remembers the latest ones."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="query")
+        self.known: OrderedDict[str, Query] = OrderedDict()
+        self.guard = threading.Lock()
+
+    def start(self, session: Session, body: dict, request_id: str) -> Query:
+        query_id = str(uuid.uuid4())
+        future = self.pool.submit(execute, session, body, query_id)
+        query = Query(query_id, request_id, session, body["sqlText"], future)
+        with self.guard:
+            self.known[query_id] = query
+            if len(self.known) > QUERIES_KEPT:
+                self.forget(session)
+        return query
+
+    def forget(self, session: Session) -> None:
+        """The oldest of this session that have ended. What runs, or is another client's, may still be asked for."""
+        before = time.monotonic() - FORGOTTEN_SECONDS
+        ended = [query for query in self.known.values() if query.future.done()]
+        own = [query for query in ended if query.session is session or query.started < before]
+        for query in own[:-OF_A_SESSION]:
+            del self.known[query.id]
+
+    def all(self) -> list[Query]:
+        with self.guard:
+            return list(self.known.values())
+
+    def get(self, query_id: str) -> Query:
+        with self.guard:
+            if query_id not in self.known:
+                raise SnowflakeError(f"Statement {query_id} not found", 709, "02000")
+            return self.known[query_id]
+
+
+def execute(session: Session, body: dict, query_id: str) -> dict:
+    """Run one request of the connector; the ``data`` of its answer."""
+    sql, bindings, describing = body["sqlText"], body.get("bindings") or {}, body.get("describeOnly")
+    ordered = [bindings[key] for key in sorted(bindings, key=int)]
+    parameters = body.get("parameters") or {}
+    if int(parameters.get("MULTI_STATEMENT_COUNT", 1)) != 1:
+        raise unsupported("several statements in one request (num_statements): send one by one", "queries.py")
+    check_parameters(parameters)
+    with session.lock:
+        if ordered and isinstance(ordered[0]["value"], list) and not describing:
+            result = insert_many(session, sql, [[read_bind(b["type"], v) for v in b["value"]] for b in ordered])
+        else:
+            binds = [read_bind(bind["type"], bind["value"]) for bind in ordered]
+            result = Result(describe(session, sql, binds), rows=[]) if describing else run(session, sql, binds)
+        if isinstance(result, Transfer):
+            return {**result.data, "queryId": query_id}
+        if not describing:
+            session.keep(query_id, result)
+        return answer(session, sql, result, query_id)
+
+
+def answer(session: Session, sql: str, result: Result, query_id: str) -> dict:
+    text = strip_comments(sql)
+    data = {
+        "queryId": query_id, "rowtype": [column.describe() for column in result.columns], "total": result.count,
+        "returned": result.count, "parameters": [{"name": "AUTOCOMMIT", "value": session.autocommit}],
+        "finalDatabaseName": session.database, "finalSchemaName": session.schema,
+        "finalRoleName": session.role, "finalWarehouseName": session.warehouse,
+        "statementTypeId": next(code for words, code in STATEMENT_TYPES if re.match(words, text, re.I)),
+    }  # fmt: skip
+    if result.table is None:
+        return {**data, "queryResultFormat": "json", "rowset": result.json_rows()}
+    return {**data, "queryResultFormat": "arrow", "parts": result.arrow_parts()}

@@ -1,0 +1,1 @@
+"""Snowflake SQL to DuckDB: parsing, names, types, translation, execution."""

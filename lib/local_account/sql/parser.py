@@ -1,0 +1,210 @@
+"""Reading a statement: Snowflake's SQL -> a syntax tree, with what the parser reads otherwise than Snowflake put right,
+and what it takes from other databases refused."""
+
+import functools
+import logging
+import re
+from decimal import Decimal
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.snowflake import Snowflake
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+
+from local_account.engine.types import VARIANT_TYPES, T
+from local_account.engine.variant_functions import FUNCTIONS
+from local_account.text import identifiers
+from local_account.text.errors import SnowflakeError, compilation_error, unsupported
+
+logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites take care of
+
+SNOWFLAKE = "localsnowflake"
+LONG = 20_000  # characters: such statements hold data, and are not sent again
+TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
+METHOD = rf"\s*!\s*(?P<method>{identifiers.PART})\s*\(\s*(?P<close>\))?"
+MODEL = rf"\bMODEL\s*\(\s*(?P<model>{identifiers.DOTTED})\s*(?:,\s*(?P<version>{identifiers.PART})\s*)?\)"
+SERVICE = rf"(?P<service>{identifiers.DOTTED})"
+MODEL_ALIAS = re.compile(
+    rf"{TEXT}|(?P<lead>\bWITH\s|,)\s*(?P<alias>{identifiers.PART})\s+AS\s+MODEL\s+(?P<model>{identifiers.DOTTED})"
+    rf"(?:\s+VERSION\s+(?P<version>{identifiers.PART}))?(?P<more>\s*,)?", re.I | re.S
+)  # fmt: skip
+METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{identifiers.DOTTED})", re.I | re.S)
+
+
+class LocalSnowflake(Snowflake):
+    class Tokenizer(Snowflake.Tokenizer):
+        KEYWORDS = {word: kind for word, kind in Snowflake.Tokenizer.KEYWORDS.items() if word != "?::"}  # ?::DATE
+
+
+# Names that the parser knows from other databases; Snowflake does not.
+FOREIGN = """
+    APPROX_DISTINCT APPROX_QUANTILE ARGMAX ARGMIN ARG_MAX ARG_MIN BITWISE_AND_AGG BITWISE_OR_AGG BITWISE_XOR_AGG
+    BOOL_AND BOOL_OR CHARACTER_LENGTH CHAR_LENGTH COUNTIF DATE_ADD DATE_DIFF DAY_OF_MONTH DAY_OF_WEEK DAY_OF_YEAR
+    DECODE_CASE ENDS_WITH GEN_RANDOM_UUID GLOB GROUP_CONCAT HEX IIF INSTR ISODOW JSON_EXTRACT JSON_PARSE
+    LAST_DAY_OF_MONTH LCASE LEFTPAD LEVENSHTEIN LOCATE LOG10 LOG2 LOGICAL_AND LOGICAL_OR PAD RAND REGEXP_EXTRACT
+    RIGHTPAD SHA SIGNUM STARTS_WITH STDEV STRPOS STR_POSITION STR_TO_TIME TIMESTAMP_TRUNC TS_OR_DS_TO_DATE
+    TS_OR_DS_TO_TIME UCASE UNIX_TO_TIME UUID VARIANCE_POP VARIANCE_SAMP WEEK_OF_YEAR YEAR_OF_WEEK YEAR_OF_WEEK_ISO
+"""
+# A compiled parser cannot be subclassed. Functions over VARIANT are left as calls: json_functions.py answers them.
+READ = Snowflake.Parser.FUNCTIONS
+for call in [*FUNCTIONS, *FOREIGN.split()]:
+    READ.pop(call, None)
+for call in FOREIGN.split():
+    Snowflake.Parser.FUNCTION_PARSERS.pop(call, None)
+# sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
+READ |= dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list)
+
+EXPONENT = re.compile(r"[\d.]+[eE][+-]?\d+")
+GLUED = re.compile(
+    rf"{TEXT}|\"[^\"]*\"|\b(\d[\d.]*[eE]\d+)(?=[+-])", re.S
+)  # 1e2+1, which the parser takes for one number
+EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({identifiers.DOTTED})\s+(IF\s+NOT\s+EXISTS)\b", re.I)
+
+
+@functools.lru_cache(500)
+def parsed(sql: str) -> exp.Expression:
+    """Clients send most statements twice, to learn the columns first; reading one takes longer than copying it."""
+    return parse(sql)
+
+
+def parse(sql: str) -> exp.Expression:
+    check_syntax(sql)
+    sql = GLUED.sub(lambda found: f"{found[1]} " if found[1] else found[0], sql)
+    sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # Snowflake takes the clause there too, and Snowpark writes it so
+    try:
+        found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]
+    except SqlglotError as error:
+        plain = re.sub(r"\x1b\[\d*m", "", str(error))  # the parser underlines for terminals
+        raise SnowflakeError(f"SQL compilation error:\nsyntax error: {plain}", 1003, "42000") from error
+    if len(found) != 1:
+        raise compilation_error("empty SQL statement", 900)
+    for kind in found[0].find_all(exp.DataType):
+        if kind.this in FOREIGN_TYPES or kind.expressions and kind.this in VARIANT_TYPES:
+            raise unsupported(f"the type {kind.sql('snowflake')}", "types.py")
+    name_projections(found[0], sql)
+    respell(found[0])
+    for literal in found[0].find_all(exp.Literal):
+        if not literal.is_string and EXPONENT.fullmatch(literal.this) and not literal.find_ancestor(exp.Rand):
+            literal.set("this", f"{Decimal(literal.this):f}")  # 1e10 is a NUMBER
+    for pair in found[0].find_all(exp.PropertyEQ):
+        if isinstance(pair.parent, exp.Struct):
+            pair.this.set("quoted", True)  # a key of {'a': 1} keeps its case
+    for cte in found[0].find_all(exp.CTE):
+        if any(table.name == cte.alias for table in cte.this.find_all(exp.Table)):
+            cte.parent.set("recursive", True)  # the word is optional
+    return normalize_identifiers(found[0], dialect=SNOWFLAKE)
+
+
+FOREIGN_TYPES = {T.INT128, T.INT256, T.UINT, T.UINT128, T.UINT256, T.UBIGINT, T.USMALLINT, T.UTINYINT}
+FOREIGN_SYNTAX = re.compile(
+    rf"^[\s(]*(?P<start>FROM)\b|{TEXT}|\"[^\"]*\"|\b(?P<other>IF\s*\(|LIMIT\s+\d+\s*,|USING\s+SAMPLE\b)", re.I | re.S
+)
+
+
+def check_syntax(sql: str) -> None:
+    """Raise for what the parser takes from other databases and does not tell from Snowflake's."""
+    for found in FOREIGN_SYNTAX.finditer(sql):
+        if word := found["start"] or found["other"]:
+            raise compilation_error(f"syntax error: unexpected '{word.rstrip('( ')}'.", 1003)
+
+
+def respell(tree: exp.Expression) -> None:
+    """``V[0].k`` as ``V[0]['k']``; ORDER BY ALL, ``SELECT * ... USING`` and SAMPLE (3 ROWS) as the engine's."""
+    for dot in reversed(list(tree.find_all(exp.Dot))):
+        if isinstance(dot.this, exp.Bracket) and isinstance(dot.expression, exp.Identifier):
+            dot.replace(exp.Bracket(this=dot.this, expressions=[exp.Literal.string(dot.expression.name)]))
+    for order in tree.find_all(exp.Order):
+        if len(order.expressions) == 1 and order.expressions[0].this.sql().upper() == "ALL":
+            order.expressions[0].set("this", exp.var("ALL"))
+    for select in tree.find_all(exp.Select):
+        merged = [name.name for join in select.args.get("joins") or () for name in join.args.get("using") or ()]
+        if merged and select.expressions[0] == exp.Star():  # Snowflake has those first, each of them once
+            firsts = [exp.column(exp.to_identifier(name)) for name in dict.fromkeys(merged)]
+            rest = exp.Star(except_=[exp.to_identifier(name) for name in dict.fromkeys(merged)])
+            select.set("expressions", [*firsts, rest, *select.expressions[1:]])
+    for sample in tree.find_all(exp.TableSample):
+        if sample.args.get("size"):
+            sample.set("method", exp.var("RESERVOIR"))
+
+
+INSERT_CALL = re.compile(rf"\bTHEN\s+INSERT\b|{TEXT}|\"[^\"]*\"|\bINSERT(?=\s*\()", re.I | re.S)
+
+
+def spell_calls(sql: str) -> str:
+    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``,
+    ``WITH a AS MODEL m VERSION v SELECT a!F(x)``."""
+    sql = INSERT_CALL.sub(lambda found: "STUFF" if found[0].upper() == "INSERT" else found[0], sql)
+    if "!" not in sql:
+        return sql
+    aliases = {}
+
+    def take(found: re.Match) -> str:
+        """Out of WITH goes ``a AS MODEL m VERSION v``; what stands before and after it stays."""
+        if not found["alias"]:
+            return found[0]
+        aliases[identifiers.fold(found["alias"])] = found["model"], found["version"] or "DEFAULT"
+        return found["lead"] if found["more"] else " "
+
+    def spell(found: re.Match) -> str:
+        if found["other"]:
+            return found[0]
+        if found["service"] and identifiers.fold(found["service"]) in aliases:
+            call, parts = "__MODEL_CALL", (*aliases[identifiers.fold(found["service"])], found["method"])
+        elif found["model"]:
+            call, parts = "__MODEL_CALL", (found["model"], found["version"] or "DEFAULT", found["method"])
+        else:
+            call, parts = "__SERVICE_CALL", (found["service"], found["method"])
+        return f"{call}({', '.join(map(identifiers.literal, parts))}" + (")" if found["close"] else ", ")
+
+    while (rest := MODEL_ALIAS.sub(take, sql)) != sql:
+        sql = rest
+    return METHOD_CALL.sub(spell, sql)
+
+
+def name_projections(tree: exp.Expression, sql: str) -> None:
+    """Snowflake names an expression's column by its text, as it was written where that can be told."""
+    outer = tree
+    while isinstance(outer, (exp.SetOperation, exp.Subquery)):
+        outer = outer.this
+    for select in tree.find_all(exp.Select):
+        written = written_projections(sql) if select is outer else []
+        for i, node in enumerate(list(select.expressions)):
+            if isinstance(node, (exp.Alias, exp.Column, exp.Star, exp.Aliases)) or node.is_star:
+                continue
+            known = len(written) == len(select.expressions)
+            spelled = upper(written[i] if known else node.sql(dialect="snowflake"))
+            node.replace(exp.alias_(node.copy(), exp.to_identifier(spelled, quoted=True)))
+
+
+def upper(text: str) -> str:
+    return re.sub(r'"[^"]*"|[^"]+', lambda part: part[0] if part[0].startswith('"') else part[0].upper(), text)
+
+
+CLAUSES = {"FROM", "WHERE", "GROUP BY", "HAVING", "QUALIFY", "ORDER BY", "LIMIT", "UNION", "EXCEPT", "MINUS",
+           "INTERSECT", "FETCH", ";"}  # fmt: skip
+
+
+def written_projections(sql: str) -> list[str]:
+    """The texts between the commas of the first SELECT that stands in no parentheses."""
+    try:
+        tokens = sqlglot.tokenize(sql, read=SNOWFLAKE)
+    except SqlglotError:
+        return []
+    found, depth, start, last = [], 0, None, None
+    for token in tokens:
+        word = token.text.upper()
+        depth += (word in ("(", "[", "{")) - (word in (")", "]", "}"))
+        if start is None:
+            start = token.end + 1 if depth == 0 and word == "SELECT" else None
+            continue
+        if depth == 0 and (word in CLAUSES or word == ",") and token.token_type.name not in ("STRING", "IDENTIFIER"):
+            found.append(sql[start : last + 1].strip() if last else "")
+            start = token.end + 1
+            if word != ",":
+                return found
+        elif last is None and word in ("DISTINCT", "ALL"):
+            start = token.end + 1
+            continue
+        last = token.end
+    return [*found, sql[start : last + 1].strip()] if start is not None and last else found

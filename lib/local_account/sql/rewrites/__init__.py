@@ -1,0 +1,1 @@
+"""Rewrites of expressions that sqlglot does not translate, by subject."""

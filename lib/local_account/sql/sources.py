@@ -1,0 +1,279 @@
+"""What a query reads from: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
+INFORMATION_SCHEMA, each turned into a DuckDB table or subquery."""
+
+import json
+import uuid
+
+import sqlglot
+from sqlglot import exp
+
+from local_account.account import catalog
+from local_account.account.session import Session
+from local_account.engine.types import T
+from local_account.sql import stage_files
+from local_account.sql.information_schema import information_schema
+from local_account.sql.parser import parse
+from local_account.text import identifiers
+from local_account.text.errors import Missing, SnowflakeError, unsupported
+from local_account.text.identifiers import Name
+
+FLATTEN_COLUMNS = {"SEQ": "BIGINT", "KEY": "VARCHAR", "PATH": "VARCHAR", "INDEX": "BIGINT", "VALUE": "JSON",
+                   "THIS": "JSON"}  # fmt: skip
+SPLIT_COLUMNS = {"SEQ": "BIGINT", "INDEX": "BIGINT", "VALUE": "VARCHAR"}
+
+
+def resolve_sources(session: Session, tree: exp.Expression) -> None:
+    """Point every table of the statement at what holds its rows."""
+    for lateral in list(tree.find_all(exp.Lateral)):
+        if not lateral.meta.get("engine"):
+            resolve_lateral(lateral)
+    for call in list(tree.find_all(exp.TableFromRows)):
+        resolve_table_function(session, call)
+    for values in list(tree.find_all(exp.Values)):
+        name_value_columns(values)
+    ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
+    for table in list(tree.find_all(exp.Table)):
+        if not table.meta.get("engine") and table.arg_key != "format":  # the name of a file format is not a table
+            resolve_table(session, table, ctes)
+    for parameter in list(tree.find_all(exp.Parameter)):
+        if parameter.name.isdigit():
+            parameter.replace(exp.column(exp.to_identifier(f"COLUMN{parameter.name}", quoted=True)))
+
+
+def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
+    inner = table.this
+    if isinstance(inner, exp.DirectoryStage):
+        return replace_source(table, stage_files.directory(session, stage_text(inner.this)), "DIRECTORY")
+    if isinstance(inner, (exp.Var, exp.Literal)) and stage_text(inner).startswith(("@", "snow://")):
+        return replace_source(
+            table, stage_files.select_files(session, stage_text(inner), stage_files.source_options(table)), "T"
+        )
+    if not isinstance(inner, exp.Identifier):
+        raise unsupported(f"the source {table.sql('snowflake')}", "sources.py")
+    if table.args.get("when"):
+        raise unsupported("time travel (AT | BEFORE)", "sources.py")
+    if not table.db and inner.name in ctes:
+        return None
+    if table.db.upper() == "INFORMATION_SCHEMA" or (not table.db and session.schema == "INFORMATION_SCHEMA"):
+        database = table.catalog or session.database
+        return replace_source(table, information_schema(session, database, inner.name), inner.name)
+    name = session.qualify([part.name for part in table.parts])
+    stored = None if created(table) else session.get("TABLE", name)
+    if stored is not None:
+        table.meta["types"] = stored.properties.get("types", {})
+    elif not created(table):
+        view = session.get("VIEW", name)
+        if view is None or written(table):
+            raise Missing("Object", str(name))
+        return replace_source(table, expand_view(session, view, name), name.name)
+    return point(table, session, name)
+
+
+def stage_text(node: exp.Expression) -> str:
+    return node.name if isinstance(node, (exp.Var, exp.Literal)) else node.sql("snowflake")
+
+
+def written(table: exp.Table) -> bool:
+    """Whether the table is the target of the statement rather than a source."""
+    holder = table.parent.parent if isinstance(table.parent, exp.Schema) else table.parent
+    target = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
+    return isinstance(holder, target) and table.arg_key in ("this", "expressions")
+
+
+def created(table: exp.Table) -> bool:
+    return written(table) and table.find_ancestor(exp.Create) is not None
+
+
+def point(table: exp.Table, session: Session, name: Name) -> None:
+    """Name the engine's table: one schema per Snowflake schema, session tables in the engine's temporary schema."""
+    if not table.alias and (not written(table) or isinstance(table.parent, (exp.Update, exp.Delete, exp.Merge))):
+        table.set("alias", alias_of(name.name))
+    for key, part in zip(("catalog", "db", "this"), session.place_parts(name), strict=True):
+        table.set(key, exp.to_identifier(part, quoted=True))
+    strip_qualifiers(table, name)
+
+
+def strip_qualifiers(table: exp.Table, name: Name) -> None:
+    """``SCHEMA.T.COLUMN`` -> ``T.COLUMN``: the engine knows the table by its alias."""
+    scope = table.find_ancestor(exp.Select, exp.Update, exp.Delete, exp.Merge)
+    for column in scope.find_all(exp.Column) if scope else ():
+        if column.args.get("db") and column.table == name.name:
+            column.set("db", None)
+            column.set("catalog", None)
+
+
+def replace_source(table: exp.Table, query: str | exp.Expression, default_alias: str) -> None:
+    """Put a subquery in the table's place. Text is the engine's own SQL and is not rewritten again."""
+    tree = engine_query(query) if isinstance(query, str) else query
+    made = exp.Subquery(this=tree, alias=(table.args.get("alias") or alias_of(default_alias)).copy())
+    for key in ("joins", "sample", "pivots"):
+        if table.args.get(key):
+            made.set(key, table.args[key])
+    table.replace(made)
+
+
+def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression:
+    """Parse the engine's own SQL, marked so that neither checks nor rewrites touch it; ``hole`` goes where it says
+    HOLE, and is rewritten like the rest of the statement."""
+    tree = sqlglot.parse_one(sql, read="duckdb")
+    for node in tree.walk():
+        node.meta["engine"] = True
+    for column in list(tree.find_all(exp.Column)):
+        if hole is not None and column.name == "HOLE":
+            column.replace(hole)
+    return tree
+
+
+def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expression:
+    """The view's own text, translated where it stands: names in it belong to the view's schema."""
+    from local_account.sql.translate import prepare
+
+    kept = session.database, session.schema
+    session.database, session.schema = view.properties["database"], view.properties["schema"]
+    try:
+        tree = prepare(session, parse(view.properties["text"]))
+    finally:
+        session.database, session.schema = kept
+    if columns := view.properties.get("columns"):
+        tree = exp.select("*").from_(exp.Subquery(this=tree, alias=alias_of(name.name, columns)))
+    return tree
+
+
+def alias_of(name: str, columns: list[str] | None = None) -> exp.TableAlias:
+    listed = [exp.to_identifier(column, quoted=True) for column in columns or []]
+    return exp.TableAlias(this=exp.to_identifier(name, quoted=True), columns=listed)
+
+
+def name_value_columns(values: exp.Values) -> None:
+    """VALUES has the columns COLUMN1, COLUMN2, ... unless it is given others."""
+    if isinstance(values.parent, exp.Insert):
+        return
+    alias = values.args.get("alias")
+    if alias is not None and alias.args.get("columns"):
+        return
+    row = values.expressions[0]
+    width = len(row.expressions) if isinstance(row, exp.Tuple) else 1
+    name = alias.name if alias is not None and alias.name else f"V{uuid.uuid4().hex[:6]}"
+    values.set("alias", alias_of(name, [f"COLUMN{i + 1}" for i in range(width)]))
+
+
+def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
+    function = call.this
+    if isinstance(function, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
+        put_rows(call, function, call.args.get("alias"))
+        return
+    if isinstance(function, exp.Window):
+        raise unsupported("a table function over partitions", "sources.py")
+    if isinstance(function, exp.Anonymous) and function.name.upper() == "__MODEL_CALL":
+        put_lateral(call, model_rows(session, function), call.args.get("alias"))
+        return
+    query = table_function_query(session, function)
+    call.replace(exp.Subquery(this=engine_query(query), alias=(call.args.get("alias") or alias_of("T")).copy()))
+
+
+def table_function_query(session: Session, function: exp.Expression) -> str:
+    if isinstance(function, exp.Generator):
+        count = function.args.get("rowcount")
+        if count is None:
+            raise unsupported("GENERATOR without ROWCOUNT", "sources.py")
+        return f'SELECT range AS "_" FROM range({int(count.name)})'
+    called = function.expression if isinstance(function, exp.Dot) else function
+    if not isinstance(called, exp.Func):
+        raise unsupported(f"TABLE({called.sql('snowflake')})", "sources.py")
+    name = called.name.upper() if isinstance(called, exp.Anonymous) else called.sql_name()
+    arguments = [argument.name for argument in called.expressions]
+    if name == "RESULT_SCAN":
+        if arguments[0] not in session.results:
+            raise SnowflakeError(f"Statement {arguments[0]} not found or its result has expired.", 709, "02000")
+        table = f"RESULT_{arguments[0]}"
+        session.con.register(table, session.results[arguments[0]].to_arrow())
+        return f'SELECT * FROM "{table}"'
+    if name in TABLE_FUNCTIONS:
+        return TABLE_FUNCTIONS[name](session, function, arguments)
+    raise unsupported(f"the table function {name}", "sources.py")
+
+
+def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
+    """Rows known here as an engine query; ``columns``: name -> engine type."""
+    listed = ", ".join(
+        f"CAST(c{i} AS {kind}) AS {identifiers.quote(name)}" for i, (name, kind) in enumerate(columns.items())
+    )
+    literals = [["NULL" if cell is None else identifiers.literal(cell) for cell in row] for row in rows]
+    values = ", ".join(f"({', '.join(row)})" for row in literals or [["NULL"] * len(columns)])
+    labels = ", ".join(f"c{i}" for i in range(len(columns)))
+    return f"SELECT {listed} FROM (VALUES {values}) AS t({labels}) WHERE {str(bool(rows)).lower()}"
+
+
+TABLE_FUNCTIONS: dict = {}
+"""Table functions that other modules answer: name -> (session, node, literal arguments) -> engine SQL."""
+
+
+def resolve_lateral(lateral: exp.Lateral) -> None:
+    if not isinstance(lateral.this, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
+        raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", "sources.py")
+    put_rows(lateral, lateral.this, lateral.args.get("alias"))
+
+
+def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAlias | None) -> None:
+    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` and their kin by a lateral subquery."""
+    statement = exp.Literal.string(uuid.uuid4().hex)
+    if not isinstance(function, exp.Explode):
+        given = [statement, *(part for part in function.args.values() if part is not None)]
+        rows = json_rows(f".{function.sql_name()}", given, SPLIT_COLUMNS)
+        return put_lateral(node, rows, alias)
+    arguments = {}
+    for argument in [function.this, *function.expressions]:
+        if isinstance(argument, exp.Kwarg):
+            arguments[argument.this.name.upper()] = argument.expression
+        else:
+            arguments["INPUT"] = argument
+    for unknown in arguments.keys() - {"INPUT", "PATH", "OUTER", "RECURSIVE", "MODE"}:
+        raise unsupported(f"FLATTEN with {unknown}", "sources.py")
+    flags = [arguments.get(key, exp.false()) for key in ("OUTER", "RECURSIVE")]
+    rest = [arguments.get("PATH", exp.Literal.string("")), *flags, arguments.get("MODE", exp.Literal.string("BOTH"))]
+    value = exp.Cast(this=arguments["INPUT"].copy(), to=exp.DataType(this=T.VARIANT))
+    return put_lateral(node, json_rows(".FLATTEN", [statement, value, *rest], FLATTEN_COLUMNS), alias)
+
+
+def json_rows(function: str, arguments: list[exp.Expression], columns: dict[str, str]) -> exp.Expression:
+    """The rows of one of json_functions' table functions, as a query; ``columns``: name -> engine type."""
+    listed = ", ".join(
+        f"CAST(json_extract_string(m, '$.{name}') AS {kind}) AS {identifiers.quote(name)}"
+        for name, kind in columns.items()
+    )
+    call = exp.Anonymous(this=function, expressions=[a.copy() for a in arguments])
+    return engine_query(f"SELECT {listed} FROM (SELECT unnest(CAST(HOLE AS JSON[])) AS m) AS rows", call)
+
+
+def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAlias | None) -> None:
+    """Join a subquery that depends on the rows to its left."""
+    named = alias_of(alias.name if alias and alias.name else "F")
+    lateral = exp.Lateral(this=exp.Subquery(this=query), alias=named)
+    lateral.meta["engine"] = True
+    if isinstance(node.parent, exp.Join):
+        if node.parent.side:
+            raise unsupported(f"{node.parent.side} JOIN LATERAL; FLATTEN has OUTER => TRUE", "sources.py")
+        node.parent.set("this", lateral)
+        node.parent.set("kind", "CROSS")
+    elif isinstance(node.parent, (exp.From, exp.Subquery)):
+        node.replace(exp.Subquery(this=query, alias=named))
+    else:
+        select = node.parent
+        select.set("laterals", [other for other in select.args.get("laterals", []) if other is not node])
+        select.append("joins", exp.Join(this=lateral, kind="CROSS"))
+
+
+def model_rows(session: Session, function: exp.Anonymous) -> exp.Expression:
+    """``TABLE(MODEL(m, v)!METHOD(...))``: one row of typed outputs for each row of input."""
+    from local_account.sql.context_functions import object_call
+    from local_account.statements.models import model_function, output_columns
+
+    model, version, method, *arguments = function.expressions
+    name = model_function(session, model.name, version.name, method.name, in_table=True)
+    outputs = output_columns(session, model.name, version.name, method.name)
+    columns = ", ".join(
+        f"CAST(json_extract_string(o, {identifiers.literal('$.' + json.dumps(column))}) AS {kind}) "
+        f"AS {identifiers.quote(column)}"
+        for column, kind in outputs
+    )
+    return engine_query(f"SELECT {columns} FROM (SELECT HOLE AS o) AS m", object_call(name, arguments))

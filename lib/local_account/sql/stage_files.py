@@ -1,0 +1,257 @@
+"""Files on stages: where they lie, which there are, and how a query reads them."""
+
+import csv
+import datetime as dt
+import gzip
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlglot import exp
+
+from local_account.account import catalog
+from local_account.account.session import Session
+from local_account.sql import statement_shapes
+from local_account.sql.context_functions import CALLS
+from local_account.sql.rewrites.registry import engine_node
+from local_account.text import identifiers
+from local_account.text.errors import Missing, SnowflakeError, compilation_error, unsupported
+from local_account.text.identifiers import Name
+
+COMMON_OPTIONS = "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION"
+OPTIONS = {
+    "CSV": "FIELD_DELIMITER SKIP_HEADER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF EMPTY_FIELD_AS_NULL "
+           "ERROR_ON_COLUMN_COUNT_MISMATCH",
+    "JSON": "STRIP_OUTER_ARRAY",
+    "PARQUET": "BINARY_AS_TEXT USE_LOGICAL_TYPE USE_VECTORIZED_SCANNER",
+}  # fmt: skip
+DIGESTS: dict[tuple[str, int, int], str] = {}  # (path, size, mtime in ns) -> md5; a listing hashes a file once
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place on a stage. ``base`` is the stage's folder, ``path`` what follows its name, ``label`` how listings
+    call the base, ``stage`` the stage's qualified name (empty for ``snow://`` places)."""
+
+    base: Path
+    path: str
+    label: str
+    stage: str = ""
+    directory: bool = False
+    format: dict = field(default_factory=dict)
+
+    @property
+    def target(self) -> Path:
+        return self.base / self.path if self.path else self.base
+
+    def files(self) -> list[Path]:
+        """The files at this place: a stage path is a prefix, as in Snowflake. Sorted by name."""
+        if self.target.is_file():
+            return [self.target]
+        if self.target.is_dir():
+            return sorted(f for f in self.target.rglob("*") if is_whole(f))
+        parent = self.target.parent
+        if not parent.is_dir():
+            return []
+        return sorted(f for f in parent.rglob("*") if is_whole(f) and str(f).startswith(str(self.target)))
+
+    def relative(self, file: Path) -> str:
+        return file.relative_to(self.base).as_posix()
+
+
+def is_whole(file: Path) -> bool:
+    """Whether it is a file, and not one that is still being written (or was, when the server died)."""
+    return file.is_file() and not (file.name.startswith(".") and file.name.endswith(".part"))
+
+
+def locate(session: Session, text: str) -> Location:
+    """``@stage/path``, ``@~/path`` or ``snow://model|experiment/...`` -> its place. Raises 002003."""
+    text = statement_shapes.unquote(text) if text.startswith("'") else text
+    if text.startswith("snow://"):
+        return locate_snow(session, text)
+    found = re.fullmatch(rf"@({identifiers.DOTTED}|~)(?:/(.*))?", text, re.S)
+    if not found:
+        raise unsupported(f"the stage path {text!r}", "staged.py")
+    path = safe_path(found[2] or "")
+    if found[1] == "~":
+        return Location(session.folder(session.need("STAGE", Name("", "", "~"))), path, "", "~")
+    stage = session.need("STAGE", found[1])
+    given = stage.properties.get("directory", False), stage.properties.get("format", {})
+    return Location(session.folder(stage), path, f"{stage.name.lower()}/", str(stage.qualified), *given)
+
+
+def locate_snow(session: Session, text: str) -> Location:
+    found = re.fullmatch(
+        rf"snow://(model|experiment|streamlit)/({identifiers.DOTTED})/versions/({identifiers.PART})(?:/(.*))?",
+        text,
+        re.S,
+    )
+    if not found:
+        raise unsupported(f"the path {text!r}", "staged.py")
+    kind, name, member = found[1].upper(), session.resolve(found[2]), identifiers.fold(found[3])
+    owner = session.need(kind, name)
+    if kind != "STREAMLIT":  # an app's files are those of its live version
+        part = "MODEL VERSION" if kind == "MODEL" else "RUN"
+        owner = session.get(part, Name(*name[:2], member), name.name)
+    if owner is None:
+        raise Missing("Version" if kind == "MODEL" else "Run", member)
+    label = f"versions/{member}/" if kind == "MODEL" else f"/versions/{found[3] if kind == 'STREAMLIT' else member}/"
+    return Location(session.folder(owner), safe_path(found[4] or ""), label)
+
+
+def safe_path(path: str) -> str:
+    if ".." in path.split("/"):
+        raise compilation_error(f"invalid stage path '{path}': it leaves the stage")
+    return path.strip("/")
+
+
+def digest(file: Path) -> str:
+    stat = file.stat()
+    key = (str(file), stat.st_size, stat.st_mtime_ns)
+    if key not in DIGESTS:
+        with open(file, "rb") as stream:
+            DIGESTS[key] = hashlib.file_digest(stream, "md5").hexdigest()
+    return DIGESTS[key]
+
+
+def modified(file: Path) -> dt.datetime:
+    return dt.datetime.fromtimestamp(int(file.stat().st_mtime), dt.UTC)
+
+
+def chosen(location: Location, given: dict[str, str]) -> list[Path]:
+    """The location's files, as far as the options PATTERN and FILES name them."""
+    wanted = {location.target / name for name in statement_shapes.items(given.get("FILES"))}
+    return [file for file in matching(location, given.get("PATTERN")) if "FILES" not in given or file in wanted]
+
+
+def matching(location: Location, pattern: str | None) -> list[Path]:
+    """The location's files whose path on the stage matches the regular expression in full."""
+    if pattern is None:
+        return location.files()
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise compilation_error(f"invalid regular expression '{pattern}': {error}", 100048) from error
+    return [f for f in location.files() if regex.fullmatch(location.relative(f))]
+
+
+def directory(session: Session, text: str) -> str:
+    """DIRECTORY(@stage): the files as of the last ALTER STAGE ... REFRESH."""
+    location = locate(session, text if text.startswith("@") else f"@{text}")
+    if not location.directory:
+        raise compilation_error(f"Directory table is not enabled on stage {location.stage}.", 391707, "0A000")
+    return f"""
+        SELECT relative_path AS "RELATIVE_PATH", size AS "SIZE", last_modified AS "LAST_MODIFIED", md5 AS "MD5",
+            md5 AS "ETAG", {identifiers.literal("snow://stage/" + location.stage + "/")} || relative_path AS "FILE_URL"
+        FROM {catalog.SYSTEM}.stage_files WHERE stage = {identifiers.literal(location.stage)}"""
+
+
+def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    """BUILD_SCOPED_FILE_URL(@stage, path): the path that SnowflakeFile opens, from the folder where workers run."""
+    stage, path = arguments
+    spelled = re.sub(r"^[@$]+", "", stage.name if isinstance(stage, exp.Var) else stage.sql("snowflake"))
+    base = locate(session, f"@{spelled}").base
+    prefix = exp.Literal.string(f"../{base.relative_to(session.account.root)}/")
+    return engine_node(exp.DPipe(this=prefix, expression=path))
+
+
+CALLS |= dict.fromkeys(("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL"), file_url)
+
+
+def source_options(table: exp.Table) -> dict[str, str]:
+    """``@stage (FILE_FORMAT => 'f', PATTERN => '...')`` -> options."""
+    found = {key.upper(): table.args[key].name for key in ("format", "pattern") if table.args.get(key) is not None}
+    return {"FORMAT_NAME": found["FORMAT"], **found} if "FORMAT" in found else found
+
+
+def select_files(session: Session, text: str, options: dict[str, str]) -> str:
+    """An engine query over staged files: Parquet by its own columns, CSV as COLUMN1.., JSON as one VARIANT."""
+    location = locate(session, text)
+    if session.copying:
+        spec, files = session.copying
+        return read_files(files, spec, location)
+    files = matching(location, options.get("PATTERN"))
+    if not files:
+        raise SnowflakeError(f"Remote file '{text}' was not found. There are no files at that place.", 91016, "22000")
+    return read_files(files, file_format(session, options, location), location)
+
+
+def format_options(given: dict[str, str]) -> dict[str, str]:
+    """A statement's ``FILE_FORMAT = (...)``, or ``FILE_FORMAT = f``, which names one."""
+    text = given.get("FILE_FORMAT") or "()"
+    return statement_shapes.nested(text) if text.startswith("(") else {"FORMAT_NAME": text}
+
+
+def file_format(session: Session, options: dict[str, str], location: Location) -> dict[str, str]:
+    """The format's options, by name or as given, else the stage's; CSV unless it says otherwise."""
+    options = options if options.keys() - {"PATTERN"} else location.format
+    if "FORMAT_NAME" in options:
+        return session.need("FILE FORMAT", options["FORMAT_NAME"].strip("'")).properties
+    return options
+
+
+def check_options(options: dict[str, str], known: dict[str, str]) -> str:
+    """The kind of files that the options are for. Raises for a kind that is not known, and for unknown options."""
+    kind = options.get("TYPE", "CSV").upper()
+    if kind not in known:
+        raise unsupported(f"files of type {kind}", "staged.py")
+    for unknown in options.keys() - set(f"{COMMON_OPTIONS} {known[kind]}".split()):
+        raise unsupported(f"the option {unknown} of {kind} files", "staged.py")
+    return kind
+
+
+def read_files(files: list[Path], options: dict[str, str], location: Location) -> str:
+    listed = "[" + ", ".join(identifiers.literal(f) for f in files) + "]"
+    kind = check_options(options, OPTIONS)
+    file_name = f"replace(filename, {identifiers.literal(str(location.base) + '/')}, '') AS \"METADATA$FILENAME\""
+    if kind == "PARQUET":
+        rows = f"read_parquet({listed}, union_by_name = true, filename = true) AS r"
+        return f'SELECT * EXCLUDE (filename), CAST(to_json(r) AS JSON) AS "COLUMN1", {file_name} FROM {rows}'
+    if kind == "JSON":
+        strip = options.get("STRIP_OUTER_ARRAY", "FALSE").upper() == "TRUE"
+        how = "array" if strip else "unstructured"
+        source = f"read_json_objects({listed}, format = '{how}', filename = true)"
+        return f'SELECT json AS "COLUMN1", {file_name} FROM {source}'
+    width = csv_width(files, options)
+    columns = ", ".join(f'"COLUMN{i + 1}"' for i in range(width))
+    spec = "{" + ", ".join(f"'COLUMN{i + 1}': 'VARCHAR'" for i in range(width)) + "}"
+    return (
+        f"SELECT {columns}, {file_name} FROM read_csv({listed}, columns = {spec}, filename = true, header = false, "
+        f"auto_detect = false, null_padding = true, {csv_options(options)})"
+    )
+
+
+def csv_options(options: dict[str, str]) -> str:
+    enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+    quote = "" if enclosed.upper() == "NONE" else enclosed
+    null = options.get("NULL_IF")
+    markers = statement_shapes.items(null) if null else ["\\N", "NULL"] if null is None else []
+    if options.get("EMPTY_FIELD_AS_NULL", "TRUE").upper() != "FALSE":
+        markers.append("")
+    nulls = "[" + ", ".join(identifiers.literal(marker) for marker in markers) + "]"
+    return (
+        f"delim = {identifiers.literal(options.get('FIELD_DELIMITER', ','))}, quote = {identifiers.literal(quote)}, "
+        f"escape = {identifiers.literal(quote)}, skip = {int(options.get('SKIP_HEADER', 0))}, nullstr = {nulls}"
+    )
+
+
+def below_header(options: dict[str, str]) -> tuple[bool, dict[str, str]]:
+    """Whether the first line of CSV files has the columns' names, and the options that read what follows."""
+    headed = options.get("PARSE_HEADER", "FALSE").upper() == "TRUE"
+    rest = {key: value for key, value in options.items() if key != "PARSE_HEADER"}
+    return headed, {**rest, "SKIP_HEADER": "1"} if headed else rest
+
+
+def csv_lines(file: Path, options: dict[str, str]) -> Iterator[list[str]]:
+    enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+    quoted = {"quoting": csv.QUOTE_NONE} if enclosed.upper() == "NONE" else {"quotechar": enclosed}
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", newline="") as stream:
+        yield from csv.reader(stream, delimiter=options.get("FIELD_DELIMITER", ","), **quoted)
+
+
+def csv_width(files: list[Path], options: dict[str, str]) -> int:
+    """The most columns that any of the first lines has."""
+    return max((len(row) for row in itertools.islice(csv_lines(files[0], options), 100)), default=1)

@@ -1,0 +1,154 @@
+"""Code bundles, tasks and Streamlit apps: what is deployed from a stage and run later."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import yaml
+
+from local_account.account.catalog import Object
+from local_account.account.process import environment
+from local_account.account.session import Session
+from local_account.engine.results import Result, status
+from local_account.sql.stage_files import locate
+from local_account.sql.statement_shapes import Matched, items, statement
+from local_account.statements.objects import create, made
+from local_account.statements.show import COMMON, shown
+from local_account.statements.stages import snapshot
+from local_account.text.errors import SnowflakeError, compilation_error
+
+BUNDLE = "{CODE BUNDLE|NOTEBOOK PROJECT}"
+EXECUTION = (
+    "ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>] "
+    "[WITH SPECIFICATION <specification:body>]"
+)
+HEEDED = {"type", "compute_type", "language", "compute_options", "properties", "env_vars"}
+UNHEEDED = {"stage_mounts", "secrets", "external_access_integrations", "artifact_repositories"}
+TASK = "<options:clauses> [AFTER <after>] AS <statement:rest>"
+TASK_OPTIONS = (
+    "WAREHOUSE SCHEDULE COMMENT USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE USER_TASK_TIMEOUT_MS "
+    "SUSPEND_TASK_AFTER_NUM_FAILURES ALLOW_OVERLAPPING_EXECUTION"
+)
+SCHEDULE = r"\d+\s+(H|M|S|HOURS?|MINUTES?|SECONDS?)|USING CRON.*"
+STREAMLIT_OPTIONS = (
+    "MAIN_FILE QUERY_WAREHOUSE RUNTIME_NAME COMPUTE_POOL COMMENT TITLE EXTERNAL_ACCESS_INTEGRATIONS "
+    "ARTIFACT_REPOSITORIES IMPORTS SECRETS"
+)
+
+
+@statement(f"CREATE [OR REPLACE] {BUNDLE} [IF NOT EXISTS] <name> FROM <source:stage> [<options:rest>]", "executed")
+def create_bundle(session: Session, s: Matched) -> Result:
+    source, bundle = locate(session, s["source"]), made(session, s, "CODE BUNDLE", **s.options("COMMENT"))
+    return create(session, s, bundle, lambda bundle: snapshot(session, bundle, source))
+
+
+@statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage> [<options:rest>]", "executed")
+def add_version(session: Session, s: Matched) -> None:
+    """A run may still read the version before: its folder goes when the account next opens."""
+    source, _ = locate(session, s["source"]), s.options("COMMENT")
+    with session.edit("CODE BUNDLE", s["name"]) as bundle:
+        snapshot(session, bundle, source)
+
+
+@statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", "executed")
+def execute_bundle(session: Session, s: Matched) -> Result:
+    """Run a notebook or script of the bundle in a process of its own, and wait for it."""
+    bundle = session.need("CODE BUNDLE", s["name"])
+    source, entrypoint = session.folder(bundle), s.value("entrypoint")
+    specification = yaml.safe_load(s.value("specification") or read_specification(source))["bundle"]
+    if unknown := specification.keys() - HEEDED - UNHEEDED:
+        text = f"Failed to load code bundle configuration: unknown fields {sorted(unknown)}."
+        raise SnowflakeError(text, 505187, "22000")
+    session.need("COMPUTE POOL", specification["compute_options"]["compute_pool"])
+    if not (source / entrypoint).is_file():
+        raise compilation_error(f"The entrypoint '{entrypoint}' is not in the bundle.", 505187)
+    run = session.account.root / "logs" / f"{bundle.name}-{uuid.uuid4().hex[:8]}"
+    shutil.copytree(source, run)
+    given = {key: str(value) for pair in specification.get("env_vars") or [] for key, value in pair.items()}
+    command = [sys.executable, "-m", "local_account.workers.bundle", entrypoint, json.dumps(items(s["arguments"]))]
+    with open(run / "output.log", "wb") as log:
+        code = subprocess.run(
+            command, cwd=run, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+            env=environment(**given, SNOWFLAKE_HOME=str(session.account.root)),
+        ).returncode  # fmt: skip
+    if code:
+        tail = "\n".join((run / "output.log").read_text(errors="replace").splitlines()[-20:])
+        raise SnowflakeError(f"Execution of {entrypoint} failed:\n{tail}", 505187, "22000")
+    left = ", ".join(sorted(specification.keys() & UNHEEDED))
+    left = f" Without effect here: {left}." if left else ""
+    return status(f"{entrypoint} executed successfully; its output is in {run}.{left}")
+
+
+def read_specification(folder: Path) -> str:
+    for name in ("code_bundle.yml", "code_bundle.yaml"):
+        if (folder / name).is_file():
+            return (folder / name).read_text()
+    raise SnowflakeError("Failed to load code bundle configuration: there is no code_bundle.yml.", 505187, "22000")
+
+
+@statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", "emulated")
+def create_task(session: Session, s: Matched) -> Result:
+    """Kept and runnable by EXECUTE TASK; no clock starts it here, and no task before it."""
+    given = {"definition": s["statement"].strip().rstrip(";"), "predecessors": s["after"], "state": "suspended"}
+    given |= s.options(TASK_OPTIONS)
+    if not re.fullmatch(SCHEDULE, given.get("SCHEDULE", "USING CRON"), re.I):
+        raise compilation_error(f"invalid value '{given['SCHEDULE']}' for property 'SCHEDULE'", 1008)
+    return create(session, s, made(session, s, "TASK", **given))
+
+
+@statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", "recorded")
+def alter_task(session: Session, s: Matched) -> Result:
+    with session.edit("TASK", s["name"]) as task:
+        task.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
+    return status("Statement executed successfully (the schedule is recorded, not executed).")
+
+
+@statement("EXECUTE TASK <name>", "executed")
+def execute_task(session: Session, s: Matched) -> Result:
+    """Run the task's statement now, in its own schema."""
+    from local_account.sql.execute import run
+
+    task = session.need("TASK", s["name"])
+    own = Session(session.account)
+    own.database, own.schema = task.database, task.schema
+    try:
+        run(own, task.properties["definition"])
+    finally:
+        own.close()
+    return status(f"Task {task.name} is scheduled to run immediately.")
+
+
+@statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>", "emulated")
+def create_streamlit(session: Session, s: Matched) -> Result:
+    """The files are copied, or sent later to snow://streamlit, and the options checked; ``streamlit run`` runs them."""
+    given = {"MAIN_FILE": "streamlit_app.py", **s.options(STREAMLIT_OPTIONS)}
+    if "COMPUTE_POOL" in given:
+        session.need("COMPUTE POOL", given["COMPUTE_POOL"])
+    source = locate(session, s["source"]) if s["source"] else None
+    if source and not (source.target / given["MAIN_FILE"]).is_file():
+        raise compilation_error(f"Main file {given['MAIN_FILE']} was not found at {s['source']}.", 391921)
+    app = made(session, s, "STREAMLIT", **given)
+    return create(session, s, app, lambda app: snapshot(session, app, source))
+
+
+@statement("ALTER STREAMLIT [IF EXISTS] <name> <options:rest>", "recorded")
+def alter_streamlit(session: Session, s: Matched) -> None:
+    with session.edit("STREAMLIT", s["name"]) as app:
+        if not re.match(r"(ADD LIVE VERSION|SET)\b", s["options"], re.I):
+            raise compilation_error(f"syntax error near '{s['options']}'", 1003)
+        app.properties |= s.options()
+
+
+@shown("CODE BUNDLE", COMMON)
+@shown("TASK", f"{COMMON} warehouse schedule predecessors state definition")
+@shown("STREAMLIT", f"{COMMON} url_id main_file query_warehouse")
+@shown("DESCRIBE STREAMLIT", "name title main_file query_warehouse url_id runtime_name compute_pool "
+                             "live_version_location_uri")  # fmt: skip
+def row(session: Session, thing: Object) -> dict:
+    given = {key.lower(): value for key, value in thing.properties.items() if isinstance(value, str)}
+    live = f"snow://streamlit/{thing.qualified}/versions/live/"
+    return {**given, "url_id": thing.name.lower(), "live_version_location_uri": live}

@@ -1,0 +1,148 @@
+"""User-defined functions in Python and SQL; CALL of system functions."""
+
+import json
+import re
+
+from sqlglot import exp
+
+from local_account.account.catalog import Object
+from local_account.account.session import Session
+from local_account.engine.results import Result, listing
+from local_account.engine.types import T, engine_type
+from local_account.sql.context_functions import call_system_function, object_call
+from local_account.sql.information_schema import is_installed
+from local_account.sql.parser import SNOWFLAKE
+from local_account.sql.rewrites.casts import rewrite_cast
+from local_account.sql.stage_files import locate
+from local_account.sql.statement_shapes import PLACEHOLDERS, Matched, items, statement
+from local_account.statements.objects import create, made
+from local_account.statements.show import shown
+from local_account.statements.stages import copy_whole
+from local_account.text.errors import compilation_error, unsupported
+
+PYTHON = (
+    "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] [SECURE] FUNCTION [IF NOT EXISTS] <name> "
+    "<arguments:list> [COPY GRANTS] RETURNS <returns:lazy> LANGUAGE PYTHON <options:lazy> [AS <body:body>]"
+)
+SQL = (
+    "CREATE [OR REPLACE] [TEMP|TEMPORARY] FUNCTION [IF NOT EXISTS] <name> <arguments:list> RETURNS <returns:lazy> "
+    "[LANGUAGE SQL] AS <body:body>"
+)
+
+RETURNS = rf"((?:DOUBLE PRECISION|\w+)\s*(?:{PLACEHOLDERS['list']})?)(?:\s+NOT NULL)?"
+
+
+@statement(PYTHON, "executed")
+def create_python(session: Session, s: Matched) -> Result:
+    given, function = s.options(), declared(session, s, "PYTHON")
+    if "HANDLER" not in given:
+        raise compilation_error("missing option: HANDLER", 1506)
+    function.properties["handler"] = given["HANDLER"]
+    imports = [file for source in items(given.get("IMPORTS")) for file in locate(session, source).files()]
+    need_packages(items(given.get("PACKAGES")))
+    kinds = [engine_type(build_type(kind)).sql("duckdb") for _, kind in function.properties["arguments"]]
+    strict = re.search(r"\b(STRICT|RETURNS\s+NULL\s+ON)\b", s["options"], re.I) is not None
+
+    def fill(function: Object) -> None:
+        folder = session.new_folder(function)
+        for file in imports:
+            copy_whole(file, folder / file.name)
+        if s["body"]:
+            (folder / "body.py").write_text(s.value("body"))
+        (folder / "function.json").write_text(json.dumps({"arguments": kinds, "strict": strict}))
+
+    return create(session, s, function, fill)
+
+
+def need_packages(wanted: list[str]) -> None:
+    """Raise for a package that this environment has not; its version may be another one."""
+    for package in wanted:
+        if not is_installed(re.match(r"[\w.-]+", package)[0]):
+            raise compilation_error(f"Cannot create a Python function: Unknown package '{package}'.", 391546)
+
+
+@statement(SQL, "executed")
+def create_sql(session: Session, s: Matched) -> Result:
+    function = declared(session, s, "SQL")
+    function.properties["text"] = s.value("body").strip().rstrip(";")
+    return create(session, s, function)
+
+
+def declared(session: Session, s: Matched, language: str) -> Object:
+    found = re.fullmatch(RETURNS, s["returns"].strip(), re.I | re.S)
+    if found is None:
+        raise unsupported(f"a function that says RETURNS {s['returns']}", "functions_sql.py")
+    returns = found[1]
+    if returns.upper().startswith("TABLE"):
+        raise unsupported(f"table functions in {language.capitalize()} (RETURNS TABLE)", "functions_sql.py")
+    arguments = declared_arguments(s["arguments"])
+    return made(session, s, "FUNCTION", language=language, returns=returns, arguments=arguments)
+
+
+def declared_arguments(text: str) -> list[tuple[str, str]]:
+    """``(a INT, b NUMBER(10, 2) DEFAULT 1)`` -> [("A", "INT"), ("B", "NUMBER(10, 2)")]."""
+    found = exp.maybe_parse(f"CREATE TABLE x {text}", dialect="snowflake") if text.strip("() \n") else None
+    columns = found.find_all(exp.ColumnDef) if found else ()
+    return [(column.name.upper(), column.kind.sql("snowflake")) for column in columns]
+
+
+def build_type(text: str) -> exp.DataType:
+    return exp.DataType.build(text, dialect="snowflake")
+
+
+@shown("FUNCTION", "created_on@ name schema_name catalog_name arguments language")
+def function_row(session: Session, function: Object) -> dict:
+    given = function.properties
+    shape = f"{function.name}({', '.join(kind for _, kind in given['arguments'])}) RETURN {given['returns']}"
+    return {"catalog_name": function.database, "language": given["language"], "arguments": shape}
+
+
+def user_function(session: Session, parts: list[str], arguments: list[exp.Expression]) -> exp.Expression | None:
+    """The call of a user's function as an engine expression; None when there is no function of that name."""
+    if len(parts) < 3 and session.schema is None:
+        return None
+    found = session.get("FUNCTION", session.qualify(parts))
+    if found is None:
+        return None
+    wanted = found.properties["arguments"]
+    if len(arguments) != len(wanted):
+        raise compilation_error(f"Function {found.name} takes {len(wanted)} arguments, {len(arguments)} given.", 939)
+    typed = [exp.Cast(this=a, to=build_type(kind)) for a, (_, kind) in zip(arguments, wanted, strict=True)]
+    if found.properties["language"] == "SQL":
+        return inline_sql(found, typed)
+    return python_call(session, found, typed)
+
+
+def inline_sql(function: Object, arguments: list[exp.Expression]) -> exp.Expression:
+    """A SQL function is its body with the arguments put in."""
+    values = dict(zip((name for name, _ in function.properties["arguments"]), arguments, strict=True))
+    body = exp.maybe_parse(function.properties["text"], dialect=SNOWFLAKE)
+    if isinstance(body, exp.Query):
+        body = exp.Subquery(this=body)
+    for column in list(body.find_all(exp.Column)):
+        if not column.table and column.name.upper() in values:
+            value = values[column.name.upper()].copy()
+            if column is body:
+                return value
+            column.replace(value)
+    return exp.Cast(this=exp.Paren(this=body), to=build_type(function.properties["returns"]))
+
+
+def python_call(session: Session, function: Object, arguments: list[exp.Expression]) -> exp.Expression:
+    workers, folder = session.account.workers, session.folder(function)
+    handler = function.properties["handler"]
+    session.account.functions.setdefault(str(folder), lambda table: workers.call("function", folder, handler, table))
+    answer = object_call(str(folder), arguments)
+    answer.type = exp.DataType(this=T.VARIANT)
+    answer = rewrite_cast(exp.Cast(this=answer, to=build_type(function.properties["returns"])))
+    for node in (answer, answer.this):
+        if isinstance(node, exp.Expression):
+            node.meta["engine"] = True
+    return answer
+
+
+@statement("CALL <function:system> <arguments:list>", "executed")
+def call_system(session: Session, s: Matched) -> Result:
+    name = s["function"].upper()
+    value = call_system_function(session, name, items(s["arguments"]))
+    return listing(name, [{name: None if value is None else str(value)}])

@@ -1,0 +1,313 @@
+"""Models and their versions: what the Registry creates, shows, changes and calls."""
+
+import collections
+import functools
+import json
+
+import pyarrow as pa
+import yaml
+from sqlglot import exp
+
+from local_account.account.catalog import Object
+from local_account.account.session import Session
+from local_account.engine.results import Result, listing
+from local_account.sql.context_functions import CALLS, object_call
+from local_account.sql.sources import TABLE_FUNCTIONS, rows_query
+from local_account.sql.stage_files import Location, locate
+from local_account.sql.statement_shapes import Matched, statement
+from local_account.statements.objects import create, made, remove
+from local_account.statements.show import shown
+from local_account.statements.stages import snapshot
+from local_account.text import identifiers
+from local_account.text.errors import Missing, SnowflakeError, already_exists, compilation_error, unsupported
+from local_account.text.identifiers import Name
+
+MODEL_COLUMNS = (
+    "created_on@ name model_type database_name schema_name owner comment versions default_version_name aliases"
+)
+VERSION_COLUMNS = (
+    "created_on@ name aliases comment database_name schema_name model_name is_default_version functions metadata "
+    "user_data model_attributes size# model_spec inference_services runnable_in"
+)
+SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where PyYAML was built with libyaml
+OUTPUT_TYPES = {"DOUBLE": "DOUBLE", "FLOAT": "DOUBLE", "STRING": "VARCHAR", "BOOL": "BOOLEAN", "BYTES": "BLOB"}
+
+
+@functools.lru_cache(500)
+def parsed(text: str) -> dict:
+    """What YAML says; nobody changes it."""
+    return yaml.load(text, SAFE)
+
+
+class Version:
+    """One version of a model: its catalog row, and what its files say of it."""
+
+    def __init__(self, session: Session, model: Object, thing: Object):
+        self.model, self.thing, self.name = model, thing, thing.name
+        self.folder = session.folder(thing)
+        self.workers = session.account.workers
+
+    @functools.cached_property
+    def manifest(self) -> dict:
+        return parsed((self.folder / "MANIFEST.yml").read_text())
+
+    @functools.cached_property
+    def spec(self) -> str:
+        return (self.folder / "model" / "model.yaml").read_text()
+
+    @property
+    def runnable_in(self) -> list[str]:
+        return self.manifest.get("target_platforms") or ["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"]
+
+    def method(self, name: str) -> dict:
+        """The manifest's entry of a method. Raises for one that the model does not have."""
+        declared = {method["name"]: method for method in self.manifest["methods"]}
+        if identifiers.fold(name) not in declared:
+            text = (
+                f"Unknown function {identifiers.fold(name)} in model {self.model.qualified}: it has {sorted(declared)}"
+            )
+            raise compilation_error(text, 2140, "42601")
+        return declared[identifiers.fold(name)]
+
+    def signature(self, method: str) -> dict:
+        signatures = parsed(self.spec)["signatures"]
+        return next(found for name, found in signatures.items() if name.upper() == identifiers.fold(method))
+
+    def call(self, method: str, table: pa.Table) -> list[str | None]:
+        """The method over a table whose first column is the key of the call: one JSON text a row."""
+        handler = self.method(method)["handler"].split(".")[1]
+        return self.workers.call("model", self.folder, handler, table)
+
+
+# ---------------------------------------------------------------- creating and dropping
+
+
+@statement("CREATE [OR REPLACE] MODEL [IF NOT EXISTS] <name> WITH VERSION <version> FROM <source:stage>", "executed")
+def create_model(session: Session, s: Matched) -> Result:
+    source, version = locate(session, s["source"]), identifiers.fold(s["version"])
+    model = made(session, s, "MODEL", default=version, aliases={}, tags={})
+    return create(session, s, model, lambda model: put_version(session, model.qualified, version, source))
+
+
+@statement("ALTER MODEL <name> ADD VERSION <version> FROM <source:stage>", "executed")
+def add_version(session: Session, s: Matched) -> None:
+    name, version = session.resolve(s["name"]), identifiers.fold(s["version"])
+    source = locate(session, s["source"])
+    with session.change(name):
+        session.need("MODEL", name)
+        if session.get("MODEL VERSION", Name(*name[:2], version), name.name):
+            raise already_exists(f"{name} version {version}")
+        put_version(session, name, version, source)
+
+
+def put_version(session: Session, model: Name, version: str, source: Location) -> None:
+    """Copy a packaged model off its stage."""
+    thing = Object("MODEL VERSION", *model[:2], version, model.name, owner=session.role, properties={"metadata": "{}"})
+    folder = snapshot(session, thing, source)
+    for part in ("MANIFEST.yml", "model/model.yaml"):
+        if not (folder / part).is_file():
+            session.remove_folder(thing)
+            text = f"The model's files are not complete: {part} is missing at {source.target.name}."
+            raise SnowflakeError(text, 398506)
+    session.put(thing)
+
+
+@statement("ALTER MODEL <name> DROP VERSION <version>", "executed")
+def drop_version(session: Session, s: Matched) -> None:
+    with session.edit("MODEL", s["name"]) as model:
+        version = need_version(session, model.qualified, s["version"])
+        if model.properties["default"] == version.name:
+            text = f"Cannot drop version '{version.name}': it is the default version of the model."
+            raise compilation_error(text, 393912)
+        remove(session, version.thing)
+        drop_aliases(model, version.name)
+
+
+def drop_aliases(model: Object, version: str) -> None:
+    model.properties["aliases"] = {a: v for a, v in model.properties["aliases"].items() if v != version}
+
+
+# ---------------------------------------------------------------- finding and showing
+
+
+def versions(session: Session, model: Name) -> list[Object]:
+    return session.find("MODEL VERSION", *model)
+
+
+def need_version(session: Session, name: Name, text: str) -> Version:
+    """A version by its name, by an alias, or as DEFAULT, FIRST or LAST."""
+    model, wanted = session.need("MODEL", name), identifiers.fold(text)
+    version = alias_target(session, model).get(wanted, wanted)
+    found = session.get("MODEL VERSION", Name(*name[:2], version), name.name)
+    if found is None:
+        raise Missing("Version", wanted)
+    return Version(session, model, found)
+
+
+def alias_target(session: Session, model: Object) -> dict[str, str]:
+    known = versions(session, model.qualified)
+    system = {"DEFAULT": model.properties["default"], "FIRST": known[0].name, "LAST": known[-1].name}
+    return {**model.properties["aliases"], **system}
+
+
+@shown("MODEL", MODEL_COLUMNS)
+def model_row(session: Session, model: Object) -> dict:
+    known = [version.name for version in versions(session, model.qualified)]
+    return {
+        "model_type": "USER_MODEL", "versions": json.dumps(known),
+        "default_version_name": model.properties["default"], "aliases": json.dumps(alias_target(session, model)),
+    }  # fmt: skip
+
+
+@statement("SHOW VERSIONS [LIKE <like:string>] IN MODEL <name>", "executed")
+def show_versions(session: Session, s: Matched) -> Result:
+    model = session.need("MODEL", s["name"])
+    known = [
+        version for version in versions(session, model.qualified) if identifiers.like(s.value("like"), version.name)
+    ]
+    aliases, serving = alias_target(session, model), collections.defaultdict(list)
+    for service in session.find("SERVICE"):
+        if service.properties.get("model") == str(model.qualified):
+            serving[service.properties.get("version")].append(str(service.qualified))
+    rows = [
+        {**thing.row(), **version_row(Version(session, model, thing), aliases, serving[thing.name])} for thing in known
+    ]
+    return listing(VERSION_COLUMNS, rows)
+
+
+def version_row(version: Version, aliases: dict[str, str], serving: list[str]) -> dict:
+    model, meta = version.model, parsed(version.spec)
+    attributes = {"framework": meta["model_type"], "task": meta.get("task", "UNKNOWN"), "client": "snowflake-ml-python"}
+    return {
+        "aliases": json.dumps([a for a, v in aliases.items() if v == version.name]),
+        "model_name": model.name,
+        "is_default_version": str(model.properties["default"] == version.name).lower(),
+        "functions": json.dumps([method["name"] for method in version.manifest["methods"]]),
+        "metadata": version.thing.properties["metadata"],
+        "user_data": json.dumps(version.manifest.get("user_data", {})),
+        "model_attributes": json.dumps(attributes),
+        "size": sum(file.stat().st_size for file in version.folder.rglob("*") if file.is_file()),
+        "model_spec": version.spec,
+        "inference_services": json.dumps(serving),
+        "runnable_in": json.dumps(version.runnable_in),
+    }
+
+
+@statement("SHOW FUNCTIONS IN MODEL <name> [VERSION <version>]", "executed")
+def show_functions(session: Session, s: Matched) -> Result:
+    version = need_version(session, session.resolve(s["name"]), s["version"] or "DEFAULT")
+    rows = [
+        {"name": method["name"], "return_type": "OBJECT" if method["type"] == "FUNCTION" else "TABLE ()"}
+        for method in version.manifest["methods"]
+    ]
+    return listing("name return_type", rows)
+
+
+# ---------------------------------------------------------------- changing
+
+
+@statement("ALTER MODEL <name> MODIFY VERSION <version> SET {COMMENT|METADATA} = <value:body>", "executed")
+def set_on_version(session: Session, s: Matched) -> None:
+    with session.edit("MODEL", s["name"]) as model:
+        version = need_version(session, model.qualified, s["version"]).thing
+        if s.choice == "COMMENT":
+            version.comment = s.value("value")
+        else:
+            version.properties["metadata"] = s.value("value")
+        session.put(version)
+
+
+@statement("ALTER MODEL <name> RENAME TO <new>", "executed")
+def rename(session: Session, s: Matched) -> None:
+    """Within its schema; versions and services follow."""
+    name, new = session.resolve(s["name"]), session.resolve(s["new"])
+    if new[:2] != name[:2]:
+        raise unsupported("ALTER MODEL ... RENAME TO into another schema", "models.py")
+    with session.change(name, new):
+        model, known = session.need("MODEL", name), versions(session, name)
+        if session.get("MODEL", new):
+            raise already_exists(new)
+        for thing in (model, *known):
+            session.forget(thing)
+        model.name = new.name
+        for version in known:
+            version.parent = new.name
+        served = [service for service in session.find("SERVICE") if service.properties.get("model") == str(name)]
+        for service in served:
+            service.properties["model"] = str(new)
+        for thing in (model, *known, *served):
+            session.put(thing)
+
+
+@statement("ALTER MODEL <name> SET {DEFAULT_VERSION} = <version>", "executed")
+@statement("ALTER MODEL <name> VERSION <version> SET {ALIAS} = <alias>", "executed")
+@statement("ALTER MODEL <name> VERSION <version> {UNSET ALIAS}", "executed")
+def name_version(session: Session, s: Matched) -> None:
+    with session.edit("MODEL", s["name"]) as model:
+        version = need_version(session, model.qualified, s["version"]).name
+        if s.choice == "DEFAULT_VERSION":
+            model.properties["default"] = version
+        elif s.choice == "ALIAS":
+            if identifiers.fold(s["alias"]) in ("DEFAULT", "FIRST", "LAST"):
+                raise compilation_error(f"invalid alias '{s['alias']}': the name is reserved", 1003)
+            model.properties["aliases"][identifiers.fold(s["alias"])] = version
+        else:
+            drop_aliases(model, version)
+
+
+@statement("ALTER MODEL <name> {SET} TAG <tag> = <value:body>", "executed")
+@statement("ALTER MODEL <name> {UNSET} TAG <tag>", "executed")
+def tag(session: Session, s: Matched) -> None:
+    key = str(session.need("TAG", s["tag"]).qualified)
+    with session.edit("MODEL", s["name"]) as model:
+        model.properties["tags"].pop(key, None)
+        if s.choice == "SET":
+            model.properties["tags"][key] = s.value("value")
+
+
+def tag_references(session: Session, _: object, arguments: list[str]) -> str:
+    tags = session.need("MODEL", arguments[0]).properties["tags"]
+    columns = dict.fromkeys(("TAG_DATABASE", "TAG_SCHEMA", "TAG_NAME", "TAG_VALUE"), "VARCHAR")
+    return rows_query([(*identifiers.split(key), value) for key, value in tags.items()], columns)
+
+
+TABLE_FUNCTIONS["TAG_REFERENCES"] = tag_references
+
+
+# ---------------------------------------------------------------- calling
+
+
+def model_function(session: Session, model: str, version: str, method: str, in_table: bool = False) -> str:
+    """The key by which the engine runs ``MODEL(model, version)!METHOD``; it answers one JSON text a row."""
+    found = need_version(session, session.resolve(model), version)
+    kind = found.method(method)["type"]
+    if (kind == "TABLE_FUNCTION") != in_table:
+        form = "in the FROM clause, as TABLE(...)" if not in_table else "as an expression, not in TABLE(...)"
+        text = f"{identifiers.fold(method)} is a {kind} of model {model}: call it {form}"
+        raise compilation_error(text, 2140, "42601")
+    if "WAREHOUSE" not in found.runnable_in:
+        text = f"Model {model} version {found.name} was logged without the target platform WAREHOUSE: call its service."
+        raise compilation_error(text, 393918)
+    key = f"{found.folder}!{identifiers.fold(method)}"
+    session.account.functions.setdefault(key, lambda table: found.call(method, table))
+    return key
+
+
+def call_model(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    model, version, method, *rest = arguments
+    return object_call(model_function(session, model.name, version.name, method.name), rest)
+
+
+CALLS["__MODEL_CALL"] = call_model
+
+
+def output_columns(session: Session, model: str, version: str, method: str) -> list[tuple[str, str]]:
+    """(column, engine type) of a method's outputs, as its signature declares them."""
+    outputs = need_version(session, session.resolve(model), version).signature(method)["outputs"]
+    return [(output["name"], feature_type(output)) for output in outputs]
+
+
+def feature_type(feature: dict) -> str:
+    """The engine's type of a method's input or output; those with a shape are arrays."""
+    kind = feature.get("type", "")
+    return "JSON" if feature.get("shape") else OUTPUT_TYPES.get(kind, "BIGINT" if "INT" in kind else "JSON")

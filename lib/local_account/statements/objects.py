@@ -1,0 +1,183 @@
+"""What all catalogued objects have in common: they are created, altered, commented on and dropped the same way.
+
+Account-level objects have nothing to run on here: they are recorded in the catalog, and their answer says so.
+"""
+
+from collections.abc import Callable
+
+from local_account.account import catalog
+from local_account.account.catalog import FILE, Object
+from local_account.account.session import Session
+from local_account.engine.results import Result, status
+from local_account.sql.statement_shapes import Matched, statement
+from local_account.statements.grants import forget_grants
+from local_account.text import identifiers
+from local_account.text.errors import already_exists, compilation_error
+
+RECORDED = "recorded, not executed"
+ACCOUNT_KINDS = (
+    "WAREHOUSE|COMPUTE POOL|ROLE|USER|EXTERNAL ACCESS INTEGRATION|API INTEGRATION|NOTIFICATION INTEGRATION|"
+    "STORAGE INTEGRATION|SECURITY INTEGRATION|RESOURCE MONITOR"
+)
+SCHEMA_KINDS = (
+    "NETWORK RULE|SECRET|IMAGE REPOSITORY|TAG|ALERT|FILE FORMAT|ARTIFACT REPOSITORY|MODEL MONITOR|DATABASE ROLE"
+)
+SCOPE_OPTIONS = "COMMENT DATA_RETENTION_TIME_IN_DAYS MAX_DATA_EXTENSION_TIME_IN_DAYS"
+PARTS = {"MODEL": "MODEL VERSION", "EXPERIMENT": "RUN"}
+BEFORE_REMOVAL: dict[str, Callable[[Session, Object], None]] = {}
+"""What else the removal of an object means, by its kind. Modules add theirs."""
+
+
+def kind_of(s: Matched) -> str:
+    return "INTEGRATION" if s.choice.endswith("INTEGRATION") else s.choice
+
+
+def create(session: Session, s: Matched, thing: Object, fill: Callable | None = None, how: str = "") -> Result:
+    """Run a CREATE. ``fill(thing)`` does in the same transaction what the object needs besides its catalog row.
+
+    Raises when the name is taken, unless the statement says OR REPLACE or IF NOT EXISTS.
+    """
+    name = thing.qualified
+    if thing.schema:
+        session.need_schema(thing.database, thing.schema)
+    thing.owner, thing.comment = session.role, thing.comment or thing.properties.get("COMMENT", "")
+    thing.temporary = bool(s.temp)
+    with session.change(session.key(thing)):
+        before = find_same(session, thing)
+        if before and s.if_not_exists:
+            return status(f"{thing.name} already exists, statement succeeded.")
+        if before and (not s.or_replace or before.kind != thing.kind):
+            raise already_exists(name)
+        if before and thing.kind != "TABLE":  # the engine itself replaces a table, even by a query that reads it
+            remove(session, before)
+        if fill:
+            fill(thing)
+        session.put(thing)
+    label = "Stage area" if thing.kind == "STAGE" else thing.kind.capitalize()
+    return status(f"{label} {thing.name} successfully created{how}.")
+
+
+def find_same(session: Session, thing: Object) -> Object | None:
+    """What has the name already; a temporary object may hide a permanent one. Tables and views share their names."""
+    kinds = ("TABLE", "VIEW") if thing.kind in ("TABLE", "VIEW") else (thing.kind,)
+    if thing.temporary:
+        found = [session.temporary.get((kind, thing.qualified)) for kind in kinds]
+    else:
+        found = [catalog.get(session.con, kind, thing.qualified) for kind in kinds]
+    return next(filter(None, found), None)
+
+
+def made(session: Session, s: Matched, kind: str, **properties: object) -> Object:
+    return Object(kind, *session.named(kind, s["name"]), properties=properties)
+
+
+@statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", "recorded")
+@statement(
+    f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]",
+    "recorded",
+)
+def record(session: Session, s: Matched) -> Result:
+    how = "" if s.choice == "FILE FORMAT" else f" ({RECORDED})"
+    return create(session, s, made(session, s, kind_of(s), **s.options()), how=how)
+
+
+@statement("CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]", "executed")
+def create_scope(session: Session, s: Matched) -> Result:
+    scope = made(session, s, s.choice, COMMENT=s.options(SCOPE_OPTIONS).get("COMMENT", ""))
+    if s.choice == "SCHEMA":
+        session.need("DATABASE", identifiers.quote(scope.database))
+    return create(session, s, scope, lambda _: make_schema(session, scope))
+
+
+def make_schema(session: Session, scope: Object) -> None:
+    """The schema itself, or a new database's PUBLIC; it comes into use."""
+    if scope.kind == "DATABASE":
+        scope = Object("SCHEMA", scope.name, "", "PUBLIC", owner=session.role)
+        session.put(scope)
+    session.con.execute(f"CREATE SCHEMA IF NOT EXISTS {FILE}.{identifiers.quote(f'{scope.database}.{scope.name}')}")
+    session.database, session.schema = scope.database, scope.name
+
+
+def remove(session: Session, thing: Object) -> None:
+    """Forget an object and its parts within the open definition; its folder goes when that has committed."""
+    if thing.kind in BEFORE_REMOVAL:
+        BEFORE_REMOVAL[thing.kind](session, thing)
+    if thing.kind in PARTS:
+        for part in session.find(PARTS[thing.kind], thing.database, thing.schema, thing.name):
+            remove(session, part)
+    session.forget(thing)
+    if "folder" in thing.properties:
+        session.later.append(lambda: session.remove_folder(thing))
+    if not thing.parent:
+        forget_grants(session, thing)
+
+
+def remove_database(session: Session, database: Object) -> None:
+    for thing in catalog.find(session.con, database=database.name, schema="", parent=""):
+        remove(session, thing)
+    if session.database == database.name:
+        session.database = session.schema = None
+
+
+def remove_schema(session: Session, schema: Object) -> None:
+    for thing in catalog.find(session.con, database=schema.database, schema=schema.name, parent=""):
+        remove(session, thing)
+    session.con.execute(f"DROP SCHEMA IF EXISTS {FILE}.{identifiers.quote(f'{schema.database}.{schema.name}')} CASCADE")
+    if (session.database, session.schema) == (schema.database, schema.name):
+        session.schema = None
+
+
+def refuse_used_pool(session: Session, pool: Object) -> None:
+    if running := services_on(session, pool.name):
+        listed = ", ".join(service.name for service in running)
+        raise compilation_error(f"Compute pool {pool.name} has services: {listed}. Drop them, or ALTER it STOP ALL.")
+
+
+def services_on(session: Session, pool: str) -> list[Object]:
+    return [service for service in session.find("SERVICE") if service.properties.get("compute_pool") == pool]
+
+
+BEFORE_REMOVAL |= {"DATABASE": remove_database, "SCHEMA": remove_schema, "COMPUTE POOL": refuse_used_pool}
+
+
+@statement(f"DROP {{{ACCOUNT_KINDS}|INTEGRATION|{SCHEMA_KINDS}}} [IF EXISTS] <name>", "recorded")
+@statement("DROP {DATABASE|SCHEMA|TABLE|VIEW} [IF EXISTS] <name> [CASCADE|RESTRICT]", "executed")
+@statement("DROP {STAGE|MODEL|EXPERIMENT|CODE BUNDLE|TASK|STREAMLIT} [IF EXISTS] <name>", "executed")
+@statement("DROP {SERVICE} [IF EXISTS] <name> [FORCE]", "executed")
+@statement("DROP {FUNCTION} [IF EXISTS] <name> [<arguments:list>]", "executed")
+def drop(session: Session, s: Matched) -> Result:
+    kind = kind_of(s)
+    thing = session.need(kind, s["name"])
+    with session.change(session.key(thing)):
+        remove(session, session.need(kind, thing.qualified))
+    return status(f"{thing.name} successfully dropped.")
+
+
+@statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", "executed")
+def stop_pool(session: Session, s: Matched) -> None:
+    """Drops every service on the pool, as Snowflake does."""
+    pool = session.need("COMPUTE POOL", s["name"])
+    with session.change(pool.qualified):
+        for service in services_on(session, pool.name):
+            remove(session, service)
+
+
+@statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> <options:rest>", "recorded")
+def alter(session: Session, s: Matched) -> Result:
+    with session.edit(kind_of(s), s["name"]) as thing:
+        action = s["options"].strip().upper()
+        if action in ("SUSPEND", "RESUME"):
+            thing.properties["STATE"] = {"SUSPEND": "SUSPENDED", "RESUME": "STARTED"}[action]
+        thing.properties |= s.options()
+        thing.comment = thing.properties.get("COMMENT", thing.comment)
+    return status(f"Statement executed successfully ({RECORDED}).")
+
+
+COMMENTED = "DATABASE|SCHEMA|TABLE|VIEW|STAGE|WAREHOUSE|COMPUTE POOL|ROLE|SERVICE|MODEL"
+
+
+@statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", "executed")
+@statement("ALTER {DATABASE|SCHEMA|TABLE|VIEW|MODEL} [IF EXISTS] <name> SET COMMENT = <comment:body>", "executed")
+def comment(session: Session, s: Matched) -> None:
+    with session.edit(s.choice, s["name"]) as thing:
+        thing.comment = s.value("comment")

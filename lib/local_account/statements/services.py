@@ -1,0 +1,249 @@
+"""Model services: SYSTEM$DEPLOY_MODEL, SHOW, SUSPEND, RESUME, DROP, and ``service!METHOD`` in SQL over HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+
+import pyarrow as pa
+import yaml
+from sqlglot import exp
+
+from local_account.account.catalog import Object
+from local_account.account.process import HOST, OPENER
+from local_account.account.session import Session
+from local_account.engine.results import Result, listing, slices
+from local_account.sql.context_functions import CALLS, object_call, system_function
+from local_account.sql.stage_files import locate
+from local_account.sql.statement_shapes import Matched, statement
+from local_account.statements.models import Version, feature_type, need_version
+from local_account.statements.objects import BEFORE_REMOVAL
+from local_account.statements.show import shown
+from local_account.text import identifiers
+from local_account.text.errors import SnowflakeError, already_exists, unsupported
+from local_account.text.identifiers import Name
+from local_account.workers.pool import BATCH_BYTES, BATCH_ROWS, ServiceProcess
+
+SERVICE_COLUMNS = (
+    "name status database_name schema_name owner compute_pool dns_name current_instances# target_instances# "
+    "min_instances# max_instances# auto_resume created_on@ comment is_job spec"
+)
+REQUEST_SECONDS = 600.0
+CONTAINER = "model-inference"
+WANTED = ("cpu", "memory", "gpu", "num_workers", "max_batch_rows")  # shown in the service's specification, and no more
+
+
+# ---------------------------------------------------------------- deploying
+
+
+@system_function("SYSTEM$DEPLOY_MODEL")
+def deploy(session: Session, specification: str) -> str:
+    """Start a service as its deployment file says (its path on a stage, or its text), and wait until it answers."""
+    if specification.startswith("@"):
+        place = locate(session, specification)
+        if not place.target.is_file():
+            raise SnowflakeError(f"Remote file '{specification}' was not found.", 91016, "22000")
+        specification = place.target.read_text()
+    wanted = yaml.safe_load(specification)
+    declared, model = wanted["service"], session.resolve(wanted["models"][0]["name"])
+    for key in ("autocapture", "inference_engine_spec", "feature_retrieval", "adapters"):
+        if declared.get(key):
+            raise unsupported(f"{key} of a service", "services.py")
+    for part in (declared, wanted.get("image_build") or {}):
+        if part.get("compute_pool"):
+            session.need("COMPUTE POOL", part["compute_pool"])
+    name = session.resolve(declared["name"])
+    session.need_schema(name.database, name.schema)
+    version = need_version(session, model, wanted["models"][0]["version"])
+    if "SNOWPARK_CONTAINER_SERVICES" not in version.runnable_in:
+        raise SnowflakeError(
+            f"Model {model} version {version.name} cannot be served: it was logged without the target platform "
+            "SNOWPARK_CONTAINER_SERVICES.", 393918, "22000"
+        )  # fmt: skip
+    properties = {
+        "model": str(model), "version": version.name, "model_folder": version.folder.name,
+        "compute_pool": identifiers.fold(declared["compute_pool"]), "ingress": bool(declared.get("ingress_enabled")),
+        "min_instances": declared.get("min_instances", 0), "max_instances": declared.get("max_instances", 1),
+        "status": "PENDING", "port": 0, "wanted": {key: declared[key] for key in WANTED if declared.get(key)},
+    }  # fmt: skip
+    service = Object("SERVICE", *name, owner=session.role, properties=properties)
+    with session.change(name):
+        if session.get("SERVICE", name):
+            raise already_exists(name)
+        session.put(service)
+    try:
+        ensure_running(session, service)
+    except SnowflakeError:
+        set_status(session, name, "FAILED")
+        raise
+    return f"Inference service {name} deployment complete."
+
+
+def ensure_running(session: Session, service: Object) -> ServiceProcess:
+    """The service's process, started if it is not there: after a restart of the account it comes back on demand."""
+    account, name = session.account, service.qualified
+    if service.properties["status"] == "SUSPENDED":
+        set_status(session, name, "RUNNING")
+    folder = account.root / "models" / service.properties["model_folder"]
+    if not folder.is_dir():
+        raise SnowflakeError(f"Service {name} cannot start: its model version has been dropped.", 395020, "22000")
+    process = account.workers.service(str(name), folder, service.properties["port"], account.token)
+    if (service.properties["port"], service.properties["status"]) != (process.port, "RUNNING"):
+        set_status(session, name, "RUNNING", port=process.port)
+    return process
+
+
+def set_status(session: Session, name: Name, state: str, **properties: object) -> None:
+    """Outside of any definition, for a query too may start a service."""
+    with session.locked(name):
+        service = session.get("SERVICE", name)
+        if service is not None:
+            service.properties |= {"status": state, **properties}
+            session.put(service)
+
+
+def version_of(session: Session, service: Object) -> Version:
+    model = session.resolve(service.properties["model"])
+    return need_version(session, model, identifiers.quote(service.properties["version"]))
+
+
+# ---------------------------------------------------------------- calling
+
+
+def service_function(session: Session, service: str, method: str) -> str:
+    """The key by which the engine sends rows to ``service!METHOD`` over HTTP, in the flat form."""
+    found = session.need("SERVICE", service)
+    version = version_of(session, found)
+    version.method(method)
+    nested = [feature_type(feature) == "JSON" for feature in version.signature(method)["inputs"]]
+    process, token = ensure_running(session, found), session.account.token
+    route = identifiers.fold(method).lower().replace("_", "-")
+
+    def call(table: pa.Table) -> list[str]:
+        answers: list[str] = []
+        for batch in slices(table.drop_columns(["key"]), BATCH_ROWS, BATCH_BYTES):
+            rows = [
+                [i, *map(json_value, row.values(), nested + [False] * len(row))]
+                for i, row in enumerate(batch.to_pylist())
+            ]
+            answers += [json.dumps(output) for _, output in post(process.port, route, token, {"data": rows})]
+        return answers
+
+    key = f"{found.qualified}!{route}@{process.port}"
+    session.account.functions.setdefault(key, call)
+    return key
+
+
+def call_service(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    """``s!METHOD(x)``. A model may stand there too: its default version."""
+    service, method, *rest = arguments
+    if session.get("SERVICE", service.name) is None and session.get("MODEL", service.name):
+        return CALLS["__MODEL_CALL"](session, [service, exp.Literal.string("DEFAULT"), method, *rest])
+    return object_call(service_function(session, service.name, method.name), rest)
+
+
+CALLS["__SERVICE_CALL"] = call_service
+
+
+def json_value(value: object, nested: bool) -> object:
+    if nested and value is not None:
+        return json.loads(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else float(value)
+
+
+def post(port: int, route: str, token: str, body: dict) -> list:
+    """One request to a service on loopback. Raises SnowflakeError with the service's own words."""
+    headers = {"Authorization": f'Snowflake Token="{token}"', "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{HOST}:{port}/{route}", json.dumps(body).encode(), headers)
+    try:
+        with OPENER.open(request, timeout=REQUEST_SECONDS) as response:
+            return json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")
+        raise SnowflakeError(f"The service answered {error.code}: {said}", 391912, "22000") from error
+    except OSError as error:
+        raise SnowflakeError(f"Request to the service on port {port} failed: {error}", 391912, "22000") from error
+
+
+# ---------------------------------------------------------------- showing
+
+
+@shown("SERVICE", SERVICE_COLUMNS)
+def service_row(session: Session, service: Object) -> dict:
+    given = service.properties
+    running = int(given["status"] == "RUNNING")
+    image = {"name": CONTAINER, "image": "local", "env": {}, "resources": {"requests": given.get("wanted", {})}}
+    return {
+        "status": given["status"], "compute_pool": given["compute_pool"],
+        "dns_name": f"{service.name}.{service.schema}.{service.database}.local".lower().replace("_", "-"),
+        "current_instances": running, "target_instances": running,
+        "min_instances": given.get("min_instances", 1), "max_instances": given.get("max_instances", 1),
+        "auto_resume": "true", "is_job": str(given.get("job", False)).lower(),
+        "spec": yaml.safe_dump({"spec": {"containers": [image]}}),
+    }  # fmt: skip
+
+
+@statement("SHOW ENDPOINTS IN SERVICE <name>", "executed")
+def show_endpoints(session: Session, s: Matched) -> Result:
+    """Asking for the address starts the process if need be, so that the address answers."""
+    service = session.need("SERVICE", s["name"])
+    url = None
+    if service.properties["ingress"] and service.properties["status"] == "RUNNING":
+        url = f"127.0.0.1:{ensure_running(session, service).port}"
+    row = {"name": "inference", "port": 5000, "protocol": "HTTP", "ingress_url": url,
+           "is_public": str(service.properties["ingress"]).lower()}  # fmt: skip
+    return listing("name port# protocol is_public ingress_url", [row])
+
+
+@statement("SHOW SERVICE {CONTAINERS|INSTANCES} IN SERVICE <name>", "executed")
+def show_containers(session: Session, s: Matched) -> Result:
+    service = session.need("SERVICE", s["name"])
+    state = service.properties["status"]
+    instance = {"RUNNING": "READY", "SUSPENDED": "TERMINATED"}.get(state, state)
+    row = {
+        "database_name": service.database, "schema_name": service.schema, "service_name": service.name,
+        "instance_id": "0", "container_name": CONTAINER, "service_status": state, "instance_status": instance,
+        "status": instance, "message": service.properties.get("message", ""),
+    }  # fmt: skip
+    return listing(" ".join(row), [row])
+
+
+@system_function("SYSTEM$GET_SERVICE_LOGS")
+def service_logs(session: Session, service: str, instance: str = "0", container: str = "", lines: str = "100") -> str:
+    log = session.account.workers.service_log(str(session.need("SERVICE", service).qualified))
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return "\n".join(text.splitlines()[-int(lines) :])
+
+
+@system_function("SYSTEM$GET_SERVICE_STATUS")
+def service_status(session: Session, service: str, timeout: str = "0") -> str:
+    found = session.need("SERVICE", service)
+    return json.dumps([{"status": found.properties["status"], "serviceName": found.name, "instanceId": "0",
+                        "containerName": CONTAINER}])  # fmt: skip
+
+
+# ---------------------------------------------------------------- changing
+
+
+@statement("ALTER SERVICE [IF EXISTS] <name> {SUSPEND|RESUME}", "executed")
+def suspend_or_resume(session: Session, s: Matched) -> None:
+    service = session.need("SERVICE", s["name"])
+    if s.choice == "SUSPEND":
+        session.account.workers.stop_service(str(service.qualified))
+        set_status(session, service.qualified, "SUSPENDED")
+    else:
+        ensure_running(session, service)
+
+
+@statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", "executed")
+def alter_service(session: Session, s: Matched) -> None:
+    given = s.options("MIN_INSTANCES MAX_INSTANCES COMMENT AUTO_SUSPEND_SECS")
+    with session.edit("SERVICE", s["name"]) as service:
+        service.comment = given.pop("COMMENT", service.comment)
+        service.properties |= {key.lower(): int(value) for key, value in given.items()}
+
+
+def stop_process(session: Session, service: Object) -> None:
+    session.later.append(lambda: session.account.workers.stop_service(str(service.qualified)))
+
+
+BEFORE_REMOVAL["SERVICE"] = stop_process

@@ -1,0 +1,125 @@
+"""Transactions, session parameters and variables, and USE."""
+
+import re
+from decimal import Decimal
+
+from sqlglot import exp
+
+from local_account.account.session import Session
+from local_account.engine.results import Result, listing, status
+from local_account.sql.statement_shapes import Matched, statement
+from local_account.text import identifiers
+from local_account.text.errors import compilation_error, unsupported
+
+PARAMETERS = {
+    # name -> default; a parameter that is not here is refused, for setting it would change nothing
+    "AUTOCOMMIT": "true",
+    "QUERY_TAG": "",
+    "QUOTED_IDENTIFIERS_IGNORE_CASE": "false",
+    "TIMEZONE": "UTC",
+    "STATEMENT_TIMEOUT_IN_SECONDS": "172800",
+    "MULTI_STATEMENT_COUNT": "1",
+    "PYTHON_SNOWPARK_USE_SCOPED_TEMP_OBJECTS": "true",
+    "ERROR_ON_NONDETERMINISTIC_UPDATE": "false",
+    "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "arrow",
+    "CLIENT_TELEMETRY_ENABLED": "false",
+    "JSON_INDENT": "2",
+}
+FIXED = {"QUOTED_IDENTIFIERS_IGNORE_CASE", "TIMEZONE", "MULTI_STATEMENT_COUNT", "ERROR_ON_NONDETERMINISTIC_UPDATE",
+         "STATEMENT_TIMEOUT_IN_SECONDS", "JSON_INDENT"}  # fmt: skip
+ANSWERS_DIFFER = r"(BINARY|DATE|TIME|TIMESTAMP|WEEK|TWO_DIGIT|ROWS_PER|LOCK|STRICT_JSON)_.+"
+
+
+@statement("BEGIN [WORK|TRANSACTION] [NAME <name>]", "executed")
+@statement("START TRANSACTION [NAME <name>]", "executed")
+def begin(session: Session, s: Matched) -> None:
+    session.begin()
+
+
+@statement("{COMMIT|ROLLBACK} [WORK]", "executed")
+def end(session: Session, s: Matched) -> None:
+    if s.choice == "COMMIT":
+        session.commit()
+    else:
+        session.end("ROLLBACK")
+
+
+@statement("ALTER SESSION SET <options:rest>", "executed")
+def alter_session(session: Session, s: Matched) -> None:
+    given = s.options()
+    s.options(" ".join(given) or "-")
+    for key, value in given.items():
+        set_parameter(session, key, value)
+
+
+def check_parameters(given: dict, strict: bool = False) -> None:
+    """Raises for parameters that ask for behaviour which is not there. With a login or a statement clients send some of
+    their own, which nobody needs to know here unless ``strict``."""
+    for key, value in given.items():
+        if key.upper() not in PARAMETERS and (strict or re.fullmatch(ANSWERS_DIFFER, key.upper())):
+            raise unsupported(f"the session parameter {key}", "transactions.py")
+        if key.upper() in FIXED and str(value).upper() != PARAMETERS[key.upper()].upper():
+            raise unsupported(f"the session parameter {key} = {value}", "transactions.py")
+
+
+def set_parameter(session: Session, key: str, value: str) -> None:
+    check_parameters({key: value}, strict=True)
+    key = key.upper()
+    session.parameters[key] = str(value)
+    if key == "AUTOCOMMIT":
+        session.autocommit = str(value).upper() == "TRUE"
+
+
+@statement("ALTER SESSION UNSET <names:rest>", "executed")
+def unset_session(session: Session, s: Matched) -> None:
+    for key in s["names"].upper().split(","):
+        set_parameter(session, key.strip(), PARAMETERS.get(key.strip(), ""))
+
+
+@statement("SHOW PARAMETERS [LIKE <like:string>] [IN SESSION] [IN ACCOUNT] [FOR SESSION]", "executed")
+def show_parameters(session: Session, s: Matched) -> Result:
+    rows = [
+        {"key": key, "value": session.parameters.get(key, default), "default": default, "level": "", "description": ""}
+        for key, default in PARAMETERS.items()
+        if identifiers.like(s.value("like"), key)
+    ]
+    return listing("key value default level description", rows)
+
+
+@statement("SET <name:word> = <value:rest>", "executed")
+def set_variable(session: Session, s: Matched) -> None:
+    from local_account.sql.execute import run
+
+    (value,) = run(session, f"SELECT {s['value']}").to_arrow().to_pylist()[0].values()
+    if not isinstance(value, str | bool | int | float | Decimal | None):
+        raise unsupported(f"session variables of Python's type {type(value).__name__}", "transactions.py")
+    session.variables[s["name"].upper()] = exp.convert(value)
+
+
+@statement("UNSET <name:word>", "executed")
+def unset_variable(session: Session, s: Matched) -> None:
+    session.variables.pop(s["name"].upper(), None)
+
+
+@statement("USE SECONDARY ROLES {ALL|NONE}", "recorded")
+def use_secondary_roles(session: Session, s: Matched) -> Result:
+    return status()
+
+
+@statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", "executed")
+def use(session: Session, s: Matched) -> None:
+    name = session.named(s.choice, s["name"])
+    if session.get(s.choice, name) is None:
+        raise compilation_error("Object does not exist, or operation cannot be performed.", 2043, "02000")
+    if s.choice == "DATABASE":
+        session.use_database(name.name)
+    elif s.choice == "SCHEMA":
+        session.use_schema(name.database, name.name)
+    else:
+        setattr(session, s.choice.lower(), session.need(s.choice, name).name)
+
+
+@statement("USE <name>", "executed")
+def use_name(session: Session, s: Matched) -> Result:
+    s.groups["choice"] = "SCHEMA" if len(identifiers.split(s["name"])) > 1 else "DATABASE"
+    return use(session, s)

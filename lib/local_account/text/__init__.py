@@ -1,0 +1,1 @@
+"""Identifiers, literals, Snowflake's errors."""

@@ -1,0 +1,1 @@
+"""Processes that run models, functions, services and bundles."""

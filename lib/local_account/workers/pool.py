@@ -1,0 +1,204 @@
+"""The processes that run models and functions: for the warehouse one per version or function, for HTTP one per service.
+
+None of them is ever loaded into the server itself. A process holds the reading end of a pipe from the server and ends
+when that closes, so none outlives the server, even one that is killed. On Linux those that run models begin as copies
+of one process that has imported what they need, which takes most of the seconds until a model can answer.
+"""
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pyarrow as pa
+
+from local_account.engine.results import ipc, slices
+from local_account.text.errors import SnowflakeError
+
+IDLE_SECONDS = 600.0  # a warehouse worker that nobody has called for so long is stopped
+BATCH_ROWS = 256
+BATCH_BYTES = 32 << 20
+BARELY_BEGUN_SECONDS = 5.0  # no sooner is a service started again
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(os.cpu_count() or 2))
+FRESH = multiprocessing.get_context("spawn")
+COPIED = multiprocessing.get_context("forkserver") if sys.platform == "linux" else FRESH
+IMPORTED = ("torch", "torchvision")  # by the process that is copied, if the first model needs them
+
+
+def become(module: str, log: Path, requests: Connection, answers: Connection, *arguments: object) -> None:
+    """What a new process does: whatever it prints goes to its log."""
+    with open(log, "ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    os.chdir(log.parent)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # else all copies would draw the same numbers
+    importlib.import_module(f".{module}", __package__).main(requests, answers, *arguments)
+
+
+class Process:
+    """``main(requests, answers, *arguments)`` of a module of this package, in a process of its own."""
+
+    def __init__(self, module: str, arguments: list, log: Path, model: Path | None = None):
+        self.log, self.started = log, time.monotonic()
+        context = COPIED if model else FRESH
+        if model:
+            needed = "\n".join(file.read_text() for file in (model / "model" / "env").glob("*"))
+            preload = [f"{__package__}.service", *(name for name in IMPORTED if name in needed)]
+            context.set_forkserver_preload(preload)
+        theirs, self.requests = context.Pipe(duplex=False)
+        self.answers, to_us = context.Pipe(duplex=False)
+        self.process = context.Process(target=become, args=(module, log, theirs, to_us, *arguments))
+        self.process.start()
+        theirs.close()
+        to_us.close()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def end(self) -> None:
+        """Close the process's pipe, which asks it to finish; kill it if it does not."""
+        self.requests.close()
+        self.process.join(timeout=5)
+        if self.alive:
+            self.process.kill()
+            self.process.join()
+        self.answers.close()
+
+
+class WarehouseWorker(Process):
+    """One model version with all its methods, or one function, loaded once and fed batches through a pipe."""
+
+    def __init__(self, kind: str, folder: Path, log: Path):
+        super().__init__("warehouse", [kind, folder], log, folder if kind == "model" else None)
+        self.label = folder.name
+        self.lock = threading.Lock()
+        self.last_use = time.monotonic()
+
+    @property
+    def idle(self) -> bool:
+        return time.monotonic() - self.last_use > IDLE_SECONDS and not self.lock.locked()
+
+    def call(self, handler: str, table: pa.Table) -> list[str | None]:
+        """One JSON text per row. Raises SnowflakeError with the code's own traceback."""
+        answers: list[str | None] = []
+        table = table.replace_schema_metadata({"handler": handler})
+        with self.lock:
+            for batch in slices(table, BATCH_ROWS, BATCH_BYTES):
+                answers += self.exchange(ipc(batch))
+                self.last_use = time.monotonic()
+        return answers
+
+    def exchange(self, message: bytes) -> list[str | None]:
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it has died: reading finds out
+                self.requests.send_bytes(message)
+            well, answer = json.loads(self.answers.recv_bytes())
+        except (OSError, EOFError):
+            said = f"Python Interpreter Error:\nthe worker of {self.label} died; see {self.log}"
+            raise SnowflakeError(said, 100357) from None
+        if not well:
+            raise SnowflakeError(f"Python Interpreter Error:\n{answer}", 100357, "P0000")
+        return answer
+
+
+class ServiceProcess(Process):
+    """An HTTP server for one model version."""
+
+    def __init__(self, folder: Path, port: int, token: str, log: Path):
+        super().__init__("service", [folder, port, token], log, folder)
+        self.folder, self.token = folder, token
+        try:
+            self.port = json.loads(self.answers.recv_bytes())  # once the model is loaded
+        except EOFError:
+            self.end()
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise SnowflakeError(f"The service failed to start:\n{tail}", 395020, "22000") from None
+
+
+class Workers:
+    """All worker processes of the account."""
+
+    def __init__(self, logs: Path):
+        self.logs = logs
+        self.guard = threading.Lock()
+        self.warehouse: dict[str, WarehouseWorker] = {}
+        self.services: dict[str, ServiceProcess] = {}
+        self.starting: dict[str, threading.Lock] = {}
+        self.last_use = time.monotonic()
+        os.environ.update(THREADS)
+        threading.Thread(target=self.reap, daemon=True).start()
+
+    def beginning(self, name: str) -> threading.Lock:
+        """Held while a process of that name may begin, so that two callers get one."""
+        with self.guard:
+            return self.starting.setdefault(name, threading.Lock())
+
+    def call(self, kind: str, folder: Path, handler: str, table: pa.Table) -> list[str | None]:
+        """Run a model's method or a function over a table, on a warm worker if there is one."""
+        with self.beginning(str(folder)):
+            worker = self.warehouse.get(str(folder))
+            if worker is None or not worker.alive:
+                worker = WarehouseWorker(kind, folder, self.logs / f"{folder.name}.log")
+                self.warehouse[str(folder)] = worker
+        self.last_use = time.monotonic()
+        answers = worker.call(handler, table)
+        self.last_use = time.monotonic()
+        return answers
+
+    def service(self, name: str, folder: Path, port: int, token: str) -> ServiceProcess:
+        """The service's process, started if it is not running. Raises SnowflakeError when it cannot start."""
+        with self.beginning(name):
+            process = self.services.get(name)
+            if process is None or not process.alive:
+                process = ServiceProcess(folder, port, token, self.service_log(name))
+                self.services[name] = process
+            self.last_use = time.monotonic()
+            return process
+
+    def restart_services(self) -> None:
+        """Start again, on its port, each service whose process has died, as Snowflake does."""
+        for name, process in list(self.services.items()):
+            young = time.monotonic() - process.started < BARELY_BEGUN_SECONDS
+            if name in self.services and not process.alive and not young:
+                with contextlib.suppress(SnowflakeError):  # its log says why; the next call tries again
+                    self.service(name, process.folder, process.port, process.token)
+
+    def service_log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def stop_service(self, name: str) -> None:
+        process = self.services.pop(name, None)
+        if process is not None:
+            process.end()
+
+    def stop_workers(self, unwanted: Callable[[str, WarehouseWorker], bool]) -> None:
+        """End the warehouse workers of which ``unwanted(folder, worker)`` is true."""
+        with self.guard:
+            gone = [folder for folder, worker in [*self.warehouse.items()] if unwanted(folder, worker)]
+            workers = [self.warehouse.pop(folder) for folder in gone]
+        for worker in workers:
+            worker.end()
+
+    def forget(self, folder: Path) -> None:
+        """Stop the workers of a model version or function that is being dropped."""
+        self.stop_workers(lambda of, _: of == str(folder))
+
+    def reap(self) -> None:
+        while True:
+            time.sleep(1)
+            self.restart_services()
+            self.stop_workers(lambda _, worker: worker.idle)
+
+    def stop_all(self) -> None:
+        for name in list(self.services):
+            self.stop_service(name)
+        self.stop_workers(lambda *_: True)

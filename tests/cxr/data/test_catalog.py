@@ -1,0 +1,168 @@
+"""Names, tables, checks and fingerprints. What needs an account stands in test_ingest.py and test_sources.py."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tests.broken_files import write_broken_files
+
+from cxr.data import checking, duplicates, ingest
+from cxr.data.labels import Origin, from_csv, from_name
+from cxr.data.sources import Folder
+from cxr.phantoms.dataset import phantom
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        ("train/PNEUMONIA/person12_bacteria_34.jpeg", Origin("PNEUMONIA", "person12", "bacteria")),
+        ("test/PNEUMONIA/person0012_virus_3.jpeg", Origin("PNEUMONIA", "person12", "virus")),
+        ("NORMAL/IM-0115-0001.jpeg", Origin("NORMAL", "IM-0115")),
+        ("NORMAL/deeper/NORMAL2-IM-0115-0001-0002.jpeg", Origin("NORMAL", "IM-0115")),
+        ("NORMAL/IM-0001-0001.dcm", Origin("NORMAL")),
+        ("NORMAL/a.png", Origin("NORMAL")),
+        ("readme.txt", None),
+        ("NORMAL", None),
+    ],
+)
+def test_names_tell_label_patient_and_cause(name, origin):
+    assert from_name(name) == origin
+
+
+def test_a_table_is_stronger_than_the_name_and_hides_patients_behind_a_key(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("\ufeffFile,Label,patient_id\na.png,pneumonia,4711\nNORMAL/b.png,,4711\nc.png,unclear,\n")
+    describe = from_csv(table, key="secret")
+    first, second = describe("scans/a.png"), describe("NORMAL/b.png")
+    assert (first.label, second.label) == ("PNEUMONIA", "NORMAL")
+    assert first.patient_id == second.patient_id and "4711" not in first.patient_id
+    assert from_csv(table, key="another")("scans/a.png").patient_id != first.patient_id
+    assert describe("NORMAL/c.png").label is None, "what the table says of the label is no label"
+    assert describe("NORMAL/IM-0115-0001.png") == Origin("NORMAL", "IM-0115"), "not in the table"
+
+
+def test_a_table_that_lacks_columns_is_named_with_what_it_has(tmp_path):
+    (tmp_path / "t.csv").write_text("image,class\n")
+    with pytest.raises(ValueError, match=r"t.csv needs a column `file`.*image"):
+        from_csv(tmp_path / "t.csv", "")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for place in ("train/NORMAL/IM-0001-0001.png", "test/PNEUMONIA/person1_virus_1.png", "val/NORMAL/IM-0002-0001.png"):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (64, 64), dtype=np.uint8)).save(path)
+    return tmp_path
+
+
+def checked(folder, **options):
+    source = Folder(folder)
+    return checking.check_files(source, checking.find_files(source), **options)
+
+
+def test_files_are_found_below_their_labels_in_a_stable_order(folder):
+    (folder / "train" / "NORMAL" / ".DS_Store").write_text("not ours")
+    (folder / "README.txt").write_text("not below a label")
+    assert [name for name, _ in checking.find_files(Folder(folder))] == [
+        "test/PNEUMONIA/person1_virus_1.png",
+        "train/NORMAL/IM-0001-0001.png",
+        "val/NORMAL/IM-0002-0001.png",
+    ]
+
+
+def test_a_folder_without_labels_says_what_it_lacks(tmp_path):
+    with pytest.raises(FileNotFoundError, match="NORMAL"):
+        checking.count_files(Folder(tmp_path))
+
+
+def test_every_file_is_accepted_or_refused_with_a_reason(folder):
+    home = folder / "train" / "NORMAL"
+    data = (home / "IM-0001-0001.png").read_bytes()
+    (home / "IM-0003-0001.png").write_bytes(data)
+    (home / "IM-0004-0001.png").write_bytes(data[:200])
+    (home / "IM-0005-0001.png").symlink_to(folder / "nowhere.png")
+    ((found, accepted),) = checked(folder)
+    reasons = {file.source_name.split("/")[-1]: file.reason for file in found}
+    assert reasons.pop("IM-0004-0001.png") in ("truncated", "unreadable")
+    assert reasons.pop("IM-0005-0001.png") == "unreadable"
+    assert len(reasons) == 4 and set(reasons.values()) == {None}
+    # Of two files with the same bytes one is decoded; the account says which one is the duplicate.
+    assert [row.source_name for row in accepted].count("train/NORMAL/IM-0001-0001.png") == 1 and len(accepted) == 3
+
+
+def test_the_stage_never_sees_a_file_name(folder):
+    for row in next(checked(folder))[1]:
+        assert row.relative_path == f"xrays/{row.image_id}.png"
+
+
+def test_patients_of_dicom_files_come_from_the_header_behind_the_key(tmp_path):
+    write_broken_files(tmp_path / "NORMAL")
+    keep = {"one_frame.dcm", "plain.jpeg"}
+    for path in (tmp_path / "NORMAL").iterdir():
+        if path.name not in keep:
+            path.unlink()
+    ids = [{row.source_name: row.patient_id for row in next(checked(tmp_path, key=key))[1]} for key in ("a", "b", "a")]
+    assert ids[0] == ids[2]
+    assert ids[0]["NORMAL/one_frame.dcm"] != ids[1]["NORMAL/one_frame.dcm"]
+    assert ids[0]["NORMAL/one_frame.dcm"].startswith("patient-") and "P0001" not in str(ids)
+    assert ids[0]["NORMAL/plain.jpeg"].startswith("file-"), "nothing tells: a patient of its own"
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_batches_change_nothing(folder, monkeypatch, batch):
+    """Twins on both sides of a border are accepted once, and damaged twins refused twice."""
+    for number in range(2, 8):
+        home = folder / "val" / "NORMAL"
+        (home / f"IM-{number:04}-0002.png").write_bytes((home / "IM-0002-0001.png").read_bytes())
+        (home / f"IM-{number:04}-0003.png").write_bytes(b"no image")
+    (whole,) = checked(folder)
+    monkeypatch.setattr(checking, "BATCH", batch)
+    parts = list(checked(folder))
+    assert len(parts) > 1
+    assert [file for found, _ in parts for file in found] == whole[0]
+    # What the batch before holds is not handed out again; what came earlier the account knows.
+    accepted = {}
+    for _, rows in checked(folder, known=lambda ids: set(accepted) & set(ids)):
+        accepted.update({row.image_id: row for row in rows})
+    assert list(accepted.values()) == whole[1]
+
+
+def test_known_images_are_not_decoded_again(folder, monkeypatch):
+    ids = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.png")}
+    monkeypatch.setattr(ingest.images, "decode", lambda *_, **__: pytest.fail("decoded"))
+    ((found, accepted),) = checked(folder, known=lambda asked: ids)
+    assert {file.image_id for file in found} == ids and not accepted
+
+
+def test_a_copy_in_other_bytes_is_near_and_another_chest_is_not():
+    chest, other = (phantom("NORMAL", rng=np.random.default_rng(seed), size=256) for seed in (1, 2))
+    image = Image.fromarray(chest)
+    copies = [image.resize((150, 150)), image.point(lambda grey: 20 + grey * 0.8)]
+    prints = [duplicates.fingerprint(np.asarray(picture)) for picture in (image, *copies, Image.fromarray(other))]
+    packed = np.array([list(bytes.fromhex(text)) for text in prints], np.uint8)
+    assert duplicates.near_pairs(packed).tolist() == [[0, 1], [0, 2], [1, 2]]
+
+
+@given(st.integers(0, 2**32), st.integers(2, 40))
+def test_no_near_pair_is_missed(seed, count):
+    """Against comparing each with each: clusters around a few centres, up to 12 bits away."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (4, duplicates.BITS), np.uint8)[rng.integers(4, size=count)]
+    for row in bits:
+        row[rng.choice(duplicates.BITS, rng.integers(13), replace=False)] ^= 1
+    distances = (bits[:, None] != bits).sum(axis=2)
+    expected = np.argwhere(np.triu(distances <= duplicates.NEAR, 1))
+    assert duplicates.near_pairs(np.packbits(bits, axis=1)).tolist() == expected.tolist()
+
+
+def test_two_that_differ_in_as_many_places_as_may_be_are_a_pair_wherever_these_lie():
+    """The worst case: a different bit in every band but one."""
+    bits = np.zeros((2, duplicates.BITS), np.uint8)
+    # A number as it lies in memory has its lowest bit first.
+    bits[1, [band[0] for band in duplicates._BANDS[: duplicates.NEAR]]] = 1
+    assert duplicates.near_pairs(np.packbits(bits, axis=1, bitorder="little")).tolist() == [[0, 1]]

@@ -1,0 +1,141 @@
+"""The same images from a folder, a zip, a stage and a stage's mount give the same catalog."""
+
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.broken_files import write_broken_files
+
+from cxr.data import catalog, ingest
+from cxr.data.sources import Folder, Stage, Zip, open_source, private_folder
+from cxr.model import preprocessing
+from cxr.phantoms.dataset import write_phantoms
+
+COLUMNS = ["IMAGE_ID", "RELATIVE_PATH", "SOURCE_NAME", "LABEL", "PATIENT_ID", "SPLIT", "BYTES", "FORMAT"]
+STAGE = "@MEDICAL_IMAGES.CHEST_XRAY.RAW"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Phantoms, beside a damaged file, and one whose bare name stands in two folders."""
+    home = tmp_path_factory.mktemp("sources")
+    write_phantoms(home, patients=6, size=96, seed=5)
+    (home / "phantoms.json").unlink()
+    (home / "NORMAL" / "IM-0900-0001.jpeg").write_bytes(b"no image")
+    twins = sorted((home / "NORMAL").glob("*.jpeg"))[:2]
+    for place, twin in zip(("train", "val"), twins, strict=True):
+        (home / place / "NORMAL").mkdir(parents=True)
+        twin.rename(home / place / "NORMAL" / "IM-0800 (1).jpeg")
+    return home
+
+
+@pytest.fixture(scope="module")
+def expected(account, folder):
+    return ingested(account, folder)
+
+
+def ingested(project, data):
+    for name in ("catalog_table", "rejected_table"):
+        project.session.sql(f"DELETE FROM {project.qualified(getattr(project.settings, name))}").collect()
+    project.session.sql(f"REMOVE {project.images_stage}").collect()
+    counts = ingest.ingest(project, data)
+    rows = catalog.read_catalog(project)
+    listed = {
+        row[0] for row in project.session.sql(f"SELECT RELATIVE_PATH FROM DIRECTORY({project.images_stage})").collect()
+    }
+    assert listed == set(rows["RELATIVE_PATH"])
+    return counts, rows[COLUMNS].to_dict("records")
+
+
+def test_a_zip_gives_what_the_folder_gives(empty, expected, folder, tmp_path):
+    archive = Path(shutil.make_archive(str(tmp_path / "images"), "zip", folder))
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("__MACOSX/NORMAL/IM-0001-0001.jpeg", b"a shadow")
+    assert ingested(empty, archive) == expected
+
+
+def test_copies_that_a_killed_run_left_are_removed_the_next_day(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = tmp_path / "cxr-images-old", tmp_path / "cxr-images-new"
+    for left in (old, new):
+        left.mkdir()
+        (left / "xray.jpeg").write_bytes(b"somebody's")
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    with private_folder() as scratch:
+        assert Path(scratch).stat().st_mode & 0o077 == 0
+        assert not old.exists() and new.exists(), "the other run may still need it"
+
+
+@pytest.fixture
+def staged(empty, folder):
+    project = empty
+    project.session.sql(f"CREATE OR REPLACE STAGE {STAGE[1:]} DIRECTORY = (ENABLE = TRUE)").collect()
+    for home in {path.parent for path in folder.rglob("*.jpeg")}:
+        target = f"{STAGE}/in/{home.relative_to(folder).as_posix()}"
+        project.session.file.put(f"{home}/*", target, auto_compress=False)
+    yield f"{STAGE}/in"
+    project.session.sql(f"DROP STAGE {STAGE[1:]}").collect()
+
+
+def test_a_stage_gives_what_the_folder_gives_and_nothing_is_uploaded(empty, expected, staged, monkeypatch):
+    project = empty
+    monkeypatch.setattr(type(project.session.file), "put", lambda *_, **__: pytest.fail("uploaded"))
+    assert ingested(project, staged) == expected
+
+
+def test_through_the_mount_of_a_stage_nothing_is_fetched_either(empty, expected, staged, folder, monkeypatch):
+    project = empty
+    for way in ("put", "get"):
+        monkeypatch.setattr(type(project.session.file), way, lambda *_, **__: pytest.fail("copied through the client"))
+    assert ingested(project.session, replace(project.settings, data_mount=str(folder)), staged) == expected
+
+
+@pytest.mark.parametrize("url", ["@RAW; DROP TABLE X", "@'RAW'", "@a.b.c.d/x", "@"])
+def test_what_is_no_stage_never_reaches_sql(url):
+    with pytest.raises(ValueError, match="not of the form"):
+        Stage(None, url)
+
+
+def test_a_source_that_is_not_there_and_a_zip_that_is_none_are_named(account, tmp_path):
+    project = account
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        open_source(project, tmp_path / "nowhere")
+    (tmp_path / "text.zip").write_text("no zip")
+    with pytest.raises(ValueError, match=r"text\.zip is no zip"):
+        open_source(project, tmp_path / "text.zip")
+
+
+def test_entries_of_a_zip_that_lie_or_are_damaged_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("cxr.data.sources.MAX_BYTES", 1000)
+    path = tmp_path / "odd.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("bomb", bytes(100_000))
+        file.writestr("torn", bytes(range(256)))
+    data = bytearray(path.read_bytes())
+    # The directory at the end says that the bomb is small.
+    entry = data.rfind(b"PK\x01\x02", 0, data.rfind(b"torn"))
+    first = data.rfind(b"PK\x01\x02", 0, entry)
+    data[first + 24 : first + 28] = (10).to_bytes(4, "little")
+    start = data.find(b"torn") + 4
+    data[start : start + 20] = bytes(20)
+    path.write_bytes(data)
+    source = Zip(path)
+    for name in source.names():
+        with pytest.raises((OSError, preprocessing.BadImage)):
+            source.read(name)
+
+
+def test_a_folder_lists_what_is_no_plain_file_and_refuses_to_read_it(tmp_path):
+    write_broken_files(tmp_path / "NORMAL")
+    (tmp_path / "NORMAL" / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "NORMAL" / "pipe")
+    source = Folder(tmp_path)
+    assert "NORMAL/pipe" in set(source.names())
+    with pytest.raises(OSError, match="not a regular file"):
+        source.read("NORMAL/pipe")

@@ -1,0 +1,269 @@
+"""Figures of quality, held against scikit-learn and against cases whose answer is known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from cxr.evaluation.report import (
+    _weighted,
+    as_table,
+    bootstrap,
+    choose_threshold,
+    evaluate,
+    expected_calibration_error,
+    fit_calibration,
+    measure,
+    most_confident,
+    operating_point,
+    paired_bootstrap,
+    probability,
+    roc_band,
+    subgroup_table,
+)
+
+
+@pytest.fixture
+def scored():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    logits = np.round(rng.normal(labels * 2 - 1, 1.5), 1)  # rounded, so that ties occur
+    return labels, probability(logits), rng.integers(0, 120, 300).astype(str)
+
+
+def test_counts_at_the_threshold():
+    labels, scores = np.array([1, 1, 1, 0, 0, 0, 0, 1]), np.array([0.9, 0.8, 0.3, 0.2, 0.6, 0.1, 0.4, 0.5])
+    found = measure(labels, scores, threshold=0.5)
+    assert found["sensitivity"] == 3 / 4 and found["specificity"] == 3 / 4
+    assert found["ppv"] == 3 / 4 and found["npv"] == 3 / 4 and found["accuracy"] == 6 / 8
+    assert found["f1"] == pytest.approx(metrics.f1_score(labels, scores >= 0.5))
+
+
+def test_what_cannot_be_said_is_nan():
+    found = measure(np.ones(3), np.array([0.2, 0.7, 0.9]), 0.5)
+    assert np.isnan(found["auroc"]) and np.isnan(found["specificity"]) and found["sensitivity"] == 2 / 3
+
+
+def test_youden_threshold_parts_the_classes():
+    labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.7, 0.8])
+    assert choose_threshold(labels, scores) == pytest.approx(0.5)
+
+
+def test_target_sensitivity_is_reached_with_as_few_alarms_as_possible(scored):
+    labels, scores, _ = scored
+    threshold = choose_threshold(labels, scores, target_sensitivity=0.9)
+    assert (scores[labels == 1] >= threshold).mean() >= 0.9
+    assert (scores[labels == 1] >= threshold + 0.1).mean() < 0.9
+
+
+def test_a_target_that_is_reached_exactly_is_reached():
+    labels, scores = np.array([1, 1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.1])
+    assert choose_threshold(labels, scores, target_sensitivity=0.75) == pytest.approx(0.65)
+
+
+def test_calibration_undoes_overconfidence_and_a_shifted_intercept():
+    rng = np.random.default_rng(1)
+    true_logits = rng.normal(0, 2, 4000)
+    labels = rng.random(4000) < probability(true_logits)
+    temperature, offset = fit_calibration(labels, 3 * true_logits - 6)
+    assert temperature == pytest.approx(3, rel=0.1) and offset == pytest.approx(6, abs=0.5)
+    overconfident = expected_calibration_error(labels, probability(3 * true_logits))
+    assert expected_calibration_error(labels, probability(true_logits)) < overconfident / 3
+
+
+def test_calibration_error_of_a_known_case():
+    """Ten images at 0.75, of which five are ill: off by 0.25."""
+    assert expected_calibration_error(np.array([1, 0] * 5), np.full(10, 0.75)) == pytest.approx(0.25)
+
+
+def test_the_vectorised_resamples_equal_scikit_learn(scored):
+    """One patient per image and known weights: each figure must be scikit-learn's with sample_weight."""
+    labels, scores, _ = scored
+    order = np.argsort(-scores, kind="stable")
+    weights = np.random.default_rng(2).multinomial(300, np.full(300, 1 / 300), size=5).astype(float)
+    last = np.append(np.flatnonzero(np.diff(scores[order])), 299)
+    truth, called = labels[order], scores[order] >= 0.5
+    found = _weighted(weights, truth.astype(float), scores[order], 0.5, last)
+    for row, weight in enumerate(weights):
+        assert found["auroc"][row] == pytest.approx(metrics.roc_auc_score(truth, scores[order], sample_weight=weight))
+        expected = metrics.average_precision_score(truth, scores[order], sample_weight=weight)
+        assert found["auprc"][row] == pytest.approx(expected)
+        assert found["sensitivity"][row] == pytest.approx(metrics.recall_score(truth, called, sample_weight=weight))
+        assert found["ppv"][row] == pytest.approx(metrics.precision_score(truth, called, sample_weight=weight))
+        assert found["f1"][row] == pytest.approx(metrics.f1_score(truth, called, sample_weight=weight))
+        assert found["accuracy"][row] == pytest.approx(metrics.accuracy_score(truth, called, sample_weight=weight))
+        drawn = np.repeat(np.arange(300), weight.astype(int))
+        error = expected_calibration_error(truth[drawn], scores[order][drawn])
+        assert found["ece"][row] == pytest.approx(error)
+
+
+def test_intervals_hold_the_value_and_are_wider_for_fewer_patients(scored):
+    labels, scores, patients = scored
+    value = measure(labels, scores, 0.5)
+    many = bootstrap(labels, scores, np.arange(300).astype(str), 0.5)
+    for name, (low, high) in many.items():
+        assert low <= value[name] <= high, name
+    # The same images ten times over are no more patients than before.
+    copied = bootstrap(np.tile(labels, 10), np.tile(scores, 10), np.tile(np.arange(300), 10), 0.5)
+    assert np.diff(copied["auroc"]) == pytest.approx(np.diff(many["auroc"]), rel=0.1)
+
+
+def test_the_same_seed_gives_the_same_interval(scored):
+    labels, scores, patients = scored
+    assert bootstrap(labels, scores, patients, 0.5) == bootstrap(labels, scores, patients, 0.5)
+
+
+def test_two_models_are_compared_on_the_same_resamples_of_patients(scored):
+    labels, scores, patients = scored
+    rng = np.random.default_rng(3)
+    worse = probability(rng.normal(labels - 0.5, 1.5))
+    found = paired_bootstrap(labels, worse, scores, patients)
+    expected = metrics.roc_auc_score(labels, worse) - metrics.roc_auc_score(labels, scores)
+    assert found["difference"] == pytest.approx(expected) and found["worse"]
+    assert found["interval"][0] < expected < found["interval"][1] < 0
+    mirrored = paired_bootstrap(labels, scores, worse, patients)
+    assert not mirrored["worse"]
+    assert mirrored["interval"] == pytest.approx([-found["interval"][1], -found["interval"][0]])
+    itself = paired_bootstrap(labels, scores, scores, patients)
+    assert itself == {"difference": 0.0, "interval": [0.0, 0.0], "worse": False}
+    with pytest.raises(ValueError, match="one class"):
+        paired_bootstrap(np.ones(300), scores, worse, patients)
+
+
+def test_a_difference_that_chance_could_make_is_not_worse(scored):
+    labels, scores, patients = scored
+    close = np.clip(scores + np.random.default_rng(5).normal(0, 0.05, len(scores)), 0, 1)
+    found = paired_bootstrap(labels, close, scores, patients)
+    assert found["difference"] < 0 < found["interval"][1] and not found["worse"]
+
+
+def test_copies_of_images_are_no_more_patients_when_two_models_are_compared_or_a_band_is_drawn(scored):
+    labels, scores, _ = scored
+    other, patients = probability(np.random.default_rng(6).normal(labels, 1.5)), np.arange(len(labels))
+    copied = [np.tile(values, 10) for values in (labels, other, scores, patients)]
+    width = np.diff(paired_bootstrap(labels, other, scores, patients)["interval"])
+    assert np.diff(paired_bootstrap(*copied)["interval"]) == pytest.approx(width, rel=0.1)
+    once, often = (roc_band(*given) for given in ((labels, scores, patients), (copied[0], copied[2], copied[3])))
+    widths = [np.mean(np.subtract(band["high"], band["low"])) for band in (once, often)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+
+
+def test_a_95_percent_interval_is_as_wide_as_the_textbook_says():
+    """Of 400 ill and 400 healthy patients 320 are called rightly: a standard error of 2 points, and 1.96 either way."""
+    labels, called = np.repeat([0, 1], 400), np.tile(np.repeat([0, 1], [80, 320]), 2)
+    scores = np.where(labels == 1, called, 1 - called).astype(float)
+    patients = np.arange(800).astype(str)
+    low, high = bootstrap(labels, scores, patients, 0.5)["sensitivity"]
+    assert high - low == pytest.approx(2 * 1.96 * 0.02, rel=0.06)
+    band = roc_band(labels, scores, patients)
+    # Above 1 - specificity of 0.2 the curve runs straight to (1, 1): halfway there half of the error is left.
+    assert band["high"][60] - band["low"][60] == pytest.approx(1.96 * 0.02, rel=0.12)
+
+
+def test_pairing_makes_the_interval_narrower_than_the_two_apart(scored):
+    labels, scores, patients = scored
+    close = np.clip(scores + np.random.default_rng(4).normal(0, 0.02, len(scores)), 0, 1)
+    low, high = paired_bootstrap(labels, close, scores, patients)["interval"]
+    alone = np.diff(bootstrap(labels, scores, patients, 0.5)["auroc"])[0]
+    assert high - low < alone / 3
+
+
+@pytest.fixture
+def rows():
+    return pd.DataFrame(
+        {
+            "LABEL": ["PNEUMONIA"] * 4 + ["NORMAL"] * 4,
+            "CAUSE": ["bacteria", "bacteria", "virus", "virus"] + [None] * 4,
+            "SEX": ["F", "M"] * 4,
+            "PATIENT_ID": list("aabbccdd"),
+            "SPLIT": "validation",
+        }
+    )
+
+
+LOGITS = np.array([3.0, 2, 1, -2, -1, -3, -2, -1])
+
+
+def test_evaluation_of_a_catalog_reports_subgroups_and_counts(rows):
+    report = evaluate(rows, LOGITS, temperature=1.0, threshold=0.5)
+    assert (report["images"], report["patients"], report["pneumonia"]) == (8, 4, 4)
+    assert report["metrics"]["specificity"]["value"] == 1.0 and report["metrics"]["ece"]["interval"][0] >= 0
+    groups = {(group["column"], group["value"]): group for group in report["subgroups"]}
+    assert set(groups) == {("CAUSE", "bacteria"), ("CAUSE", "virus"), ("SEX", "F"), ("SEX", "M")}
+    assert groups["CAUSE", "bacteria"]["images"] == 2 and groups["CAUSE", "virus"]["sensitivity"]["value"] == 0.5
+    assert groups["CAUSE", "bacteria"]["auroc"]["value"] == 1.0  # against all normal images
+    assert groups["SEX", "F"]["sensitivity"]["value"] == 1.0 and groups["SEX", "M"]["sensitivity"]["value"] == 0.5
+    assert "scores" not in report
+    assert subgroup_table(report).loc["cause: virus", "sensitivity"].startswith("0.500 (")
+    table = as_table({"validation": report, "test": report})
+    assert list(table) == ["validation", "test"] and table.loc["images", "test"] == 8
+
+
+def test_what_is_undefined_is_null_in_json_and_named_for_people(rows):
+    healthy = rows[rows["LABEL"] == "NORMAL"]
+    report = evaluate(healthy, LOGITS[rows["LABEL"] == "NORMAL"], temperature=1.0, threshold=0.5)
+    read = json.loads(json.dumps(report, allow_nan=False))
+    assert read["metrics"]["auroc"] == {"value": None, "interval": [None, None]}
+    assert as_table({"test": report}).loc["auroc", "test"] == ""
+
+
+def test_before_calibration_means_before_the_offset_too(rows):
+    moved = evaluate(rows, LOGITS + 2, temperature=2.0, threshold=0.5, offset=2.0)
+    plain = evaluate(rows, LOGITS, temperature=1.0, threshold=0.5)
+    assert moved["ece_before_temperature"] == pytest.approx(plain["metrics"]["ece"]["value"])
+    assert moved["reliability"]["before_temperature"] == plain["reliability"]["after_temperature"]
+
+
+def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
+    rows["IMAGE_ID"], rows["PATIENT_ID"] = "sha-of-image", rows["PATIENT_ID"] + "-name"
+    report = evaluate(rows, LOGITS, temperature=2.0, threshold=0.5, keep_scores=True)
+    kept = report["scores"]
+    again = measure(np.array(kept["labels"]), np.array(kept["probabilities"]), 0.5)
+    assert again == pytest.approx({name: figure["value"] for name, figure in report["metrics"].items()})
+    written = json.dumps(report)
+    assert "sha-of-image" not in written and "-name" not in written
+    assert sorted(kept["patients"]) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_kept_scores_stand_beside_their_own_label_and_patient(rows):
+    logits = LOGITS + np.arange(8) / 100  # each of its own
+    kept = evaluate(rows, logits, temperature=1.0, threshold=0.5, keep_scores=True)["scores"]
+    sorted_rows = rows.iloc[np.argsort(logits)]
+    assert kept["labels"] == (sorted_rows["LABEL"] == "PNEUMONIA").astype(int).tolist()
+    assert kept["patients"] == sorted_rows["PATIENT_ID"].map(list("abcd").index).tolist()
+
+
+def test_the_roc_band_holds_the_curve_and_its_area_is_the_auroc(scored):
+    labels, scores, patients = scored
+    band = {name: np.array(values) for name, values in roc_band(labels, scores, patients).items()}
+    assert (band["low"] <= band["sensitivity"]).all() and (band["sensitivity"] <= band["high"]).all()
+    area = np.trapezoid(band["sensitivity"], band["false_positive_rate"])
+    assert area == pytest.approx(metrics.roc_auc_score(labels, scores), abs=0.01)
+    assert roc_band(np.ones(300), scores, patients)["sensitivity"] == []
+
+
+def test_a_threshold_chosen_on_test_patients_is_refused(rows):
+    """A leak planted on purpose."""
+    temperature, _, threshold = operating_point(rows, LOGITS)
+    assert temperature > 0 and 0 < threshold < 1
+    rows.loc[3, "SPLIT"] = "test"
+    with pytest.raises(ValueError, match="chosen on test images"):
+        operating_point(rows, LOGITS)
+
+
+def test_the_threshold_belongs_to_the_calibrated_probabilities(rows):
+    labels = (rows["LABEL"] == "PNEUMONIA").to_numpy()
+    for target in (None, 1.0, 0.5):
+        temperature, offset, threshold = operating_point(rows, LOGITS + 4, target)
+        scores = probability(LOGITS + 4 + offset, temperature)
+        assert threshold == pytest.approx(choose_threshold(labels, scores, target)), target
+    assert len({operating_point(rows, LOGITS, target)[2] for target in (1.0, 0.5)}) == 2
+
+
+def test_the_most_confident_calls_right_and_wrong():
+    labels, scores = np.array([1, 1, 1, 0, 0, 0]), np.array([0.99, 0.7, 0.05, 0.95, 0.2, 0.6])
+    right, wrong = most_confident(labels, scores, 0.5, count=2)
+    assert right.tolist() == [0, 1] and wrong.tolist() == [2, 3]
+    assert len(most_confident(labels, labels.astype(float), 0.5, count=2)[1]) == 0

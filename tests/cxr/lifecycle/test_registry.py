@@ -1,0 +1,355 @@
+"""Registering, promoting and asking by every path, on a local account with networks that were never trained."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+from tests.broken_files import write_broken_files
+from tests.networks import settle
+
+from cxr.account.session import SERVICE_TOKEN, start_local_account
+from cxr.data import catalog, checking, ingest
+from cxr.data.pixels import fetch_files, provenance
+from cxr.evaluation.report import evaluate, probability
+from cxr.lifecycle import model_card, promotion, registry, runs
+from cxr.model import preprocessing
+from cxr.model.network import PneumoniaNetwork, predict_logits
+from cxr.phantoms import dataset
+from cxr.serving import monitoring, scoring
+
+CONFIG = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=0, data="phantoms", best_epoch=1)
+CONFIG |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
+
+
+@pytest.fixture(scope="module")
+def rows(account, tmp_path_factory):
+    """30 phantoms of 30 patients, all of them test images."""
+    project = account
+    # Puts this account's token into the environment, where another test's account may have put its own.
+    start_local_account(project.settings)
+    for name in ("catalog_table", "rejected_table", "predictions_table", "training_log_table"):
+        project.session.sql(f"DELETE FROM {project.qualified(getattr(project.settings, name))}").collect()
+    folder = tmp_path_factory.mktemp("phantoms") / "set"
+    dataset.write_phantoms(folder, patients=30, images_per_patient=1, size=128, seed=7)
+    ingest.ingest(project, folder)
+    table = project.catalog
+    project.session.sql(f"UPDATE {table} SET SPLIT = 'test'").collect()
+    return catalog.read_catalog(project)
+
+
+@pytest.fixture(scope="module")
+def files(account, rows):
+    folder = fetch_files(account, rows)
+    return [(folder / place.rpartition("/")[2]).read_bytes() for place in rows["RELATIVE_PATH"]]
+
+
+def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
+    """A run whose scores tell the classes apart as well as `skill` says; its weights are random.
+
+    On validation images they say the opposite, so that nothing can take the one split for the other unnoticed.
+    """
+    project = account
+    torch.manual_seed(seed)
+    network = PneumoniaNetwork(CONFIG["backbone"])
+    torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.3)
+    stack = np.stack([preprocessing.load(data, 64) for data in files])
+    settle(network, stack)
+    truth = (rows["LABEL"] == "PNEUMONIA").to_numpy()
+    logits = skill * (2 * truth - 1) + np.random.default_rng(seed).normal(size=len(rows))
+    report = {split: evaluate(rows, said, 1.0, 0.5) for split, said in (("validation", -logits), ("test", logits))}
+    scores = rows[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probability(logits))
+    scores = pd.concat([scores, scores.assign(SPLIT="validation", P_PNEUMONIA=probability(-logits))])
+    config = CONFIG | provenance(stack, rows) | {"seed": seed} | changes
+    return runs.save(project, network.state_dict(), config, report, [{"epoch": 1, "loss": 0.7}], {}, scores)
+
+
+@pytest.fixture(scope="module")
+def log(account, rows, files, tmp_path_factory):
+    """Registers a run; answers (version, folder of artifacts)."""
+
+    def made(**given):
+        run = save_run(account, rows, files, **given)
+        folder = runs.fetch(account, run, tmp_path_factory.mktemp("run"))
+        return registry.log_version(account, run, folder), folder
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def first(log):
+    return log(seed=0, skill=3.0)
+
+
+def test_every_path_answers_as_the_network_does(account, rows, files, first):
+    project = account
+    version, artifacts = first
+    ids = list(rows["IMAGE_ID"])
+    expected = registry.ask_network(artifacts, files)
+    assert len(set(expected.round(5))) == len(files), "each image has an answer of its own"
+    assert registry.check_parity(version, files[:5], expected[:5], 0.5).largest_difference <= 1e-6
+    service = scoring.ensure_service(project, version)
+    client = scoring.connect_client(project.session, service)
+    answers = {
+        "RUN": scoring.score(version, files, rows_per_call=12),
+        "WAREHOUSE": scoring.score_in_sql(project, version, ids),
+        "SERVICE": scoring.score_in_sql(project, version, ids, service),
+        "REST": client.predict(files),
+        "BATCH": scoring.score_in_batch(project, version, ids, checking.STAGE_FOLDER),
+    }
+    for path, answer in answers.items():
+        assert np.abs(answer["P_PNEUMONIA"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
+        assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all(), path
+    assert client.predict(files[3:4]).loc[0, "P_PNEUMONIA"] == pytest.approx(expected[3], abs=1e-6)
+    assert not project.session.sql(f"LIST {project.artifacts_stage}/batch/").collect(), (
+        "a batch job leaves nothing behind"
+    )
+
+
+def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatch):
+    version = SimpleNamespace(version_name="V_1")
+    said = pd.DataFrame({"P_PNEUMONIA": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
+
+    def check(answers, expected=(0.2, 0.8), threshold=0.5):
+        monkeypatch.setattr(registry, "score", lambda version, files: answers[len(files)])
+        return registry.check_parity(version, [b"", b""], np.array(expected), threshold)
+
+    as_the_network = {2: said, 1: said.head(1)}
+    assert check(as_the_network).labels_equal
+    for wrong in (
+        dict(answers=as_the_network, expected=(0.2, 0.8 + 2e-6)),
+        dict(answers=as_the_network, threshold=0.1),  # the label of the first would be another
+        dict(answers={2: said.assign(P_PNEUMONIA=[0.2, None]), 1: said.head(1)}),
+        dict(answers={2: said, 1: said.head(1).assign(P_PNEUMONIA=0.3)}),  # another answer when asked alone
+    ):
+        with pytest.raises(ValueError, match="V_1 does not answer as the network"):
+            check(**wrong)
+
+
+def test_a_batch_job_that_failed_says_so_with_its_last_lines(account, rows):
+    project = account
+    job = SimpleNamespace(id="JOB_7", status="FAILED", wait=lambda: None, get_logs=lambda: "started\nout of memory")
+    version = SimpleNamespace(run_batch=lambda *_, **__: job)
+    with pytest.raises(RuntimeError, match=r"JOB_7 ended as FAILED: (.|\n)*out of memory"):
+        scoring.score_in_batch(project, version, list(rows["IMAGE_ID"]), checking.STAGE_FOLDER)
+
+
+def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
+    project = account
+    version, artifacts = first
+    service = scoring.ensure_service(project, version)
+    client = scoring.connect_client(project.session, service)
+    ids = [f"{image_id}-{turn}" for turn in range(8) for image_id in rows["IMAGE_ID"]]
+    killed = []
+
+    def kill():
+        time.sleep(0.3)
+        port = int(str(client._client.base_url).rstrip("/").rpartition(":")[2])
+        server = json.loads((Path(project.settings.account_dir) / "server.json").read_text())
+        for process in psutil.Process(server["pid"]).children(recursive=True):
+            if listens(process, port):
+                os.kill(process.pid, signal.SIGKILL)
+                killed.append(process.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    answers = client.predict(files * 8)
+    thread.join()
+    assert len(killed) == 1, "the service was killed"
+    assert (answers["STATUS"] == "ok").all()
+    expected = registry.ask_network(artifacts, files)
+    assert np.abs(answers["P_PNEUMONIA"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
+    for _ in range(2):  # the second as by a caller who does not know that the first succeeded
+        scoring.write_predictions(project, ids, answers, version.version_name, "REST")
+    table = project.session.table(project.predictions).to_pandas()
+    assert sorted(table["IMAGE_ID"]) == sorted(ids)
+
+
+def listens(process: psutil.Process, port: int) -> bool:
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("inet"))
+
+
+def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, first, tmp_path, monkeypatch):
+    project = account
+    service = scoring.ensure_service(project, first[0])
+    client = scoring.connect_client(project.session, service)
+    broken = write_broken_files(tmp_path)
+    paths = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    sent = [files[0], b"", *(path.read_bytes() for path in paths), bytes(100 * 2**20), files[1]]
+    answers = client.predict(sent)
+    assert len(answers) == len(sent) and (answers["STATUS"] == "ok").to_numpy()[[0, -1]].all()
+    said = [status.split(":")[0] for status in answers["STATUS"]]
+    assert said[1] == "empty" and said[-2] == "too_large"
+    assert {"unreadable", "truncated", "not_greyscale", "multiframe", "too_large"} <= set(said)
+    assert broken and answers["P_PNEUMONIA"].notna().equals(answers["STATUS"] == "ok")
+    refused = client.predict(files[:1], threshold=1.5)
+    assert refused.loc[0, "STATUS"].startswith("bad_threshold")
+    token, url = os.environ[SERVICE_TOKEN], str(client._client.base_url)
+    # The token may stand in a file, as a mounted secret does.
+    (tmp_path / "secret_string").write_text(token + "\n")
+    monkeypatch.delenv(SERVICE_TOKEN)
+    with pytest.raises(LookupError, match="service_token_file"):
+        scoring.connect_client(project.session, service)
+    from_file = scoring.connect_client(project.session, service, str(tmp_path / "secret_string"))
+    assert (from_file.predict(files[:1])["STATUS"] == "ok").all()
+    for body, code in (
+        (b"no json", 400),
+        (json.dumps({"data": [[0, None]]}).encode(), 200),
+        (json.dumps({"data": [[0, "no base64!"]]}).encode(), 200),
+        (json.dumps({"dataframe_records": [{"PICTURE": "x"}]}).encode(), 400),
+        (json.dumps({"data": [[0, "", "high"]]}).encode(), 400),
+        (b" " * (129 * 2**20), 413),
+    ):
+        reply = client._client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+        assert reply.status_code == code, (body, reply.text)
+    assert (client.predict(files[:1])["STATUS"] == "ok").all(), "the process is alive"
+    _, log = scoring.service_state(project.session, service, lines=1000)
+    assert token not in log and url and not any(word in log for word in ("base64!", "iVBOR", "/9j/"))
+
+
+def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account, files, first, log):
+    project = account
+    scoring.ensure_service(project, first[0])
+    other, artifacts = log(seed=1, skill=0.2)
+    service = scoring.ensure_service(project, other)
+    of_first, of_other = (registry.ask_network(each, files[:1])[0] for each in (first[1], artifacts))
+    assert abs(of_first - of_other) > 1e-3
+    asked = {
+        path: scoring.explain(project.session, first[0], files[0], path)["P_PNEUMONIA"] for path in (None, service)
+    }
+    assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
+    project.session.sql(f"DROP SERVICE {service}").collect()
+
+
+def test_the_card_tells_what_a_person_must_know(first):
+    version, artifacts = first
+    for word in ("Not a medical device", "Limits", "Licence", "bootstrap over patients", "content sha256", "auroc"):
+        assert word in version.comment, word
+    assert "threshold 0.500, temperature 1.000" in version.comment
+    metrics = version.show_metrics()
+    assert metrics["test_auroc_low"] <= metrics["test_auroc"] <= metrics["test_auroc_high"]
+    report = json.loads((artifacts / "evaluation.json").read_text())
+    assert metrics["test_auroc"] == pytest.approx(report["test"]["metrics"]["auroc"]["value"])
+
+
+def test_drift_will_be_measured_from_the_validation_images_alone(account, first):
+    version, artifacts = first
+    scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_PNEUMONIA"]
+    assert (monitoring.baseline(account, version.version_name) == monitoring.histogram(scores)).all()
+
+
+def test_the_card_travels_with_the_version(first, tmp_path):
+    version, _ = first
+    version.export(str(tmp_path))
+    (card,) = tmp_path.rglob("card.json")
+    assert model_card.to_markdown(json.loads(card.read_text())) == version.comment
+
+
+def test_a_model_whose_preprocessing_was_changed_is_refused(account, rows, files, monkeypatch, tmp_path):
+    project = account
+    run = save_run(account, rows, files, seed=5, skill=1.0, preprocessing="another")
+    with pytest.raises(registry.ChangedPreprocessing, match="images.py is not what it was"):
+        registry.log_version(project, run, runs.fetch(project, run, tmp_path / "a"))
+    run = save_run(account, rows, files, seed=5, skill=1.0)
+    original = preprocessing.load
+    monkeypatch.setattr(preprocessing, "load", lambda data, size: original(data, size)[::-1])
+    with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
+        registry.log_version(project, run, runs.fetch(project, run, tmp_path / "b"))
+    name = registry.version_name(run)
+    assert scoring.find_version(scoring.open_registry(project), project.settings.model_name, name) is None
+
+
+def test_production_moves_to_what_is_not_worse_and_back(account, first, log):
+    project = account
+    model = scoring.open_registry(project).get_model(project.settings.model_name)
+    assert promotion.promote(project, first[0]).promoted
+    worse, better = log(seed=1, skill=0.2)[0], log(seed=2, skill=4.0)[0]
+    refused = promotion.promote(project, worse)
+    assert not refused.promoted and refused.interval[1] < 0 and "worse on the same test patients" in refused.reason
+    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name}
+    assert promotion.promote(project, better).promoted
+    expected = {"PRODUCTION": better.version_name, "PREVIOUS": first[0].version_name}
+    assert promotion.aliases(model) == expected and model.default.version_name == better.version_name
+    assert promotion.promote(project, better).reason == "it is in production already"
+    assert promotion.aliases(model) == expected, "asked twice, the way back stays"
+    assert promotion.roll_back(project) == first[0].version_name
+    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name, "PREVIOUS": better.version_name}
+    assert model.default.version_name == first[0].version_name
+    assert {first[0].version_name, worse.version_name, better.version_name} <= set(model.show_versions()["name"])
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "worse", "promoted"),
+    [
+        (-0.005, [-0.009, -0.001], True, False),  # a little, and surely
+        (-0.02, [-0.10, 0.06], False, False),  # more than the margin, however unsure
+        (-0.009, [-0.10, 0.08], False, True),
+    ],
+)
+def test_what_counts_as_not_worse(account, first, log, monkeypatch, difference, interval, worse, promoted):
+    promotion.promote(account, first[0])
+    candidate = log(seed=1, skill=0.2)[0]
+    found = {"difference": difference, "interval": interval, "worse": worse}
+    monkeypatch.setattr(promotion, "_compare", lambda *_: found)
+    assert promotion.promote(account, candidate).promoted == promoted
+    if promoted:
+        promotion.roll_back(account)
+
+
+def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, rows, monkeypatch):
+    scored = rows[["IMAGE_ID"]].assign(P_PNEUMONIA=np.linspace(0, 1, len(rows)))
+    kept = {"V_OLD": scored}
+    monkeypatch.setattr(promotion, "_kept_scores", lambda project, version: kept.get(version))
+    for candidate, reason in (
+        (None, "V_NEW left no scores"),
+        (scored.head(3), "only 3 test images have a score of both V_NEW and V_OLD: 4 are needed"),
+        (scored[rows["LABEL"] == "NORMAL"], "of one class"),
+    ):
+        kept["V_NEW"] = candidate
+        assert reason in promotion._compare(account, "V_NEW", "V_OLD")
+    kept["V_NEW"] = scored.groupby(rows["LABEL"]).head(2)
+    assert set(promotion._compare(account, "V_NEW", "V_OLD")) == {"difference", "interval", "worse"}, "4 are enough"
+
+
+def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(account, rows, first, log, monkeypatch):
+    """As after training on other images: a model that knows only those must not stay for want of a comparison."""
+    project = account
+    promotion.promote(project, first[0])
+    asked = []
+
+    def ask(version, files):
+        """The model refuses the first image."""
+        asked.append(files)
+        answers = scoring.score(version, files)
+        answers.loc[0, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
+        return answers
+
+    monkeypatch.setattr(promotion, "score", ask)
+    kept = promotion._kept_scores
+    elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_PNEUMONIA": [0.5]})
+    monkeypatch.setattr(
+        promotion, "_kept_scores", lambda *given: elsewhere if given[2] == first[0].version_name else kept(*given)
+    )
+    candidate = log(seed=3, skill=6.0)[0]
+    decision = promotion.promote(project, candidate)
+    assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
+    promotion.roll_back(project)
+
+
+def test_an_image_has_one_answer_whatever_is_asked_beside_it():
+    torch.manual_seed(0)
+    network = PneumoniaNetwork()
+    torch.nn.init.normal_(network.backbone.fc.weight, std=1.0)
+    stack = torch.randint(0, 256, (37, 64, 64), dtype=torch.uint8)
+    together = predict_logits(network, stack)
+    for size in (1, 3, 5, 8):
+        apart = torch.cat([predict_logits(network, part) for part in stack[:8].split(size)])
+        assert (together[:8] - apart).abs().max() <= 1e-6, size

@@ -1,0 +1,235 @@
+"""From bytes to the network's input: every kind of file, and every reason to refuse one."""
+
+import base64
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
+
+from cxr.model import preprocessing
+
+GRADIENT = np.add.outer(np.arange(200), np.arange(160)).astype(np.float32)
+GREY = np.rint(GRADIENT * 255 / GRADIENT.max()).astype(np.uint8)  # [200, 160]
+
+
+def encode(pixels, kind="PNG", mode=None, **options) -> bytes:
+    buffer = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def dicom(pixels, bits=12, interpretation="MONOCHROME2", **fields) -> bytes:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data.Rows, data.Columns = pixels.shape[-2:]
+    data.SamplesPerPixel, data.PixelRepresentation = 1, 0
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, bits, bits - 1
+    data.PhotometricInterpretation = interpretation
+    data.PixelData = pixels.astype(np.uint16).tobytes()
+    for name, value in fields.items():
+        setattr(data, name, value)
+    buffer = io.BytesIO()
+    data.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def close(pixels, expected=GREY, by=2.0):
+    return pixels.shape == expected.shape and np.abs(pixels.astype(float) - expected).mean() <= by
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode(GREY),
+        encode(GREY, "JPEG", quality=95),
+        encode(GREY, "TIFF"),
+        encode(GREY, mode="RGB"),
+        encode(GREY, "JPEG", mode="CMYK", quality=95),
+        encode(GREY, mode="RGBA"),
+        encode(GREY, mode="P"),
+        encode(GREY.astype(np.uint16) * 257),
+        dicom(GREY.astype(np.uint16) * 16),
+    ],
+    ids=["png", "jpeg", "tiff", "rgb", "cmyk", "rgba", "palette", "png16", "dicom"],
+)
+def test_every_supported_kind_gives_the_same_picture(data):
+    assert close(preprocessing.decode(data).pixels)
+
+
+def test_exif_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    turned = encode(np.rot90(GREY).copy(), "JPEG", quality=95, exif=exif)
+    assert close(preprocessing.decode(turned).pixels)
+
+
+def test_monochrome1_is_inverted():
+    assert close(preprocessing.decode(dicom(4095 - GREY.astype(np.uint16) * 16, interpretation="MONOCHROME1")).pixels)
+
+
+def test_dicom_window_is_applied():
+    """Values outside the window saturate: a window on the lower half makes the upper half white."""
+    pixels = preprocessing.decode(dicom(GREY.astype(np.uint16) * 16, WindowCenter=1024, WindowWidth=2048)).pixels
+    assert (pixels[GREY > 140] == 255).all() and pixels[GREY < 60].max() < 128
+
+
+def test_dicom_without_a_window_spans_its_bits_stored_unless_it_fills_little_of_them():
+    half, faint = (GREY.astype(np.uint16) * factor for factor in (8, 2))
+    assert close(preprocessing.decode(dicom(half)).pixels, np.rint(GREY / 2))
+    assert close(preprocessing.decode(dicom(faint)).pixels, GREY)
+    assert close(preprocessing.decode(dicom(faint, WindowCenter=None, WindowWidth=None)).pixels, GREY)
+
+
+def test_dicom_rescale_slope_moves_values_and_range_alike():
+    assert close(
+        preprocessing.decode(dicom(GREY.astype(np.uint16) * 16, RescaleSlope=2, RescaleIntercept=-1000)).pixels
+    )
+
+
+def compressed(syntax, **options) -> bytes:
+    """The gradient in another transfer syntax; bytes that only a plugin could read where pydicom cannot write it."""
+    data = pydicom.dcmread(io.BytesIO(dicom(GREY.astype(np.uint16) * 16)))
+    if syntax == RLELossless:
+        data.compress(syntax)
+    else:
+        data.file_meta.TransferSyntaxUID = syntax
+        data.PixelData = encapsulate([b"no pixels"])
+        data["PixelData"].VR = "OB"
+    buffer = io.BytesIO()
+    data.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_compressed_dicom_is_read_by_the_plugins_at_hand_and_named_where_there_is_none():
+    assert close(preprocessing.decode(compressed(RLELossless)).pixels)
+    with pytest.raises(preprocessing.BadImage, match="unsupported: no plugin of pydicom reads JPEG Lossless"):
+        preprocessing.decode(compressed(JPEGLosslessSV1))
+
+
+def test_patients_of_dicom_files_are_told_apart_by_a_digest_alone():
+    first, again, other = (preprocessing.decode(dicom(GREY, 8, PatientID=i)).patient_digest for i in ("7", "7 ", "8"))
+    assert first == again != other and preprocessing.decode(dicom(GREY, 8)).patient_digest is None
+
+
+def test_of_a_dicom_header_only_what_is_named_is_kept():
+    xray = preprocessing.decode(
+        dicom(GREY, 8, PatientName="Doe^Jane", PatientID="123", PatientAge="043Y", PatientSex="F", ViewPosition="PA")
+    )
+    assert (xray.age_band, xray.sex, xray.view_position, xray.laterality) == ("40-49", "F", "PA", None)
+    assert "Doe" not in repr(xray) and "123" not in repr(xray)
+
+
+def bomb() -> bytes:
+    """A PNG of a few hundred bytes that says it has 60,000 x 60,000 pixels."""
+    data = bytearray(encode(np.zeros((64, 64), np.uint8)))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+RED = np.zeros((100, 100, 3), np.uint8)
+RED[..., 0] = 200
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"Not an image at all", "unreadable"),
+        (encode(GREY, "JPEG")[:-400], "truncated"),
+        (encode(GREY, "GIF"), "unsupported"),
+        (bomb(), "too_large"),
+        (encode(GREY[:8, :8]), "too_small"),
+        (encode(np.tile(GREY[:40], (1, 30))[:, :1000]), "aspect_ratio"),
+        (encode(np.full((100, 100), 7, np.uint8)), "blank"),
+        (encode(RED), "not_greyscale"),
+        (dicom(np.stack([GREY, GREY]), 8, NumberOfFrames=2), "multiframe"),
+        (dicom(GREY, 8)[:1200], "unreadable"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_xray_is_refused_with_its_reason(data, reason):
+    with pytest.raises(preprocessing.BadImage) as caught:
+        preprocessing.decode(data)
+    assert caught.value.reason == reason
+
+
+WHOLE = [encode(GREY, "JPEG"), encode(GREY), encode(GREY, "TIFF"), dicom(GREY, 8)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damaged_files_are_decoded_or_refused_and_nothing_else(data):
+    whole = WHOLE[data.draw(st.integers(0, len(WHOLE) - 1))]
+    damaged = bytearray(whole[: data.draw(st.integers(1, len(whole)))])
+    for _ in range(data.draw(st.integers(0, 8))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert preprocessing.load(bytes(damaged), 64).shape == (64, 64)
+    except preprocessing.BadImage as error:
+        assert error.reason and error.detail
+
+
+def test_the_whole_width_is_kept():
+    """Squashed, never cropped: marks on all four borders are still there."""
+    marked = np.full((300, 200), 40, np.uint8)
+    marked[:12], marked[-12:], marked[:, :12], marked[:, -12:] = 250, 250, 250, 250
+    small = preprocessing.to_square(marked, 64)
+    assert min(small[0].mean(), small[-1].mean(), small[:, 0].mean(), small[:, -1].mean()) > 200
+
+
+def test_left_stays_left():
+    half = np.zeros((100, 100), np.uint8)
+    half[:, 50:] = 200
+    small = preprocessing.load(encode(half), 64)
+    assert small[:, :28].max() < 20 and small[:, 36:].min() > 180
+
+
+def away_from_the_full_decode(data: bytes, size: int) -> float:
+    """Mean grey levels between the network's input and the same made from the JPEG at full size."""
+    whole = preprocessing.to_square(preprocessing.decode(data).pixels, size)
+    assert preprocessing.decode(data, at_least=2 * size).pixels.size < preprocessing.decode(data).pixels.size / 3
+    return np.abs(preprocessing.load(data, size).astype(int) - whole).mean()
+
+
+@pytest.mark.parametrize("shape", [(1600, 1600), (1314, 1145), (1001, 1999)])
+def test_a_large_jpeg_read_at_a_fraction_looks_the_same(shape):
+    """Also where its sides are no multiples of the fraction: then the last row and column are part of a pixel."""
+    coarse = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    picture = Image.fromarray(coarse).resize(shape, Image.BICUBIC)
+    assert away_from_the_full_decode(encode(picture, "JPEG", quality=90), 96) <= 1
+
+
+ORIGINALS = Path(__file__).resolve().parents[4] / "shared" / "data" / "quickstart_sample"
+
+
+@pytest.mark.skipif(not ORIGINALS.is_dir(), reason="the real X-rays of shared/data are not here")
+def test_real_originals_read_at_a_fraction_look_the_same():
+    files = sorted(ORIGINALS.rglob("*.jpeg"))[::9]
+    assert max(away_from_the_full_decode(file.read_bytes(), 96) for file in files) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("", "empty"), (None, "empty"), ("None", "empty"), ("%%%", "not_base64"), ("é", "not_base64")]
+)
+def test_text_that_is_not_base64_is_refused(text, reason):
+    with pytest.raises(preprocessing.BadImage) as caught:
+        preprocessing.from_base64(text)
+    assert caught.value.reason == reason
+
+
+def test_base64_gives_the_bytes_back():
+    assert preprocessing.from_base64(base64.b64encode(b"\x00abc\x00").decode()) == b"\x00abc\x00"

@@ -1,0 +1,108 @@
+"""The registered model itself: every row gets an answer, and it is the network's."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from snowflake.ml.model.custom_model import ModelContext
+from tests.broken_files import write_broken_files
+
+from cxr.evaluation.report import probability
+from cxr.model import preprocessing
+from cxr.model.network import PneumoniaNetwork, predict_logits
+from cxr.model.registered import PneumoniaClassifier
+from cxr.phantoms.dataset import phantom
+
+CONFIG = dict(backbone="resnet18", image_size=64, temperature=1.7, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    built = PneumoniaNetwork()
+    torch.nn.init.normal_(built.backbone.fc.weight, std=0.3)
+    return built.eval()
+
+
+@pytest.fixture(scope="module")
+def model(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    torch.save(network.state_dict(), folder / "network.pt")
+    (folder / "model.json").write_text(json.dumps(CONFIG))
+    artifacts = {"weights": str(folder / "network.pt"), "config": str(folder / "model.json")}
+    return PneumoniaClassifier(ModelContext(artifacts=artifacts))
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(phantom("NORMAL", rng=np.random.default_rng(seed), size=128)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+FILES = [png(seed) for seed in range(40)]
+
+
+def rows(*files: bytes | str | None) -> pd.DataFrame:
+    return pd.DataFrame({"IMAGE": [base64.b64encode(f).decode() if isinstance(f, bytes) else f for f in files]})
+
+
+def test_the_answers_are_the_networks(model, network):
+    pixels = torch.from_numpy(np.stack([preprocessing.load(data, 64) for data in FILES]))
+    expected = probability(predict_logits(network, pixels), CONFIG["temperature"])
+    answer = model.predict(rows(*FILES))
+    assert np.abs(answer["P_PNEUMONIA"] - expected).max() < 1e-6
+    assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all()
+    assert (answer["STATUS"] == "ok").all()
+
+
+def test_bad_rows_say_why_and_good_rows_are_answered_all_the_same(model):
+    answer = model.predict(rows(FILES[0], b"text", "no base64!", "", None, FILES[1][:300], FILES[1]))
+    assert [status.split(":")[0] for status in answer["STATUS"]] == [
+        "ok", "unreadable", "not_base64", "empty", "empty", "truncated", "ok",
+    ]  # fmt: skip
+    bad = answer["STATUS"] != "ok"
+    assert answer["P_PNEUMONIA"].isna().equals(bad) and answer["LABEL"].isna().equals(bad)
+    alone = model.predict(rows(FILES[1]))
+    assert answer["P_PNEUMONIA"].iloc[6] == pytest.approx(alone["P_PNEUMONIA"].iloc[0], abs=1e-6)
+
+
+def test_a_batch_of_bad_rows_alone_is_answered(model):
+    assert model.predict(rows(b"text")).loc[0, "STATUS"].startswith("unreadable")
+    assert model.explain(rows(b"text")).loc[0, "HEATMAP"] is None or np.isnan(
+        model.explain(rows(b"text")).loc[0, "HEATMAP"]
+    )
+
+
+def test_the_threshold_moves_the_label_and_nothing_else(model):
+    low, high = (model.predict(rows(*FILES[:4]), threshold=value) for value in (0.0, 1.0))
+    assert (low["LABEL"] == "PNEUMONIA").all() and (high["LABEL"] == "NORMAL").all()
+    assert low["P_PNEUMONIA"].equals(high["P_PNEUMONIA"])
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5])
+def test_a_threshold_that_is_no_probability_is_refused_in_every_row(model, threshold):
+    answer = model.predict(rows(*FILES[:2]), threshold=threshold)
+    assert answer["STATUS"].str.startswith("bad_threshold").all() and answer["P_PNEUMONIA"].isna().all()
+
+
+def test_explain_adds_a_heat_map_to_the_same_answer(model):
+    answer, plain = model.explain(rows(*FILES[:3])), model.predict(rows(*FILES[:3]))
+    assert answer["P_PNEUMONIA"].to_numpy() == pytest.approx(plain["P_PNEUMONIA"].to_numpy(), abs=1e-6)
+    heatmap = Image.open(io.BytesIO(base64.b64decode(answer.loc[0, "HEATMAP"])))
+    assert heatmap.size == (64, 64) and heatmap.mode == "L"
+
+
+def test_every_broken_file_gets_the_reason_that_is_its_own(model, tmp_path):
+    """A bomb, a coloured photograph, a DICOM of two frames, 100 MB, ...: a row each, the good ones answered."""
+    reasons = write_broken_files(tmp_path)
+    sent = [(tmp_path / name).read_bytes() for name in reasons]
+    answer = model.predict(rows(FILES[0], *sent, bytes(100 * 2**20), FILES[1]))
+    said = [status.split(":")[0] for status in answer["STATUS"]]
+    expected = ["ok" if reason == "duplicate" else reason for reason in reasons.values()]
+    assert said == ["ok", *expected, "too_large", "ok"]
+    assert {"not_greyscale", "multiframe", "too_large", "truncated"} <= set(expected)

@@ -1,0 +1,118 @@
+"""The views over PREDICTIONS: what a person counts by hand, and drift as the textbook's formula gives it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr.account import tables
+from cxr.serving import monitoring, scoring
+
+
+@pytest.fixture(scope="module")
+def answered(account):
+    """80 answers of V1 like those on validation, 40 of V2 that are all high, some refused, half with known truth."""
+    project = account
+    for name in (project.settings.predictions_table, project.settings.catalog_table, project.settings.baseline_table):
+        project.session.sql(f"DELETE FROM {project.qualified(name)}").collect()
+    rng = np.random.default_rng(0)
+    validation = rng.uniform(0, 1, 200)
+    frames = {"V1": rng.uniform(0, 1, 80), "V2": np.append(rng.uniform(0.9, 1, 39), 1.0)}
+    truth = []
+    for version, scores in frames.items():
+        monitoring.write_baseline(project, version, validation)
+        answers = pd.DataFrame({"P_PNEUMONIA": scores, "STATUS": "ok"})
+        answers["LABEL"] = np.where(scores >= 0.5, "PNEUMONIA", "NORMAL")
+        answers.loc[:3, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
+        ids = [f"{version}-{number}" for number in range(len(scores))]
+        for _ in range(2):  # as after a failure
+            scoring.write_predictions(project, ids, answers, version, "REST")
+        frames[version] = answers.assign(IMAGE_ID=ids)
+        truth += [{"IMAGE_ID": i, "LABEL": ("PNEUMONIA", "NORMAL")[n % 2]} for n, i in enumerate(ids[::2])]
+    fixed = dict(
+        RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", PERCEPTUAL_HASH="0", PATIENT_ID="p", SPLIT="test", SPLIT_SEED=0
+    )
+    known = pd.DataFrame(truth).assign(**fixed, WIDTH=1, HEIGHT=1, BYTES=1, FORMAT="PNG")
+    tables.append(project.session, project.catalog, known)
+    yield project, frames, validation
+    project.session.sql(f"DELETE FROM {project.catalog}").collect()
+
+
+def test_a_day_is_counted_as_a_person_counts_it(answered):
+    project, frames, _ = answered
+    rows = monitoring.daily(project, 1).set_index("MODEL_VERSION")
+    for version, answers in frames.items():
+        ok = answers[answers["STATUS"] == "ok"]
+        known = ok[ok["IMAGE_ID"].str.split("-").str[1].astype(int) % 2 == 0]
+        row = rows.loc[version]
+        assert row["IMAGES"] == len(answers) and row["WITH_TRUTH"] == len(known)
+        assert row["SHARE_REFUSED"] == pytest.approx(4 / len(answers))
+        assert row["SHARE_PNEUMONIA"] == pytest.approx((ok["LABEL"] == "PNEUMONIA").mean())
+        assert row["MEAN_PROBABILITY"] == pytest.approx(ok["P_PNEUMONIA"].mean())
+        ill = known["IMAGE_ID"].str.split("-").str[1].astype(int) % 4 == 0
+        called = known["LABEL"] == "PNEUMONIA"
+        assert row["ACCURACY"] == pytest.approx((called == ill).mean())
+        assert row["SENSITIVITY"] == pytest.approx(called[ill].mean())
+        assert row["SPECIFICITY"] == pytest.approx((~called[~ill]).mean())
+
+
+def test_drift_is_the_stability_index_against_validation(answered):
+    project, frames, validation = answered
+    rows = monitoring.daily(project, 1).set_index("MODEL_VERSION")["STABILITY_INDEX"]
+    for version, answers in frames.items():
+        after = monitoring.histogram(answers["P_PNEUMONIA"].dropna())
+        assert rows[version] == pytest.approx(monitoring.stability_index(monitoring.histogram(validation), after))
+    assert rows["V1"] < monitoring.LARGE < rows["V2"]
+    assert (monitoring.baseline(project, "V1") == monitoring.histogram(validation)).all()
+    assert monitoring.baseline(project, "V_UNKNOWN") is None
+
+
+def test_the_counts_hold_no_image_and_add_up(answered):
+    project, frames, _ = answered
+    counts = monitoring.counts(project, 1)
+    assert "IMAGE_ID" not in counts and counts["IMAGES"].sum() == sum(map(len, frames.values()))
+    refused = counts[counts["STATUS"] != "ok"]
+    assert set(refused["STATUS"]) == {"blank"} and refused["TENTH"].isna().all()
+
+
+@pytest.fixture
+def earlier(answered):
+    """V3 on three days before: as on validation, all high, a fifth refused; V4 with 29 answers; another model's."""
+    project, _, validation = answered
+    today = project.session.sql("SELECT CURRENT_DATE()").collect()[0][0]
+    rng = np.random.default_rng(1)
+    days = {("V3", 5): rng.permutation(validation)[:100], ("V3", 6): rng.uniform(0.9, 1, 50)}
+    days |= {("V3", 7): np.append(rng.permutation(validation)[:80], [np.nan] * 20), ("V4", 6): np.full(29, 0.95)}
+    table, rows = project.predictions, []
+    for (version, ago), scores in days.items():
+        day = pd.DataFrame({"P_PNEUMONIA": scores, "MODEL_VERSION": version, "MODEL_NAME": project.settings.model_name})
+        day["STATUS"] = np.where(np.isnan(scores), "blank: only 2 grey levels", "ok")
+        day["SCORED_AT"] = pd.Timestamp(today) - pd.Timedelta(days=ago) + pd.Timedelta(hours=12)
+        rows += [day, day.assign(MODEL_NAME="Z_ANOTHER")]
+    rows = pd.concat(rows, ignore_index=True).assign(LABEL=None, PATH_TAKEN="REST")
+    rows["SCORING_ID"] = rows["IMAGE_ID"] = [f"earlier-{number}" for number in range(len(rows))]
+    tables.append(project.session, table, rows)
+    for version in ("V3", "V4"):
+        monitoring.write_baseline(project, version, validation)
+    yield project, days, validation
+    project.session.sql(f"DELETE FROM {table} WHERE IMAGE_ID LIKE 'earlier-%'").collect()
+
+
+def test_each_day_of_each_model_is_counted_for_itself(earlier):
+    project, days, validation = earlier
+    rows = monitoring.daily(project, 7)
+    rows = rows[rows["MODEL_VERSION"] == "V3"].sort_values("DAY", ascending=False)
+    for row, ago in zip(rows.itertuples(), (5, 6, 7), strict=True):
+        scores = days["V3", ago]
+        assert row.IMAGES == len(scores)
+        after = monitoring.histogram(scores[~np.isnan(scores)])
+        expected = monitoring.stability_index(monitoring.histogram(validation), after)
+        assert row.STABILITY_INDEX == pytest.approx(expected)
+
+
+def test_a_day_that_drifts_or_refuses_much_is_told_if_it_has_answers_enough(earlier):
+    project, *_ = earlier
+    told = project.session.table(project.qualified(project.settings.drift_view)).to_pandas()
+    told = told[(told["MODEL_NAME"] == project.settings.model_name) & told["MODEL_VERSION"].isin(["V3", "V4"])]
+    (refused, drifted) = told.sort_values("DAY")["DETAIL"]
+    assert "100 images" in refused and refused.endswith("20% refused")
+    assert "50 images" in drifted and drifted.endswith("0% refused")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 from snowflake.snowpark.functions import col
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from cxr.account.project import Project
 from cxr.account.tables import append, merge, temporary

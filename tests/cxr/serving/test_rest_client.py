@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from cxr.serving import rest_client, scoring
+from cxr.serving import rest_client
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def service():
 
 def test_large_calls_are_cut_and_answers_keep_their_order(service):
     seen, address = service
-    answers = scoring.ServiceClient(address, "secret").predict([b"x"] * 150, threshold=0.25)
+    answers = rest_client.ServiceClient(address, "secret").predict([b"x"] * 150, threshold=0.25)
     assert sorted(seen["sizes"], reverse=True) == [32, 32, 32, 32, 22] and seen["thresholds"] == [0.25] * 5
     assert answers["P_PNEUMONIA"].tolist()[30:34] == [0.30, 0.31, 0.0, 0.01]
     assert set(seen["tokens"]) == {'Snowflake Token="secret"'}
@@ -69,7 +69,7 @@ def test_a_token_travels_encrypted_to_whatever_is_not_this_machine():
         ("localhost.example.org", "https://localhost.example.org"),
         ("127.0.0.1:9", "http://127.0.0.1:9"),
     ):
-        assert str(scoring.ServiceClient(address, "secret")._client.base_url).rstrip("/") == url
+        assert str(rest_client.ServiceClient(address, "secret")._client.base_url).rstrip("/") == url
 
 
 @pytest.mark.parametrize("code", [429, 503, 504, 0])
@@ -77,7 +77,7 @@ def test_a_busy_service_is_asked_again(service, monkeypatch, code):
     monkeypatch.setattr(rest_client, "_BACK_OFF", lambda state: 0.01)
     seen, address = service
     seen["refusals"] = [code, code]
-    assert len(scoring.ServiceClient(address, "secret").predict([b"x"])) == 1
+    assert len(rest_client.ServiceClient(address, "secret").predict([b"x"])) == 1
 
 
 def test_a_service_that_says_when_to_come_back_is_given_that_time_but_not_hours(service, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_service_that_says_when_to_come_back_is_given_that_time_but_not_hours(
     seen["refusals"], seen["waits"] = [429, 503], ["7", "7200"]
     pauses = []
     monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=pauses.append))  # other threads may sleep too
-    scoring.ServiceClient(address, "secret").predict([b"x"])
+    rest_client.ServiceClient(address, "secret").predict([b"x"])
     assert pauses == [7, 30]
 
 
@@ -94,10 +94,10 @@ def test_a_refusal_is_not_repeated(service, code):
     seen, address = service
     seen["refusals"] = [code] * 9
     with pytest.raises(httpx.HTTPStatusError):
-        scoring.ServiceClient(address, "secret").predict([b"x"])
+        rest_client.ServiceClient(address, "secret").predict([b"x"])
     assert len(seen["refusals"]) == 8
 
 
 def test_a_dead_service_is_given_up_in_the_end():
     with pytest.raises(httpx.ConnectError):
-        scoring.ServiceClient("127.0.0.1:9", "secret", attempts=2).predict([b"x"])
+        rest_client.ServiceClient("127.0.0.1:9", "secret", attempts=2).predict([b"x"])

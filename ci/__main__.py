@@ -15,7 +15,7 @@ JOBS = {
     "deploy": "set everything up in an account: a dry run, the local account, or yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
     "soak": "run endurance checks: mutations, kills, memory",
-    "lint": "check style with ruff",
+    "lint": "check style with ruff, and imports with import-linter",
     "lock": "write ci/constraints.txt anew from the environment",
 }
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 from snowflake.snowpark.functions import col
-from tqdm.auto import tqdm
 
 from cxr.account.project import Project
 from cxr.account.tables import append, merge, temporary
@@ -20,6 +19,7 @@ from cxr.data import sources
 from cxr.data.catalog import assign_splits, flag_near_duplicates
 from cxr.data.checking import check_files, count_files, find_files
 from cxr.data.labels import Describe, rule
+from cxr.progress import tqdm
 
 
 def ingest(project: Project, data: str | Path, describe: Describe | None = None) -> dict[str, int]:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import platformdirs
-from tqdm.auto import tqdm
 
 from cxr.account.project import Project
 from cxr.atomic_files import write_atomically
 from cxr.data.checking import STAGE_FOLDER
 from cxr.model import preprocessing
+from cxr.progress import tqdm
 from cxr.settings import Settings
 
 FILES_PER_TASK = 32

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm.auto import tqdm
 
 from cxr.atomic_files import write_atomically
 from cxr.phantoms.anatomy import Anatomy
 from cxr.phantoms.rendering import CAUSES, Finding, View, render
+from cxr.progress import tqdm
 
 LABELS = ("NORMAL", "PNEUMONIA")
 MANIFEST = "phantoms.json"

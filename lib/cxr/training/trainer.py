@@ -16,11 +16,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from cxr.atomic_files import write_atomically
 from cxr.model.network import XrayNetwork, has_bfloat16, predict_logits, to_float
 from cxr.model.probabilities import Calibration
+from cxr.progress import tqdm
 from cxr.training.augmentation import augment
 from cxr.training.batches import Examples, batches, on_device_if_it_fits, resize
 from cxr.training.ema import ExponentialMovingAverage

@@ -15,8 +15,9 @@ from tests.local_account.documented_variants import VARIANTS
 
 from local_account.engine import variant_functions
 from local_account.sql import allowed_functions
-from local_account.sql.parser import SNOWFLAKE, spell_calls
-from local_account.sql.rewrites import registry
+from local_account.sql.dialect import SNOWFLAKE
+from local_account.sql.parser import spell_calls
+from local_account.sql.rewrites import rules
 
 ONE = """
     CREATE TABLE ONE AS SELECT 1 AS A, 12.5::NUMBER(10,2) AS N, 2.5::FLOAT AS FL, 'Hello' AS S, NULL::STRING AS NS,
@@ -106,10 +107,8 @@ def test_every_function_on_the_allow_list_has_a_documented_case():
         for node in parse_one(spell_calls(case), read=SNOWFLAKE).walk():
             found.add(node.name.upper() if isinstance(node, exp.Anonymous) else type(node).__name__)
         found |= set(re.findall(r"[A-Z_]{3,}(?=\()", case))
-    listed = allowed_functions.PLAIN | {kind.__name__ for kind in registry.RULES if issubclass(kind, exp.Func)}
-    listed |= set(allowed_functions.ANONYMOUS) | {
-        name for name in variant_functions.FUNCTIONS if not name.startswith(".")
-    }
+    listed = allowed_functions.PLAIN | {kind.__name__ for kind in rules.RULES if issubclass(kind, exp.Func)}
+    listed |= set(rules.ANONYMOUS) | {name for name in variant_functions.FUNCTIONS if not name.startswith(".")}
     missing = listed - found - {"Anonymous"}
     assert not missing
 

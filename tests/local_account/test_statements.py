@@ -9,12 +9,12 @@ import pytest
 
 from local_account.account.account import Account
 from local_account.account.session import Session
-from local_account.sql import statement_shapes
 from local_account.sql.execute import run
+from local_account.statements.handlers import HANDLERS, STATEMENTS
 from local_account.text.errors import SnowflakeError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "local_account.md"
-SHAPES = sorted(entry.shape for entry in statement_shapes.load())
+SHAPES = sorted(entry.shape for entry in STATEMENTS)
 SAMPLES = {
     "": "NO_DB.NO_SCHEMA.NO_THING", "name": "NO_DB.NO_SCHEMA.NO_THING", "system": "SYSTEM$NO_FUNCTION", "string": "'x'",
     "stage": "@NO_DB.NO_SCHEMA.NO_STAGE", "word": "X", "number": "1", "body": "$$x$$", "list": "(1)", "rest": "X = 1",
@@ -38,7 +38,7 @@ def sample(shape: str) -> str:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """A session on an account with nothing in it, in this process."""
-    account = Account(tmp_path_factory.mktemp("bare"), "token", 0)
+    account = Account(tmp_path_factory.mktemp("bare"), "token", 0, HANDLERS)
     yield Session(account)
     account.close()
 

@@ -1,7 +1,5 @@
 """The account: the database file, the folders beside it, locks between writers, and what runs in its name."""
 
-import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,29 +7,13 @@ import duckdb
 import pyarrow as pa
 
 from local_account.account import catalog
+from local_account.account.dispatch import Handlers
+from local_account.account.folders import Folders
+from local_account.account.locks import WriteLocks
 from local_account.account.uploads import Uploads
 from local_account.engine import variant_functions
 from local_account.engine.macros import MACROS
-from local_account.text.errors import SnowflakeError
 from local_account.workers.pool import Workers
-
-FOLDERS = ("stages", "models", "functions")  # each holds one folder for each catalogued object
-LOCK_SECONDS = 600.0  # how long a statement waits for another writer of the same table
-
-
-class WriteLocks:
-    """One writer at a time for each object, as Snowflake does: updates queue, they do not conflict."""
-
-    def __init__(self) -> None:
-        self.locks: dict[str, threading.Lock] = {}
-        self.guard = threading.Lock()
-
-    def acquire(self, key: str) -> threading.Lock:
-        with self.guard:
-            lock = self.locks.setdefault(key, threading.Lock())
-        if not lock.acquire(timeout=LOCK_SECONDS):
-            raise SnowflakeError(f"Statement timed out: {key} is locked by another transaction.", 625, "57014")
-        return lock
 
 
 class Account:
@@ -39,12 +21,13 @@ class Account:
 
     user, name = "LOCAL_USER", "LOCAL_ACCOUNT"
 
-    def __init__(self, root: Path, token: str, port: int):
-        self.root, self.token, self.port = root, token, port
+    def __init__(self, root: Path, token: str, port: int, handlers: Handlers):
+        self.root, self.token, self.port, self.handlers = root, token, port, handlers
         self.locks = WriteLocks()
         self.uploads = Uploads(root / "incoming")
-        for folder in (*FOLDERS, "logs"):
-            (root / folder).mkdir(exist_ok=True)
+        (root / "logs").mkdir(exist_ok=True)
+        self.workers = Workers(root / "logs")
+        self.folders = Folders(root, self.workers)
         self.engine = duckdb.connect()
         self.engine.execute(f"ATTACH '{root / 'account.duckdb'}' AS {catalog.FILE}")
         self.engine.execute("SET TimeZone = 'UTC'")
@@ -60,7 +43,6 @@ class Account:
         for macro in MACROS:
             self.engine.execute(f"CREATE MACRO {macro}")
         self.open_catalog()
-        self.workers = Workers(root / "logs")
 
     def open_catalog(self) -> None:
         """Create what a new account has, and clear what a killed server left half done."""
@@ -70,11 +52,7 @@ class Account:
             for thing in catalog.FIRST_OBJECTS:
                 catalog.put(self.engine, thing)
         self.engine.execute("COMMIT")
-        kept = {thing.properties.get("folder") for thing in catalog.find(self.engine)}
-        for kind in FOLDERS:
-            for folder in (self.root / kind).iterdir():
-                if folder.name not in kept:
-                    shutil.rmtree(folder)
+        self.folders.remove_all_but({thing.properties.get("folder") for thing in catalog.find(self.engine)})
 
     def call(self, keys: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
         """``account_call(key, ...)`` in the engine: the function of that key over a table of its arguments, which has

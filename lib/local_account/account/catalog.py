@@ -17,7 +17,6 @@ FILE = "account"  # the name under which the account's database file is attached
 SYSTEM = f'{FILE}."SYSTEM"'
 COLUMNS = "kind, database, schema, name, parent, created_on, owner, comment, properties"
 ACCOUNT_LEVEL = {"DATABASE", "WAREHOUSE", "COMPUTE POOL", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR"}
-FOLDERS = {"MODEL VERSION": "models", "FUNCTION": "functions"}  # else: stages
 
 
 @dataclass

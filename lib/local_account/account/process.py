@@ -10,16 +10,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from local_account import VERSION
+from local_account.workers.loopback import HOST, OPENER, bind
 
-HOST = "127.0.0.1"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is on loopback is behind no proxy
 
 
 class AccountError(Exception):
@@ -122,22 +120,6 @@ def serving(root: Path) -> Iterator[tuple[dict, socket.socket]]:
         finally:
             listener.close()
             write_private(root / "server.json", json.dumps({**info, "pid": None}, indent=2))
-
-
-def bind(port: int) -> socket.socket:
-    """A listening socket on the port wanted, or on a free one when that is taken."""
-    for candidate in (port, 0):
-        # The protocol must be named: asyncio turns Nagle's delay off only for sockets that say TCP.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, candidate))
-        except OSError:
-            listener.close()
-            continue
-        listener.listen(256)
-        return listener
-    raise AccountError(f"no port on {HOST} is free")
 
 
 def connections(info: dict) -> str:

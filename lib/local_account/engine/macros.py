@@ -8,9 +8,6 @@ MACROS = [
     # Snowflake raises where DuckDB answers NULL or infinity.
     "sf_div(a, b) AS CASE WHEN a IS NULL THEN NULL WHEN b = 0 THEN error('Division by zero')"
     " ELSE CAST(a AS DOUBLE) / b END",
-    # The engine's own is off by the last digit: 3.0000000000000004 for 27. One step of Newton's method mends it.
-    "sf_cbrt(x) AS CASE WHEN x = 0 THEN CAST(0 AS DOUBLE) ELSE"
-    " cbrt(x) - (cbrt(x) * cbrt(x) * cbrt(x) - CAST(x AS DOUBLE)) / (3 * cbrt(x) * cbrt(x)) END",
     # text in Snowflake's default formats
     "sf_time_text(x) AS CASE WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE'"
     " THEN strftime(CAST(CAST(x AS VARCHAR) AS TIMESTAMPTZ), '%Y-%m-%d %H:%M:%S.%g') || ' +0000'"
@@ -54,19 +51,11 @@ MACROS = [
     # from a random number g
     "sf_unit(g) AS least(hash(g) / 18446744073709551616, 0.9999999999999999)",
     "sf_uniform(a, b, g) AS CAST(floor(sf_unit(g) * (b - a + 1)) AS BIGINT) + a",
-    "sf_uniform_real(a, b, g) AS CAST(a AS DOUBLE) + sf_unit(g) * (b - a)",
-    "sf_normal(mean, deviation, g) AS mean + deviation * sqrt(-2 * ln(1 - sf_unit(g))) * cos(2 * pi() * sf_unit([g]))",
-    "sf_randstr(size, g) AS array_to_string(list_transform(range(size), lambda x: substr("
-    "'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', 1 + CAST(hash(g, x) % 62 AS BIGINT), 1)), '')",
     "width_bucket(x, lo, hi, n) AS CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1"
     " ELSE CAST(floor((x - lo) / ((hi - lo) / n)) + 1 AS BIGINT) END",
     "sf_chord(a, b, c, d) AS pow(sin(radians(c - a) / 2), 2)"
     " + cos(radians(a)) * cos(radians(c)) * pow(sin(radians(d - b) / 2), 2)",
     "sf_haversine(a, b, c, d) AS 2 * 6371 * atan2(sqrt(sf_chord(a, b, c, d)), sqrt(1 - sf_chord(a, b, c, d)))",
-    "sf_part_of_month(t) AS day(t) + (epoch(CAST(t AS TIMESTAMP)) - epoch(CAST(CAST(t AS DATE) AS TIMESTAMP))) / 86400",
-    "sf_months_between(a, b) AS CAST((year(a) - year(b)) * 12 + month(a) - month(b) + CASE"
-    " WHEN day(a) = day(b) OR day(a) = day(last_day(a)) AND day(b) = day(last_day(b)) THEN 0"
-    " ELSE (sf_part_of_month(a) - sf_part_of_month(b)) / 31 END AS DECIMAL(38, 6))",
     "sf_whole(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN"
     " CAST(round(CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS BIGINT) ELSE CAST(x AS BIGINT) END",
     # Text as a date or a time. Digits count seconds, or thousandths and so on of them when there are so many; the

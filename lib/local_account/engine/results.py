@@ -122,6 +122,13 @@ class Result:
         return [(ipc(part), part.num_rows) for part in slices(table, CHUNK_ROWS, CHUNK_BYTES)]
 
 
+@dataclass
+class Transfer:
+    """An answer that makes the connector copy files itself: the fields of its PUT / GET protocol."""
+
+    data: dict
+
+
 def slices(table: pa.Table, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
     """Parts of a table of at most so many rows, and about so many bytes."""
     start = 0

@@ -136,22 +136,6 @@ def position(value: object, items: list) -> object:
     return keys.index(key_of(value)) if key_of(value) in keys else NULL
 
 
-def except_(items: list, others: list) -> list:
-    """What is left of a multiset: each member of ``others`` takes one equal member away."""
-    rest = [key_of(item) for item in array(others)]
-    kept = []
-    for item in array(items):
-        if key_of(item) in rest:
-            rest.remove(key_of(item))
-        else:
-            kept.append(item)
-    return kept
-
-
-def intersection(items: list, others: list) -> list:
-    return except_(items, except_(items, others))
-
-
 def construct(*items: object) -> list:
     if NULL in items:
         raise ValueError(
@@ -159,26 +143,6 @@ def construct(*items: object) -> list:
             "NULLs out, PARSE_JSON('null') is a null"
         )
     return list(items)
-
-
-def insert(items: list, at: int, value: object) -> list:
-    at = max(at + len(array(items)), 0) if at < 0 else at
-    if at > len(items):
-        raise ValueError(f"{REFUSED} ARRAY_INSERT beyond the end of an ARRAY")
-    return [*items[:at], value, *items[at:]]
-
-
-def sort(items: list, ascending: bool = True, nulls_first: bool = False) -> list:
-    """Where NULLs go makes no difference: an array with NULLs and values is refused."""
-    kinds = {type_of(item) for item in array(items)}
-    if not (kinds <= {"INTEGER", "DECIMAL", "DOUBLE"} or len(kinds) < 2):
-        raise ValueError(f"{REFUSED} sorting an ARRAY of {', '.join(sorted(kinds))}")
-    return sorted(items, reverse=not ascending)
-
-
-def bound(items: list, which: int) -> object:
-    values = sort([item for item in array(items) if item is not None])
-    return values[which] if values else NULL
 
 
 # ---------------------------------------------------------------- objects
@@ -189,19 +153,6 @@ def construct_object(*pairs: object, keep_null: bool = False) -> dict:
         raise ValueError("OBJECT_CONSTRUCT takes pairs of a key and a value")
     found = [(key, value) for key, value in zip(pairs[::2], pairs[1::2], strict=True) if key is not NULL]
     return unique([(key, None if value is NULL else value) for key, value in found if keep_null or value is not NULL])
-
-
-def insert_key(thing: object, key: object, value: object, update: object = False) -> object:
-    if NULL in (thing, key):
-        return NULL
-    if key in thing and update is not True:
-        raise ValueError(f"Duplicate field key '{key}'; use the last argument of OBJECT_INSERT to update it")
-    return {k: v for k, v in {**thing, key: value}.items() if v is not NULL}
-
-
-def picked(thing: dict, *keys: object) -> dict:
-    wanted = keys[0] if keys and isinstance(keys[0], list) else keys
-    return {key: value for key, value in thing.items() if key in wanted}
 
 
 def get(thing: object, key: object) -> object:
@@ -288,21 +239,10 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "ARRAY_CONSTRUCT_COMPACT": (lambda *a: [item for item in a if item is not NULL], "ARRAY"),
     "ARRAY_CONTAINS": (lambda value, a: position(value, a) is not NULL, "BOOLEAN"),
     "ARRAY_DISTINCT": (lambda a: list({key_of(v): v for v in array(a)}.values()), "ARRAY"),
-    "ARRAY_EXCEPT": (except_, "ARRAY"),
-    "ARRAY_FLATTEN": (lambda a: [inner for item in array(a) for inner in array(item)], "ARRAY"),
-    "ARRAY_GENERATE_RANGE": (lambda *a: list(range(*a)), "ARRAY"),
-    "ARRAY_INSERT": (insert, "ARRAY"),
-    "ARRAY_INTERSECTION": (intersection, "ARRAY"),
-    "ARRAY_MAX": (lambda a: bound(a, -1), "VARIANT"),
-    "ARRAY_MIN": (lambda a: bound(a, 0), "VARIANT"),
     "ARRAY_POSITION": (position, "BIGINT"),
-    "ARRAY_PREPEND": (lambda a, value: NULL if a is NULL else [*construct(value), *array(a)], "ARRAY"),
-    "ARRAY_REMOVE": (lambda a, value: [item for item in array(a) if key_of(item) != key_of(value)], "ARRAY"),
     "ARRAY_SIZE": (lambda a: len(a) if isinstance(a, list) else NULL, "BIGINT"),
     "ARRAY_SLICE": (lambda a, start, end: array(a)[start:end], "ARRAY"),
-    "ARRAY_SORT": (sort, "ARRAY"),
     "ARRAY_TO_STRING": (lambda a, by: by.join("" if v is None else as_text(v) for v in array(a)), "TEXT"),
-    "ARRAYS_OVERLAP": (lambda a, b: bool(intersection(a, b)), "BOOLEAN"),
     "AS_ARRAY": (as_a("ARRAY"), "ARRAY"),
     "AS_BOOLEAN": (as_a("BOOLEAN"), "BOOLEAN"),
     "AS_CHAR": (as_a("VARCHAR"), "TEXT"),
@@ -315,10 +255,7 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     **{f"IS_{kind}": (lambda value, kind=kind: type_of(value) == kind, "BOOLEAN") for kind in TYPES.values()},
     "OBJECT_CONSTRUCT": (construct_object, "OBJECT"),
     "OBJECT_CONSTRUCT_KEEP_NULL": (lambda *pairs: construct_object(*pairs, keep_null=True), "OBJECT"),
-    "OBJECT_DELETE": (lambda thing, *keys: {k: v for k, v in thing.items() if k not in keys}, "OBJECT"),
-    "OBJECT_INSERT": (insert_key, "OBJECT"),
     "OBJECT_KEYS": (lambda thing: sorted(thing) if isinstance(thing, dict) else NULL, "ARRAY"),
-    "OBJECT_PICK": (picked, "OBJECT"),
     "SPLIT": (split, "ARRAY"),
     "STRIP_NULL_VALUE": (lambda value: NULL if value is None else value, "VARIANT"),
     "STRTOK_TO_ARRAY": (tokens, "ARRAY"),
@@ -334,8 +271,8 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     ".TEXT": (lambda value: NULL if value is None else as_text(value), "TEXT"),
 }
 ROWS = {".FLATTEN", ".SPLIT_TO_TABLE", ".STRTOK_SPLIT_TO_TABLE"}
-TAKES_NULL = {"ARRAY_APPEND", "ARRAY_CONSTRUCT", "ARRAY_CONSTRUCT_COMPACT", "ARRAY_PREPEND", "OBJECT_CONSTRUCT",
-              "OBJECT_CONSTRUCT_KEEP_NULL", "OBJECT_INSERT", ".FLATTEN"}  # fmt: skip
+TAKES_NULL = {"ARRAY_APPEND", "ARRAY_CONSTRUCT", "ARRAY_CONSTRUCT_COMPACT", "OBJECT_CONSTRUCT",
+              "OBJECT_CONSTRUCT_KEEP_NULL", ".FLATTEN"}  # fmt: skip
 
 
 def vectorized(name: str) -> Callable[[pa.Table], list[str | None]]:

@@ -28,8 +28,8 @@ from local_account.account.process import AccountError, serving
 from local_account.account.session import Session
 from local_account.account.uploads import DIGEST_HEADER, LIMIT_BYTES, publish
 from local_account.server.queries import Queries, Query
-from local_account.sql import statement_shapes
 from local_account.sql.context_functions import SERVER_VERSION
+from local_account.statements.handlers import HANDLERS
 from local_account.statements.session_control import PARAMETERS, check_parameters, set_parameter
 from local_account.text.errors import SnowflakeError
 from local_account.text.identifiers import Name, quote, split
@@ -272,12 +272,12 @@ def refuse(request: Request, error: SnowflakeError, query_id: str | None = None)
 def serve(root: Path, idle_seconds: float) -> None:
     """Serve the folder until told to stop, or until nobody has asked for anything for ``idle_seconds``."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites take care of
     with serving(root) as (info, listener):
         try:
-            account = Account(root, info["token"], info["port"])
+            account = Account(root, info["token"], info["port"], HANDLERS)
         except duckdb.Error as error:
             raise AccountError(f"the database of {root} cannot be opened: {error}") from error
-        statement_shapes.load()
         gc.freeze()  # looking for waste among what was imported would hold every query up for a tenth of a second
         gc.set_threshold(20_000)
         wire = Wire(account)

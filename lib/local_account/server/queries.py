@@ -9,12 +9,12 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from local_account.account.session import Session, strip_comments
-from local_account.engine.results import Result, read_bind
+from local_account.account.session import Session
+from local_account.engine.results import Result, Transfer, read_bind
 from local_account.sql.execute import describe, insert_many, run
 from local_account.statements.session_control import check_parameters
-from local_account.statements.stages import Transfer
 from local_account.text.errors import SnowflakeError, unsupported
+from local_account.text.literals import strip_comments
 
 log = logging.getLogger("local_account")
 QUERIES_KEPT, OF_A_SESSION = 500, 100
@@ -116,7 +116,7 @@ def answer(session: Session, sql: str, result: Result, query_id: str) -> dict:
     text = strip_comments(sql)
     data = {
         "queryId": query_id, "rowtype": [column.describe() for column in result.columns], "total": result.count,
-        "returned": result.count, "parameters": [{"name": "AUTOCOMMIT", "value": session.autocommit}],
+        "returned": result.count, "parameters": [{"name": "AUTOCOMMIT", "value": session.transaction.autocommit}],
         "finalDatabaseName": session.database, "finalSchemaName": session.schema,
         "finalRoleName": session.role, "finalWarehouseName": session.warehouse,
         "statementTypeId": next(code for words, code in STATEMENT_TYPES if re.match(words, text, re.I)),

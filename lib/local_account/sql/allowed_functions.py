@@ -15,11 +15,9 @@ from sqlglot import exp
 from local_account.engine.types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
 from local_account.engine.variant_functions import FUNCTIONS
 from local_account.sql.numeric_scale import branches
-from local_account.sql.rewrites.arguments import rewrite_plain
-from local_account.sql.rewrites.dates import DATE_PARTS, TIMESTAMPS, to_timestamp, unit_of
+from local_account.sql.rewrites.dates import DATE_PARTS, unit_of
 from local_account.sql.rewrites.operators import operands
-from local_account.sql.rewrites.registry import RULES, call, rule
-from local_account.sql.rewrites.variants import json_call
+from local_account.sql.rewrites.rules import ANONYMOUS, RULES
 from local_account.text.errors import compilation_error, unsupported
 
 TRANSLATED_WELL = """
@@ -57,6 +55,7 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("RegexpReplace", lambda node: node.text("occurrence") not in ("", "0", "1"),
      "REGEXP_REPLACE of one occurrence that is not the first"),
     ("TryCast", lambda node: kind_of(node.this) not in TEXT_TYPES | {None, T.NULL}, "TRY_CAST of what is not text"),
+    ("Interval", lambda node: True, "INTERVAL; DATEADD"),
     ("Sum", lambda node: kind_of(node.this) == T.BOOLEAN, "SUM of a BOOLEAN, and neither does Snowflake; COUNT_IF"),
     ("Count", lambda node: node.this and node.this.is_star and isinstance(node.this, exp.Column), "COUNT(alias.*)"),
     ("ArgMax ArgMin", lambda node: node.args.get("count"), "{name} with a number of values"),
@@ -132,37 +131,3 @@ def check(node: exp.Expression) -> None:
             raise unsupported(f"{name}(*)", "functions.py")
     elif isinstance(node, exp.Func) and type(node).__name__ not in PLAIN and type(node) not in RULES:
         raise unsupported(f"the function {node.sql_name()}", "functions.py")
-
-
-@rule(exp.Substring)
-def rewrite_substring(node: exp.Substring) -> exp.Expression:
-    """A start before the first character is outside the text, and the answer empty."""
-    start = node.args.get("start")
-    node = rewrite_plain(node)
-    if isinstance(start, exp.Literal) or kind_of(node.this) not in TEXT_TYPES:
-        return node
-    return call("sf_unless_before", node.this.copy(), start.copy(), node, kind=T.TEXT)
-
-
-@rule("RegexpExtract")
-def rewrite_regexp_substr(node: exp.Expression) -> exp.Expression:
-    """With the parameter e it answers a group, the first one unless it says which."""
-    flags, group = node.text("parameters"), node.text("group")
-    if "e" in flags and group in ("", "0"):
-        node.set("group", exp.Literal.number(1))
-    return rewrite_plain(node)
-
-
-# ---------------------------------------------------------------- functions that sqlglot has no class for
-
-
-ANONYMOUS: dict[str, Callable] = {
-    **{name: to_timestamp(kind) for name, kind in TIMESTAMPS.items()},
-    "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),
-}
-
-
-@rule(exp.Anonymous)
-def rewrite_anonymous(node: exp.Anonymous) -> exp.Expression:
-    name = node.name.upper()
-    return json_call(name, node.expressions) if name in FUNCTIONS else ANONYMOUS[name](node)

@@ -2,24 +2,20 @@
 and what it takes from other databases refused."""
 
 import functools
-import logging
 import re
 from decimal import Decimal
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.dialects.snowflake import Snowflake
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
 from local_account.engine.types import VARIANT_TYPES, T
-from local_account.engine.variant_functions import FUNCTIONS
+from local_account.sql.dialect import SNOWFLAKE
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, compilation_error, unsupported
+from local_account.text.literals import literal
 
-logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites take care of
-
-SNOWFLAKE = "localsnowflake"
 LONG = 20_000  # characters: such statements hold data, and are not sent again
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
 METHOD = rf"\s*!\s*(?P<method>{identifiers.PART})\s*\(\s*(?P<close>\))?"
@@ -31,29 +27,6 @@ MODEL_ALIAS = re.compile(
 )  # fmt: skip
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{identifiers.DOTTED})", re.I | re.S)
 
-
-class LocalSnowflake(Snowflake):
-    class Tokenizer(Snowflake.Tokenizer):
-        KEYWORDS = {word: kind for word, kind in Snowflake.Tokenizer.KEYWORDS.items() if word != "?::"}  # ?::DATE
-
-
-# Names that the parser knows from other databases; Snowflake does not.
-FOREIGN = """
-    APPROX_DISTINCT APPROX_QUANTILE ARGMAX ARGMIN ARG_MAX ARG_MIN BITWISE_AND_AGG BITWISE_OR_AGG BITWISE_XOR_AGG
-    BOOL_AND BOOL_OR CHARACTER_LENGTH CHAR_LENGTH COUNTIF DATE_ADD DATE_DIFF DAY_OF_MONTH DAY_OF_WEEK DAY_OF_YEAR
-    DECODE_CASE ENDS_WITH GEN_RANDOM_UUID GLOB GROUP_CONCAT HEX IIF INSTR ISODOW JSON_EXTRACT JSON_PARSE
-    LAST_DAY_OF_MONTH LCASE LEFTPAD LEVENSHTEIN LOCATE LOG10 LOG2 LOGICAL_AND LOGICAL_OR PAD RAND REGEXP_EXTRACT
-    RIGHTPAD SHA SIGNUM STARTS_WITH STDEV STRPOS STR_POSITION STR_TO_TIME TIMESTAMP_TRUNC TS_OR_DS_TO_DATE
-    TS_OR_DS_TO_TIME UCASE UNIX_TO_TIME UUID VARIANCE_POP VARIANCE_SAMP WEEK_OF_YEAR YEAR_OF_WEEK YEAR_OF_WEEK_ISO
-"""
-# A compiled parser cannot be subclassed. Functions over VARIANT are left as calls: json_functions.py answers them.
-READ = Snowflake.Parser.FUNCTIONS
-for call in [*FUNCTIONS, *FOREIGN.split()]:
-    READ.pop(call, None)
-for call in FOREIGN.split():
-    Snowflake.Parser.FUNCTION_PARSERS.pop(call, None)
-# sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
-READ |= dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list)
 
 EXPONENT = re.compile(r"[\d.]+[eE][+-]?\d+")
 GLUED = re.compile(
@@ -84,9 +57,9 @@ def parse(sql: str) -> exp.Expression:
             raise unsupported(f"the type {kind.sql('snowflake')}", "types.py")
     name_projections(found[0], sql)
     respell(found[0])
-    for literal in found[0].find_all(exp.Literal):
-        if not literal.is_string and EXPONENT.fullmatch(literal.this) and not literal.find_ancestor(exp.Rand):
-            literal.set("this", f"{Decimal(literal.this):f}")  # 1e10 is a NUMBER
+    for value in found[0].find_all(exp.Literal):
+        if not value.is_string and EXPONENT.fullmatch(value.this) and not value.find_ancestor(exp.Rand):
+            value.set("this", f"{Decimal(value.this):f}")  # 1e10 is a NUMBER
     for pair in found[0].find_all(exp.PropertyEQ):
         if isinstance(pair.parent, exp.Struct):
             pair.this.set("quoted", True)  # a key of {'a': 1} keeps its case
@@ -155,7 +128,7 @@ def spell_calls(sql: str) -> str:
             call, parts = "__MODEL_CALL", (found["model"], found["version"] or "DEFAULT", found["method"])
         else:
             call, parts = "__SERVICE_CALL", (found["service"], found["method"])
-        return f"{call}({', '.join(map(identifiers.literal, parts))}" + (")" if found["close"] else ", ")
+        return f"{call}({', '.join(map(literal, parts))}" + (")" if found["close"] else ", ")
 
     while (rest := MODEL_ALIAS.sub(take, sql)) != sql:
         sql = rest

@@ -1,7 +1,6 @@
 """What a query reads from: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
 INFORMATION_SCHEMA, each turned into a DuckDB table or subquery."""
 
-import json
 import uuid
 
 import sqlglot
@@ -11,15 +10,36 @@ from local_account.account import catalog
 from local_account.account.session import Session
 from local_account.engine.types import T
 from local_account.sql import stage_files
+from local_account.sql.allowed_functions import check
+from local_account.sql.context_functions import resolve_calls
 from local_account.sql.information_schema import information_schema
 from local_account.sql.parser import parse
 from local_account.text import identifiers
 from local_account.text.errors import Missing, SnowflakeError, unsupported
 from local_account.text.identifiers import Name
+from local_account.text.literals import literal
 
 FLATTEN_COLUMNS = {"SEQ": "BIGINT", "KEY": "VARCHAR", "PATH": "VARCHAR", "INDEX": "BIGINT", "VALUE": "JSON",
                    "THIS": "JSON"}  # fmt: skip
 SPLIT_COLUMNS = {"SEQ": "BIGINT", "INDEX": "BIGINT", "VALUE": "VARCHAR"}
+
+
+def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
+    """Names resolved, functions checked. Views are expanded through this same function."""
+    tree = resolve_calls(session, tree)
+    for node in tree.walk():
+        if not node.meta.get("engine") and not is_table_function(node):
+            check(node)
+    resolve_sources(session, tree)
+    return tree
+
+
+def is_table_function(node: exp.Expression) -> bool:
+    """Whether the call stands in TABLE(...): sources.py knows which of those there are."""
+    parent = node.parent
+    while isinstance(parent, (exp.Dot, exp.Window)):
+        parent = parent.parent
+    return isinstance(parent, (exp.TableFromRows, exp.Lateral))
 
 
 def resolve_sources(session: Session, tree: exp.Expression) -> None:
@@ -126,8 +146,6 @@ def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression
 
 def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expression:
     """The view's own text, translated where it stands: names in it belong to the view's schema."""
-    from local_account.sql.translate import prepare
-
     kept = session.database, session.schema
     session.database, session.schema = view.properties["database"], view.properties["schema"]
     try:
@@ -164,8 +182,9 @@ def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
         return
     if isinstance(function, exp.Window):
         raise unsupported("a table function over partitions", "sources.py")
-    if isinstance(function, exp.Anonymous) and function.name.upper() == "__MODEL_CALL":
-        put_lateral(call, model_rows(session, function), call.args.get("alias"))
+    if isinstance(function, exp.Anonymous) and function.name.upper() in session.handlers.lateral_functions:
+        rows = session.handlers.lateral_functions[function.name.upper()](session, function.expressions)
+        put_lateral(call, rows, call.args.get("alias"))
         return
     query = table_function_query(session, function)
     call.replace(exp.Subquery(this=engine_query(query), alias=(call.args.get("alias") or alias_of("T")).copy()))
@@ -188,8 +207,8 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
         table = f"RESULT_{arguments[0]}"
         session.con.register(table, session.results[arguments[0]].to_arrow())
         return f'SELECT * FROM "{table}"'
-    if name in TABLE_FUNCTIONS:
-        return TABLE_FUNCTIONS[name](session, function, arguments)
+    if name in session.handlers.table_functions:
+        return session.handlers.table_functions[name](session, arguments)
     raise unsupported(f"the table function {name}", "sources.py")
 
 
@@ -198,14 +217,10 @@ def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
     listed = ", ".join(
         f"CAST(c{i} AS {kind}) AS {identifiers.quote(name)}" for i, (name, kind) in enumerate(columns.items())
     )
-    literals = [["NULL" if cell is None else identifiers.literal(cell) for cell in row] for row in rows]
+    literals = [["NULL" if cell is None else literal(cell) for cell in row] for row in rows]
     values = ", ".join(f"({', '.join(row)})" for row in literals or [["NULL"] * len(columns)])
     labels = ", ".join(f"c{i}" for i in range(len(columns)))
     return f"SELECT {listed} FROM (VALUES {values}) AS t({labels}) WHERE {str(bool(rows)).lower()}"
-
-
-TABLE_FUNCTIONS: dict = {}
-"""Table functions that other modules answer: name -> (session, node, literal arguments) -> engine SQL."""
 
 
 def resolve_lateral(lateral: exp.Lateral) -> None:
@@ -261,19 +276,3 @@ def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAli
         select = node.parent
         select.set("laterals", [other for other in select.args.get("laterals", []) if other is not node])
         select.append("joins", exp.Join(this=lateral, kind="CROSS"))
-
-
-def model_rows(session: Session, function: exp.Anonymous) -> exp.Expression:
-    """``TABLE(MODEL(m, v)!METHOD(...))``: one row of typed outputs for each row of input."""
-    from local_account.sql.context_functions import object_call
-    from local_account.statements.models import model_function, output_columns
-
-    model, version, method, *arguments = function.expressions
-    name = model_function(session, model.name, version.name, method.name, in_table=True)
-    outputs = output_columns(session, model.name, version.name, method.name)
-    columns = ", ".join(
-        f"CAST(json_extract_string(o, {identifiers.literal('$.' + json.dumps(column))}) AS {kind}) "
-        f"AS {identifiers.quote(column)}"
-        for column, kind in outputs
-    )
-    return engine_query(f"SELECT {columns} FROM (SELECT HOLE AS o) AS m", object_call(name, arguments))

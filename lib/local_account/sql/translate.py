@@ -19,16 +19,16 @@ from sqlglot.schema import MappingSchema
 from local_account.account.session import Session
 from local_account.engine.types import TEXT_TYPES, T, annotation_type, kind_of
 from local_account.engine.variant_functions import FUNCTIONS
-from local_account.sql.allowed_functions import check, refuse
-from local_account.sql.context_functions import resolve_calls
+from local_account.sql.allowed_functions import refuse
+from local_account.sql.dialect import SNOWFLAKE
 from local_account.sql.dml_casts import settle
 from local_account.sql.numeric_scale import note_scales
-from local_account.sql.parser import LONG, SNOWFLAKE, parse, parsed
+from local_account.sql.parser import LONG, parse, parsed
 from local_account.sql.rewrites.aggregates import wrap_aggregates
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.dates import TIMESTAMPS
-from local_account.sql.rewrites.registry import RULES
-from local_account.sql.sources import created, resolve_sources
+from local_account.sql.rewrites.rules import RULES
+from local_account.sql.sources import created, prepare
 from local_account.text import identifiers  # noqa: F401 - its rules register themselves
 from local_account.text.errors import compilation_error, unsupported
 
@@ -66,24 +66,6 @@ def generate(tree: exp.Expression) -> str:
         return tree.sql(dialect="duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
     except UnsupportedError as error:  # else the part of which the translation knows nothing would be left out
         raise unsupported(f"a part of this statement ({error})", "functions.py") from error
-
-
-def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
-    """Names resolved, functions checked. Views are expanded through this same function."""
-    tree = resolve_calls(session, tree)
-    for node in tree.walk():
-        if not node.meta.get("engine") and not is_table_function(node):
-            check(node)
-    resolve_sources(session, tree)
-    return tree
-
-
-def is_table_function(node: exp.Expression) -> bool:
-    """Whether the call stands in TABLE(...): sources.py knows which of those there are."""
-    parent = node.parent
-    while isinstance(parent, (exp.Dot, exp.Window)):
-        parent = parent.parent
-    return isinstance(parent, (exp.TableFromRows, exp.Lateral))
 
 
 def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:

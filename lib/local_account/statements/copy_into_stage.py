@@ -7,19 +7,18 @@ from pathlib import Path
 
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing
-from local_account.sql import stage_files, statement_shapes
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql import stage_files
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import QUERIES, generate, translate
-from local_account.text import identifiers
+from local_account.text import identifiers, literals
 from local_account.text.errors import SnowflakeError, compilation_error, unsupported
+from local_account.text.literals import literal
 
 UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "JSON": "", "PARQUET": ""}
 COMPRESSIONS = {**dict.fromkeys(("CSV", "JSON"), ("AUTO", "GZIP", "NONE")), "PARQUET": ("AUTO", "SNAPPY")}
 BARE = r"QUOTE E'\x01', ESCAPE E'\x01'"  # nothing is enclosed
 
 
-@statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", "executed")
-@statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", "executed")
 def unload(session: Session, s: Matched) -> Result:
     """Write one file: aside first, so that a reader never meets half of it."""
     given, stage = s.options("FILE_FORMAT HEADER SINGLE OVERWRITE"), s["stage"]
@@ -42,7 +41,7 @@ def unload(session: Session, s: Matched) -> Result:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.part")
     query = f"SELECT {', '.join(selected)} FROM ({generate(tree)}) AS r"
-    number = session.con.execute(f"COPY ({query}) TO {identifiers.literal(aside)} ({how})").fetchall()[0][0]
+    number = session.con.execute(f"COPY ({query}) TO {literal(aside)} ({how})").fetchall()[0][0]
     if suffix.startswith("_0_0_0.csv") and given.get("HEADER", "FALSE").upper() == "TRUE":
         put_before(aside, enclosed_header(spec, columns), gzip.compress if suffix.endswith(".gz") else bytes)
     aside.replace(target)
@@ -94,16 +93,22 @@ def enclosed_header(spec: dict[str, str], columns: dict[str, str]) -> bytes:
 
 def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str], str]:
     mark, quote = (
-        identifiers.literal(spec.get("FIELD_DELIMITER", ",")),
+        literal(spec.get("FIELD_DELIMITER", ",")),
         spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE"),
     )
-    null = (statement_shapes.items(spec.get("NULL_IF")) or ["\\N"])[0]
-    how = f"DELIMITER {mark}, NULLSTR {identifiers.literal(null)}, "
+    null = (literals.items(spec.get("NULL_IF")) or ["\\N"])[0]
+    how = f"DELIMITER {mark}, NULLSTR {literal(null)}, "
     texts = {name: "hex" if kind == "BLOB" else "sf_to_text" for name, kind in columns.items()}
     if quote.upper() == "NONE":
         selected = [f"sf_unenclosed({text}({name}), {mark}) AS {name}" for name, text in texts.items()]
         return selected, how + BARE
-    how += f"QUOTE {identifiers.literal(quote)}, ESCAPE {identifiers.literal(quote)}"
+    how += f"QUOTE {literal(quote)}, ESCAPE {literal(quote)}"
     if strings := [name for name, kind in columns.items() if kind == "VARCHAR"]:
         how += f", FORCE_QUOTE ({', '.join(strings)})"
     return [f"{text}({name}) AS {name}" for name, text in texts.items()], how
+
+
+STATEMENTS = [
+    Statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", unload),
+    Statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", unload),
+]

@@ -13,7 +13,7 @@ from local_account.sql import stage_files, statement_shapes
 from local_account.sql.execute import run
 from local_account.sql.rewrites.casts import rewrite_cast
 from local_account.sql.stage_files import Location
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import generate
 from local_account.statements.columns import engine_columns, existing
 from local_account.statements.stages import copy_whole
@@ -27,8 +27,6 @@ COPY_RESULT = (
 )
 
 
-@statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", "executed")
-@statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", "executed")
 def copy_into_table(session: Session, s: Matched) -> Result:
     """From @stage, by position or by name with MATCH_BY_COLUMN_NAME; or from (SELECT $1:"A"::INT FROM @stage)."""
     given = s.options(LOAD_OPTIONS)
@@ -42,7 +40,7 @@ def copy_into_table(session: Session, s: Matched) -> Result:
         raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
     location = stage_files.locate(session, stage[1])
     spec = stage_files.file_format(session, stage_files.format_options(given), location)
-    with session.together(), session.modify(session.place(table.qualified)):
+    with session.transaction.together(), session.transaction.modify(session.place(table.qualified)):
         files = new_files(session, table, stage_files.chosen(location, given), given)
         insert = insert_query if is_query else insert_rows
         rows = {file: insert(session, s, given, spec, file, location) for file in files}
@@ -137,7 +135,6 @@ def staged_columns(query: str, spec: dict[str, str]) -> str:
     return re.sub(r'\$1:("(?:[^"]|"")+"|\w+)', column, query)
 
 
-@statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", "executed")
 def copy_files_of_query(session: Session, s: Matched) -> Result:
     """COPY FILES INTO @b FROM (SELECT '@a/x.jpeg', 'new_name.jpeg' ...): one file a row, renamed by a second column."""
     target = stage_files.locate(session, s["target"])
@@ -152,3 +149,10 @@ def copy_files_of_query(session: Session, s: Matched) -> Result:
         copy_whole(source.target, new)
         rows.append({"file": target.relative(new)})
     return listing("file", rows)
+
+
+STATEMENTS = [
+    Statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", copy_into_table),
+    Statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", copy_into_table),
+    Statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", copy_files_of_query),
+]

@@ -13,8 +13,9 @@ import yaml
 from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing, slices, status
+from local_account.sql.execute import run
 from local_account.sql.stage_files import Location, locate, read_files
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.models import Version, need_version
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, already_exists, compilation_error, unsupported
@@ -34,7 +35,6 @@ KEYS = {
 CONVERSIONS = {"raw_bytes": bytes, "base64": lambda data: base64.b64encode(data).decode()}
 
 
-@statement(JOB, "executed")
 def run_job(session: Session, s: Matched) -> Result:
     """The job has ended when this answers, whatever ASYNC says; waiting for it finds it DONE."""
     session.need("COMPUTE POOL", s["pool"])
@@ -80,14 +80,12 @@ def read_specification(text: str) -> dict:
 
 
 def record(session: Session, job: Name, properties: dict) -> None:
-    with session.change(job):
+    with session.transaction.change(job):
         session.put(Object("SERVICE", *job, owner=session.role, properties=properties))
 
 
 def read_source(session: Session, source: str) -> pa.Table:
     """The rows of ``(subquery)`` or of the Parquet files at ``@stage/path``."""
-    from local_account.sql.execute import run
-
     if source.startswith("("):
         return run(session, source[1:-1]).to_arrow()
     location = locate(session, source)
@@ -151,13 +149,18 @@ def write(table: pa.Table, folder: Path) -> None:
         raise
 
 
-@statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", "executed")
 def wait_for(session: Session, s: Matched) -> Result:
     job = session.need("SERVICE", s["job"])
     return listing("SPCS_WAIT_FOR", [{"SPCS_WAIT_FOR": job.properties["status"]}])
 
 
-@statement("CALL <job>!SPCS_CANCEL_JOB ( )", "emulated")
 def cancel(session: Session, s: Matched) -> Result:
     session.need("SERVICE", s["job"])
     return listing("SPCS_CANCEL_JOB", [{"SPCS_CANCEL_JOB": "The job has already ended."}])
+
+
+STATEMENTS = [
+    Statement(JOB, run_job),
+    Statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", wait_for),
+    Statement("CALL <job>!SPCS_CANCEL_JOB ( )", cancel, "emulated"),
+]

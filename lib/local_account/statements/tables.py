@@ -8,7 +8,7 @@ from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result
 from local_account.engine.types import declared_type
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import generate
 from local_account.statements.columns import (
     comment_columns,
@@ -16,7 +16,6 @@ from local_account.statements.columns import (
     engine_columns,
     existing,
     refill,
-    renumbered,
     stated_columns,
     stored_definitions,
 )
@@ -30,7 +29,7 @@ KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaComm
 SETTLED = {'"NULL"': "VARCHAR", **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), "BIGINT")}
 
 
-def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:
+def create_table_or_view(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:
     """CREATE TABLE (with columns, AS SELECT, LIKE or CLONE) and CREATE VIEW."""
     kept = tree.args.get("properties") or exp.Properties(expressions=[])
     for found in kept.expressions:  # what would make another thing of it: DYNAMIC, MATERIALIZED, CLUSTER BY
@@ -63,12 +62,13 @@ def make_table(session: Session, tree: exp.Create, table: Object, temporary: boo
         found = session.place(copied.qualified)
         types = copied.properties.get("types", {})
         clone = tree.args.get("clone") is not None
-        defined = renumbered(session, stored_definitions(session, found), place, clone)
-        refill(session, temp, place, defined, f"FROM {found}" + ("" if clone else " LIMIT 0"))
+        refill(
+            session, temp, place, stored_definitions(session, found), f"FROM {found}" + ("" if clone else " LIMIT 0")
+        )
     elif types:
         if len(types) < len(columns):
             raise unsupported("CREATE TABLE with types for some of its columns", "tables.py")
-        defined = ", ".join(definition(session, column, place) for column in columns)
+        defined = ", ".join(definition(column) for column in columns)
         if tree.expression is None:
             session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} ({defined})")
         else:
@@ -120,20 +120,18 @@ def view_properties(session: Session, tree: exp.Create, sql: str) -> dict:
     return {"text": found[1], "columns": columns, "database": session.database, "schema": session.schema}
 
 
-@statement("TRUNCATE [TABLE] [IF EXISTS] <name>", "executed")
 def truncate(session: Session, s: Matched) -> None:
     with session.edit("TABLE", s["name"]) as table:
         session.con.execute(f"DELETE FROM {session.place(table.qualified)}")
         table.properties.pop("loaded", None)  # COPY INTO may load the same files again
 
 
-@statement("ALTER TABLE [IF EXISTS] <name> RENAME TO <new>", "executed")
 def rename(session: Session, s: Matched) -> None:
     name, place = existing(session, s["name"])
     new = session.resolve(s["new"])
     if new[:2] != name[:2] or ("TABLE", name) in session.temporary:
         raise unsupported("ALTER TABLE ... RENAME of a temporary table or into another schema", "tables.py")
-    with session.change(place):
+    with session.transaction.change(place):
         if session.get("TABLE", new) or session.get("VIEW", new):
             raise already_exists(new)
         table = session.need("TABLE", name)
@@ -141,3 +139,9 @@ def rename(session: Session, s: Matched) -> None:
         session.forget(table)
         table.name = new.name
         session.put(table)
+
+
+STATEMENTS = [
+    Statement("TRUNCATE [TABLE] [IF EXISTS] <name>", truncate),
+    Statement("ALTER TABLE [IF EXISTS] <name> RENAME TO <new>", rename),
+]

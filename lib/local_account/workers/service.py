@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local_account.account.process import bind
+from local_account.workers.loopback import bind
 
 REQUEST_BYTES = 128 << 20
 WAITING_LIMIT = 32  # requests that may wait for the model; more are told to come back later

@@ -4,7 +4,7 @@ from sqlglot import exp
 
 from local_account.engine.types import TEXT_TYPES, T, is_variant, kind_of
 from local_account.sql.rewrites.casts import to_text
-from local_account.sql.rewrites.registry import as_text, call, cast
+from local_account.sql.rewrites.nodes import as_text, call, cast
 
 PATTERNS = (exp.Like, exp.ILike)
 IN_TEXT = (*PATTERNS, exp.Contains, exp.StartsWith, exp.EndsWith)

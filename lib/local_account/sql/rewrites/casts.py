@@ -15,12 +15,11 @@ from local_account.engine.types import (
     is_variant,
     kind_of,
 )
-from local_account.sql.rewrites.registry import as_text, call, cast, rule, text, variant
+from local_account.sql.rewrites.nodes import as_text, call, cast, text, variant
 from local_account.sql.rewrites.variants import json_call
 from local_account.text.errors import unsupported
 
 
-@rule(exp.Cast, exp.TryCast)
 def rewrite_cast(node: exp.Cast) -> exp.Expression:
     target, value = node.to, node.this
     if target.this in VARIANT_TYPES:
@@ -68,7 +67,6 @@ def to_text(value: exp.Expression) -> exp.Expression:
     return value if kind in TEXT_TYPES else call("sf_to_text", value, kind=T.TEXT)
 
 
-@rule("ToBinary")
 def rewrite_to_binary(node: exp.Expression) -> exp.Expression:
     how = node.args.get("format")
     makers = {"HEX": "unhex", "BASE64": "from_base64", "UTF-8": "encode", "UTF8": "encode"}
@@ -78,7 +76,6 @@ def rewrite_to_binary(node: exp.Expression) -> exp.Expression:
     return call(makers[name], node.this, kind=T.BINARY)
 
 
-@rule("ToBoolean")
 def rewrite_to_boolean(node: exp.Expression) -> exp.Expression:
     value = as_text(node.this)
     if kind_of(value) in TEXT_TYPES:
@@ -86,7 +83,6 @@ def rewrite_to_boolean(node: exp.Expression) -> exp.Expression:
     return cast(value, "BOOLEAN", T.BOOLEAN)
 
 
-@rule("ToNumber")
 def rewrite_to_number(node: exp.Expression) -> exp.Expression:
     sizes = [node.args[key].name for key in ("precision", "scale") if node.args.get(key)]
     target = exp.DataType.build(f"DECIMAL({', '.join([*(sizes or ['38']), '0'][:2])})")
@@ -117,7 +113,6 @@ def time_format(snowflake: str) -> str:
     return out
 
 
-@rule("ToChar")
 def rewrite_to_char(node: exp.Expression) -> exp.Expression:
     how = node.args.get("format")
     if how is None:
@@ -128,7 +123,6 @@ def rewrite_to_char(node: exp.Expression) -> exp.Expression:
     return call("strftime", node.this, text(time_format(how.name)), kind=T.TEXT)
 
 
-@rule(exp.DataType)
 def rewrite_type(node: exp.DataType) -> exp.Expression:
     """Types in column definitions (casts have their own rule)."""
     if isinstance(node.parent, (exp.Cast, exp.TryCast)):
@@ -137,3 +131,13 @@ def rewrite_type(node: exp.DataType) -> exp.Expression:
     if engine is None:
         raise unsupported(f"the type {node.sql('snowflake')}", "types.py")
     return engine
+
+
+RULES = {
+    **dict.fromkeys((exp.Cast, exp.TryCast), rewrite_cast),
+    exp.ToBinary: rewrite_to_binary,
+    exp.ToBoolean: rewrite_to_boolean,
+    exp.ToNumber: rewrite_to_number,
+    exp.ToChar: rewrite_to_char,
+    exp.DataType: rewrite_type,
+}

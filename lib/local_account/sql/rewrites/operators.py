@@ -6,8 +6,7 @@ from local_account.engine.types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TI
 from local_account.sql.numeric_scale import REAL, UNKNOWN
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.casts import rewrite_cast, to_text
-from local_account.sql.rewrites.dates import add_interval
-from local_account.sql.rewrites.registry import as_text, call, cast, rule
+from local_account.sql.rewrites.nodes import as_text, call, cast
 from local_account.sql.rewrites.variants import json_call
 from local_account.text.errors import unsupported
 
@@ -18,7 +17,6 @@ def operands(node: exp.Expression) -> list[exp.Expression]:
     return [argument for argument in (node.this, *node.expressions) if argument is not None]
 
 
-@rule(exp.Div)
 def rewrite_div(node: exp.Div) -> exp.Expression:
     left, right = scalar(node.this, node.expression), scalar(node.expression, node.this)
     if is_variant(left) and is_variant(right):
@@ -34,49 +32,30 @@ def number(made: exp.Expression, node: exp.Expression, scale: int | None) -> exp
     return made if scale == REAL else cast(made, f"DECIMAL(38, {scale})")
 
 
-@rule(exp.Ceil, exp.Floor)
 def rewrite_ceil(node: exp.Expression) -> exp.Expression:
     return number(rewrite_plain(node), node, node.meta.get("scale"))
 
 
-@rule("Chr", "Factorial")
-def rewrite_of_integer(node: exp.Expression) -> exp.Expression:
-    """The engine's own take 32 bits alone."""
-    for argument in operands(rewrite_plain(node)):
-        argument.replace(cast(argument.copy(), "INTEGER", T.INT))
-    return node
-
-
-@rule(exp.Neg)
 def rewrite_negative(node: exp.Neg) -> exp.Expression:
     if is_variant(node.this):
         node.set("this", call("sf_number", node.this, kind=T.DOUBLE))
     return node
 
 
-@rule("Xor")
 def rewrite_xor(node: exp.Expression) -> exp.Expression:
     if {kind_of(node.this), kind_of(node.expression)} == {T.BOOLEAN}:
         return exp.Paren(this=exp.NEQ(this=node.this, expression=node.expression))
     return rewrite_plain(node)
 
 
-@rule(exp.Cbrt)
-def rewrite_cbrt(node: exp.Cbrt) -> exp.Expression:
-    return call("sf_cbrt", rewrite_plain(node).this, kind=T.DOUBLE)
-
-
-@rule("Uniform", "Normal", "Randstr")
-def rewrite_random(node: exp.Expression) -> exp.Expression:
-    """Their generator is RANDOM: of another one Snowflake makes numbers in a way that is not known."""
-    *given, source = (value for value in node.args.values() if value is not None)
+def rewrite_uniform(node: exp.Uniform) -> exp.Expression:
+    """Whole numbers from RANDOM alone. It is not known how Snowflake makes numbers from another generator."""
+    *limits, source = (value for value in node.args.values() if value is not None)
     if not isinstance(source, exp.Rand) and not source.meta.get("random"):
-        raise unsupported(f"{node.sql_name()} with another generator than RANDOM", "operators.py")
-    if isinstance(node, exp.Randstr):
-        return call("sf_randstr", *given, source, kind=T.TEXT)
-    if isinstance(node, exp.Uniform) and {kind_of(limit) for limit in given} <= INTEGER_TYPES:
-        return call("sf_uniform", *given, source, kind=T.BIGINT)
-    return call("sf_normal" if isinstance(node, exp.Normal) else "sf_uniform_real", *given, source, kind=T.DOUBLE)
+        raise unsupported("UNIFORM with another generator than RANDOM", "sql/rewrites/operators.py")
+    if not {kind_of(limit) for limit in limits} <= INTEGER_TYPES:
+        raise unsupported("UNIFORM between numbers that are not whole", "sql/rewrites/operators.py")
+    return call("sf_uniform", *limits, source, kind=T.BIGINT)
 
 
 def scalar(node: exp.Expression, beside: exp.Expression) -> exp.Expression:
@@ -90,7 +69,6 @@ def scalar(node: exp.Expression, beside: exp.Expression) -> exp.Expression:
     return call("sf_number", node, kind=T.DOUBLE) if numeric else as_text(node)
 
 
-@rule(exp.Add, exp.Sub, exp.Mul, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Mod)
 def rewrite_operator(node: exp.Binary) -> exp.Expression:
     left, right = scalar(node.this, node.expression), scalar(node.expression, node.this)
     arithmetic = isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Mod))
@@ -114,16 +92,11 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
         node.type = exp.DataType(this=T.DATE)
     node.set("this", left)
     node.set("expression", right)
-    if isinstance(left, exp.Interval):
-        raise unsupported("an INTERVAL before what it is added to", "operators.py")
-    if isinstance(right, exp.Interval):
-        return add_interval(node, right)
     if isinstance(node, exp.Mul) and (node.meta.get("scale") or 0) >= 12:
         return cast(node, f"DECIMAL(38, {node.meta['scale']})")
     return node
 
 
-@rule(exp.Between, exp.In, exp.Case)
 def rewrite_compared(node: exp.Expression) -> exp.Expression:
     beside = {"between": lambda: node.args["low"], "in": lambda: node.expressions[0],
               "case": lambda: node.args["ifs"][0].this}[node.key]  # fmt: skip
@@ -132,10 +105,23 @@ def rewrite_compared(node: exp.Expression) -> exp.Expression:
     return node
 
 
-@rule(exp.DPipe, exp.Concat, exp.ConcatWs)
 def rewrite_concatenation(node: exp.Expression) -> exp.Expression:
     """Operands as text in Snowflake's formats, not the engine's."""
     for argument in [*operands(node), node.args.get("expression")]:
         if isinstance(argument, exp.Expression) and kind_of(argument) not in TEXT_TYPES | {T.BINARY, T.VARBINARY}:
             argument.replace(to_text(argument.copy()))
     return node
+
+
+RULES = {
+    exp.Div: rewrite_div,
+    **dict.fromkeys((exp.Ceil, exp.Floor), rewrite_ceil),
+    exp.Neg: rewrite_negative,
+    exp.Xor: rewrite_xor,
+    exp.Uniform: rewrite_uniform,
+    **dict.fromkeys(
+        (exp.Add, exp.Sub, exp.Mul, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Mod), rewrite_operator
+    ),
+    **dict.fromkeys((exp.Between, exp.In, exp.Case), rewrite_compared),
+    **dict.fromkeys((exp.DPipe, exp.Concat, exp.ConcatWs), rewrite_concatenation),
+}

@@ -4,7 +4,7 @@ from sqlglot import exp
 
 from local_account.engine.types import T
 from local_account.engine.variant_functions import FUNCTIONS, ROWS
-from local_account.sql.rewrites.registry import RULES, as_text, call, cast, rule, text, variant
+from local_account.sql.rewrites.nodes import as_text, call, cast, text, variant
 from local_account.text.errors import unsupported
 
 
@@ -20,7 +20,6 @@ def json_call(name: str, arguments: list[exp.Expression]) -> exp.Expression:
     return cast(made, "JSON" if kind in ("ARRAY", "OBJECT", "VARIANT") else kind, T[kind])
 
 
-@rule(exp.JSONExtract)
 def rewrite_path(node: exp.JSONExtract) -> exp.Expression:
     path = node.expression
     spelled = path.sql(dialect="duckdb").strip("'") if isinstance(path, exp.JSONPath) else path.name
@@ -40,14 +39,12 @@ def is_converted(node: exp.Expression) -> bool:
     return converts and not isinstance(parent, (exp.JSONExtract, exp.Dot))
 
 
-@rule(exp.Bracket)
 def rewrite_bracket(node: exp.Bracket) -> exp.Expression:
     if is_converted(node):
         return call("sf_index", variant(node.this), node.expressions[0], kind=T.VARIANT)
     return json_call("GET", [node.this, node.expressions[0]])
 
 
-@rule(exp.ParseJSON)
 def rewrite_parse_json(node: exp.ParseJSON) -> exp.Expression:
     """Blank text is no value."""
     maker = exp.TryCast if node.args.get("safe") else exp.Cast
@@ -57,7 +54,6 @@ def rewrite_parse_json(node: exp.ParseJSON) -> exp.Expression:
     return made
 
 
-@rule("ObjectAgg")
 def rewrite_object_agg(node: exp.Expression) -> exp.Expression:
     key, value = node.this, cast(variant(node.expression), "VARCHAR")
     known = exp.Not(this=exp.Is(this=node.expression.copy(), expression=exp.null()))
@@ -65,7 +61,6 @@ def rewrite_object_agg(node: exp.Expression) -> exp.Expression:
     return call("sf_object_agg", *lists, kind=T.OBJECT)
 
 
-@rule(exp.ArrayAgg)
 def rewrite_array_agg(node: exp.ArrayAgg) -> exp.Expression:
     node.set("nulls_excluded", True)
     return node
@@ -75,11 +70,13 @@ def pairs_of(node: exp.Struct) -> list[exp.Expression]:
     return [part for pair in node.expressions for part in (text(pair.this.name), pair.expression)]
 
 
-RULES |= {
+RULES = {
+    exp.JSONExtract: rewrite_path,
+    exp.Bracket: rewrite_bracket,
+    exp.ParseJSON: rewrite_parse_json,
+    exp.ObjectAgg: rewrite_object_agg,
+    exp.ArrayAgg: rewrite_array_agg,
     exp.Array: lambda node: json_call("ARRAY_CONSTRUCT", node.expressions),
     exp.Struct: lambda node: json_call("OBJECT_CONSTRUCT", pairs_of(node)),  # {'a': 1}
-    exp.JSONObject: lambda node: json_call(
-        "OBJECT_CONSTRUCT_KEEP_NULL", [part for pair in node.expressions for part in pair.args.values()]
-    ),
     exp.ToVariant: lambda node: variant(node.this),
 }

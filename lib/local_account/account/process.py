@@ -1,7 +1,6 @@
 """The server process of an account folder: exactly one, started on demand, found through server.json."""
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -12,6 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from local_account import VERSION
 from local_account.workers.loopback import HOST, OPENER, bind
@@ -150,20 +151,15 @@ def write_private(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def file_lock(path: Path, seconds: float) -> Iterator[None]:
+    """Hold the lock of a file, after waiting for it so long. The system releases it however the process ends."""
+    lock = FileLock(path, timeout=seconds, poll_interval=0.02, mode=0o600)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        lock.acquire()
+    except Timeout as error:
+        raise AccountError(f"another process has held {path} for {seconds:.0f} s; is it hung?") from error
     except OSError as error:
         raise AccountError(f"the folder {path.parent} cannot be used: {error.strerror}") from error
-    deadline = time.monotonic() + seconds
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise AccountError(f"another process has held {path} for {seconds:.0f} s; is it hung?") from None
-                time.sleep(0.02)
         yield
     finally:
-        os.close(handle)
+        lock.release()

@@ -1,7 +1,7 @@
 """The allow-list of functions, what is refused of them, and rewrites of those over text.
 
 An expression class that is neither in ``PLAIN`` nor has a rule is refused by name, and so is what ``REFUSALS`` says.
-``PLAIN`` are those which sqlglot's own translation answers as Snowflake does; tests/local_account/documented*.py hold
+``PLAIN`` are those which sqlglot's own translation answers as Snowflake does; tests/local_account/sql/documented*.py hold
 documented answers of every one, and a test fails for a name without. To add one: write its cases there first, then
 list it here or write a rule, here or in dates.py, operators.py, aggregates.py. Functions over VARIANT, OBJECT and
 ARRAY are in json_functions.py.

@@ -6,12 +6,12 @@ from decimal import Decimal
 import pytest
 from snowflake.snowpark.exceptions import SnowparkSQLException
 from sqlglot import exp, parse_one
-from tests.local_account.documented import DOCUMENTED
-from tests.local_account.documented_dates import DATES
-from tests.local_account.documented_refusals import ERRORS, LIVE, REFUSED, REFUSED_BY_SNOWFLAKE, REFUSED_SEQUENCES
-from tests.local_account.documented_sequences import SEQUENCES
-from tests.local_account.documented_statements import STATEMENTS
-from tests.local_account.documented_variants import VARIANTS
+from tests.local_account.sql.documented import DOCUMENTED
+from tests.local_account.sql.documented_dates import DATES
+from tests.local_account.sql.documented_refusals import ERRORS, LIVE, REFUSED, REFUSED_BY_SNOWFLAKE, REFUSED_SEQUENCES
+from tests.local_account.sql.documented_sequences import SEQUENCES
+from tests.local_account.sql.documented_statements import STATEMENTS
+from tests.local_account.sql.documented_variants import VARIANTS
 
 from local_account.engine import variant_functions
 from local_account.sql import allowed_functions

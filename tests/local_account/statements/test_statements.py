@@ -13,7 +13,7 @@ from local_account.sql.execute import run
 from local_account.statements.handlers import HANDLERS, STATEMENTS
 from local_account.text.errors import SnowflakeError
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "local_account.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "local_account.md"
 SHAPES = sorted(entry.shape for entry in STATEMENTS)
 SAMPLES = {
     "": "NO_DB.NO_SCHEMA.NO_THING", "name": "NO_DB.NO_SCHEMA.NO_THING", "system": "SYSTEM$NO_FUNCTION", "string": "'x'",

@@ -1,4 +1,4 @@
-"""The account: the database file, the folders beside it, locks between writers, and what runs in its name."""
+"""The account: its database file, its folders, the locks between writers, and its worker processes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +34,8 @@ class Account:
         self.functions: dict[str, Callable[[pa.Table], list]] = {
             f"json:{name}": variant_functions.vectorized(name) for name in variant_functions.FUNCTIONS
         }
-        # One engine function for all of them, so that none has to be created inside an open transaction.
-        # The second one is for functions that answer rows: of what has side effects the engine keeps the order.
+        # One engine function stands for all, because none can be created inside an open transaction.
+        # The second is for functions that answer rows: the engine keeps the order of calls with side effects.
         for name, has_effects in (("account_call", False), ("account_rows", True)):
             self.engine.create_function(
                 name, self.call, None, "VARCHAR", type="arrow", null_handling="special", side_effects=has_effects
@@ -56,7 +56,7 @@ class Account:
 
     def call(self, keys: pa.ChunkedArray, *columns: pa.ChunkedArray) -> pa.Array:
         """``account_call(key, ...)`` in the engine: the function of that key over a table of its arguments, which has
-        the key itself as a column, so that it has rows where there are no arguments."""
+        the key as its first column: without arguments, the number of rows would be lost."""
         table = pa.table({"key": keys} | {str(i): column for i, column in enumerate(columns)})
         return pa.array(self.functions[keys[0].as_py()](table), pa.string())
 

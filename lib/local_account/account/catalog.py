@@ -32,7 +32,7 @@ class Object:
     owner: str = "SYSADMIN"
     comment: str = ""
     properties: dict = field(default_factory=dict)
-    temporary: bool = False  # it belongs to one session, which keeps it
+    temporary: bool = False  # belongs to one session, and is not stored
 
     @property
     def qualified(self) -> Name:

@@ -1,4 +1,4 @@
-"""The server process of an account folder: exactly one, started on demand, found through server.json."""
+"""The server process of an account folder: one at most, started on demand. server.json says where it listens."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ STOP_SECONDS = 10.0
 
 
 class AccountError(Exception):
-    """Why an account folder cannot be served; the message is for a person."""
+    """The reason why an account folder cannot be served, for the user to read."""
 
 
 def start(root: Path, idle_seconds: float) -> dict:
@@ -104,7 +104,7 @@ def stop(root: Path) -> bool:
 
 @contextlib.contextmanager
 def serving(root: Path) -> Iterator[tuple[dict, socket.socket]]:
-    """Own the folder: its lock, its port, its server.json. The kernel lets go of the lock however the process ends."""
+    """Own the folder: its lock, its port, its server.json."""
     make_private(root)
     with file_lock(root / "server.lock", STOP_SECONDS):
         check_version(root)
@@ -140,13 +140,13 @@ def make_private(root: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner may read; a reader meets the old text or the new."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+    """Replace a file that only its owner may read; a reader sees either the old text or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    aside.replace(path)
+    temporary.replace(path)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""One client's session: its names in use, its transaction, its temporary objects, its answers."""
+"""One client's session: its names in use, its transaction, its temporary objects, its results."""
 
 import contextlib
 import threading
@@ -18,7 +18,7 @@ from local_account.text import identifiers
 from local_account.text.errors import Missing, compilation_error
 from local_account.text.identifiers import Name
 
-RESULTS_KEPT = 30  # answers that RESULT_SCAN and asynchronous jobs can still reach
+RESULTS_KEPT = 30  # results that RESULT_SCAN and asynchronous jobs can still read
 
 
 class Session:
@@ -40,7 +40,7 @@ class Session:
         self.variables: dict[str, exp.Expression] = {}
         self.temporary: dict[tuple[str, Name], Object] = {}
         self.results: OrderedDict[str, Result] = OrderedDict()
-        self.copying: tuple[dict[str, str], list[Path]] | None = None  # format and files of the COPY INTO that runs
+        self.load: tuple[dict[str, str], list[Path]] | None = None  # format and files of the running COPY INTO
 
     # ---- names
 
@@ -120,7 +120,7 @@ class Session:
             catalog.drop(self.con, thing)
 
     def place_parts(self, name: Name, temporary: bool | None = None) -> tuple[str, str, str]:
-        """What the engine calls a table: it has one schema for each of Snowflake's, and one for session tables."""
+        """A table's name in the engine, which has one schema for each of Snowflake's and one for temporary tables."""
         if temporary or (temporary is None and ("TABLE", name) in self.temporary):
             return "temp", "main", str(name)
         return catalog.FILE, f"{name.database}.{name.schema}", name.name
@@ -143,13 +143,13 @@ class Session:
             yield thing
             self.put(thing)
 
-    # ---- answers
+    # ---- results
 
     def keep(self, query_id: str, result: Result) -> None:
         self.results[query_id] = result
         while len(self.results) > RESULTS_KEPT:
             forgotten, _ = self.results.popitem(last=False)
-            self.con.unregister(f"RESULT_{forgotten}")  # what RESULT_SCAN has made of it, if it has
+            self.con.unregister(f"RESULT_{forgotten}")  # RESULT_SCAN registers it
 
     def close(self) -> None:
         """Roll back, and drop what was temporary."""

@@ -24,7 +24,7 @@ MACROS = [
     "sf_unenclosed(t, mark) AS CASE WHEN contains(t, mark) OR regexp_matches(t, '[\\\\\n]') THEN"
     " error('The local account does not support unloading text with delimiters, line ends or backslashes in it'"
     " || ' without FIELD_OPTIONALLY_ENCLOSED_BY.') ELSE t END",
-    # VARIANT is DuckDB's JSON. Floating point keeps an exponent, by which it is told from NUMBER.
+    # VARIANT is DuckDB's JSON. Floating point keeps an exponent, which tells it from NUMBER.
     "sf_variant(x) AS CASE WHEN x IS NULL THEN NULL"
     " WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN CAST(format('{:.16e}', CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS JSON)"
     " WHEN starts_with(typeof(x), 'DECIMAL')"
@@ -59,7 +59,7 @@ MACROS = [
     "sf_whole(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN"
     " CAST(round(CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS BIGINT) ELSE CAST(x AS BIGINT) END",
     # Text as a date or a time. Digits count seconds, or thousandths and so on of them when there are so many; the
-    # engine's own forms with slashes, and its words epoch and infinity, are none of Snowflake's.
+    # engine's own forms with slashes, and its words epoch and infinity, are unknown to Snowflake.
     "sf_epoch(n) AS make_timestamp(CASE WHEN n < 31536000000 THEN n * 1000000 WHEN n < 31536000000000 THEN n * 1000"
     " WHEN n < 31536000000000000 THEN n ELSE n // 1000 END)",
     "sf_when(t) AS CASE WHEN regexp_full_match(trim(t), '-?[0-9]+') AND TRY_CAST(t AS BIGINT) >= -62135596800"

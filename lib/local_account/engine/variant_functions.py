@@ -17,7 +17,7 @@ REFUSED = "the local account does not support"
 
 
 class Real(float):
-    """A number with a point or an exponent; it keeps its spelling, by which Snowflake tells FLOAT from NUMBER."""
+    """A number with a point or an exponent. It keeps its spelling, which tells FLOAT from NUMBER."""
 
     spelled: str
 
@@ -28,14 +28,16 @@ class Real(float):
 
 
 NULL = object()
-"""What stands for SQL NULL where a function wants to see it, or answers it."""
+"""Stands for SQL NULL in the arguments and answers of functions."""
 
 
 def read(text: str) -> object:
     try:
         return json.loads(text, parse_float=number, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:  # the engine takes a comma too many, which for Snowflake is an undefined
-        raise unsupported(f"JSON with a comma too many: {text[:100]}", "json_functions.py") from error
+    except (
+        json.JSONDecodeError
+    ) as error:  # the engine accepts a comma before a bracket, which Snowflake reads as undefined
+        raise unsupported(f"JSON with a comma too many: {text[:100]}", __name__) from error
 
 
 def number(spelled: str) -> int | Real:
@@ -225,7 +227,7 @@ def tokens(text: str, separators: str = " ") -> list:
 
 
 def rows_of(cut: Callable) -> Callable:
-    """SPLIT_TO_TABLE and its kin: a row for each part."""
+    """SPLIT_TO_TABLE and STRTOK_SPLIT_TO_TABLE: a row for each part."""
     return lambda statement, *a: numbered(statement, [{"INDEX": i, "VALUE": v} for i, v in enumerate(cut(*a), 1)])
 
 

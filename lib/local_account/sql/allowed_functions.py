@@ -1,10 +1,10 @@
-"""The allow-list of functions, what is refused of them, and rewrites of those over text.
+"""The allow-list of functions, and the uses of them that are refused.
 
 An expression class that is neither in ``PLAIN`` nor has a rule is refused by name, and so is what ``REFUSALS`` says.
-``PLAIN`` are those which sqlglot's own translation answers as Snowflake does; tests/local_account/sql/documented*.py hold
-documented answers of every one, and a test fails for a name without. To add one: write its cases there first, then
-list it here or write a rule, here or in dates.py, operators.py, aggregates.py. Functions over VARIANT, OBJECT and
-ARRAY are in json_functions.py.
+``PLAIN`` are those which sqlglot's own translation answers as Snowflake does. tests/local_account/sql/documented*.py
+hold documented answers of every one, and a test fails for a name without. To add one: write its cases there first, then
+list it here or write a rule in rewrites/. Functions over VARIANT, OBJECT and
+ARRAY are in engine/variant_functions.py.
 """
 
 import re
@@ -118,7 +118,7 @@ def refuse(node: exp.Expression) -> None:
     for classes, would_differ, words in REFUSALS:
         if type(node).__name__ in classes.split() and would_differ(node):
             name = node.sql_name() if isinstance(node, exp.Func) else node.key
-            raise unsupported(words.format(name=name, sql=node.sql("snowflake")), "functions.py")
+            raise unsupported(words.format(name=name, sql=node.sql("snowflake")), __name__)
 
 
 def check(node: exp.Expression) -> None:
@@ -126,8 +126,8 @@ def check(node: exp.Expression) -> None:
     if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
         name = node.name.upper()
         if name not in ANONYMOUS and (name not in FUNCTIONS or name.startswith(".")):
-            raise unsupported(f"the function {name}", "functions.py")
+            raise unsupported(f"the function {name}", __name__)
         if any(isinstance(argument, exp.Star) for argument in node.expressions):
-            raise unsupported(f"{name}(*)", "functions.py")
+            raise unsupported(f"{name}(*)", __name__)
     elif isinstance(node, exp.Func) and type(node).__name__ not in PLAIN and type(node) not in RULES:
-        raise unsupported(f"the function {node.sql_name()}", "functions.py")
+        raise unsupported(f"the function {node.sql_name()}", __name__)

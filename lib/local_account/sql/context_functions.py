@@ -34,13 +34,13 @@ CURRENT: dict[str, Callable[[Session], str | None]] = {
 def last_query_id(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
     before = -int(arguments[0].sql()) if arguments else 1
     if before < 1:
-        raise unsupported("LAST_QUERY_ID counted from the session's first query", "calls.py")
+        raise unsupported("LAST_QUERY_ID counted from the session's first query", __name__)
     return constant(next(islice(reversed(session.results), before - 1, None), None))
 
 
 def call_system_function(session: Session, name: str, arguments: list[str]) -> object:
     if name not in session.handlers.system_functions:
-        raise unsupported(f"the function {name}", "calls.py")
+        raise unsupported(f"the function {name}", __name__)
     return session.handlers.system_functions[name](session, *arguments)
 
 
@@ -67,7 +67,7 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
         if name in session.variables:
             return session.variables[name].copy()
         if called is not None and called.name.upper().startswith("GET_"):
-            raise unsupported(f"the function {called.name.upper()}", "calls.py")
+            raise unsupported(f"the function {called.name.upper()}", __name__)
         if called is None or not called.name.upper().endswith("_FILE_URL"):  # which takes a @stage
             raise compilation_error(f"Session variable '${name}' does not exist", 1, "02000")
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
@@ -93,7 +93,7 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
 def seeded(node: exp.Expression) -> exp.Expression:
     """RANDOM(seed): the same numbers for the same rows, but not Snowflake's."""
     if node.find_ancestor(exp.Where, exp.Join, exp.AggFunc):
-        raise unsupported("RANDOM with a seed in a condition or an aggregate", "calls.py")
+        raise unsupported("RANDOM with a seed in a condition or an aggregate", __name__)
     mixed = f"hash(row_number() OVER (), {node.this.sql('duckdb')})"
     numbers = exp.maybe_parse(f"CAST(CAST({mixed} AS HUGEINT) - 9223372036854775808 AS BIGINT)", dialect="duckdb")
     numbers.type = exp.DataType(this=T.BIGINT)
@@ -119,7 +119,7 @@ def object_call(function: str, arguments: list[exp.Expression]) -> exp.Expressio
     """A call of a registered function, which answers JSON text; it becomes an OBJECT here. The engine wants at least
     one argument."""
     if any(isinstance(argument, exp.Kwarg) for argument in arguments):
-        raise unsupported("named arguments (=>) in the call of a method or function", "calls.py")
+        raise unsupported("named arguments (=>) in the call of a method or function", __name__)
     inner = engine_node(call("account_call", exp.Literal.string(function), *(arguments or [exp.null()])))
     made = engine_node(exp.Cast(this=inner, to=exp.DataType.build("JSON", dialect="duckdb")))
     made.type = exp.DataType(this=T.OBJECT)

@@ -58,7 +58,7 @@ def unmark(tree: exp.Expression) -> exp.Expression:
             continue
         name = name.removeprefix(MARK)
         node.set("this", name)
-        if isinstance(node, exp.Anonymous) and name.upper() in TO_CHAR:
+        if isinstance(node, exp.Anonymous) and name.upper() in TO_CHAR and not isinstance(node.parent, exp.Dot):
             made = exp.ToChar.from_arg_list(node.expressions)
             if node is tree:
                 return made

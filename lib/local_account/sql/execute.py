@@ -136,7 +136,7 @@ def merge_verbs(tree: exp.Merge) -> list[str]:
     kinds = set()
     for when in tree.args["whens"].expressions:
         if when.args.get("source"):
-            raise unsupported("WHEN NOT MATCHED BY SOURCE, and neither does Snowflake", "execute.py")
+            raise unsupported("WHEN NOT MATCHED BY SOURCE, and neither does Snowflake", __name__)
         then = when.args["then"]
         kinds.add(then.key.upper() if isinstance(then, (exp.Insert, exp.Update)) else "DELETE")
     return [verb for verb in PAST if verb in kinds]

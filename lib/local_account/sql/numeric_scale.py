@@ -44,7 +44,7 @@ def note_scales(tree: exp.Expression) -> None:
 
 
 class Scales:
-    """Digits after the point; REAL for floating point, UNKNOWN where it cannot be told."""
+    """Digits after the point; REAL for floating point, UNKNOWN where it is not known."""
 
     def __init__(self, tree: exp.Expression):
         self.scopes: dict[int, Scope] = {}

@@ -54,7 +54,7 @@ def parse(sql: str) -> exp.Expression:
         raise compilation_error("empty SQL statement", 900)
     for kind in found[0].find_all(exp.DataType):
         if kind.this in FOREIGN_TYPES or kind.expressions and kind.this in VARIANT_TYPES:
-            raise unsupported(f"the type {kind.sql('snowflake')}", "types.py")
+            raise unsupported(f"the type {kind.sql('snowflake')}", "local_account.engine.types")
     name_projections(found[0], sql)
     respell(found[0])
     for value in found[0].find_all(exp.Literal):
@@ -136,7 +136,7 @@ def spell_calls(sql: str) -> str:
 
 
 def name_projections(tree: exp.Expression, sql: str) -> None:
-    """Snowflake names an expression's column by its text, as it was written where that can be told."""
+    """Snowflake names an expression's column by its text, as it was written where that is known."""
     outer = tree
     while isinstance(outer, (exp.SetOperation, exp.Subquery)):
         outer = outer.this

@@ -69,9 +69,9 @@ def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
             table, stage_files.select_files(session, stage_text(inner), stage_files.source_options(table)), "T"
         )
     if not isinstance(inner, exp.Identifier):
-        raise unsupported(f"the source {table.sql('snowflake')}", "sources.py")
+        raise unsupported(f"the source {table.sql('snowflake')}", __name__)
     if table.args.get("when"):
-        raise unsupported("time travel (AT | BEFORE)", "sources.py")
+        raise unsupported("time travel (AT | BEFORE)", __name__)
     if not table.db and inner.name in ctes:
         return None
     if table.db.upper() == "INFORMATION_SCHEMA" or (not table.db and session.schema == "INFORMATION_SCHEMA"):
@@ -181,7 +181,7 @@ def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
         put_rows(call, function, call.args.get("alias"))
         return
     if isinstance(function, exp.Window):
-        raise unsupported("a table function over partitions", "sources.py")
+        raise unsupported("a table function over partitions", __name__)
     if isinstance(function, exp.Anonymous) and function.name.upper() in session.handlers.lateral_functions:
         rows = session.handlers.lateral_functions[function.name.upper()](session, function.expressions)
         put_lateral(call, rows, call.args.get("alias"))
@@ -194,11 +194,11 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
     if isinstance(function, exp.Generator):
         count = function.args.get("rowcount")
         if count is None:
-            raise unsupported("GENERATOR without ROWCOUNT", "sources.py")
+            raise unsupported("GENERATOR without ROWCOUNT", __name__)
         return f'SELECT range AS "_" FROM range({int(count.name)})'
     called = function.expression if isinstance(function, exp.Dot) else function
     if not isinstance(called, exp.Func):
-        raise unsupported(f"TABLE({called.sql('snowflake')})", "sources.py")
+        raise unsupported(f"TABLE({called.sql('snowflake')})", __name__)
     name = called.name.upper() if isinstance(called, exp.Anonymous) else called.sql_name()
     arguments = [argument.name for argument in called.expressions]
     if name == "RESULT_SCAN":
@@ -209,7 +209,7 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
         return f'SELECT * FROM "{table}"'
     if name in session.handlers.table_functions:
         return session.handlers.table_functions[name](session, arguments)
-    raise unsupported(f"the table function {name}", "sources.py")
+    raise unsupported(f"the table function {name}", __name__)
 
 
 def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
@@ -225,12 +225,12 @@ def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
 
 def resolve_lateral(lateral: exp.Lateral) -> None:
     if not isinstance(lateral.this, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
-        raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", "sources.py")
+        raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", __name__)
     put_rows(lateral, lateral.this, lateral.args.get("alias"))
 
 
 def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAlias | None) -> None:
-    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` and their kin by a lateral subquery."""
+    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` and the like by a lateral subquery."""
     statement = exp.Literal.string(uuid.uuid4().hex)
     if not isinstance(function, exp.Explode):
         given = [statement, *(part for part in function.args.values() if part is not None)]
@@ -243,7 +243,7 @@ def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAli
         else:
             arguments["INPUT"] = argument
     for unknown in arguments.keys() - {"INPUT", "PATH", "OUTER", "RECURSIVE", "MODE"}:
-        raise unsupported(f"FLATTEN with {unknown}", "sources.py")
+        raise unsupported(f"FLATTEN with {unknown}", __name__)
     flags = [arguments.get(key, exp.false()) for key in ("OUTER", "RECURSIVE")]
     rest = [arguments.get("PATH", exp.Literal.string("")), *flags, arguments.get("MODE", exp.Literal.string("BOTH"))]
     value = exp.Cast(this=arguments["INPUT"].copy(), to=exp.DataType(this=T.VARIANT))
@@ -251,7 +251,7 @@ def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAli
 
 
 def json_rows(function: str, arguments: list[exp.Expression], columns: dict[str, str]) -> exp.Expression:
-    """The rows of one of json_functions' table functions, as a query; ``columns``: name -> engine type."""
+    """The rows of one of the table functions of variant_functions, as a query; ``columns``: name -> engine type."""
     listed = ", ".join(
         f"CAST(json_extract_string(m, '$.{name}') AS {kind}) AS {identifiers.quote(name)}"
         for name, kind in columns.items()
@@ -267,7 +267,7 @@ def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAli
     lateral.meta["engine"] = True
     if isinstance(node.parent, exp.Join):
         if node.parent.side:
-            raise unsupported(f"{node.parent.side} JOIN LATERAL; FLATTEN has OUTER => TRUE", "sources.py")
+            raise unsupported(f"{node.parent.side} JOIN LATERAL; FLATTEN has OUTER => TRUE", __name__)
         node.parent.set("this", lateral)
         node.parent.set("kind", "CROSS")
     elif isinstance(node.parent, (exp.From, exp.Subquery)):

@@ -73,7 +73,7 @@ def locate(session: Session, text: str) -> Location:
         return locate_snow(session, text)
     found = re.fullmatch(rf"@({identifiers.DOTTED}|~)(?:/(.*))?", text, re.S)
     if not found:
-        raise unsupported(f"the stage path {text!r}", "staged.py")
+        raise unsupported(f"the stage path {text!r}", __name__)
     path = safe_path(found[2] or "")
     if found[1] == "~":
         return Location(session.folders.path(session.need("STAGE", Name("", "", "~"))), path, "", "~")
@@ -89,7 +89,7 @@ def locate_snow(session: Session, text: str) -> Location:
         re.S,
     )
     if not found:
-        raise unsupported(f"the path {text!r}", "staged.py")
+        raise unsupported(f"the path {text!r}", __name__)
     kind, name, member = found[1].upper(), session.resolve(found[2]), identifiers.fold(found[3])
     owner = session.need(kind, name)
     if kind != "STREAMLIT":  # an app's files are those of its live version
@@ -166,8 +166,8 @@ def source_options(table: exp.Table) -> dict[str, str]:
 def select_files(session: Session, text: str, options: dict[str, str]) -> str:
     """An engine query over staged files: Parquet by its own columns, CSV as COLUMN1.., JSON as one VARIANT."""
     location = locate(session, text)
-    if session.copying:
-        spec, files = session.copying
+    if session.load:
+        spec, files = session.load
         return read_files(files, spec, location)
     files = matching(location, options.get("PATTERN"))
     if not files:
@@ -193,9 +193,9 @@ def check_options(options: dict[str, str], known: dict[str, str]) -> str:
     """The kind of files that the options are for. Raises for a kind that is not known, and for unknown options."""
     kind = options.get("TYPE", "CSV").upper()
     if kind not in known:
-        raise unsupported(f"files of type {kind}", "staged.py")
+        raise unsupported(f"files of type {kind}", __name__)
     for unknown in options.keys() - set(f"{COMMON_OPTIONS} {known[kind]}".split()):
-        raise unsupported(f"the option {unknown} of {kind} files", "staged.py")
+        raise unsupported(f"the option {unknown} of {kind} files", __name__)
     return kind
 
 

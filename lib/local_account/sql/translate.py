@@ -21,7 +21,7 @@ from local_account.engine.types import TEXT_TYPES, T, annotation_type, kind_of
 from local_account.engine.variant_functions import FUNCTIONS
 from local_account.sql.allowed_functions import refuse
 from local_account.sql.dialect import SNOWFLAKE
-from local_account.sql.dml_casts import settle
+from local_account.sql.dml_casts import convert_assigned_values
 from local_account.sql.numeric_scale import note_scales
 from local_account.sql.parser import LONG, parse, parsed
 from local_account.sql.rewrites.aggregates import wrap_aggregates
@@ -43,12 +43,12 @@ def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expr
     tree = parsed(sql).copy() if len(sql) < LONG else parse(sql)
     defines = isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
     if not defines and not isinstance(tree, (*QUERIES, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
-        raise unsupported(f"the statement {sql.split('(')[0][:80].strip()!r}", "statements.py")
+        raise unsupported(f"the statement {sql.split('(')[0][:80].strip()!r}", "local_account.statements.handlers")
     tree = prepare(session, tree)
     for marker, value in zip(tree.find_all(exp.Placeholder, bfs=False), binds or [], strict=False):
         marker.meta["kind"] = bind_type(value)
     kinds = infer_types(session, tree)
-    settle_assignments(session, tree, kinds)
+    convert_assignments(session, tree, kinds)
     tree = rewrite(tree)
     tree.meta["kinds"] = kinds
     return tree
@@ -65,7 +65,7 @@ def generate(tree: exp.Expression) -> str:
     try:
         return tree.sql(dialect="duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
     except UnsupportedError as error:  # else the part of which the translation knows nothing would be left out
-        raise unsupported(f"a part of this statement ({error})", "functions.py") from error
+        raise unsupported(f"a part of this statement ({error})", "local_account.sql.allowed_functions") from error
 
 
 def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
@@ -74,7 +74,7 @@ def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
     Works on a qualified copy, so that a statement which the optimizer cannot qualify still runs, untyped.
     """
     schema = schema_of(session, tree)
-    if not session.copying:  # the columns of staged files keep their case, and are not in the schema
+    if not session.load:  # the columns of staged files keep their case, and are not in the schema
         check_case(tree, schema)
     copy, nodes = tree.copy(), list(tree.walk())
     for number, node in enumerate(copy.walk()):
@@ -139,7 +139,7 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
     for select in tree.find_all(exp.Select):
         listed = set(select.named_selects)
         if len({name.casefold() for name in listed}) < len(listed):
-            raise unsupported("columns whose names differ in case alone", "translate.py")
+            raise unsupported("columns whose names differ in case alone", __name__)
     spelled = {name.casefold() for name in made}
     for column in tree.find_all(exp.Column):
         if column.table not in made and column.table.casefold() in spelled:
@@ -169,12 +169,12 @@ def reads_from(select: exp.Select, query: exp.Subquery | exp.CTE) -> bool:
     return any(source is query for source in sources)
 
 
-def settle_assignments(session: Session, tree: exp.Expression, kinds: list[exp.DataType]) -> None:
+def convert_assignments(session: Session, tree: exp.Expression, kinds: list[exp.DataType]) -> None:
     if isinstance(tree, (*QUERIES, exp.Delete)):
         return
     table = tree.find(exp.Table)
     stored = schema_of(session, table).mapping.get(table.catalog, {}).get(table.db, {}).get(table.name, {})
-    settle(tree, {name: exp.DataType.build(kind) for name, kind in stored.items()}, kinds)
+    convert_assigned_values(tree, {name: exp.DataType.build(kind) for name, kind in stored.items()}, kinds)
 
 
 def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymous:

@@ -28,8 +28,8 @@ EXECUTION = (
     "ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>] "
     "[WITH SPECIFICATION <specification:body>]"
 )
-HEEDED = {"type", "compute_type", "language", "compute_options", "properties", "env_vars"}
-UNHEEDED = {"stage_mounts", "secrets", "external_access_integrations", "artifact_repositories"}
+SUPPORTED_KEYS = {"type", "compute_type", "language", "compute_options", "properties", "env_vars"}
+IGNORED_KEYS = {"stage_mounts", "secrets", "external_access_integrations", "artifact_repositories"}
 TASK = "<options:clauses> [AFTER <after>] AS <statement:rest>"
 TASK_OPTIONS = (
     "WAREHOUSE SCHEDULE COMMENT USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE USER_TASK_TIMEOUT_MS "
@@ -48,7 +48,7 @@ def create_bundle(session: Session, s: Matched) -> Result:
 
 
 def add_version(session: Session, s: Matched) -> None:
-    """A run may still read the version before: its folder goes when the account next opens."""
+    """A run may still read the version before, so its folder is removed when the account opens again."""
     source, _ = locate(session, s["source"]), s.options("COMMENT")
     with session.edit("CODE BUNDLE", s["name"]) as bundle:
         snapshot(session, bundle, source)
@@ -59,7 +59,7 @@ def execute_bundle(session: Session, s: Matched) -> Result:
     bundle = session.need("CODE BUNDLE", s["name"])
     source, entrypoint = session.folders.path(bundle), s.value("entrypoint")
     specification = yaml.safe_load(s.value("specification") or read_specification(source))["bundle"]
-    if unknown := specification.keys() - HEEDED - UNHEEDED:
+    if unknown := specification.keys() - SUPPORTED_KEYS - IGNORED_KEYS:
         text = f"Failed to load code bundle configuration: unknown fields {sorted(unknown)}."
         raise SnowflakeError(text, 505187, "22000")
     session.need("COMPUTE POOL", specification["compute_options"]["compute_pool"])
@@ -77,9 +77,9 @@ def execute_bundle(session: Session, s: Matched) -> Result:
     if code:
         tail = "\n".join((run / "output.log").read_text(errors="replace").splitlines()[-20:])
         raise SnowflakeError(f"Execution of {entrypoint} failed:\n{tail}", 505187, "22000")
-    left = ", ".join(sorted(specification.keys() & UNHEEDED))
-    left = f" Without effect here: {left}." if left else ""
-    return status(f"{entrypoint} executed successfully; its output is in {run}.{left}")
+    ignored = ", ".join(sorted(specification.keys() & IGNORED_KEYS))
+    ignored = f" Ignored: {ignored}." if ignored else ""
+    return status(f"{entrypoint} executed successfully; its output is in {run}.{ignored}")
 
 
 def read_specification(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Columns of tables: their definitions in the engine's words, and ALTER, DESCRIBE and SHOW of them."""
+"""Columns of tables: their definitions in the engine's SQL, and ALTER TABLE of them."""
 
 import re
 
@@ -14,7 +14,7 @@ from local_account.text.identifiers import Name
 from local_account.text.literals import literal
 
 KEPT_CONSTRAINTS = (exp.NotNullColumnConstraint, exp.PrimaryKeyColumnConstraint, exp.DefaultColumnConstraint)
-ASIDE = "temp.main.aside"  # where rows wait while their table is made anew
+REBUILT = "temp.main.rebuilt"  # keeps the rows of a table while it is rebuilt
 IGNORED_CONSTRAINTS = (exp.CommentColumnConstraint, exp.UniqueColumnConstraint)
 
 
@@ -44,7 +44,7 @@ def stated_columns(tree: exp.Create) -> list[exp.Expression]:
 
 
 def declared_type(column: exp.ColumnDef) -> str | None:
-    """What ``types.declared_type`` said of it, before the translation gave it the engine's type."""
+    """The column's ``types.declared_type``, which the translation has noted."""
     return column.kind.meta["declared"]
 
 
@@ -71,22 +71,22 @@ def constraints(column: exp.ColumnDef) -> list[str]:
         elif isinstance(kind, KEPT_CONSTRAINTS):
             made += [] if kind.args.get("allow_null") else [generate(kind)]
         elif not isinstance(kind, IGNORED_CONSTRAINTS):
-            raise unsupported(f"the column constraint {kind.sql('snowflake')}", "columns.py")
+            raise unsupported(f"the column constraint {kind.sql('snowflake')}", __name__)
     return made
 
 
 def stored_definitions(session: Session, place: str) -> str:
-    """The columns of a table with all that is said of them, as they stand in parentheses."""
+    """The definitions of a table's columns, as CREATE TABLE has them between its parentheses."""
     sql = session.con.execute(f"SELECT sql FROM duckdb_tables() WHERE {where_stored(place)}").fetchall()[0][0]
     return re.sub(rf"^CREATE (TEMP )?TABLE {identifiers.DOTTED}\s*\(", "", sql).rstrip("; \n").removesuffix(")")
 
 
-def refill(session: Session, temp: str, place: str, columns: str, source: str, binds: list | None = None) -> None:
-    """Make a table anew from definitions and the rows of an engine query, which may read the table itself."""
-    session.con.execute(f"CREATE OR REPLACE TEMP TABLE {ASIDE} AS {source}", binds or None)
+def rebuild(session: Session, temp: str, place: str, columns: str, source: str, binds: list | None = None) -> None:
+    """Rebuild a table from definitions and the rows of an engine query, which may read the table itself."""
+    session.con.execute(f"CREATE OR REPLACE TEMP TABLE {REBUILT} AS {source}", binds or None)
     session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} ({columns})")
-    session.con.execute(f"INSERT INTO {place} BY NAME FROM {ASIDE}")
-    session.con.execute(f"DROP TABLE {ASIDE}")
+    session.con.execute(f"INSERT INTO {place} BY NAME FROM {REBUILT}")
+    session.con.execute(f"DROP TABLE {REBUILT}")
 
 
 def where_stored(place: str) -> str:
@@ -122,19 +122,19 @@ def add_column(session: Session, s: Matched) -> None:
 
 
 def add(session: Session, table: Object, column: exp.ColumnDef, place: str) -> None:
-    """The engine adds a column with a default alone; for one with conditions the table is made anew."""
+    """The engine adds a column with a default alone; for one with conditions the table is rebuilt."""
     declared = declared_type(column)
     if declared is None:
-        said = constraints(column)
-        parts = [identifiers.quote(column.name), generate(column.kind), *(c for c in said if c != "NOT NULL")]
+        clauses = constraints(column)
+        parts = [identifiers.quote(column.name), generate(column.kind), *(c for c in clauses if c != "NOT NULL")]
         session.con.execute(f"ALTER TABLE {place} ADD COLUMN {' '.join(parts)}")
-        for clause in said:
+        for clause in clauses:
             session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {identifiers.quote(column.name)} SET {clause}")
         return
     comments = "SELECT column_name, comment FROM duckdb_columns() WHERE comment IS NOT NULL AND {}"
     commented = session.con.execute(comments.format(where_stored(place))).fetchall()
     columns = f"{stored_definitions(session, place)}, {definition(column)}"
-    refill(session, "TEMP " * table.temporary, place, columns, f"FROM {place}")
+    rebuild(session, "TEMP " * table.temporary, place, columns, f"FROM {place}")
     for commented_column, comment in commented:
         set_comment(session, place, commented_column, comment)
     table.properties.setdefault("types", {})[column.name] = declared
@@ -153,6 +153,8 @@ def change_column(session: Session, s: Matched) -> None:
 
 def comment_on_column(session: Session, s: Matched) -> None:
     *table, column = identifiers.split(s["column"])
+    if not table:
+        raise compilation_error(f"syntax error: {s['column']} names no table", 1003)
     _, place = existing(session, identifiers.quote(*table))
     with session.transaction.change(place):
         set_comment(session, place, column, s.value("comment"))

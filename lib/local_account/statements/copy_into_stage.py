@@ -20,12 +20,12 @@ BARE = r"QUOTE E'\x01', ESCAPE E'\x01'"  # nothing is enclosed
 
 
 def unload(session: Session, s: Matched) -> Result:
-    """Write one file: aside first, so that a reader never meets half of it."""
+    """Write one file. It is renamed when complete, so that no reader sees a part of it."""
     given, stage = s.options("FILE_FORMAT HEADER SINGLE OVERWRITE"), s["stage"]
     is_query = s["source"].startswith("(")
     tree = translate(session, s["source"].strip()[1:-1] if is_query else f"SELECT * FROM {s['source']}")
     if not isinstance(tree, QUERIES):
-        raise unsupported("COPY INTO a stage from a statement that is not a query", "unloading.py")
+        raise unsupported("COPY INTO a stage from a statement that is not a query", __name__)
     location = stage_files.locate(session, stage)
     spec = stage_files.file_format(session, stage_files.format_options(given), location)
     relation = session.con.sql(generate(tree))
@@ -39,19 +39,19 @@ def unload(session: Session, s: Matched) -> Result:
         text = f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading."
         raise SnowflakeError(text, 100128, "22000")
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.part")
+    temporary = target.with_name(f".{target.name}.part")
     query = f"SELECT {', '.join(selected)} FROM ({generate(tree)}) AS r"
-    number = session.con.execute(f"COPY ({query}) TO {literal(aside)} ({how})").fetchall()[0][0]
+    number = session.con.execute(f"COPY ({query}) TO {literal(temporary)} ({how})").fetchall()[0][0]
     if suffix.startswith("_0_0_0.csv") and given.get("HEADER", "FALSE").upper() == "TRUE":
-        put_before(aside, enclosed_header(spec, columns), gzip.compress if suffix.endswith(".gz") else bytes)
-    aside.replace(target)
+        put_before(temporary, enclosed_header(spec, columns), gzip.compress if suffix.endswith(".gz") else bytes)
+    temporary.replace(target)
     size = target.stat().st_size
     row = {"rows_unloaded": number, "input_bytes": size, "output_bytes": size}
     return listing("rows_unloaded# input_bytes# output_bytes#", [row])
 
 
 def put_before(file: Path, line: bytes, packed: Callable[[bytes], bytes]) -> None:
-    """A compressed file may consist of several parts."""
+    """Put a line before a file's contents. A gzip file may consist of several parts."""
     below = file.with_name(f"{file.name}.below")
     file.replace(below)
     with open(file, "wb") as out, open(below, "rb") as source:
@@ -66,7 +66,7 @@ def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str
     kind, header = stage_files.check_options(spec, UNLOAD_OPTIONS), given.get("HEADER", "FALSE").upper() == "TRUE"
     compression = spec.get("COMPRESSION", "AUTO").upper()
     if compression not in COMPRESSIONS[kind]:
-        raise unsupported(f"unloading to {kind} with COMPRESSION = {compression}", "unloading.py")
+        raise unsupported(f"unloading to {kind} with COMPRESSION = {compression}", __name__)
     if kind == "PARQUET":
         selected = [name if header else f'{name} AS "_COL_{i}"' for i, name in enumerate(columns)]
         return "_0_0_0.snappy.parquet", selected, "FORMAT parquet"

@@ -32,12 +32,12 @@ def copy_into_table(session: Session, s: Matched) -> Result:
     given = s.options(LOAD_OPTIONS)
     table = session.need("TABLE", s["table"])
     if given.get("ON_ERROR", "ABORT_STATEMENT").upper() != "ABORT_STATEMENT":
-        raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", "copying.py")
+        raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", __name__)
     is_query = s["source"].startswith("(")
     place = r"\bFROM\s+" * is_query + f"({statement_shapes.PLACEHOLDERS['stage']})"
     stage = re.search(place, s["source"], re.I)
     if not stage:
-        raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
+        raise unsupported("COPY INTO from a query that does not read a stage", __name__)
     location = stage_files.locate(session, stage[1])
     spec = stage_files.file_format(session, stage_files.format_options(given), location)
     with session.transaction.together(), session.transaction.modify(session.place(table.qualified)):
@@ -62,7 +62,7 @@ def copy_into_table(session: Session, s: Matched) -> Result:
 
 def new_files(session: Session, table: Object, files: list[Path], given: dict) -> dict[Path, tuple[str, str]]:
     """The files that the table, since it was made or truncated, has not loaded as they are (with FORCE all of them),
-    and by what it will know them: path and digest."""
+    each with its path and digest, by which the table remembers it."""
     marks = {file: (str(file.relative_to(session.account.root)), stage_files.digest(file)) for file in files}
     known = table.properties.get("loaded", {})
     force = given.get("FORCE", "FALSE").upper() == "TRUE"
@@ -86,13 +86,13 @@ def insert_rows(session: Session, s: Matched, given: dict, spec: dict, file: Pat
 
 
 def insert_query(session: Session, s: Matched, given: dict, spec: dict, file: Path, location: Location) -> int:
-    """An INSERT whose staged source knows the format and the file."""
-    session.copying = spec, [file]
+    """An INSERT whose source, the stage, reads this file in this format."""
+    session.load = spec, [file]
     try:
-        query = staged_columns(s["source"].strip()[1:-1], spec)
+        query = parquet_columns(s["source"].strip()[1:-1], spec)
         return run(session, f"INSERT INTO {s['table']} {s['columns'] or ''} {query}").rows[0][0]
     finally:
-        session.copying = None
+        session.load = None
 
 
 def select_columns(
@@ -124,7 +124,7 @@ def in_type(column: str, engine: str) -> str:
     return generate(rewrite_cast(exp.Cast(this=cell, to=target)))
 
 
-def staged_columns(query: str, spec: dict[str, str]) -> str:
+def parquet_columns(query: str, spec: dict[str, str]) -> str:
     """In Parquet ``$1:"A"`` is the file's column A with its own type, not a path into a JSON text."""
     if spec.get("TYPE", "CSV").upper() != "PARQUET":
         return query

@@ -55,7 +55,7 @@ def create_python(session: Session, s: Matched) -> Result:
 
 
 def need_packages(wanted: list[str]) -> None:
-    """Raise for a package that this environment has not; its version may be another one."""
+    """Raise for a package that is not installed. The version is not checked."""
     for package in wanted:
         if not is_installed(re.match(r"[\w.-]+", package)[0]):
             raise compilation_error(f"Cannot create a Python function: Unknown package '{package}'.", 391546)
@@ -70,10 +70,10 @@ def create_sql(session: Session, s: Matched) -> Result:
 def declared(session: Session, s: Matched, language: str) -> Object:
     found = re.fullmatch(RETURNS, s["returns"].strip(), re.I | re.S)
     if found is None:
-        raise unsupported(f"a function that says RETURNS {s['returns']}", "functions_sql.py")
+        raise unsupported(f"a function that says RETURNS {s['returns']}", __name__)
     returns = found[1]
     if returns.upper().startswith("TABLE"):
-        raise unsupported(f"table functions in {language.capitalize()} (RETURNS TABLE)", "functions_sql.py")
+        raise unsupported(f"table functions in {language.capitalize()} (RETURNS TABLE)", __name__)
     arguments = declared_arguments(s["arguments"])
     return made(session, s, "FUNCTION", language=language, returns=returns, arguments=arguments)
 

@@ -1,4 +1,4 @@
-"""GRANT and REVOKE: recorded and shown. Nothing is refused here for want of a right."""
+"""GRANT and REVOKE: recorded and shown. Nothing is refused for lack of a privilege."""
 
 import re
 
@@ -47,7 +47,7 @@ def plain(name: str) -> str:
 
 
 def forget_grants(session: Session, thing: Object) -> None:
-    """What was granted on a dropped object, on what lay in it, or to a dropped role."""
+    """What was granted on a dropped object, on on its contents, or to a dropped role."""
     name = ".".join(filter(None, thing.qualified))
     for given in session.find("GRANT"):
         what = given.properties

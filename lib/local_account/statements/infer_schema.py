@@ -22,7 +22,7 @@ def infer_schema(session: Session, s: Matched) -> Result:
     spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]}, location)
     kind = spec.get("TYPE", "CSV").upper()
     if kind != "PARQUET":
-        raise unsupported(f"INFER_SCHEMA of {kind} files", "infer_schema.py")
+        raise unsupported(f"INFER_SCHEMA of {kind} files", __name__)
     found = [
         {"COLUMN_NAME": name, "TYPE": inferred, "NULLABLE": True, "EXPRESSION": f"{place}::{inferred}",
          "FILENAMES": ", ".join(map(location.relative, location.files())), "ORDER_ID": i}

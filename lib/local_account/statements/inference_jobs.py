@@ -72,7 +72,7 @@ def read_specification(text: str) -> dict:
         raise compilation_error(f"The specification cannot be read: {error}", 395018) from error
     for section, known in {"": " ".join(KEYS), **KEYS}.items():
         for key in (specification.get(section) or {} if section else specification).keys() - set(known.split()):
-            raise unsupported(f"{key} in an inference job's specification", "inference_jobs.py")
+            raise unsupported(f"{key} in an inference job's specification", __name__)
     output = specification["output"] or {}
     if "stage_location" not in output or output.get("mode", "error").lower() not in ("error", "overwrite"):
         raise compilation_error("The specification needs output.stage_location, and mode error or overwrite.", 395018)
@@ -131,21 +131,21 @@ def load_column(session: Session, values: list, handling: dict | None) -> list:
         return values
     form, conversion = handling.get("input_format", "full_stage_path"), handling.get("convert_to", "raw_bytes")
     if form.lower() != "full_stage_path" or conversion.lower() not in CONVERSIONS:
-        raise unsupported(f"column_handling with {form} and {conversion}", "inference_jobs.py")
+        raise unsupported(f"column_handling with {form} and {conversion}", __name__)
     convert = CONVERSIONS[conversion.lower()]
     return [convert(locate(session, path).target.read_bytes()) for path in values]
 
 
 def write(table: pa.Table, folder: Path) -> None:
     """One Parquet file, then _SUCCESS; the folder is there when both are."""
-    aside = folder.with_name(f".{folder.name}.part")
-    aside.mkdir(parents=True)
+    temporary = folder.with_name(f".{folder.name}.part")
+    temporary.mkdir(parents=True)
     try:
-        pq.write_table(table, aside / "part_0.parquet")
-        (aside / "_SUCCESS").touch()
-        aside.rename(folder)
+        pq.write_table(table, temporary / "part_0.parquet")
+        (temporary / "_SUCCESS").touch()
+        temporary.rename(folder)
     except BaseException:
-        shutil.rmtree(aside)
+        shutil.rmtree(temporary)
         raise
 
 

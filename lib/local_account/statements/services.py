@@ -28,7 +28,13 @@ SERVICE_COLUMNS = (
 )
 REQUEST_SECONDS = 600.0
 CONTAINER = "model-inference"
-WANTED = ("cpu", "memory", "gpu", "num_workers", "max_batch_rows")  # shown in the service's specification, and no more
+WANTED = (
+    "cpu",
+    "memory",
+    "gpu",
+    "num_workers",
+    "max_batch_rows",
+)  # shown in the service's specification, without other effect
 
 
 # ---------------------------------------------------------------- deploying
@@ -45,7 +51,7 @@ def deploy(session: Session, specification: str) -> str:
     declared, model = wanted["service"], session.resolve(wanted["models"][0]["name"])
     for key in ("autocapture", "inference_engine_spec", "feature_retrieval", "adapters"):
         if declared.get(key):
-            raise unsupported(f"{key} of a service", "services.py")
+            raise unsupported(f"{key} of a service", __name__)
     for part in (declared, wanted.get("image_build") or {}):
         if part.get("compute_pool"):
             session.need("COMPUTE POOL", part["compute_pool"])
@@ -91,7 +97,7 @@ def ensure_running(session: Session, service: Object) -> ServiceProcess:
 
 
 def set_status(session: Session, name: Name, state: str, **properties: object) -> None:
-    """Outside of any definition, for a query too may start a service."""
+    """Not a definition, because a query may start a service too."""
     with session.account.locks.hold(name):
         service = session.get("SERVICE", name)
         if service is not None:
@@ -153,8 +159,8 @@ def post(port: int, route: str, token: str, body: dict) -> list:
         with OPENER.open(request, timeout=REQUEST_SECONDS) as response:
             return json.load(response)["data"]
     except urllib.error.HTTPError as error:
-        said = error.read().decode(errors="replace")
-        raise SnowflakeError(f"The service answered {error.code}: {said}", 391912, "22000") from error
+        text = error.read().decode(errors="replace")
+        raise SnowflakeError(f"The service answered {error.code}: {text}", 391912, "22000") from error
     except OSError as error:
         raise SnowflakeError(f"Request to the service on port {port} failed: {error}", 391912, "22000") from error
 

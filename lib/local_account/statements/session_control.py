@@ -54,9 +54,9 @@ def check_parameters(given: dict, strict: bool = False) -> None:
     their own, which nobody needs to know here unless ``strict``."""
     for key, value in given.items():
         if key.upper() not in PARAMETERS and (strict or re.fullmatch(ANSWERS_DIFFER, key.upper())):
-            raise unsupported(f"the session parameter {key}", "transactions.py")
+            raise unsupported(f"the session parameter {key}", __name__)
         if key.upper() in FIXED and str(value).upper() != PARAMETERS[key.upper()].upper():
-            raise unsupported(f"the session parameter {key} = {value}", "transactions.py")
+            raise unsupported(f"the session parameter {key} = {value}", __name__)
 
 
 def set_parameter(session: Session, key: str, value: str) -> None:
@@ -84,7 +84,7 @@ def show_parameters(session: Session, s: Matched) -> Result:
 def set_variable(session: Session, s: Matched) -> None:
     (value,) = run(session, f"SELECT {s['value']}").to_arrow().to_pylist()[0].values()
     if not isinstance(value, str | bool | int | float | Decimal | None):
-        raise unsupported(f"session variables of Python's type {type(value).__name__}", "transactions.py")
+        raise unsupported(f"session variables of Python's type {type(value).__name__}", __name__)
     session.variables[s["name"].upper()] = exp.convert(value)
 
 

@@ -182,14 +182,14 @@ def copy_all(files: list[Path], base: Path, target: Path) -> list[Path]:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy so that the target is either absent or complete, whatever dies in between."""
+    """Copy so that the target is either absent or complete, even if the process dies in between."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.part")
-    with open(source, "rb") as reader, open(aside, "wb") as writer:
+    temporary = target.with_name(f".{target.name}.part")
+    with open(source, "rb") as reader, open(temporary, "wb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())
-    aside.replace(target)
+    temporary.replace(target)
 
 
 STATEMENTS = [

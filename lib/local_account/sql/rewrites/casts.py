@@ -51,7 +51,7 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         return call("sf_to_boolean", value, kind=T.BOOLEAN)
     engine = engine_type(target)
     if engine is None:
-        raise unsupported(f"the type {target.sql('snowflake')}", "types.py")
+        raise unsupported(f"the type {target.sql('snowflake')}", "local_account.engine.types")
     made = type(node)(this=value, to=engine)
     made.type = target
     return made
@@ -72,7 +72,7 @@ def rewrite_to_binary(node: exp.Expression) -> exp.Expression:
     makers = {"HEX": "unhex", "BASE64": "from_base64", "UTF-8": "encode", "UTF8": "encode"}
     name = how.name.upper() if how is not None else "HEX"
     if name not in makers or node.args.get("safe"):
-        raise unsupported(f"{'TRY_' * bool(node.args.get('safe'))}TO_BINARY with the format {name}", "conversions.py")
+        raise unsupported(f"{'TRY_' * bool(node.args.get('safe'))}TO_BINARY with the format {name}", __name__)
     return call(makers[name], node.this, kind=T.BINARY)
 
 
@@ -107,7 +107,7 @@ def time_format(snowflake: str) -> str:
         elif code and not rest.upper().startswith("DDD"):
             out, rest = out + code[1], rest[len(code[0]) :]
         elif rest[0].isalpha() and rest[0] != "T":
-            raise unsupported(f"the time format {snowflake!r}", "conversions.py")
+            raise unsupported(f"the time format {snowflake!r}", __name__)
         else:
             out, rest = out + rest[0].replace("%", "%%"), rest[1:]
     return out
@@ -119,7 +119,7 @@ def rewrite_to_char(node: exp.Expression) -> exp.Expression:
         null = is_variant(node.this)  # a JSON null, which a cast makes NULL, is text here
         return call("sf_to_char", node.this, kind=T.TEXT) if null else to_text(node.this)
     if kind_of(node.this) not in TIME_TYPES:
-        raise unsupported("TO_CHAR with a format for anything but dates and timestamps", "conversions.py")
+        raise unsupported("TO_CHAR with a format for anything but dates and timestamps", __name__)
     return call("strftime", node.this, text(time_format(how.name)), kind=T.TEXT)
 
 
@@ -129,7 +129,7 @@ def rewrite_type(node: exp.DataType) -> exp.Expression:
         return node
     engine = engine_type(node)
     if engine is None:
-        raise unsupported(f"the type {node.sql('snowflake')}", "types.py")
+        raise unsupported(f"the type {node.sql('snowflake')}", "local_account.engine.types")
     return engine
 
 

@@ -83,15 +83,15 @@ def rewrite_extract(node: exp.Extract) -> exp.Expression:
 
 
 def to_timestamp(target: T) -> Callable:
-    """TO_TIMESTAMP_NTZ and its kin: a number counts seconds, anything else is cast."""
+    """TO_TIMESTAMP, TO_DATE and the like: a number counts seconds, anything else is cast."""
 
     def convert(node: exp.Anonymous) -> exp.Expression:
         value, *how = node.expressions
         if how:
-            raise unsupported(f"{node.name.upper()} with a format or scale", "dates.py")
+            raise unsupported(f"{node.name.upper()} with a format or scale", __name__)
         if kind_of(value) in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
             if target == T.DATE:
-                raise unsupported("TO_DATE of a number, and neither does Snowflake", "dates.py")
+                raise unsupported("TO_DATE of a number, and neither does Snowflake", __name__)
             value = call("sf_to_timestamp", value, kind=T.TIMESTAMPNTZ)
         return rewrite_cast(exp.Cast(this=value, to=exp.DataType(this=target)))
 

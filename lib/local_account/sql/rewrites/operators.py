@@ -28,7 +28,7 @@ def number(made: exp.Expression, node: exp.Expression, scale: int | None) -> exp
     """What the engine computes in floating point as the NUMBER that Snowflake answers, if it does."""
     if scale is UNKNOWN:
         what = f"{node.sql('snowflake')}, because a type in it is not known; cast it"
-        raise unsupported(what, "scales.py")
+        raise unsupported(what, "local_account.sql.numeric_scale")
     return made if scale == REAL else cast(made, f"DECIMAL(38, {scale})")
 
 
@@ -52,9 +52,9 @@ def rewrite_uniform(node: exp.Uniform) -> exp.Expression:
     """Whole numbers from RANDOM alone. It is not known how Snowflake makes numbers from another generator."""
     *limits, source = (value for value in node.args.values() if value is not None)
     if not isinstance(source, exp.Rand) and not source.meta.get("random"):
-        raise unsupported("UNIFORM with another generator than RANDOM", "sql/rewrites/operators.py")
+        raise unsupported("UNIFORM with another generator than RANDOM", __name__)
     if not {kind_of(limit) for limit in limits} <= INTEGER_TYPES:
-        raise unsupported("UNIFORM between numbers that are not whole", "sql/rewrites/operators.py")
+        raise unsupported("UNIFORM between numbers that are not whole", __name__)
     return call("sf_uniform", *limits, source, kind=T.BIGINT)
 
 
@@ -74,7 +74,7 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
     arithmetic = isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Mod))
     if is_variant(left) and is_variant(right) and not isinstance(node, (exp.EQ, exp.NEQ)):
         if not arithmetic:
-            raise unsupported("a comparison of two VARIANTs; cast one", "operators.py")
+            raise unsupported("a comparison of two VARIANTs; cast one", __name__)
         left, right = (call("sf_number", side, kind=T.DOUBLE) for side in (left, right))
     elif is_variant(left) and is_variant(right):
         left, right = (json_call(".KEY", [side]) for side in (left, right))
@@ -84,7 +84,7 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
             for side in (left, right)
         )
     if arithmetic and any(kind_of(side) in TEXT_TYPES for side in (node.this, node.expression)):
-        raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", "operators.py")
+        raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", __name__)
     if isinstance(node, (exp.Add, exp.Sub)) and {T.DATE} < {kind_of(left), kind_of(right)} <= {T.DATE, *WHOLE}:
         left, right = (  # the engine adds days of 32 bits alone
             side if kind_of(side) == T.DATE else cast(side, "INTEGER", T.INT) for side in (left, right)

@@ -9,7 +9,7 @@ from local_account.text.errors import unsupported
 
 
 def json_call(name: str, arguments: list[exp.Expression]) -> exp.Expression:
-    """The call of one of json_functions.FUNCTIONS."""
+    """The call of one of variant_functions.FUNCTIONS."""
     if not arguments:
         return cast(text("{}" if FUNCTIONS[name][1] == "OBJECT" else "[]"), "JSON", T[FUNCTIONS[name][1]])
     given = [cast(variant(argument), "VARCHAR", T.TEXT) for argument in arguments]
@@ -24,7 +24,7 @@ def rewrite_path(node: exp.JSONExtract) -> exp.Expression:
     path = node.expression
     spelled = path.sql(dialect="duckdb").strip("'") if isinstance(path, exp.JSONPath) else path.name
     if "[-" in spelled:
-        raise unsupported("a negative index in a path", "semistructured.py")
+        raise unsupported("a negative index in a path", __name__)
     if is_converted(node):
         return call("json_extract", node.this, text(spelled), kind=T.VARIANT)
     return json_call("GET_PATH", [node.this, text(spelled.removeprefix("$"))])

@@ -45,17 +45,10 @@ MACROS = [
     "sf_within(t, size) AS CASE WHEN length(t) > size"
     " THEN error('String ''' || t || ''' is too long and would be truncated') ELSE t END",
     "sf_unless_before(t, start, made) AS CASE WHEN start < -length(t) THEN '' ELSE made END",
-    "sf_moment(d, h, m, s, n) AS CAST(d AS TIMESTAMP)"
-    " + to_microseconds(CAST(((CAST(h AS BIGINT) * 60 + m) * 60 + s) * 1000000 AS BIGINT) + CAST(n AS BIGINT) // 1000)",
     "sf_to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
     # from a random number g
     "sf_unit(g) AS least(hash(g) / 18446744073709551616, 0.9999999999999999)",
     "sf_uniform(a, b, g) AS CAST(floor(sf_unit(g) * (b - a + 1)) AS BIGINT) + a",
-    "width_bucket(x, lo, hi, n) AS CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1"
-    " ELSE CAST(floor((x - lo) / ((hi - lo) / n)) + 1 AS BIGINT) END",
-    "sf_chord(a, b, c, d) AS pow(sin(radians(c - a) / 2), 2)"
-    " + cos(radians(a)) * cos(radians(c)) * pow(sin(radians(d - b) / 2), 2)",
-    "sf_haversine(a, b, c, d) AS 2 * 6371 * atan2(sqrt(sf_chord(a, b, c, d)), sqrt(1 - sf_chord(a, b, c, d)))",
     "sf_whole(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN"
     " CAST(round(CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS BIGINT) ELSE CAST(x AS BIGINT) END",
     # Text as a date or a time. Digits count seconds, or thousandths and so on of them when there are so many; the

@@ -83,17 +83,6 @@ def type_of(value: object) -> str:
     return TYPES[type(value)]
 
 
-def as_a(*kinds: str) -> Callable:
-    """AS_...: the value when it is of the type, else NULL; nothing is converted."""
-    return lambda value: value if type_of(value) in kinds else NULL
-
-
-def as_integer(value: object) -> object:
-    if isinstance(value, Real):
-        raise ValueError(f"{REFUSED} AS_INTEGER of a number with a point")
-    return as_a("INTEGER")(value)
-
-
 def as_text(value: object) -> str:
     """A value cast to VARCHAR."""
     if isinstance(value, str):
@@ -222,15 +211,6 @@ def split(text: str, separator: str) -> list:
     return text.split(separator) if separator else [text]
 
 
-def tokens(text: str, separators: str = " ") -> list:
-    return [token for token in re.split(f"[{re.escape(separators)}]", text) if token]
-
-
-def rows_of(cut: Callable) -> Callable:
-    """SPLIT_TO_TABLE and STRTOK_SPLIT_TO_TABLE: a row for each part."""
-    return lambda statement, *a: numbered(statement, [{"INDEX": i, "VALUE": v} for i, v in enumerate(cut(*a), 1)])
-
-
 # ---------------------------------------------------------------- the table
 
 FUNCTIONS: dict[str, tuple[Callable, str]] = {
@@ -245,13 +225,6 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "ARRAY_SIZE": (lambda a: len(a) if isinstance(a, list) else NULL, "BIGINT"),
     "ARRAY_SLICE": (lambda a, start, end: array(a)[start:end], "ARRAY"),
     "ARRAY_TO_STRING": (lambda a, by: by.join("" if v is None else as_text(v) for v in array(a)), "TEXT"),
-    "AS_ARRAY": (as_a("ARRAY"), "ARRAY"),
-    "AS_BOOLEAN": (as_a("BOOLEAN"), "BOOLEAN"),
-    "AS_CHAR": (as_a("VARCHAR"), "TEXT"),
-    "AS_DOUBLE": (as_a("DOUBLE", "DECIMAL", "INTEGER"), "DOUBLE"),
-    "AS_INTEGER": (as_integer, "BIGINT"),
-    "AS_OBJECT": (as_a("OBJECT"), "OBJECT"),
-    "AS_VARCHAR": (as_a("VARCHAR"), "TEXT"),
     "GET": (get, "VARIANT"),
     "GET_PATH": (get_path, "VARIANT"),
     **{f"IS_{kind}": (lambda value, kind=kind: type_of(value) == kind, "BOOLEAN") for kind in TYPES.values()},
@@ -260,19 +233,15 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "OBJECT_KEYS": (lambda thing: sorted(thing) if isinstance(thing, dict) else NULL, "ARRAY"),
     "SPLIT": (split, "ARRAY"),
     "STRIP_NULL_VALUE": (lambda value: NULL if value is None else value, "VARIANT"),
-    "STRTOK_TO_ARRAY": (tokens, "ARRAY"),
     "TO_ARRAY": (to_array, "ARRAY"),
     "TO_JSON": (write, "TEXT"),
     "TO_OBJECT": (to_object, "OBJECT"),
     "TYPEOF": (type_of, "TEXT"),
-    # what the rewrites of FLATTEN and SPLIT_TO_TABLE and of casts to text call; no query can
+    # called by the rewrites of FLATTEN, comparisons and casts to text, and by no query
     ".FLATTEN": (flatten, "ARRAY"),
-    ".SPLIT_TO_TABLE": (rows_of(split), "ARRAY"),
-    ".STRTOK_SPLIT_TO_TABLE": (rows_of(tokens), "ARRAY"),
     ".KEY": (key_of, "TEXT"),
     ".TEXT": (lambda value: NULL if value is None else as_text(value), "TEXT"),
 }
-ROWS = {".FLATTEN", ".SPLIT_TO_TABLE", ".STRTOK_SPLIT_TO_TABLE"}
 TAKES_NULL = {"ARRAY_APPEND", "ARRAY_CONSTRUCT", "ARRAY_CONSTRUCT_COMPACT", "OBJECT_CONSTRUCT",
               "OBJECT_CONSTRUCT_KEEP_NULL", ".FLATTEN"}  # fmt: skip
 

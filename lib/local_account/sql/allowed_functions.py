@@ -12,7 +12,14 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from local_account.engine.types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
+from local_account.engine.types import (
+    NUMBER_TYPES,
+    TEXT_TYPES,
+    TIME_TYPES,
+    T,
+    is_variant,
+    kind_of,
+)
 from local_account.engine.variant_functions import FUNCTIONS
 from local_account.sql.numeric_scale import branches
 from local_account.sql.rewrites.dates import DATE_PARTS, unit_of
@@ -29,7 +36,7 @@ TRANSLATED_WELL = """
     NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow PreviousDay Radians
     Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right Round RowNumber SHA SHA2
     Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime Strtok Stuff Sum Tan ToDouble
-    Translate Trim Trunc TsOrDsToTime Upper Uuid Variance VariancePop WidthBucket
+    Translate Trim Trunc TsOrDsToTime Upper Uuid Variance VariancePop
 """
 PLAIN = set(TRANSLATED_WELL.split())
 REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
@@ -104,7 +111,7 @@ def sort_of(node: exp.Expression) -> str:
     if is_variant(node):
         return "variant"
     kind = kind_of(node)
-    return "text" if kind in TEXT_TYPES else "number" if kind in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL} else ""
+    return "text" if kind in TEXT_TYPES else "number" if kind in NUMBER_TYPES else ""
 
 
 def unlike(left: exp.Expression, right: exp.Expression) -> bool:

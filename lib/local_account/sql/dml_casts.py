@@ -7,6 +7,7 @@ from sqlglot import exp
 from local_account.engine.types import (
     BINARY_TYPES,
     INTEGER_TYPES,
+    NUMBER_TYPES,
     REAL_TYPES,
     TEXT_TYPES,
     TIME_TYPES,
@@ -16,7 +17,7 @@ from local_account.engine.types import (
 )
 from local_account.text.errors import unsupported
 
-FROM_TEXT = TIME_TYPES | BINARY_TYPES | INTEGER_TYPES | REAL_TYPES | {T.TIME, T.BOOLEAN, T.DECIMAL}
+FROM_TEXT = TIME_TYPES | BINARY_TYPES | NUMBER_TYPES | {T.TIME, T.BOOLEAN}
 AS_TEXT = TIME_TYPES | BINARY_TYPES | REAL_TYPES | {T.TIME}
 
 

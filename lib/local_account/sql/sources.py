@@ -21,7 +21,6 @@ from local_account.text.literals import literal
 
 FLATTEN_COLUMNS = {"SEQ": "BIGINT", "KEY": "VARCHAR", "PATH": "VARCHAR", "INDEX": "BIGINT", "VALUE": "JSON",
                    "THIS": "JSON"}  # fmt: skip
-SPLIT_COLUMNS = {"SEQ": "BIGINT", "INDEX": "BIGINT", "VALUE": "VARCHAR"}
 
 
 def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
@@ -177,7 +176,7 @@ def name_value_columns(values: exp.Values) -> None:
 
 def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
     function = call.this
-    if isinstance(function, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
+    if isinstance(function, exp.Explode):
         put_rows(call, function, call.args.get("alias"))
         return
     if isinstance(function, exp.Window):
@@ -224,18 +223,14 @@ def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
 
 
 def resolve_lateral(lateral: exp.Lateral) -> None:
-    if not isinstance(lateral.this, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
+    if not isinstance(lateral.this, exp.Explode):
         raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", __name__)
     put_rows(lateral, lateral.this, lateral.args.get("alias"))
 
 
 def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAlias | None) -> None:
-    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` and the like by a lateral subquery."""
+    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` by a lateral subquery."""
     statement = exp.Literal.string(uuid.uuid4().hex)
-    if not isinstance(function, exp.Explode):
-        given = [statement, *(part for part in function.args.values() if part is not None)]
-        rows = json_rows(f".{function.sql_name()}", given, SPLIT_COLUMNS)
-        return put_lateral(node, rows, alias)
     arguments = {}
     for argument in [function.this, *function.expressions]:
         if isinstance(argument, exp.Kwarg):

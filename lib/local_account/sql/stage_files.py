@@ -18,7 +18,7 @@ from local_account.sql.rewrites.nodes import engine_node
 from local_account.text import identifiers, literals
 from local_account.text.errors import Missing, SnowflakeError, compilation_error, unsupported
 from local_account.text.identifiers import Name
-from local_account.text.literals import literal
+from local_account.text.literals import is_true, literal
 
 COMMON_OPTIONS = "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION"
 OPTIONS = {
@@ -207,7 +207,7 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
         rows = f"read_parquet({listed}, union_by_name = true, filename = true) AS r"
         return f'SELECT * EXCLUDE (filename), CAST(to_json(r) AS JSON) AS "COLUMN1", {file_name} FROM {rows}'
     if kind == "JSON":
-        strip = options.get("STRIP_OUTER_ARRAY", "FALSE").upper() == "TRUE"
+        strip = is_true(options, "STRIP_OUTER_ARRAY")
         how = "array" if strip else "unstructured"
         source = f"read_json_objects({listed}, format = '{how}', filename = true)"
         return f'SELECT json AS "COLUMN1", {file_name} FROM {source}'
@@ -236,7 +236,7 @@ def csv_options(options: dict[str, str]) -> str:
 
 def below_header(options: dict[str, str]) -> tuple[bool, dict[str, str]]:
     """Whether the first line of CSV files has the columns' names, and the options that read what follows."""
-    headed = options.get("PARSE_HEADER", "FALSE").upper() == "TRUE"
+    headed = is_true(options, "PARSE_HEADER")
     rest = {key: value for key, value in options.items() if key != "PARSE_HEADER"}
     return headed, {**rest, "SKIP_HEADER": "1"} if headed else rest
 

@@ -142,27 +142,22 @@ def row(session: Session, thing: Object) -> dict:
 
 
 STATEMENTS = [
-    Statement(
-        f"CREATE [OR REPLACE] {BUNDLE} [IF NOT EXISTS] <name> FROM <source:stage> [<options:rest>]", create_bundle
-    ),
+    Statement(f"CREATE [OR REPLACE] {BUNDLE} [IF NOT EXISTS] <name> FROM <source:stage> [<options:rest>]",
+              create_bundle),
     Statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage> [<options:rest>]", add_version),
     Statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", execute_bundle),
     Statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", create_task, "emulated"),
     Statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", alter_task, "recorded"),
     Statement("EXECUTE TASK <name>", execute_task),
-    Statement(
-        "CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>",
-        create_streamlit,
-        "emulated",
-    ),
+    Statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>",
+              create_streamlit, "emulated"),
     Statement("ALTER STREAMLIT [IF EXISTS] <name> <options:rest>", alter_streamlit, "recorded"),
-]
+]  # fmt: skip
 
 SHOWN = {
-    "DESCRIBE STREAMLIT": Shown(
-        "name title main_file query_warehouse url_id runtime_name compute_pool live_version_location_uri", row
-    ),
+    "DESCRIBE STREAMLIT": Shown("name title main_file query_warehouse url_id runtime_name compute_pool "
+                                "live_version_location_uri", row),
     "STREAMLIT": Shown(f"{COMMON} url_id main_file query_warehouse", row),
     "TASK": Shown(f"{COMMON} warehouse schedule predecessors state definition", row),
     "CODE BUNDLE": Shown(COMMON, row),
-}
+}  # fmt: skip

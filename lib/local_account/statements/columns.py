@@ -165,4 +165,4 @@ STATEMENTS = [
     Statement("ALTER TABLE [IF EXISTS] <name> {RENAME} COLUMN <column> TO <new>", change_column),
     Statement("ALTER TABLE [IF EXISTS] <name> {DROP} [COLUMN] [IF EXISTS] <column>", change_column),
     Statement("COMMENT [IF EXISTS] ON COLUMN <column> IS <comment:body>", comment_on_column),
-]
+]  # fmt: skip

@@ -12,7 +12,7 @@ from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import QUERIES, generate, translate
 from local_account.text import identifiers, literals
 from local_account.text.errors import SnowflakeError, compilation_error, unsupported
-from local_account.text.literals import literal
+from local_account.text.literals import is_true, literal
 
 UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "JSON": "", "PARQUET": ""}
 COMPRESSIONS = {**dict.fromkeys(("CSV", "JSON"), ("AUTO", "GZIP", "NONE")), "PARQUET": ("AUTO", "SNAPPY")}
@@ -42,7 +42,7 @@ def unload(session: Session, s: Matched) -> Result:
     temporary = target.with_name(f".{target.name}.part")
     query = f"SELECT {', '.join(selected)} FROM ({generate(tree)}) AS r"
     number = session.con.execute(f"COPY ({query}) TO {literal(temporary)} ({how})").fetchall()[0][0]
-    if suffix.startswith("_0_0_0.csv") and given.get("HEADER", "FALSE").upper() == "TRUE":
+    if suffix.startswith("_0_0_0.csv") and is_true(given, "HEADER"):
         put_before(temporary, enclosed_header(spec, columns), gzip.compress if suffix.endswith(".gz") else bytes)
     temporary.replace(target)
     size = target.stat().st_size
@@ -63,7 +63,7 @@ def put_before(file: Path, line: bytes, packed: Callable[[bytes], bytes]) -> Non
 def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str, str]) -> tuple[str, list, str]:
     """How an unloaded file's name ends, what is selected for it, and the engine's options that write it. ``columns``:
     name in quotes -> engine type."""
-    kind, header = stage_files.check_options(spec, UNLOAD_OPTIONS), given.get("HEADER", "FALSE").upper() == "TRUE"
+    kind, header = stage_files.check_options(spec, UNLOAD_OPTIONS), is_true(given, "HEADER")
     compression = spec.get("COMPRESSION", "AUTO").upper()
     if compression not in COMPRESSIONS[kind]:
         raise unsupported(f"unloading to {kind} with COMPRESSION = {compression}", __name__)
@@ -111,4 +111,4 @@ def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str]
 STATEMENTS = [
     Statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", unload),
     Statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", unload),
-]
+]  # fmt: skip

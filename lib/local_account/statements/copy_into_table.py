@@ -19,6 +19,7 @@ from local_account.statements.columns import engine_columns, existing
 from local_account.statements.stages import copy_whole
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, unsupported
+from local_account.text.literals import is_true
 
 LOAD_OPTIONS = "FILE_FORMAT PATTERN FILES MATCH_BY_COLUMN_NAME PURGE FORCE ON_ERROR"
 COPY_RESULT = (
@@ -47,7 +48,7 @@ def copy_into_table(session: Session, s: Matched) -> Result:
         if files:
             table.properties["loaded"] = table.properties.get("loaded", {}) | dict(files.values())
             session.put(table)
-    if given.get("PURGE", "FALSE").upper() == "TRUE":
+    if is_true(given, "PURGE"):
         for file in files:
             file.unlink()
     if not files:
@@ -65,7 +66,7 @@ def new_files(session: Session, table: Object, files: list[Path], given: dict) -
     each with its path and digest, by which the table remembers it."""
     marks = {file: (str(file.relative_to(session.account.root)), stage_files.digest(file)) for file in files}
     known = table.properties.get("loaded", {})
-    force = given.get("FORCE", "FALSE").upper() == "TRUE"
+    force = is_true(given, "FORCE")
     return {file: mark for file, mark in marks.items() if force or known.get(mark[0]) != mark[1]}
 
 
@@ -155,4 +156,4 @@ STATEMENTS = [
     Statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", copy_into_table),
     Statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", copy_into_table),
     Statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", copy_files_of_query),
-]
+]  # fmt: skip

@@ -64,4 +64,4 @@ def data_type(table: Object, name: str, engine: str, nullable: bool) -> str:
 STATEMENTS = [
     Statement("{DESC|DESCRIBE} {TABLE|VIEW} <name>", describe_table),
     Statement("SHOW COLUMNS [LIKE <like:string>] IN [TABLE] <table>", show_columns),
-]
+]  # fmt: skip

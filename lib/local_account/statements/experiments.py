@@ -118,4 +118,4 @@ STATEMENTS = [
     Statement("ALTER EXPERIMENT <name> {COMMIT} RUN <run> [WITH STATUS = <status:string>]", end_run),
     Statement("SHOW RUNS [LIKE <like:string>] IN EXPERIMENT <name>", show_runs),
     Statement("SHOW RUN {METRICS|PARAMETERS} [LIKE <like:string>] IN EXPERIMENT <name> [RUN <run>]", show_run_values),
-]
+]  # fmt: skip

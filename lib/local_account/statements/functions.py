@@ -149,8 +149,8 @@ STATEMENTS = [
     Statement(PYTHON, create_python),
     Statement(SQL, create_sql),
     Statement("CALL <function:system> <arguments:list>", call_system),
-]
+]  # fmt: skip
 
 SHOWN = {
     "FUNCTION": Shown("created_on@ name schema_name catalog_name arguments language", function_row),
-}
+}  # fmt: skip

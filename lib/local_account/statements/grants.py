@@ -72,4 +72,4 @@ def show_grants(session: Session, s: Matched) -> Result:
 STATEMENTS = [
     Statement("{GRANT|REVOKE} <text:rest>", grant, "recorded"),
     Statement("SHOW GRANTS [{TO|OF|ON} <target:rest>]", show_grants),
-]
+]  # fmt: skip

@@ -162,5 +162,5 @@ def cancel(session: Session, s: Matched) -> Result:
 STATEMENTS = [
     Statement(JOB, run_job),
     Statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", wait_for),
-    Statement("CALL <job>!SPCS_CANCEL_JOB ( )", cancel, "emulated"),
-]
+    Statement("CALL <job>!SPCS_CANCEL_JOB ()", cancel, "emulated"),
+]  # fmt: skip

@@ -272,9 +272,8 @@ def feature_type(feature: dict) -> str:
 
 
 STATEMENTS = [
-    Statement(
-        "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] <name> WITH VERSION <version> FROM <source:stage>", create_model
-    ),
+    Statement("CREATE [OR REPLACE] MODEL [IF NOT EXISTS] <name> WITH VERSION <version> FROM <source:stage>",
+              create_model),
     Statement("ALTER MODEL <name> ADD VERSION <version> FROM <source:stage>", add_version),
     Statement("ALTER MODEL <name> DROP VERSION <version>", drop_version),
     Statement("SHOW VERSIONS [LIKE <like:string>] IN MODEL <name>", show_versions),
@@ -283,11 +282,11 @@ STATEMENTS = [
     Statement("ALTER MODEL <name> VERSION <version> {UNSET ALIAS}", name_version),
     Statement("ALTER MODEL <name> VERSION <version> SET {ALIAS} = <alias>", name_version),
     Statement("ALTER MODEL <name> SET {DEFAULT_VERSION} = <version>", name_version),
-]
+]  # fmt: skip
 
 SHOWN = {
     "MODEL": Shown(MODEL_COLUMNS, model_row),
-}
+}  # fmt: skip
 
 CALLS = {"__MODEL_CALL": call_model}
 

@@ -164,15 +164,11 @@ def comment(session: Session, s: Matched) -> None:
 
 
 STATEMENTS = [
-    Statement(
-        f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]",
-        record,
-        "recorded",
-    ),
+    Statement(f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> "
+              "[<options:rest>]", record, "recorded"),
     Statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", record, "recorded"),
-    Statement(
-        "CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]", create_scope
-    ),
+    Statement("CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]",
+              create_scope),
     Statement("DROP {FUNCTION} [IF EXISTS] <name> [<arguments:list>]", drop),
     Statement("DROP {SERVICE} [IF EXISTS] <name> [FORCE]", drop),
     Statement("DROP {STAGE|MODEL|EXPERIMENT|CODE BUNDLE|TASK|STREAMLIT} [IF EXISTS] <name>", drop),
@@ -182,7 +178,7 @@ STATEMENTS = [
     Statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> <options:rest>", alter, "recorded"),
     Statement("ALTER {DATABASE|SCHEMA|TABLE|VIEW|MODEL} [IF EXISTS] <name> SET COMMENT = <comment:body>", comment),
     Statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", comment),
-]
+]  # fmt: skip
 
 BEFORE_REMOVAL = {
     "DATABASE": remove_database,

@@ -245,11 +245,11 @@ STATEMENTS = [
     Statement("SHOW SERVICE {CONTAINERS|INSTANCES} IN SERVICE <name>", show_containers),
     Statement("ALTER SERVICE [IF EXISTS] <name> {SUSPEND|RESUME}", suspend_or_resume),
     Statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", alter_service),
-]
+]  # fmt: skip
 
 SHOWN = {
     "SERVICE": Shown(SERVICE_COLUMNS, service_row),
-}
+}  # fmt: skip
 
 SYSTEM_FUNCTIONS = {
     "SYSTEM$DEPLOY_MODEL": deploy,

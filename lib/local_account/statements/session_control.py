@@ -125,4 +125,4 @@ STATEMENTS = [
     Statement("USE SECONDARY ROLES {ALL|NONE}", use_secondary_roles, "recorded"),
     Statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", use),
     Statement("USE <name>", use_name),
-]
+]  # fmt: skip

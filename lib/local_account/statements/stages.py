@@ -14,7 +14,7 @@ from local_account.sql.stage_files import Location, chosen, digest, format_optio
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.objects import create, made
 from local_account.text.errors import SnowflakeError
-from local_account.text.literals import nested
+from local_account.text.literals import is_true, nested
 from local_account.workers.loopback import HOST
 
 STAGE_OPTIONS = "DIRECTORY ENCRYPTION COMMENT FILE_FORMAT"
@@ -86,7 +86,7 @@ def put(session: Session, s: Matched) -> Transfer:
     """The connector sends the files to ``uploads``. One that is already staged stays unless OVERWRITE says otherwise;
     the connector reports it UPLOADED all the same, where Snowflake reports SKIPPED."""
     location, given = locate(session, s["stage"]), s.options("OVERWRITE AUTO_COMPRESS PARALLEL SOURCE_COMPRESSION")
-    overwrite = given.get("OVERWRITE", "FALSE").upper() == "TRUE"
+    overwrite = is_true(given, "OVERWRITE")
     compress = given.get("AUTO_COMPRESS", "TRUE").upper() == "TRUE"
     pattern = Path(local_path(s["source"])).expanduser()
     several = any(character in pattern.name for character in "*?[")
@@ -193,9 +193,8 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 STATEMENTS = [
-    Statement(
-        "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] STAGE [IF NOT EXISTS] <name> [<options:rest>]", create_stage
-    ),
+    Statement("CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] STAGE [IF NOT EXISTS] <name> [<options:rest>]",
+              create_stage),
     Statement("ALTER STAGE [IF EXISTS] <name> REFRESH [SUBPATH = <path:string>]", refresh_stage),
     Statement("ALTER STAGE [IF EXISTS] <name> SET <options:rest>", alter_stage),
     Statement("{DESC|DESCRIBE} STAGE <name>", describe_stage),
@@ -204,6 +203,6 @@ STATEMENTS = [
     Statement("{LIST|LS} <stage:stage> [PATTERN = <pattern:string>]", list_files),
     Statement("{REMOVE|RM} <stage:stage> [PATTERN = <pattern:string>]", remove),
     Statement("COPY FILES INTO <target:stage> FROM <source:stage> [<options:rest>]", copy_files),
-]
+]  # fmt: skip
 
 BEFORE_REMOVAL = {"STAGE": forget_files}

@@ -144,4 +144,4 @@ def rename(session: Session, s: Matched) -> None:
 STATEMENTS = [
     Statement("TRUNCATE [TABLE] [IF EXISTS] <name>", truncate),
     Statement("ALTER TABLE [IF EXISTS] <name> RENAME TO <new>", rename),
-]
+]  # fmt: skip

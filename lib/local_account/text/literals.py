@@ -51,6 +51,10 @@ def options(text: str | None, known: str | None = None) -> dict[str, str]:
     return {key.upper(): unquote(v) if v.startswith(("'", "$$")) else v for key, v in found}
 
 
+def is_true(given: dict[str, str], option: str) -> bool:
+    return given.get(option, "FALSE").upper() == "TRUE"
+
+
 def nested(text: str | None) -> dict[str, str]:
     """The options inside one pair of parentheses."""
     return options(text.strip()[1:-1]) if text else {}

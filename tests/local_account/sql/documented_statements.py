@@ -28,7 +28,6 @@ STATEMENTS = {
         ("03:04",)
     ],
     "SELECT TO_CHAR(D, 'YYYY') FROM (SELECT MIN(DD) AS D FROM ONE)": [("2024",)],
-    "SELECT * FROM (TABLE(SPLIT_TO_TABLE('a,b', ',')))": [(1, 1, "a"), (1, 2, "b")],
     "SELECT TO_TIME(X) FROM VALUES ('10:11:12') AS T(X)": [(dt.time(10, 11, 12),)],
     "SELECT F.INDEX, F.VALUE::INT FROM ONE, LATERAL FLATTEN(V:l) F ORDER BY 1": [(0, 1), (1, 2), (2, 3)],
     "SELECT F.* FROM ONE, LATERAL FLATTEN(V:l) F ORDER BY INDEX": [
@@ -54,10 +53,6 @@ STATEMENTS = {
         (None, "b[0]", 0, "1"),
         (None, "b[1]", 1, "2"),
     ],
-    "SELECT * FROM TABLE(SPLIT_TO_TABLE('a.b.c', '.'))": [(1, 1, "a"), (1, 2, "b"), (1, 3, "c")],
-    "SELECT SEQ, INDEX, VALUE FROM TABLE(SPLIT_TO_TABLE('a.b', '.'))": [(1, 1, "a"), (1, 2, "b")],
-    "SELECT S.VALUE FROM ONE, LATERAL SPLIT_TO_TABLE('x,y', ',') S": [("x",), ("y",)],
-    "SELECT VALUE FROM TABLE(STRTOK_SPLIT_TO_TABLE('a b', ' '))": [("a",), ("b",)],
     "SELECT OBJECT_AGG(K, V) FROM VALUES ('b', 1), ('a', 2), ('c', NULL) AS T(K, V)": [('{\n  "a": 2,\n  "b": 1\n}',)],
     "SELECT ARRAY_AGG(X) FROM VALUES (3), (1), (NULL) AS T(X)": [("[\n  3,\n  1\n]",)],
     "SELECT ARRAY_AGG(X) WITHIN GROUP (ORDER BY X) FROM VALUES (3), (1) AS T(X)": [("[\n  1,\n  3\n]",)],

@@ -87,4 +87,4 @@ RULES = {
     exp.Count: rewrite_count,
     **dict.fromkeys((exp.ArgMax, exp.ArgMin), rewrite_max_by),
     exp.ApproxQuantile: rewrite_approx_percentile,
-}
+}  # fmt: skip

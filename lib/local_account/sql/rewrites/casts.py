@@ -6,6 +6,7 @@ from sqlglot import exp
 
 from local_account.engine.types import (
     INTEGER_TYPES,
+    NUMBER_TYPES,
     REAL_TYPES,
     TEXT_TYPES,
     TIME_TYPES,
@@ -36,12 +37,12 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
             return made
         return call("left" if kind_of(value) in TEXT_TYPES else "sf_within", made, size, kind=T.TEXT)
     if is_variant(value):
-        to_number = target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}
+        to_number = target.this in NUMBER_TYPES
         value = call("sf_numeric", value, kind=T.TEXT) if to_number else as_text(value)
         value = call("sf_when", value, kind=T.TEXT) if target.this in TIME_TYPES else value
     elif kind_of(value) in REAL_TYPES | {T.DECIMAL, None} and target.this in INTEGER_TYPES:
         value = call("sf_whole", value)  # the engine's own cast rounds floating point half to even
-    elif kind_of(value) in TEXT_TYPES and target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
+    elif kind_of(value) in TEXT_TYPES and target.this in NUMBER_TYPES:
         value = call("sf_numeral", value, kind=T.TEXT)
     elif kind_of(value) in TEXT_TYPES and target.this in TIME_TYPES:
         value = call("sf_when", value, kind=T.TEXT)
@@ -140,4 +141,4 @@ RULES = {
     exp.ToNumber: rewrite_to_number,
     exp.ToChar: rewrite_to_char,
     exp.DataType: rewrite_type,
-}
+}  # fmt: skip

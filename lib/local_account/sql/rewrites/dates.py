@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from local_account.engine.types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, T, kind_of
+from local_account.engine.types import NUMBER_TYPES, TEXT_TYPES, T, kind_of
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.casts import rewrite_cast
 from local_account.sql.rewrites.nodes import call, cast
@@ -64,16 +64,6 @@ def rewrite_date_part(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def rewrite_timestamp_from_parts(node: exp.Expression) -> exp.Expression:
-    """Parts may be beyond their limits: hour 25 is the next day's first."""
-    if node.this is not None:
-        return rewrite_plain(node)
-    year, month, day, *rest = (node.args.get(key) for key in ("year", "month", "day", "hour", "min", "sec", "nano"))
-    date = exp.DateFromParts(year=year, month=month, day=day, allow_overflow=True)
-    given = (exp.Literal.number(0) if part is None else part for part in rest)
-    return call("sf_moment", date, *given, kind=T.TIMESTAMPNTZ)
-
-
 def rewrite_extract(node: exp.Extract) -> exp.Expression:
     from_text(node, "expression")
     if node.name.upper() not in ("EPOCH", "EPOCH_SECOND"):
@@ -89,7 +79,7 @@ def to_timestamp(target: T) -> Callable:
         value, *how = node.expressions
         if how:
             raise unsupported(f"{node.name.upper()} with a format or scale", __name__)
-        if kind_of(value) in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
+        if kind_of(value) in NUMBER_TYPES:
             if target == T.DATE:
                 raise unsupported("TO_DATE of a number, and neither does Snowflake", __name__)
             value = call("sf_to_timestamp", value, kind=T.TIMESTAMPNTZ)
@@ -107,34 +97,9 @@ RULES = {
     exp.TsOrDsToDate: rewrite_to_date,
     exp.UnixToTime: rewrite_unix_time,
     exp.DateAdd: rewrite_date_add,
-    **dict.fromkeys(
-        (
-            exp.DateDiff,
-            exp.TimestampTrunc,
-            exp.DateTrunc,
-            exp.Year,
-            exp.Month,
-            exp.Day,
-            exp.DayOfMonth,
-            exp.DayOfWeek,
-            exp.DayOfWeekIso,
-            exp.DayOfYear,
-            exp.Week,
-            exp.WeekOfYear,
-            exp.Quarter,
-            exp.Hour,
-            exp.Minute,
-            exp.Second,
-            exp.Dayname,
-            exp.Monthname,
-            exp.LastDay,
-            exp.AddMonths,
-            exp.TimeSlice,
-            exp.YearOfWeek,
-            exp.YearOfWeekIso,
-        ),
-        rewrite_date_part,
-    ),
-    exp.TimestampFromParts: rewrite_timestamp_from_parts,
+    **dict.fromkeys((exp.DateDiff, exp.TimestampTrunc, exp.DateTrunc, exp.Year, exp.Month, exp.Day, exp.DayOfMonth,
+        exp.DayOfWeek, exp.DayOfWeekIso, exp.DayOfYear, exp.Week, exp.WeekOfYear, exp.Quarter, exp.Hour, exp.Minute,
+        exp.Second, exp.Dayname, exp.Monthname, exp.LastDay, exp.AddMonths, exp.TimeSlice, exp.YearOfWeek,
+        exp.YearOfWeekIso), rewrite_date_part),
     exp.Extract: rewrite_extract,
-}
+}  # fmt: skip

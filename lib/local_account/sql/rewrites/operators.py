@@ -2,7 +2,15 @@
 
 from sqlglot import exp
 
-from local_account.engine.types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
+from local_account.engine.types import (
+    INTEGER_TYPES,
+    NUMBER_TYPES,
+    TEXT_TYPES,
+    TIME_TYPES,
+    T,
+    is_variant,
+    kind_of,
+)
 from local_account.sql.numeric_scale import REAL, UNKNOWN
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.casts import rewrite_cast, to_text
@@ -42,12 +50,6 @@ def rewrite_negative(node: exp.Neg) -> exp.Expression:
     return node
 
 
-def rewrite_xor(node: exp.Expression) -> exp.Expression:
-    if {kind_of(node.this), kind_of(node.expression)} == {T.BOOLEAN}:
-        return exp.Paren(this=exp.NEQ(this=node.this, expression=node.expression))
-    return rewrite_plain(node)
-
-
 def rewrite_uniform(node: exp.Uniform) -> exp.Expression:
     """Whole numbers from RANDOM alone. It is not known how Snowflake makes numbers from another generator."""
     *limits, source = (value for value in node.args.values() if value is not None)
@@ -65,7 +67,7 @@ def scalar(node: exp.Expression, beside: exp.Expression) -> exp.Expression:
     kind = kind_of(beside)
     if kind in TIME_TYPES or kind == T.BOOLEAN:
         return rewrite_cast(exp.Cast(this=node, to=exp.DataType(this=kind)))
-    numeric = kind in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}
+    numeric = kind in NUMBER_TYPES
     return call("sf_number", node, kind=T.DOUBLE) if numeric else as_text(node)
 
 
@@ -117,11 +119,9 @@ RULES = {
     exp.Div: rewrite_div,
     **dict.fromkeys((exp.Ceil, exp.Floor), rewrite_ceil),
     exp.Neg: rewrite_negative,
-    exp.Xor: rewrite_xor,
     exp.Uniform: rewrite_uniform,
-    **dict.fromkeys(
-        (exp.Add, exp.Sub, exp.Mul, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Mod), rewrite_operator
-    ),
+    **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Mod),
+        rewrite_operator),
     **dict.fromkeys((exp.Between, exp.In, exp.Case), rewrite_compared),
     **dict.fromkeys((exp.DPipe, exp.Concat, exp.ConcatWs), rewrite_concatenation),
-}
+}  # fmt: skip

@@ -4,17 +4,12 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from local_account.engine.types import T
 from local_account.engine.variant_functions import FUNCTIONS
 from local_account.sql.rewrites import aggregates, casts, dates, operators, strings, variants
 from local_account.sql.rewrites.dates import TIMESTAMPS, to_timestamp
-from local_account.sql.rewrites.nodes import call
 from local_account.sql.rewrites.variants import json_call
 
-ANONYMOUS: dict[str, Callable] = {
-    **{name: to_timestamp(kind) for name, kind in TIMESTAMPS.items()},
-    "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),
-}
+ANONYMOUS: dict[str, Callable] = {name: to_timestamp(kind) for name, kind in TIMESTAMPS.items()}
 """functions that sqlglot has no class for"""
 
 

@@ -27,4 +27,4 @@ def rewrite_regexp_substr(node: exp.Expression) -> exp.Expression:
 RULES = {
     exp.Substring: rewrite_substring,
     exp.RegexpExtract: rewrite_regexp_substr,
-}
+}  # fmt: skip

@@ -3,7 +3,7 @@
 from sqlglot import exp
 
 from local_account.engine.types import T
-from local_account.engine.variant_functions import FUNCTIONS, ROWS
+from local_account.engine.variant_functions import FUNCTIONS
 from local_account.sql.rewrites.nodes import as_text, call, cast, text, variant
 from local_account.text.errors import unsupported
 
@@ -13,7 +13,7 @@ def json_call(name: str, arguments: list[exp.Expression]) -> exp.Expression:
     if not arguments:
         return cast(text("{}" if FUNCTIONS[name][1] == "OBJECT" else "[]"), "JSON", T[FUNCTIONS[name][1]])
     given = [cast(variant(argument), "VARCHAR", T.TEXT) for argument in arguments]
-    made = call("account_rows" if name in ROWS else "account_call", text(f"json:{name}"), *given, kind=T.TEXT)
+    made = call("account_rows" if name == ".FLATTEN" else "account_call", text(f"json:{name}"), *given, kind=T.TEXT)
     kind = FUNCTIONS[name][1]
     if kind == "TEXT":
         return made

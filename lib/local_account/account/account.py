@@ -45,7 +45,7 @@ class Account:
         self.open_catalog()
 
     def open_catalog(self) -> None:
-        """Create what a new account has, and clear what a killed server left half done."""
+        """Create the first objects of a new account, and remove what a killed server left unfinished."""
         self.engine.execute("BEGIN")
         catalog.create_tables(self.engine)
         if not catalog.find(self.engine, kind="ROLE"):

@@ -1,4 +1,4 @@
-"""What the layers above hand to the account, so that the layers below can call it without importing it."""
+"""What the statements hand to the account, so that lower layers can call it without importing it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Handlers:
-    """What the account does beyond the engine's own SQL. ``statements/handlers.py`` makes the one value of it."""
+    """What the account does beyond the engine's own SQL; ``statements/handlers.py`` has the only value."""
 
     match: Callable
     """text of a statement -> (handler, its parts), None for a statement that the engine executes"""
@@ -23,6 +23,6 @@ class Handlers:
     lateral_functions: Mapping[str, Callable]
     """table functions over the rows to their left: name -> (session, arguments) -> syntax tree of a query"""
     before_removal: Mapping[str, Callable]
-    """what the removal of an object does besides: kind -> (session, object) -> None"""
+    """what else the removal of an object does: kind -> (session, object) -> None"""
     shown: Mapping[str, object]
     """how SHOW and DESCRIBE print an object: kind -> statements.show.Shown"""

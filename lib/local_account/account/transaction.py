@@ -11,7 +11,7 @@ from local_account.text.errors import SnowflakeError
 
 
 class Transaction:
-    """The open transaction of one session, if there is one, and how statements take part in it."""
+    """The open transaction of one session, if there is one, and how statements join it."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection, locks: WriteLocks):
         self.con, self.locks = con, locks

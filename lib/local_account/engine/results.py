@@ -80,7 +80,7 @@ def column_of(name: str, duckdb_type: object) -> Column:
 
 
 def declare(column: Column, declared: str | None) -> Column:
-    """The column with what ``types.declared_type`` says of it."""
+    """The column with its declared type, from ``types.declared_type``."""
     if declared in ("ARRAY", "OBJECT"):
         return replace(column, kind=declared) if column.kind == "VARIANT" else column
     return replace(column, size=int(re.search(r"\d+", declared)[0])) if declared and column.kind == "TEXT" else column

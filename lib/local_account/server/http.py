@@ -97,7 +97,7 @@ class ConnectorProtocol:
         })  # fmt: skip
 
     def open_session(self, query: dict, data: dict) -> Session:
-        """A session with what the client asks for, as far as it exists."""
+        """A session that uses what the client asks for, if it exists."""
         session = Session(self.account)
         wanted = {key: split(value)[-1] for key, value in query.items() if value}
         database, schema = wanted.get("databaseName"), wanted.get("schemaName")

@@ -40,7 +40,7 @@ TRANSLATED_WELL = """
 """
 PLAIN = set(TRANSLATED_WELL.split())
 REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
-    # expression classes, when they would answer otherwise than Snowflake, and what to call it
+    # expression classes, a test whether they would answer otherwise than Snowflake, and the name in the refusal
     ("Min Max Greatest Least DecodeCase Mode", lambda node: any(map(is_variant, operands(node))),
      "{name} of a VARIANT, which the engine would compare as text; cast it"),
     ("Ordered", lambda node: is_variant(sorted_by(node)), "ORDER BY a VARIANT; cast it"),
@@ -98,7 +98,7 @@ def is_ordered(node: exp.Expression) -> bool:
 
 
 def sorted_by(node: exp.Ordered) -> exp.Expression:
-    """What ORDER BY sorts by; a number stands for a column of the query."""
+    """The expression that ORDER BY sorts by. A number means a column of the query."""
     query = node.parent.parent
     if node.this.is_int and isinstance(node.parent, exp.Order) and isinstance(query, exp.Select):
         if not 0 < int(node.this.name) <= len(query.selects):
@@ -115,7 +115,7 @@ def sort_of(node: exp.Expression) -> str:
 
 
 def unlike(left: exp.Expression, right: exp.Expression) -> bool:
-    """Whether the engine would make text of both, where Snowflake makes the other's type of the text."""
+    """Whether the engine would convert both to text, where Snowflake converts the text to the other's type."""
     kinds = {kind_of(side.unalias()) for side in (left, right)} - {T.NULL}
     return None not in kinds and len(kinds) > 1 and bool(kinds & TEXT_TYPES) and bool(kinds - TEXT_TYPES)
 

@@ -1,5 +1,5 @@
-"""Calls that depend on the session or the account rather than on their arguments alone: CURRENT_*, SYSTEM$*, session
-variables, MODEL(...)!METHOD, service!METHOD and user-defined functions."""
+"""Calls that depend on the session or the account: CURRENT_*, SYSTEM$*, session variables, MODEL(...)!METHOD,
+service!METHOD and user-defined functions."""
 
 import json
 from collections.abc import Callable
@@ -68,11 +68,11 @@ def resolve_call(session: Session, node: exp.Expression) -> exp.Expression | Non
             return session.variables[name].copy()
         if called is not None and called.name.upper().startswith("GET_"):
             raise unsupported(f"the function {called.name.upper()}", __name__)
-        if called is None or not called.name.upper().endswith("_FILE_URL"):  # which takes a @stage
+        if called is None or not called.name.upper().endswith("_FILE_URL"):  # whose argument is a @stage
             raise compilation_error(f"Session variable '${name}' does not exist", 1, "02000")
     if kind in ("Seq1", "Seq2", "Seq4", "Seq8"):
         if node.find_ancestor(exp.Window):
-            return exp.Literal.number(1)  # as an ORDER BY it only says that any order will do
+            return exp.Literal.number(1)  # in an ORDER BY it means: in any order
         return engine_tree(exp.Paren(this=exp.maybe_parse("row_number() OVER () - 1", dialect="duckdb")))
     if kind == "Rand" and node.this is not None:
         return seeded(node)
@@ -102,7 +102,7 @@ def seeded(node: exp.Expression) -> exp.Expression:
 
 
 def in_table(node: exp.Expression) -> bool:
-    """Whether it is a table function: sources.py joins those to the rows beside them."""
+    """Whether the call is a table function, which sources.py joins to the rows beside it."""
     return isinstance(node.parent, exp.TableFromRows) or (
         node.name.upper() == "__MODEL_CALL" and isinstance(node.parent, exp.Window)
     )

@@ -42,7 +42,7 @@ class LocalSnowflake(Snowflake):
 
 
 def mark(tokens: list[Token]) -> list[Token]:
-    """Mark the names that the parser must not know, where they stand before a parenthesis."""
+    """Mark the names that the parser must not know, where a parenthesis follows."""
     for token, following in zip(tokens, tokens[1:], strict=False):
         is_call = following.token_type == TokenType.L_PAREN and token.token_type != TokenType.STRING
         if is_call and token.text.upper() in UNKNOWN:
@@ -51,7 +51,7 @@ def mark(tokens: list[Token]) -> list[Token]:
 
 
 def unmark(tree: exp.Expression) -> exp.Expression:
-    """Take the marks off. They are on calls, and on names of tables and columns that stand before a parenthesis."""
+    """Take the marks off calls, and off names of tables and columns that a parenthesis follows."""
     for node in list(tree.walk()):
         name = node.args.get("this")
         if not isinstance(name, str) or not name.startswith(MARK):

@@ -1,4 +1,4 @@
-"""Values put into columns: converted as Snowflake converts them, where the engine would store something else."""
+"""Casts of values that are put into columns, where the engine would convert otherwise than Snowflake."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ AS_TEXT = TIME_TYPES | BINARY_TYPES | REAL_TYPES | {T.TIME}
 
 
 def convert_assigned_values(tree: exp.Expression, stored: dict[str, exp.DataType], kinds: list[exp.DataType]) -> None:
-    """Convert what an INSERT, UPDATE, MERGE or CREATE TABLE ... AS puts into columns.
+    """Convert the values that an INSERT, UPDATE, MERGE or CREATE TABLE ... AS puts into columns.
 
     ``stored`` are the types of the table's columns, ``kinds`` those of the query that gives the rows. Raises for a
     VARIANT's column that would get another type, or the other way around where the types are not known.

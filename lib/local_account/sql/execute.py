@@ -36,7 +36,7 @@ def run(session: Session, sql: str, binds: list | None = None) -> Result | Trans
 
 
 def handle(session: Session, handler: Callable, s: statement_shapes.Matched) -> Result | Transfer:
-    """Run a statement's handler. With IF EXISTS it is content when the object that the statement names is missing."""
+    """Run a statement's handler. With IF EXISTS it is no error if the named object is missing."""
     try:
         return handler(session, s) or status()
     except Missing as error:
@@ -143,7 +143,7 @@ def merge_verbs(tree: exp.Merge) -> list[str]:
 
 
 def change_columns(tree: exp.Expression) -> list[Column]:
-    """The columns of what a change of rows answers: counts."""
+    """The result columns of a change of rows: counts."""
     verbs = merge_verbs(tree) if isinstance(tree, exp.Merge) else [tree.key.upper()]
     if set(verbs) - PAST.keys():
         return status().columns

@@ -1,5 +1,6 @@
-"""Reading a statement: Snowflake's SQL -> a syntax tree, with what the parser reads otherwise than Snowflake put right,
-and what it takes from other databases refused."""
+"""Parsing a statement: Snowflake's SQL -> a syntax tree.
+
+What sqlglot reads otherwise than Snowflake is corrected; syntax of other databases is refused."""
 
 import functools
 import re
@@ -16,7 +17,7 @@ from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, compilation_error, unsupported
 from local_account.text.literals import literal
 
-LONG = 20_000  # characters: such statements hold data, and are not sent again
+LONG = 20_000  # characters: longer statements hold data, and are not sent twice
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
 METHOD = rf"\s*!\s*(?P<method>{identifiers.PART})\s*\(\s*(?P<close>\))?"
 MODEL = rf"\bMODEL\s*\(\s*(?P<model>{identifiers.DOTTED})\s*(?:,\s*(?P<version>{identifiers.PART})\s*)?\)"
@@ -37,14 +38,16 @@ EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({identifiers.DOTTE
 
 @functools.lru_cache(500)
 def parsed(sql: str) -> exp.Expression:
-    """Clients send most statements twice, to learn the columns first; reading one takes longer than copying it."""
+    """Clients send most statements twice, first to learn the columns. Parsing takes longer than copying a tree."""
     return parse(sql)
 
 
 def parse(sql: str) -> exp.Expression:
     check_syntax(sql)
     sql = GLUED.sub(lambda found: f"{found[1]} " if found[1] else found[0], sql)
-    sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # Snowflake takes the clause there too, and Snowpark writes it so
+    sql = EXISTS_AFTER_NAME.sub(
+        r"\1 \3 \2", sql
+    )  # Snowflake accepts the clause there too, and Snowpark writes it there
     try:
         found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]
     except SqlglotError as error:
@@ -76,7 +79,7 @@ FOREIGN_SYNTAX = re.compile(
 
 
 def check_syntax(sql: str) -> None:
-    """Raise for what the parser takes from other databases and does not tell from Snowflake's."""
+    """Raise for syntax of other databases that the parser accepts as Snowflake's."""
     for found in FOREIGN_SYNTAX.finditer(sql):
         if word := found["start"] or found["other"]:
             raise compilation_error(f"syntax error: unexpected '{word.rstrip('( ')}'.", 1003)
@@ -92,7 +95,7 @@ def respell(tree: exp.Expression) -> None:
             order.expressions[0].set("this", exp.var("ALL"))
     for select in tree.find_all(exp.Select):
         merged = [name.name for join in select.args.get("joins") or () for name in join.args.get("using") or ()]
-        if merged and select.expressions[0] == exp.Star():  # Snowflake has those first, each of them once
+        if merged and select.expressions[0] == exp.Star():  # in Snowflake these come first, each of them once
             firsts = [exp.column(exp.to_identifier(name)) for name in dict.fromkeys(merged)]
             rest = exp.Star(except_=[exp.to_identifier(name) for name in dict.fromkeys(merged)])
             select.set("expressions", [*firsts, rest, *select.expressions[1:]])
@@ -105,7 +108,7 @@ INSERT_CALL = re.compile(rf"\bTHEN\s+INSERT\b|{TEXT}|\"[^\"]*\"|\bINSERT(?=\s*\(
 
 
 def spell_calls(sql: str) -> str:
-    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``,
+    """Replace calls that the parser cannot read by others: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``,
     ``WITH a AS MODEL m VERSION v SELECT a!F(x)``."""
     sql = INSERT_CALL.sub(lambda found: "STUFF" if found[0].upper() == "INSERT" else found[0], sql)
     if "!" not in sql:
@@ -113,7 +116,7 @@ def spell_calls(sql: str) -> str:
     aliases = {}
 
     def take(found: re.Match) -> str:
-        """Out of WITH goes ``a AS MODEL m VERSION v``; what stands before and after it stays."""
+        """Remove ``a AS MODEL m VERSION v`` from WITH, and keep the rest."""
         if not found["alias"]:
             return found[0]
         aliases[identifiers.fold(found["alias"])] = found["model"], found["version"] or "DEFAULT"
@@ -159,7 +162,7 @@ CLAUSES = {"FROM", "WHERE", "GROUP BY", "HAVING", "QUALIFY", "ORDER BY", "LIMIT"
 
 
 def written_projections(sql: str) -> list[str]:
-    """The texts between the commas of the first SELECT that stands in no parentheses."""
+    """The texts between the commas of the first SELECT outside all parentheses."""
     try:
         tokens = sqlglot.tokenize(sql, read=SNOWFLAKE)
     except SqlglotError:

@@ -1,4 +1,4 @@
-"""What a query reads from: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
+"""The sources of a query: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
 INFORMATION_SCHEMA, each turned into a DuckDB table or subquery."""
 
 import uuid
@@ -34,7 +34,7 @@ def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
 
 
 def is_table_function(node: exp.Expression) -> bool:
-    """Whether the call stands in TABLE(...): sources.py knows which of those there are."""
+    """Whether the call is an argument of TABLE(...). Those are checked by resolve_table_function."""
     parent = node.parent
     while isinstance(parent, (exp.Dot, exp.Window)):
         parent = parent.parent
@@ -42,7 +42,7 @@ def is_table_function(node: exp.Expression) -> bool:
 
 
 def resolve_sources(session: Session, tree: exp.Expression) -> None:
-    """Point every table of the statement at what holds its rows."""
+    """Replace every table of the statement by the engine's table or query for it."""
     for lateral in list(tree.find_all(exp.Lateral)):
         if not lateral.meta.get("engine"):
             resolve_lateral(lateral)
@@ -144,7 +144,7 @@ def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression
 
 
 def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expression:
-    """The view's own text, translated where it stands: names in it belong to the view's schema."""
+    """The view's own query, translated. Names in it belong to the view's schema."""
     kept = session.database, session.schema
     session.database, session.schema = view.properties["database"], view.properties["schema"]
     try:

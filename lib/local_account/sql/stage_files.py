@@ -1,4 +1,4 @@
-"""Files on stages: where they lie, which there are, and how a query reads them."""
+"""Files on stages: their paths, their lists, and how a query reads them."""
 
 import csv
 import datetime as dt
@@ -92,7 +92,7 @@ def locate_snow(session: Session, text: str) -> Location:
         raise unsupported(f"the path {text!r}", __name__)
     kind, name, member = found[1].upper(), session.resolve(found[2]), identifiers.fold(found[3])
     owner = session.need(kind, name)
-    if kind != "STREAMLIT":  # an app's files are those of its live version
+    if kind != "STREAMLIT":  # an app has only its live version
         part = "MODEL VERSION" if kind == "MODEL" else "RUN"
         owner = session.get(part, Name(*name[:2], member), name.name)
     if owner is None:
@@ -121,7 +121,7 @@ def modified(file: Path) -> dt.datetime:
 
 
 def chosen(location: Location, given: dict[str, str]) -> list[Path]:
-    """The location's files, as far as the options PATTERN and FILES name them."""
+    """The files of the location that the options PATTERN and FILES select."""
     wanted = {location.target / name for name in literals.items(given.get("FILES"))}
     return [file for file in matching(location, given.get("PATTERN")) if "FILES" not in given or file in wanted]
 

@@ -1,4 +1,4 @@
-"""The register of statements that are not queries, and the little grammar they are declared in.
+"""Statements that are not queries, and the small grammar that describes their shape.
 
 A handler is declared by the statement's own shape::
 
@@ -76,7 +76,7 @@ class Statement:
 
 
 class StatementTable:
-    """Finds the handler of a statement. Entries are tried in their order, those with the same first word alone."""
+    """Finds the handler of a statement: the first entry whose shape fits."""
 
     def __init__(self, entries: list[Statement]):
         self.entries = entries
@@ -96,7 +96,7 @@ class StatementTable:
 
 
 def compile_shape(shape: str) -> re.Pattern:
-    """The regular expression of a shape; its innermost options are compiled first, and stand as numbers meanwhile."""
+    """The regular expression of a shape. The innermost options are compiled first; numbers replace them meanwhile."""
     flags, options = set(re.findall(r"<(\w+)", shape)), []
 
     def option(found: re.Match) -> str:

@@ -64,12 +64,12 @@ def bind_type(value: object) -> exp.DataType:
 def generate(tree: exp.Expression) -> str:
     try:
         return tree.sql(dialect="duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
-    except UnsupportedError as error:  # else the part of which the translation knows nothing would be left out
+    except UnsupportedError as error:  # otherwise the part that sqlglot does not know would be left out
         raise unsupported(f"a part of this statement ({error})", "local_account.sql.allowed_functions") from error
 
 
 def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
-    """Set ``type`` on the expressions whose type can be known; the others keep none. The types of the columns.
+    """Set ``type`` on the expressions whose type can be known. Returns the types of the result's columns.
 
     Works on a qualified copy, so that a statement which the optimizer cannot qualify still runs, untyped.
     """
@@ -80,7 +80,7 @@ def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
     for number, node in enumerate(copy.walk()):
         node.meta["id"] = number
     try:
-        for lateral in list(copy.find_all(exp.Lateral)):  # the optimizer looks for types in subqueries alone
+        for lateral in list(copy.find_all(exp.Lateral)):  # the optimizer infers types in subqueries only
             lateral.this.set("alias", lateral.args["alias"])
             lateral.replace(lateral.this)
         copy = qualify(
@@ -106,7 +106,7 @@ def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
 
 
 def result_type(projected: exp.Expression, tree: exp.Expression) -> exp.DataType:
-    """The type of a column of the answer. A stored column keeps its length, and whether it may be NULL, unless
+    """The type of a result column. A stored column keeps its length, and whether it may be NULL, unless
     subqueries compute something that could be meant."""
     kind = projected.type or exp.DataType(this=T.UNKNOWN)
     inner = (column for select in tree.find_all(exp.Select) if select is not tree for column in select.selects)
@@ -116,7 +116,7 @@ def result_type(projected: exp.Expression, tree: exp.Expression) -> exp.DataType
 
 
 def as_query(tree: exp.Expression) -> exp.Expression:
-    """A change of rows as a query over its tables and expressions: the optimizer finds types in queries alone."""
+    """A change of rows as a query over its tables and expressions: the optimizer infers types in queries only."""
     if not isinstance(tree, (exp.Update, exp.Delete, exp.Merge)):
         return tree
     using = tree.args.get("using") or [source.this for source in tree.find_all(exp.From) if source.parent is tree]
@@ -130,7 +130,7 @@ def as_query(tree: exp.Expression) -> exp.Expression:
 
 
 def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
-    """Refuse ``"a"`` for a column A: the engine would take it, for it does not tell case apart."""
+    """Refuse ``"a"`` for a column A: the engine ignores case and would accept it."""
     tables = (table for schemas in schema.mapping.values() for found in schemas.values() for table in found.values())
     refuse_ambiguous(tree)
     stored = {column for table in tables for column in table}
@@ -227,7 +227,7 @@ def data_type(kind: str, declared: str | None, null: str) -> exp.DataType:
 
 
 def rewrite(tree: exp.Expression) -> exp.Expression:
-    """Apply the rules from the leaves up."""
+    """Apply the rewrites from the leaves up."""
     wrap_aggregates(tree)
     for node in reversed(list(tree.walk(bfs=False))):
         rule = RULES.get(type(node))

@@ -1,4 +1,4 @@
-"""Code bundles, tasks and Streamlit apps: what is deployed from a stage and run later."""
+"""Code bundles, tasks and Streamlit apps."""
 
 import json
 import re

@@ -34,7 +34,7 @@ def existing(session: Session, text: str) -> tuple[Name, str]:
 
 
 def stated_columns(tree: exp.Create) -> list[exp.Expression]:
-    """What CREATE TABLE lists in parentheses: definitions, or names alone. Raises for a name that stands twice."""
+    """What CREATE TABLE lists in parentheses: definitions, or names alone. Raises for a duplicate name."""
     stated = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
     columns = [column for column in stated if isinstance(column, (exp.Identifier, exp.ColumnDef))]
     listed = [column.name for column in columns] or getattr(tree.expression, "named_selects", [])
@@ -49,8 +49,8 @@ def declared_type(column: exp.ColumnDef) -> str | None:
 
 
 def definition(column: exp.ColumnDef) -> str:
-    """A column in the engine's words. Snowflake enforces no keys, so none are made; it does enforce what
-    ``declared_type`` tells, which is a condition here."""
+    """A column's definition in the engine's SQL. Snowflake enforces no keys, so none are made; it does enforce what
+    ``declared_type`` returns, which becomes a CHECK."""
     name, declared = identifiers.quote(column.name), declared_type(column)
     parts = [name, generate(column.kind), *constraints(column)]
     if declared in ("ARRAY", "OBJECT"):
@@ -63,7 +63,7 @@ def definition(column: exp.ColumnDef) -> str:
 
 
 def constraints(column: exp.ColumnDef) -> list[str]:
-    """In the engine's words. A primary key is not enforced, but its column takes no NULL."""
+    """The constraints in the engine's SQL. A primary key is not enforced, but its column takes no NULL."""
     made = []
     for kind in (constraint.kind for constraint in column.args.get("constraints") or ()):
         if isinstance(kind, exp.PrimaryKeyColumnConstraint):
@@ -122,7 +122,7 @@ def add_column(session: Session, s: Matched) -> None:
 
 
 def add(session: Session, table: Object, column: exp.ColumnDef, place: str) -> None:
-    """The engine adds a column with a default alone; for one with conditions the table is rebuilt."""
+    """Add a column. The engine cannot add one with a CHECK: for those the table is rebuilt."""
     declared = declared_type(column)
     if declared is None:
         clauses = constraints(column)

@@ -11,11 +11,11 @@ from local_account.sql import stage_files
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import QUERIES, generate, translate
 from local_account.text import identifiers, literals
-from local_account.text.errors import SnowflakeError, compilation_error, unsupported
+from local_account.text.errors import SnowflakeError, unsupported
 from local_account.text.literals import is_true, literal
 
-UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "JSON": "", "PARQUET": ""}
-COMPRESSIONS = {**dict.fromkeys(("CSV", "JSON"), ("AUTO", "GZIP", "NONE")), "PARQUET": ("AUTO", "SNAPPY")}
+UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "PARQUET": ""}
+COMPRESSIONS = {"CSV": ("AUTO", "GZIP", "NONE"), "PARQUET": ("AUTO", "SNAPPY")}
 BARE = r"QUOTE E'\x01', ESCAPE E'\x01'"  # nothing is enclosed
 
 
@@ -32,10 +32,10 @@ def unload(session: Session, s: Matched) -> Result:
     columns = dict(zip(map(identifiers.quote, relation.columns), map(str, relation.types), strict=True))
     suffix, selected, how = unload_format(spec, given, columns)
     target = location.target
-    if given.get("SINGLE", "FALSE").upper() != "TRUE":
+    if not is_true(given, "SINGLE"):
         in_folder = not location.path or stage.strip("'").endswith("/")
         target = target / f"data{suffix}" if in_folder else target.with_name(target.name + suffix)
-    if target.exists() and given.get("OVERWRITE", "FALSE").upper() != "TRUE":
+    if target.exists() and not is_true(given, "OVERWRITE"):
         text = f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading."
         raise SnowflakeError(text, 100128, "22000")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,8 +61,8 @@ def put_before(file: Path, line: bytes, packed: Callable[[bytes], bytes]) -> Non
 
 
 def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str, str]) -> tuple[str, list, str]:
-    """How an unloaded file's name ends, what is selected for it, and the engine's options that write it. ``columns``:
-    name in quotes -> engine type."""
+    """The end of an unloaded file's name, the expressions to select, and the engine's options that write it.
+    ``columns``: name in quotes -> engine type."""
     kind, header = stage_files.check_options(spec, UNLOAD_OPTIONS), is_true(given, "HEADER")
     compression = spec.get("COMPRESSION", "AUTO").upper()
     if compression not in COMPRESSIONS[kind]:
@@ -71,19 +71,13 @@ def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str
         selected = [name if header else f'{name} AS "_COL_{i}"' for i, name in enumerate(columns)]
         return "_0_0_0.snappy.parquet", selected, "FORMAT parquet"
     gzip = compression != "NONE"
-    suffix, how = f"_0_0_0.{kind.lower()}{'.gz' * gzip}", f"FORMAT csv, COMPRESSION {'gzip' if gzip else 'none'}, "
-    if kind == "JSON":
-        if [*columns.values()] != ["JSON"]:
-            text = "JSON file format can produce one and only one column of type variant or object or array."
-            raise compilation_error(text, 2237)
-        selected = [f"account_call('json:TO_JSON', CAST({name} AS VARCHAR))" for name in columns]
-        return suffix, selected, f"{how} HEADER false, DELIMITER E'\\x02', {BARE}"
     selected, csv = unload_csv(spec, columns)
-    return suffix, selected, f"{how} HEADER {header and not enclosed_header(spec, columns)}, {csv}"
+    how = f"COMPRESSION {'gzip' if gzip else 'none'}, HEADER {header and not enclosed_header(spec, columns)}"
+    return f"_0_0_0.csv{'.gz' * gzip}", selected, f"FORMAT csv, {how}, {csv}"
 
 
 def enclosed_header(spec: dict[str, str], columns: dict[str, str]) -> bytes:
-    """The engine would enclose some names alone. Empty where nothing is enclosed."""
+    """The header line; empty if nothing is enclosed. The engine itself would enclose only some of the names."""
     mark = spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     if mark.upper() == "NONE":
         return b""
@@ -92,10 +86,8 @@ def enclosed_header(spec: dict[str, str], columns: dict[str, str]) -> bytes:
 
 
 def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str], str]:
-    mark, quote = (
-        literal(spec.get("FIELD_DELIMITER", ",")),
-        spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE"),
-    )
+    mark = literal(spec.get("FIELD_DELIMITER", ","))
+    quote = spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     null = (literals.items(spec.get("NULL_IF")) or ["\\N"])[0]
     how = f"DELIMITER {mark}, NULLSTR {literal(null)}, "
     texts = {name: "hex" if kind == "BLOB" else "sf_to_text" for name, kind in columns.items()}

@@ -36,7 +36,7 @@ CONVERSIONS = {"raw_bytes": bytes, "base64": lambda data: base64.b64encode(data)
 
 
 def run_job(session: Session, s: Matched) -> Result:
-    """The job has ended when this answers, whatever ASYNC says; waiting for it finds it DONE."""
+    """The job has ended when this returns, also with ASYNC; waiting for it finds it DONE."""
     session.need("COMPUTE POOL", s["pool"])
     specification = read_specification(s.value("specification"))
     version = need_version(session, session.resolve(s["model"]), s["version"] or "DEFAULT")
@@ -65,7 +65,7 @@ def run_job(session: Session, s: Matched) -> Result:
 
 
 def read_specification(text: str) -> dict:
-    """Raises for what is no specification, and for a key that would change nothing here."""
+    """Raises for an invalid specification, and for keys that are not supported."""
     try:
         specification = {"output": None, **yaml.safe_load(text)}
     except (yaml.YAMLError, TypeError) as error:
@@ -162,5 +162,5 @@ def cancel(session: Session, s: Matched) -> Result:
 STATEMENTS = [
     Statement(JOB, run_job),
     Statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", wait_for),
-    Statement("CALL <job>!SPCS_CANCEL_JOB ()", cancel, "emulated"),
+    Statement("CALL <job>!SPCS_CANCEL_JOB ( )", cancel, "emulated"),
 ]  # fmt: skip

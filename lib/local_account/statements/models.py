@@ -36,12 +36,12 @@ OUTPUT_TYPES = {"DOUBLE": "DOUBLE", "FLOAT": "DOUBLE", "STRING": "VARCHAR", "BOO
 
 @functools.lru_cache(500)
 def parsed(text: str) -> dict:
-    """What YAML says; nobody changes it."""
+    """The parsed YAML, shared by all callers: do not change it."""
     return yaml.load(text, SAFE)
 
 
 class Version:
-    """One version of a model: its catalog row, and what its files say of it."""
+    """One version of a model: its catalog row and its files."""
 
     def __init__(self, session: Session, model: Object, thing: Object):
         self.model, self.thing, self.name = model, thing, thing.name

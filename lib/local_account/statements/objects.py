@@ -31,7 +31,7 @@ def kind_of(s: Matched) -> str:
 
 
 def create(session: Session, s: Matched, thing: Object, fill: Callable | None = None, how: str = "") -> Result:
-    """Run a CREATE. ``fill(thing)`` does in the same transaction what the object needs besides its catalog row.
+    """Run a CREATE. ``fill(thing)`` runs in the same transaction and makes what the object has besides its catalog row.
 
     Raises when the name is taken, unless the statement says OR REPLACE or IF NOT EXISTS.
     """

@@ -138,7 +138,7 @@ def service_function(session: Session, service: str, method: str) -> str:
 
 
 def call_service(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
-    """``s!METHOD(x)``. A model may stand there too: its default version."""
+    """``s!METHOD(x)``. With a model's name it calls the model's default version."""
     service, method, *rest = arguments
     if session.get("SERVICE", service.name) is None and session.get("MODEL", service.name):
         return call_model(session, [service, exp.Literal.string("DEFAULT"), method, *rest])
@@ -183,7 +183,7 @@ def service_row(session: Session, service: Object) -> dict:
 
 
 def show_endpoints(session: Session, s: Matched) -> Result:
-    """Asking for the address starts the process if need be, so that the address answers."""
+    """Starts the service's process if it is not running, so that the address answers."""
     service = session.need("SERVICE", s["name"])
     url = None
     if service.properties["ingress"] and service.properties["status"] == "RUNNING":

@@ -50,8 +50,8 @@ def alter_session(session: Session, s: Matched) -> None:
 
 
 def check_parameters(given: dict, strict: bool = False) -> None:
-    """Raises for parameters that ask for behaviour which is not there. With a login or a statement clients send some of
-    their own, which nobody needs to know here unless ``strict``."""
+    """Raises for parameters that ask for unsupported behaviour. Clients send parameters of their own with a login or a
+    statement; unknown ones of these are ignored unless ``strict``."""
     for key, value in given.items():
         if key.upper() not in PARAMETERS and (strict or re.fullmatch(ANSWERS_DIFFER, key.upper())):
             raise unsupported(f"the session parameter {key}", __name__)

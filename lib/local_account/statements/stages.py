@@ -104,7 +104,7 @@ def put(session: Session, s: Matched) -> Transfer:
         "sourceCompression": detection, "overwrite": overwrite, "encryptionMaterial": None,
     }  # fmt: skip
     place = {"locationType": "GCS", "location": "stage/", "creds": {}}
-    if several and compress:  # what is sent is not what was hashed: the connector asks again, file by file
+    if several and compress:  # the sources' digests do not apply: the connector asks again for each file
         return transfer(data, place)
     address = f"http://{HOST}:{session.account.port}/stage/{session.account.uploads.expect(upload)}"
     return transfer(data, {**place, "creds": {"GCS_ACCESS_TOKEN": "none"}, "presignedUrl": address})

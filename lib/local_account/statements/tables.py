@@ -114,7 +114,7 @@ def source_query(tree: exp.Create, columns: list[exp.Expression]) -> str:
 
 
 def view_properties(session: Session, tree: exp.Create, sql: str) -> dict:
-    """A view's text is kept: it is translated anew wherever it is read, so it may call models and functions."""
+    """The text of a view is stored, and translated wherever the view is read. So it may call models and functions."""
     found = re.match(r"CREATE\b.*?\bVIEW\b.*?\bAS\b\s*(?=SELECT|WITH|\()(.*?);?\s*$", sql, re.I | re.S)
     columns = [column.name for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else None
     return {"text": found[1], "columns": columns, "database": session.database, "schema": session.schema}

@@ -1,4 +1,4 @@
-"""Errors with Snowflake's codes and words, so that clients raise what they would raise against an account."""
+"""Errors with Snowflake's codes and words, so that clients raise the same exceptions as against an account."""
 
 
 class SnowflakeError(Exception):

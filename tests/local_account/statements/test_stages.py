@@ -176,9 +176,7 @@ def test_an_unloaded_header_is_enclosed_like_the_text_below(stage, query):
     assert stage.file.get_stream("@S/headed/data_0_0_0.csv").read() == b'"ID","NAME"\n1,"ann"\n'
 
 
-def test_unloaded_json_is_the_value_itself_and_unloaded_parquet_numbers_its_columns(stage, query):
-    query("COPY INTO @S/json/ FROM (SELECT PARSE_JSON('{\"a\": [1]}')) FILE_FORMAT = (TYPE = JSON COMPRESSION = NONE)")
-    assert stage.file.get_stream("@S/json/data_0_0_0.json").read() == b'{"a":[1]}\n'
+def test_unloaded_parquet_numbers_its_columns(stage, query):
     query("COPY INTO @S/numbered/ FROM (SELECT 1 AS A) FILE_FORMAT = (TYPE = PARQUET)")
     assert stage.read.parquet("@S/numbered/").columns == ["_COL_0"]
 
@@ -205,7 +203,7 @@ def test_the_files_to_copy_can_be_named(stage, query):
         ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = CSV COMPRESSION = BROTLI)", "COMPRESSION = BROTLI"),
         ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = CSV DATE_FORMAT = 'DD')", "DATE_FORMAT of CSV"),
         ("COPY INTO @S/no/ FROM (SELECT 'a,b') FILE_FORMAT = (TYPE = CSV)", "FIELD_OPTIONALLY_ENCLOSED_BY"),
-        ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = JSON)", "only one column of type variant"),
+        ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = JSON)", "does not support files of type JSON"),
         ("SELECT $1 FROM @S/t.json (FILE_FORMAT => 'STRIPPED')", "STRIP_NULL_VALUES of JSON"),
         ("SELECT $1::INT FROM @S/t.csv", "Numeric value 'x' is not recognized"),
         ("COPY FILES INTO @S/no/ FROM @S/ VALIDATE = TRUE", "VALIDATE"),

@@ -1,4 +1,4 @@
-"""Aggregates: what goes around them, so that they answer in Snowflake's types, and rewrites of some."""
+"""Aggregates: expressions put around them, which give Snowflake's types, and rewrites."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,8 @@ from local_account.sql.rewrites.operators import number, operands
 
 
 def wrap_aggregates(tree: exp.Expression) -> None:
-    """Give aggregates their Snowflake answer. It goes around the whole of ``AVG(x) FILTER (...) OVER (...)``."""
+    """Put an expression around each aggregate that gives it Snowflake's type:
+    around all of ``AVG(x) FILTER (...) OVER (...)``."""
     for node in list(tree.find_all(*WRAPPED)):
         if node.meta.get("engine"):
             continue

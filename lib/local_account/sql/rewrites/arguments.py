@@ -1,4 +1,4 @@
-"""What functions get: their arguments as text or numbers, where the engine would refuse them or read them otherwise."""
+"""Arguments of functions, as text or numbers where the engine would refuse or misread them."""
 
 from sqlglot import exp
 
@@ -18,7 +18,7 @@ TAKE_VARIANT = (exp.Coalesce, exp.If, exp.Count, exp.AnyValue, exp.FirstValue, e
 
 
 def rewrite_plain(node: exp.Expression) -> exp.Expression:
-    """A function without a rule. A VARIANT that it gets is text to it, as far as it can take one at all."""
+    """Rewrite a function that has no rule of its own: VARIANT arguments become text, or numbers."""
     if isinstance(node, (exp.Func, *PATTERNS)) and not isinstance(node, TAKE_VARIANT):
         for value in list(node.args.values()):
             for argument in value if isinstance(value, list) else [value]:

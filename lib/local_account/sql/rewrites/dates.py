@@ -1,4 +1,4 @@
-"""Rewrites of functions over dates and times, and of what is added to them."""
+"""Rewrites of functions over dates and times."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def from_text(node: exp.Expression, key: str) -> None:
 
 
 def rewrite_now(node: exp.Expression) -> exp.Expression:
-    """By names that the engine does not take for columns."""
+    """Under names that the engine cannot mistake for columns."""
     if node.args.get("sysdate") or node.this is not None:
         return rewrite_plain(node)
     return call("today", kind=T.DATE) if isinstance(node, exp.CurrentDate) else call("now", kind=T.TIMESTAMPLTZ)
@@ -41,7 +41,7 @@ def rewrite_to_date(node: exp.Expression) -> exp.Expression:
 
 
 def rewrite_unix_time(node: exp.Expression) -> exp.Expression:
-    """A number counts seconds, or what the scale says; text of digits tells that by their number."""
+    """A number counts seconds, or the unit that the scale names. In text the number of digits tells the unit."""
     if node.this.is_string and not node.args.get("scale"):
         return rewrite_cast(exp.Cast(this=node.this, to=node.args["target_type"]))
     return rewrite_plain(node)

@@ -51,7 +51,7 @@ def rewrite_negative(node: exp.Neg) -> exp.Expression:
 
 
 def rewrite_uniform(node: exp.Uniform) -> exp.Expression:
-    """Whole numbers from RANDOM alone. It is not known how Snowflake makes numbers from another generator."""
+    """Whole numbers, and RANDOM as their generator: it is not known how Snowflake uses other ones."""
     *limits, source = (value for value in node.args.values() if value is not None)
     if not isinstance(source, exp.Rand) and not source.meta.get("random"):
         raise unsupported("UNIFORM with another generator than RANDOM", __name__)
@@ -61,7 +61,7 @@ def rewrite_uniform(node: exp.Uniform) -> exp.Expression:
 
 
 def scalar(node: exp.Expression, beside: exp.Expression) -> exp.Expression:
-    """A VARIANT operand as the type of the operand beside it; anything else as it is."""
+    """A VARIANT operand, cast to the type of the other operand. Any other operand is returned unchanged."""
     if not is_variant(node) or is_variant(beside):
         return node
     kind = kind_of(beside)
@@ -88,7 +88,7 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
     if arithmetic and any(kind_of(side) in TEXT_TYPES for side in (node.this, node.expression)):
         raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", __name__)
     if isinstance(node, (exp.Add, exp.Sub)) and {T.DATE} < {kind_of(left), kind_of(right)} <= {T.DATE, *WHOLE}:
-        left, right = (  # the engine adds days of 32 bits alone
+        left, right = (  # the engine adds days of 32 bits only
             side if kind_of(side) == T.DATE else cast(side, "INTEGER", T.INT) for side in (left, right)
         )
         node.type = exp.DataType(this=T.DATE)

@@ -17,7 +17,7 @@ def rewrite_substring(node: exp.Substring) -> exp.Expression:
 
 
 def rewrite_regexp_substr(node: exp.Expression) -> exp.Expression:
-    """With the parameter e it answers a group, the first one unless it says which."""
+    """With the parameter e it answers a group: the first, if no group is named."""
     flags, group = node.text("parameters"), node.text("group")
     if "e" in flags and group in ("", "0"):
         node.set("group", exp.Literal.number(1))

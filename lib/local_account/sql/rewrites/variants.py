@@ -31,7 +31,7 @@ def rewrite_path(node: exp.JSONExtract) -> exp.Expression:
 
 
 def is_converted(node: exp.Expression) -> bool:
-    """Whether the value is only cast or compared, so that the engine's own extraction, which respells numbers, does."""
+    """Whether the value is only cast or compared: then the engine's extraction, which respells numbers, will do."""
     parent = node.parent
     while isinstance(parent, exp.Paren):
         parent = parent.parent

@@ -3,7 +3,7 @@
 from local_account.account.dispatch import Handlers
 from local_account.sql import context_functions, stage_files
 from local_account.sql.statement_shapes import Statement, StatementTable
-from local_account.statements import (  # fmt: skip
+from local_account.statements import (
     bundles,
     columns,
     copy_into_stage,

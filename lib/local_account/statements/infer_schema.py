@@ -49,5 +49,6 @@ def parquet_type(engine: str) -> str:
 
 
 STATEMENTS = [
-    Statement("SELECT <columns:rest> FROM TABLE ( INFER_SCHEMA <arguments:list> ) [ORDER BY <order:rest>]", infer_schema),
+    Statement("SELECT <columns:rest> FROM TABLE ( INFER_SCHEMA <arguments:list> ) [ORDER BY <order:rest>]",
+              infer_schema),
 ]  # fmt: skip

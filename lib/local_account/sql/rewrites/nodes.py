@@ -1,23 +1,8 @@
-"""The register of rewrites, and the small pieces they are made of."""
-
-from collections.abc import Callable
+"""The small pieces that rewrites are made of: engine calls, casts, literals."""
 
 from sqlglot import exp
 
 from local_account.engine.types import T, is_variant
-
-RULES: dict[type[exp.Expression], Callable] = {}
-
-
-def rule(*classes: type[exp.Expression] | str) -> Callable:
-    """Register a rewrite ``node -> node`` for expression classes; children are already rewritten when it runs."""
-
-    def register(function: Callable) -> Callable:
-        for cls in classes:
-            RULES[getattr(exp, cls) if isinstance(cls, str) else cls] = function
-        return function
-
-    return register
 
 
 def call(name: str, *args: exp.Expression, kind: T | str | None = None) -> exp.Expression:

@@ -1,6 +1,7 @@
 """The statements that each SDK call sends, held against the log in golden/: an SDK upgrade shows its drift here.
 
-To renew the log after looking at the difference: ``RENEW_GOLDEN=1 python -m pytest tests/local_account/test_golden.py``
+To renew the log after looking at the difference:
+``RENEW_GOLDEN=1 python -m pytest tests/local_account/statements/test_golden.py``
 """
 
 import os

@@ -1,6 +1,6 @@
 """What was acknowledged survives; what was not leaves no half of itself. The numbers are small here and larger by hand:
 
-``CXR_KILLS=200 CXR_CLIENT_SECONDS=60 python -m pytest tests/local_account/test_durability.py``
+``CXR_KILLS=200 CXR_CLIENT_SECONDS=60 python -m pytest tests/local_account/account/test_durability.py``
 """
 
 import io

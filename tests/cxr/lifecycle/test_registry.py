@@ -365,7 +365,7 @@ def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(acco
     kept = promotion._kept_scores
     elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_PNEUMONIA": [0.5]})
     monkeypatch.setattr(
-        promotion, "_kept_scores", lambda *given: elsewhere if given[2] == first[0].version_name else kept(*given)
+        promotion, "_kept_scores", lambda *given: elsewhere if given[1] == first[0].version_name else kept(*given)
     )
     candidate = log(seed=3, skill=6.0)[0]
     decision = promotion.promote(project, candidate)

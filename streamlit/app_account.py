@@ -16,6 +16,7 @@ from snowflake.snowpark.exceptions import SnowparkClientException
 from cxr.account.project import Project
 from cxr.account.session import use_schema
 from cxr.data.checking import STAGE_FOLDER
+from cxr.earlier_versions import read_evaluation
 from cxr.serving import scoring
 from cxr.settings import Settings, load
 
@@ -149,7 +150,7 @@ def read_staged(places: list[str]) -> list[bytes]:
 def evaluation(version_name: str) -> dict | None:
     """What the version's training run measured; None where its artifacts are not on the stage."""
     found = _artifact(version_name, "evaluation.json")
-    return None if found is None else json.loads(found)
+    return None if found is None else read_evaluation(json.loads(found))
 
 
 def run_scores(version_name: str, split: str) -> pd.DataFrame | None:

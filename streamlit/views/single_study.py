@@ -202,7 +202,7 @@ def _meaning(choice: Choice) -> None:
         f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
         f"{_share(found)} of images with pneumonia, and clears {_share(cleared)} of those without.\n"
         f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
-        f"{test['pneumonia'] / test['images']:.0%} of the images showed pneumonia. "
+        f"{test['positive'] / test['images']:.0%} of the images showed pneumonia. "
         + (
             "**So few patients say little.**"
             if test["patients"] < FEW_PATIENTS

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import streamlit
 
+from cxr.account.project import Project
 from cxr.account.tables import append
 from cxr.serving import monitoring
 
@@ -25,7 +26,7 @@ def history(session, account):
             rows.append(answer | {"IMAGE_ID": f"{ago}-{number}", "SCORED_AT": today - dt.timedelta(days=ago)})
     frame = pd.DataFrame(rows).assign(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="WAREHOUSE")
     append(session, table, frame)
-    monitoring.write_baseline(session, account, "V_OLD", rng.uniform(0.0, 0.5, 60))
+    monitoring.write_baseline(Project(session, account), "V_OLD", rng.uniform(0.0, 0.5, 60))
     yield frame
     session.sql(f"DELETE FROM {table}").collect()
 

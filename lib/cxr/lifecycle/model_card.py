@@ -29,7 +29,6 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
         lineage: more places that the version comes from, by name.
     """
     test = evaluation["test"]
-    positive = test.get("positive", test.get("pneumonia"))  # as evaluations of earlier versions call it
     return {
         "intended_use": INTENDED,
         "architecture": f"{config.backbone} at {config.image_size} px, from {config.weights} weights",
@@ -39,7 +38,7 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
         "threshold": config.threshold,
         "temperature": config.temperature,
         "quality": {
-            "on": f"{test['images']} images of {test['patients']} patients held out, {positive} positive",
+            "on": f"{test['images']} images of {test['patients']} patients held out, {test['positive']} positive",
             "interval": "95%, bootstrap over patients",
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
         },

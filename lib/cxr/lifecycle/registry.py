@@ -13,6 +13,7 @@ from snowflake.ml.model.custom_model import ModelContext
 
 from cxr.account.project import Project
 from cxr.data.pixels import fetch_files, pixel_hash
+from cxr.earlier_versions import read_evaluation
 from cxr.lifecycle.model_card import make_card, to_markdown
 from cxr.lifecycle.runs import SCORES, read_scores
 from cxr.model import preprocessing
@@ -98,7 +99,7 @@ def prepare(project: Project, run_id: str, artifacts: Path) -> Candidate:
     """
     config = ModelConfig.read(artifacts / "model.json")
     check_preprocessing(project, run_id, config)
-    evaluation = json.loads((artifacts / "evaluation.json").read_text())
+    evaluation = read_evaluation(json.loads((artifacts / "evaluation.json").read_text()))
     card = make_card(run_id, config, evaluation, _lineage(project, run_id))
     shipped = artifacts / "shipped"
     shutil.rmtree(shipped, ignore_errors=True)

@@ -92,11 +92,11 @@ def read_j2k(data: bytes) -> Codestream:
         raise BadImage("too_large", "more JPEG 2000 than can be decoded in 2 s")
     if -(-(x - tile_x0) // tile_x) * -(-(y - tile_y0) // tile_y) > MAX_J2K_TILES:
         raise BadImage("unsupported", f"JPEG 2000 of more than {MAX_J2K_TILES} tiles")
-    _check_j2k_coding(data)
+    _check_headers(data)
     return Codestream(width, height, components, (sampling[0] & 0x7F) + 1, bool(sampling[0] & 0x80))
 
 
-def _check_j2k_coding(data: bytes) -> None:
+def _check_headers(data: bytes) -> None:
     """Layers and precincts, for each of which the decoder keeps a record: in the headers of the file and its tiles."""
     place = 2
     while len(data) >= place + 4:
@@ -112,10 +112,7 @@ def _check_j2k_coding(data: bytes) -> None:
             continue
         if marker == 0xFFD9:
             return
-        if marker == 0xFF52:  # COD
-            _check_cod(data[place + 4 : place + 2 + length])
-        elif marker in (0xFF53, 0xFF5F):  # COC, POC
-            raise BadImage("unsupported", "JPEG 2000 that is coded in more than one way")
+        _check_coding(marker, data[place + 4 : place + 2 + length])
         if length < 2 or marker < 0xFF00:
             raise BadImage("unreadable", "the JPEG 2000 header is damaged")
         place += 2 + length
@@ -126,16 +123,23 @@ def _check_part(data: bytes, place: int) -> None:
         marker, length = struct.unpack_from(">HH", data, place)
         if marker == 0xFF93:  # SOD
             return
-        if marker in (0xFF52, 0xFF53, 0xFF5F) or length < 2:
-            raise BadImage("unsupported", "JPEG 2000 whose tiles are coded in more than one way")
+        _check_coding(marker, data[place + 4 : place + 2 + length])
+        if length < 2:
+            raise BadImage("unreadable", "the JPEG 2000 header is damaged")
         place += 2 + length
 
 
-def _check_cod(segment: bytes) -> None:
-    if len(segment) < 10:
+def _check_coding(marker: int, segment: bytes) -> None:
+    """A COD or COC segment: how a tile, or one component of it, is coded."""
+    if marker == 0xFF5F:  # POC
+        raise BadImage("unsupported", "JPEG 2000 whose order of progression changes")
+    if marker not in (0xFF52, 0xFF53):
+        return
+    layers, style = (int.from_bytes(segment[2:4], "big"), segment[5:]) if marker == 0xFF52 else (1, segment[2:])
+    if len(style) < 5:
         raise BadImage("unreadable", "the JPEG 2000 header is damaged")
-    layers, levels, blocks = int.from_bytes(segment[2:4], "big"), segment[5], (segment[6], segment[7])
-    precincts = segment[10 : 11 + levels] if segment[0] & 1 else b""
+    own_precincts = segment[0 if marker == 0xFF52 else 1] & 1
+    levels, blocks, precincts = style[0], style[1:3], style[5 : 6 + style[0]] if own_precincts else b""
     if layers > MAX_J2K_LAYERS or levels > 10 or max(blocks) > 8 or min(blocks) < 1:
         raise BadImage("unsupported", f"JPEG 2000 of more than {MAX_J2K_LAYERS} layers or 10 levels, or of odd blocks")
     # The first precinct is that of the smallest picture, which is small anyhow.

@@ -30,8 +30,11 @@ def decode_dicom(data: bytes) -> XRay:
     samples = _samples(header, interpretation)
     width, height = word(header, "Columns"), word(header, "Rows")
     check_size(width, height, _pixel_ratio(header))
-    of = layout(header)
-    words, interpretation = pixel_words(header, _transfer_syntax(header), interpretation, (height, width, samples), of)
+    of, syntax = layout(header), _transfer_syntax(header)
+    if interpretation == "YBR_FULL_422" and not syntax.is_compressed:
+        raise BadImage("unsupported", "YBR_FULL_422 that is not compressed")
+    shape = (height, width, samples)
+    words, interpretation = pixel_words(header, syntax, interpretation, shape, of)
     if interpretation == "PALETTE COLOR":
         pixels = greyscale(_through_palette(header, words[..., 0], of))
     elif samples == 3:
@@ -64,9 +67,9 @@ def _pixel_ratio(header) -> float:
     """The height of a pixel divided by its width."""
     for name in _SPACINGS:
         ratio = numbers(header, name)
-        if ratio and (len(ratio) != 2 or min(ratio) <= 0):
-            raise BadImage("unreadable", f"{name} does not hold two positive numbers")
-        if ratio:
+        if ratio and len(ratio) != 2:
+            raise BadImage("unreadable", f"{name} does not hold two numbers")
+        if ratio and min(ratio) > 0:  # some devices write 0 for what they do not know
             return ratio[0] / ratio[1]
     return 1.0
 

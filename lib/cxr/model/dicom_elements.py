@@ -39,6 +39,8 @@ def raw_bytes(header, name: str) -> bytes:
     value = None if element is None else element.value
     if value is None:
         return b""
+    if isinstance(value, str):  # pydicom has read it already
+        return value.encode("latin-1", "replace")
     if not isinstance(value, bytes):
         raise BadImage("unreadable", f"{name} is of another type than the standard says")
     return value

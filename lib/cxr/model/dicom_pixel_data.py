@@ -50,8 +50,8 @@ def pixel_words(header, syntax, interpretation: str, shape: tuple[int, int, int]
     stream, found = codestreams.read(stream, is_j2k=syntax in JPEG_2000 + HTJ2K)
     if (found.height, found.width, found.components) != shape:
         raise BadImage("unreadable", "the compressed picture is not of the size that Rows and Columns say")
-    if found.precision > of.allocated or (found.signed and found.precision > of.stored):
-        raise BadImage("unreadable", "the compressed samples have more bits than BitsAllocated or BitsStored")
+    if found.precision > of.allocated:
+        raise BadImage("unreadable", "the compressed samples have more bits than BitsAllocated")
     if syntax in JPEG_2000:
         words = _j2k_by_pillow(stream, found, of.allocated)
         interpretation = "RGB" if interpretation in ("YBR_ICT", "YBR_RCT") else interpretation
@@ -59,9 +59,16 @@ def pixel_words(header, syntax, interpretation: str, shape: tuple[int, int, int]
         words, interpretation = _jpeg_by_pillow(stream, found, interpretation)
     else:
         words = _by_plugin(header, syntax, stream, shape)
-    if not found.signed and found.precision > of.stored and words.max() >= 2**of.stored:
+    words = words.astype(f"u{of.allocated // 8}", copy=False).reshape(shape)
+    if found.precision > of.stored and not _fits(words, of.stored, found.signed):
         raise BadImage("unreadable", "the compressed samples have more bits than BitsStored")
-    return words.astype(f"u{of.allocated // 8}", copy=False).reshape(shape), interpretation
+    return words, interpretation
+
+
+def _fits(words: np.ndarray, bits: int, signed: bool) -> bool:
+    values = words.view(f"i{words.itemsize}") if signed else words
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if signed else (0, 2**bits)
+    return low <= values.min() and values.max() < high
 
 
 def _native(header, data: bytes, shape: tuple[int, int, int], bytes_each: int) -> np.ndarray:

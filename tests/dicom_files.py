@@ -50,6 +50,7 @@ def dicom(
     header = FileDataset(
         "", {}, file_meta=meta, preamble=bytes(128), is_implicit_VR=coding[0], is_little_endian=coding[1]
     )
+    header.SOPClassUID, header.SOPInstanceUID, header.Modality = DigitalXRayImageStorageForPresentation, "1.2.3.4", "DX"
     header.Rows, header.Columns = pixels.shape[:2]
     header.SamplesPerPixel, header.PhotometricInterpretation = 3 if pixels.ndim == 3 else 1, interpretation
     header.BitsAllocated, header.BitsStored, header.HighBit = allocated, bits, bits - 1

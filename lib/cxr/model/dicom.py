@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from cxr.model.colours import greyscale
-from cxr.model.dicom_elements import code_string, numbers, raw_bytes, word
+from cxr.model.dicom_elements import code_string, element, numbers, raw_bytes, word
 from cxr.model.dicom_facts import facts
 from cxr.model.dicom_grey_levels import grey_levels
 from cxr.model.dicom_lookup_tables import lookup_table
@@ -23,7 +23,7 @@ _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
 def decode_dicom(data: bytes) -> XRay:
     """Raises BadImage, with any reason but empty and truncated."""
     header = read_header(data)
-    if header.get_item("PixelData") is None:
+    if element(header, "PixelData") is None:
         raise BadImage("unreadable", "the DICOM file holds no pixel data")
     _check_what_is_read(header)
     interpretation = code_string(header, "PhotometricInterpretation")

@@ -33,10 +33,15 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 
 
+def element(header, name: str):
+    """As it stands in the file: pydicom's raw element, or None. Otherwise pydicom would convert an empty one."""
+    return header.get_item(name, keep_deferred=True)
+
+
 def raw_bytes(header, name: str) -> bytes:
     """The value as it stands in the file; empty where the element is absent or empty."""
-    element = header.get_item(name)
-    value = None if element is None else element.value
+    found = element(header, name)
+    value = None if found is None else found.value
     if value is None:
         return b""
     if isinstance(value, str):  # pydicom has read it already
@@ -57,11 +62,10 @@ def numbers(header, name: str) -> list[float]:
     Raises:
         BadImage: a value is no number.
     """
-    element = header.get_item(name)
-    value = raw_bytes(header, name)
-    if element is not None and getattr(element, "VR", None) in _BINARY:
-        code = _BINARY[element.VR]
-        order = "<" if element.is_little_endian else ">"
+    found, value = element(header, name), raw_bytes(header, name)
+    if found is not None and found.VR in _BINARY:
+        code = _BINARY[found.VR]
+        order = "<" if found.is_little_endian else ">"
         count = len(value) // struct.calcsize(code)
         return [float(number) for number in struct.unpack_from(f"{order}{count}{code}", value)]
     text = value.decode("latin-1").strip(" \0")
@@ -78,8 +82,8 @@ def numbers(header, name: str) -> list[float]:
 
 def words(header, name: str, signed: bool = False) -> list[int]:
     """The 16-bit integers of an element, signed or not as the caller knows, whatever the file calls their type."""
-    value = raw_bytes(header, name)
-    order = "<" if header.get_item(name) is None or header.get_item(name).is_little_endian else ">"
+    found, value = element(header, name), raw_bytes(header, name)
+    order = "<" if found is None or found.is_little_endian else ">"
     return list(struct.unpack_from(f"{order}{len(value) // 2}{'h' if signed else 'H'}", value))
 
 

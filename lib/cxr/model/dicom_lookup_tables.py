@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxr.model.dicom_elements import raw_bytes, words
+from cxr.model.dicom_elements import element, raw_bytes, words
 from cxr.model.dicom_reading import first_item
 from cxr.model.xray import BadImage
 
@@ -52,7 +52,7 @@ def lookup_table(item, descriptor: str, data: str, signed: bool) -> LookupTable:
         raise BadImage("unreadable", f"{descriptor} does not hold three values")
     count, first, bits = described[0] or 2**16, described[1], described[2]
     # Files disagree with themselves about this value's type. It is an input value, so the input's sign decides.
-    if (signed or item.get_item(descriptor).VR == "SS") and first >= 2**15:
+    if (signed or element(item, descriptor).VR == "SS") and first >= 2**15:
         first -= 2**16
     if not 1 <= bits <= 16:
         raise BadImage("unreadable", f"{descriptor} says that an entry has no bits, or more than 16")
@@ -63,7 +63,8 @@ def lookup_table(item, descriptor: str, data: str, signed: bool) -> LookupTable:
 
 
 def _entries(item, name: str, count: int, bits: int) -> np.ndarray:
-    raw, order = raw_bytes(item, name), "<" if item.get_item(name).is_little_endian else ">"
+    raw = raw_bytes(item, name)
+    order = "<" if not raw or element(item, name).is_little_endian else ">"
     if len(raw) == 2 * count:
         return np.array(struct.unpack(f"{order}{count}H", raw))
     if bits <= 8 and len(raw) == count + count % 2:  # two entries a word

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cxr.model import codestreams
-from cxr.model.dicom_elements import raw_bytes, word
+from cxr.model.dicom_elements import element, raw_bytes, word
 from cxr.model.dicom_stored_values import Layout
 from cxr.model.xray import BadImage
 
@@ -73,16 +73,16 @@ def _fits(words: np.ndarray, bits: int, signed: bool) -> bool:
 
 def _native(header, data: bytes, shape: tuple[int, int, int], bytes_each: int) -> np.ndarray:
     size = shape[0] * shape[1] * shape[2] * bytes_each
-    if header.get_item("PixelData").length == 0xFFFFFFFF:
+    if element(header, "PixelData").length == 0xFFFFFFFF:
         raise BadImage("unreadable", "PixelData is in fragments, which the transfer syntax does not say")
     if len(data) < size:
         raise BadImage("unreadable", "PixelData is shorter than the picture")
     # Some writers fill up with zeros. Whatever else follows is another picture, or not what the header says.
     if len(data) >= 2 * size or data.count(0, size) != len(data) - size:
         raise BadImage("unreadable", "PixelData is longer than the picture")
-    element = header.get_item("PixelData")
-    swapped = not element.is_little_endian
-    if bytes_each == 1 and swapped and element.VR == "OW":  # its bytes come in pairs
+    found = element(header, "PixelData")
+    swapped = not found.is_little_endian
+    if bytes_each == 1 and swapped and found.VR == "OW":  # its bytes come in pairs
         samples = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").view(np.uint8)[:size]
     else:
         samples = np.frombuffer(data, f"{'>' if swapped else '<'}u{bytes_each}", size // bytes_each)
@@ -95,7 +95,7 @@ def _by_sample(samples: np.ndarray, shape: tuple[int, int, int], planes: bool) -
 
 def _joined_fragments(header, data: bytes) -> bytes:
     """The one frame's codestream; the items of PS3.5 A.4 without the first, which holds offsets."""
-    if header.get_item("PixelData").length != 0xFFFFFFFF:
+    if element(header, "PixelData").length != 0xFFFFFFFF:
         raise BadImage("unreadable", "PixelData is not in fragments, as the transfer syntax says")
     fragments, place = [], 0
     while place < len(data) and len(fragments) <= MAX_FRAGMENTS:

@@ -3,7 +3,7 @@
 import io
 import logging
 
-from cxr.model.dicom_elements import NAMES
+from cxr.model.dicom_elements import NAMES, element
 from cxr.model.xray import BadImage
 
 MAX_READS = 100_000  # of the file while its header is parsed: two to four for each element, nested ones too
@@ -61,12 +61,12 @@ def first_item(header, name: str):
     # Loaded already: a header was read before.
     from pydicom.filereader import read_sequence
 
-    element = header.get_item(name)
-    items = None if element is None else element.value
+    found = element(header, name)
+    items = None if found is None else found.value
     try:
         if isinstance(items, bytes):
             file = _BoundedFile(items)
-            implicit, little = element.is_implicit_VR, element.is_little_endian
+            implicit, little = found.is_implicit_VR, found.is_little_endian
             items = read_sequence(file, implicit, little, len(items), "iso8859")
         return items[0] if items else None
     except BadImage:

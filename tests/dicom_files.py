@@ -1,15 +1,18 @@
 """DICOM files with any header, for tests: what no writer should produce, too."""
 
 import io
+import struct
 
 import numpy as np
 from pydicom import dcmread
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+FIRST_ELEMENT = b"\x08\x00\x16\x00UI"  # SOPClassUID, in the explicit syntax
 
 
 def chest(height: int = 120, width: int = 96) -> np.ndarray:
@@ -40,7 +43,7 @@ def dicom(
         signed: PixelRepresentation.
         syntax: the transfer syntax.
         codestream: for PixelData instead of `pixels`: one fragment, or several.
-        raw: keyword -> (VR, the value as it stands in the file), for what pydicom does not write.
+        raw: keyword -> (VR, the value as it stands in the file), for what pydicom does not write; explicit syntax only.
         elements: keyword -> value; None leaves an element empty, ... takes it out.
     """
     meta = FileMetaDataset()
@@ -67,12 +70,19 @@ def dicom(
             delattr(header, name)
         else:
             setattr(header, name, value)
-    for name, (vr, value) in (raw or {}).items():
-        tag = Tag(name)
-        header[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    for name in raw or {}:
+        header.pop(name, None)
     file = io.BytesIO()
     header.save_as(file, enforce_file_format=True)
-    return file.getvalue()
+    data = file.getvalue()
+    start = data.index(FIRST_ELEMENT) if raw else 0
+    return data[:start] + b"".join(_explicit(name, *value) for name, value in (raw or {}).items()) + data[start:]
+
+
+def _explicit(name: str, vr: str, value: bytes) -> bytes:
+    tag = Tag(name)
+    length = struct.pack("<2xI", len(value)) if vr in EXPLICIT_VR_LENGTH_32 else struct.pack("<H", len(value) & 0xFFFF)
+    return struct.pack("<HH", tag.group, tag.element) + vr.encode() + length + value
 
 
 def lut(count: int, first: int, bits: int, entries: np.ndarray | bytes, signed: bool = False) -> Sequence:

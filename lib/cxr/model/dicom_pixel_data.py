@@ -37,12 +37,11 @@ def pixel_words(header, syntax, interpretation: str, shape: tuple[int, int, int]
     Raises:
         BadImage: the pixels are not of this size, or nothing at hand decodes them.
     """
-    data = raw_bytes(header, "PixelData")
     if not syntax.is_compressed:
-        return _native(header, data, shape, of.allocated // 8), interpretation
+        return _native(header, raw_bytes(header, "PixelData"), shape, of.allocated // 8), interpretation
     if syntax not in (RLE, *JPEG, *JPEG_2000):
         _check_plugin(syntax)
-    stream = _joined_fragments(header, data)
+    stream = _joined_fragments(header)
     if syntax == RLE:
         return _rle(stream, shape, of.allocated // 8), interpretation
     if of.high_bit != of.stored - 1:
@@ -93,8 +92,9 @@ def _by_sample(samples: np.ndarray, shape: tuple[int, int, int], planes: bool) -
     return np.moveaxis(samples.reshape(shape[2], *shape[:2]), 0, 2) if planes else samples.reshape(shape)
 
 
-def _joined_fragments(header, data: bytes) -> bytes:
-    """The one frame's codestream; the items of PS3.5 A.4 without the first, which holds offsets."""
+def _joined_fragments(header) -> bytes:
+    """The frame, taken out of the header: the items of PS3.5 A.4 but the first, which holds offsets."""
+    data = raw_bytes(header, "PixelData")
     if element(header, "PixelData").length != 0xFFFFFFFF:
         raise BadImage("unreadable", "PixelData is not in fragments, as the transfer syntax says")
     fragments, place = [], 0
@@ -110,6 +110,7 @@ def _joined_fragments(header, data: bytes) -> bytes:
         raise BadImage("unreadable", "PixelData holds no fragment")
     if len(fragments) > MAX_FRAGMENTS:
         raise BadImage("too_large", f"PixelData of more than {MAX_FRAGMENTS} fragments")
+    del header["PixelData"], data
     return b"".join(fragments[1:])
 
 
@@ -119,16 +120,16 @@ def _rle(stream: bytes, shape: tuple[int, int, int], bytes_each: int) -> np.ndar
     starts = starts[:count] + [len(stream)]
     if count != shape[2] * bytes_each or starts[0] < 64 or starts != sorted(starts):
         raise BadImage("unreadable", "the RLE header does not fit the picture or its own segments")
-    pixels = shape[0] * shape[1]
-    words = np.zeros((pixels, shape[2]), f"u{bytes_each}")
+    pixels, view = shape[0] * shape[1], memoryview(stream)
+    words = np.empty((pixels, shape[2], bytes_each), np.uint8)
     for number, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
         try:
-            plane = Image.frombytes("L", (pixels, 1), stream[start:end], "packbits", "L")
+            plane = Image.frombytes("L", (pixels, 1), view[start:end], "packbits", "L")
         except ValueError:
             raise BadImage("unreadable", "an RLE segment is shorter than the picture") from None
         sample, place = divmod(number, bytes_each)
-        words[:, sample] |= np.asarray(plane)[0].astype(words.dtype) << 8 * (bytes_each - 1 - place)
-    return words.reshape(shape)
+        words[:, sample, bytes_each - 1 - place] = np.asarray(plane)[0]
+    return words.view(f"<u{bytes_each}").reshape(shape)
 
 
 def _opened(stream: bytes, kind: str, found: codestreams.Codestream) -> Image.Image:

@@ -6,7 +6,7 @@ import logging
 from cxr.model.dicom_elements import NAMES, element
 from cxr.model.xray import BadImage
 
-MAX_READS = 100_000  # of the file while its header is parsed: two to four for each element, nested ones too
+MAX_READS = 40_000  # of the file while its header is parsed: two to four for each element, nested ones too
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 
 

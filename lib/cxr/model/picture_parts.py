@@ -12,6 +12,7 @@ from cxr.model.xray import BadImage
 MAX_ENTRIES = 1000  # of a directory
 MAX_STRIPS = 100_000  # of a TIFF; tiles are strips here
 MAX_CHUNKS = 50_000  # of a PNG
+MAX_INFLATED_CHUNKS = 50  # of a PNG, beside its pixels; each may grow to 1 MB
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _STRIPS = (273, 279, 324, 325)  # offsets and lengths, of strips and of tiles
@@ -42,12 +43,12 @@ def _check_directories_inside(data: bytes) -> None:
 
 
 def _check_png(data: bytes) -> None:
-    place, count = 8, 0
+    place, count, inflated = 8, 0, 0
     while place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
-        count += 1
-        if count > MAX_CHUNKS:
-            raise BadImage("unsupported", f"a PNG of more than {MAX_CHUNKS} chunks")
+        count, inflated = count + 1, inflated + (kind in (b"iCCP", b"zTXt", b"iTXt"))
+        if count > MAX_CHUNKS or inflated > MAX_INFLATED_CHUNKS:
+            raise BadImage("unsupported", "a PNG of too many chunks")
         body = data[place + 8 : place + 8 + min(length, 2**20)] if kind in (b"IHDR", b"eXIf") else b""
         if kind == b"IHDR" and len(body) >= 10 and body[8] == 16 and body[9] != 0:
             raise BadImage("unsupported", "a PNG of 16 bits with colour or transparency")

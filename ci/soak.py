@@ -1,6 +1,8 @@
 """Endurance: what takes too long for the tests. Each prints what it measured and fails where a limit is broken.
 
-python3 ci soak mutations [20000]   damaged files: no crash, no hang over 2 s, no more than 512 MB
+python3 ci soak mutations [20000]   damaged files: no crash, none over 2 s or 300 MB
+python3 ci soak structures [5000]   files of bad structure: the same
+python3 ci soak fuzz [600]          seconds of a coverage-guided search for a file that breaks a limit (atheris)
 python3 ci soak kills [20]          ingest, killed at random moments: the next run completes the catalog
 python3 ci soak memory [50000]      peak memory of the ingest of so many images against a tenth of them
 """
@@ -8,24 +10,24 @@ python3 ci soak memory [50000]      peak memory of the ingest of so many images 
 import json
 import os
 import random
-import select
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import soak_files
 from environment import ROOT
-
-HANG = 2.0  # seconds of one core for one file
-MEMORY = 512  # MB
-STUCK = 60.0  # seconds without an answer, on however busy a machine
 
 
 def run(arguments: list[str]) -> int:
-    known = {"mutations": (mutations, 20_000), "kills": (kills, 20), "memory": (memory, 50_000)}
+    known = {
+        "mutations": (soak_files.mutations, 20_000),
+        "structures": (soak_files.structures, 5000),
+        "fuzz": (soak_files.fuzz, 600),
+        "kills": (kills, 20),
+        "memory": (memory, 50_000),
+    }
     if not arguments or arguments[0] not in known:
         print(__doc__)
         return 1
@@ -38,78 +40,6 @@ def python(code: str, *arguments: object, **options) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "lib"), str(ROOT)])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
 
-
-# ---------------------------------------------------------------- damaged files
-
-CHECK = """
-import io, json, resource, sys, time, warnings
-from pathlib import Path
-import hashlib, numpy as np
-from cxr.data import catalog, checking, ingest
-from tests.broken_files import mutate
-from cxr.data.labels import Origin
-warnings.simplefilter("ignore")
-folder, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-whole = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
-for seed in range(first, last):
-    rng = np.random.default_rng(seed)
-    data = mutate(whole[seed % len(whole)], rng)
-    start = time.process_time()
-    verdict = checking._examine(lambda name: data, "x", hashlib.sha256(data).hexdigest(), Origin("NORMAL"), "")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    said = "cataloged" if isinstance(verdict, checking.Accepted) else verdict.reason
-    print(json.dumps([seed, time.process_time() - start, peak, said]), flush=True)
-"""
-
-
-def mutations(count: int) -> int:
-    """Through the ingest's own check, in processes of their own, so that a crash is seen and named by its seed."""
-    with tempfile.TemporaryDirectory() as scratch:
-        whole_files(Path(scratch))
-        parts = [(start, min(start + 1000, count)) for start in range(0, count, 1000)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = [row for part in pool.map(lambda part: _checked(scratch, *part), parts) for row in part]
-    verdicts = Counter(row[3] for row in results)
-    slowest, largest = max(results, key=lambda row: row[1]), max(results, key=lambda row: row[2])
-    print(f"{len(results)} damaged files: {dict(verdicts.most_common())}")
-    print(f"slowest {slowest[1]:.2f} s (seed {slowest[0]}), peak memory {largest[2]:.0f} MB (seed {largest[0]})")
-    fine = len(results) == count and not verdicts["crash"] and not verdicts["stuck"]
-    return 0 if fine and slowest[1] <= HANG and largest[2] <= MEMORY else 1
-
-
-def whole_files(folder: Path) -> None:
-    """One of each kind, good and bad, and large ones whose declared size fits."""
-    import numpy as np
-    from PIL import Image
-    from tests.broken_files import write_broken_files
-
-    write_broken_files(folder)
-    chest = Image.open(folder / "plain.jpeg").resize((2400, 2000))
-    chest.save(folder / "large.jpeg", quality=80)
-    chest.save(folder / "large.tiff", compression="tiff_lzw")
-    Image.fromarray(np.asarray(chest).astype(np.uint16) * 200).save(folder / "large16.png")
-
-
-def _checked(folder: str, first: int, last: int) -> list[list]:
-    """[seed, seconds, MB, verdict] of each seed; the process is started anew after each death."""
-    rows = []
-    while first < last:
-        worker = python(CHECK, folder, first, last, stderr=subprocess.DEVNULL)  # libtiff's complaints
-        while first < last:
-            ready, _, _ = select.select([worker.stdout], [], [], STUCK)
-            line = worker.stdout.readline() if ready else ""
-            if not line:
-                worker.kill()
-                rows.append([first, 0.0, 0.0, "crash" if ready else "stuck"])
-                first += 1
-                break
-            rows.append(json.loads(line))
-            first += 1
-        worker.wait()
-    return rows
-
-
-# ---------------------------------------------------------------- ingest
 
 INGEST = """
 import json, resource, sys

@@ -1,0 +1,115 @@
+"""DICOM files: what must be so before their pixels are looked at, and the way from the file to an `XRay`."""
+
+import numpy as np
+from PIL import Image
+
+from cxr.model.colours import greyscale
+from cxr.model.dicom_elements import code_string, element, numbers, raw_bytes, word
+from cxr.model.dicom_facts import facts
+from cxr.model.dicom_grey_levels import grey_levels
+from cxr.model.dicom_lookup_tables import lookup_table
+from cxr.model.dicom_pixel_data import pixel_words
+from cxr.model.dicom_reading import first_item, read_header
+from cxr.model.dicom_stored_values import Layout, layout
+from cxr.model.limits import check_size
+from cxr.model.xray import BadImage, XRay
+
+ROWS_AT_ONCE = 256  # so that indices, of 8 bytes a pixel, never fill the memory
+SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3}
+SAMPLES |= {"YBR_ICT": 3, "YBR_RCT": 3}
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+
+
+def decode_dicom(data: bytes) -> XRay:
+    """Raises BadImage, with any reason but empty and truncated."""
+    header = read_header(data)
+    if element(header, "PixelData") is None:
+        raise BadImage("unreadable", "the DICOM file holds no pixel data")
+    _check_what_is_read(header)
+    interpretation = code_string(header, "PhotometricInterpretation")
+    samples = _samples(header, interpretation)
+    width, height = word(header, "Columns"), word(header, "Rows")
+    check_size(width, height, _pixel_ratio(header))
+    of, syntax = layout(header), _transfer_syntax(header)
+    if interpretation == "YBR_FULL_422" and not syntax.is_compressed:
+        raise BadImage("unsupported", "YBR_FULL_422 that is not compressed")
+    shape = (height, width, samples)
+    words, interpretation = pixel_words(header, syntax, interpretation, shape, of)
+    if interpretation == "PALETTE COLOR":
+        pixels = greyscale(_through_palette(header, words[..., 0], of))
+    elif samples == 3:
+        pixels = _grey_of_colour(words, interpretation, of)
+    else:
+        pixels = _through_table(words[..., 0], lambda present: grey_levels(header, of, present), 2**of.allocated)
+    return XRay(pixels, "DICOM", width, height, (width, height), **facts(header))
+
+
+def _check_what_is_read(header) -> None:
+    frames = numbers(header, "NumberOfFrames")
+    if frames and frames[0] > 1:
+        raise BadImage("multiframe", f"{frames[0]:.0f} frames; one image per file is read")
+    if first_item(header, "SharedFunctionalGroupsSequence") is not None:
+        raise BadImage("unsupported", "SharedFunctionalGroupsSequence: how its pixels are shown is not read")
+
+
+def _samples(header, interpretation: str) -> int:
+    if not interpretation:
+        raise BadImage("unreadable", "PhotometricInterpretation is missing or empty")
+    if interpretation not in SAMPLES:
+        raise BadImage("unsupported", f"PhotometricInterpretation is none of {', '.join(SAMPLES)}")
+    samples = word(header, "SamplesPerPixel", SAMPLES[interpretation])
+    if samples != SAMPLES[interpretation]:
+        raise BadImage("unreadable", "SamplesPerPixel contradicts PhotometricInterpretation")
+    return samples
+
+
+def _pixel_ratio(header) -> float:
+    """The height of a pixel divided by its width."""
+    for name in _SPACINGS:
+        ratio = numbers(header, name)
+        if ratio and len(ratio) != 2:
+            raise BadImage("unreadable", f"{name} does not hold two numbers")
+        if ratio and min(ratio) > 0:  # some devices write 0 for what they do not know
+            return ratio[0] / ratio[1]
+    return 1.0
+
+
+def _transfer_syntax(header):
+    # Loaded already: the header was read before.
+    from pydicom import uid
+
+    implicit, little = header.original_encoding
+    native = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if not syntax:  # no file meta, or none in it: pydicom has guessed from the first element
+        return native if little else uid.ExplicitVRBigEndian
+    syntax = uid.UID(str(syntax))
+    if not syntax.is_transfer_syntax or syntax.is_private:
+        raise BadImage("unsupported", "a transfer syntax that DICOM does not know")
+    return syntax
+
+
+def _through_table(words: np.ndarray, table_of, size: int) -> np.ndarray:
+    """`table_of` makes the table from a mask of the words that there are."""
+    strips = [words[y : y + ROWS_AT_ONCE] for y in range(0, len(words), ROWS_AT_ONCE)]
+    table = table_of(sum(np.bincount(strip.ravel(), minlength=size) for strip in strips) > 0)
+    return np.concatenate([table[strip] for strip in strips])
+
+
+def _grey_of_colour(words: np.ndarray, interpretation: str, of: Layout) -> np.ndarray:
+    if (of.allocated, of.stored, of.high_bit, of.signed) != (8, 8, 7, False):
+        raise BadImage("unsupported", "colour of other than 8 bits")
+    mode = "YCbCr" if interpretation.startswith("YBR") else "RGB"
+    return greyscale(Image.frombytes(mode, words.shape[1::-1], np.ascontiguousarray(words).tobytes()))
+
+
+def _through_palette(header, words: np.ndarray, of: Layout) -> Image.Image:
+    channels = []
+    for colour in ("Red", "Green", "Blue"):
+        descriptor, data = (f"{colour}PaletteColorLookupTable{part}" for part in ("Descriptor", "Data"))
+        if raw_bytes(header, f"Segmented{colour}PaletteColorLookupTableData"):
+            raise BadImage("unsupported", "segmented palettes")
+        table = lookup_table(header, descriptor, data, of.signed)
+        levels = np.rint(table.apply(of.values()) * (255 / table.top)).astype(np.uint8)
+        channels.append(Image.fromarray(_through_table(words, lambda _, levels=levels: levels, 2**of.allocated)))
+    return Image.merge("RGB", channels)

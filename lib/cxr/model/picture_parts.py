@@ -1,0 +1,108 @@
+"""How many parts a JPEG, PNG or TIFF has, counted before a decoder goes through them one by one.
+
+A few bytes can ask for much: a directory whose entries all point at the same megabytes, a chain of directories, a scan
+that is repeated, a million empty chunks.
+"""
+
+import struct
+
+from cxr.model.codestreams import check_scans
+from cxr.model.xray import BadImage
+
+MAX_ENTRIES = 1000  # of a directory
+MAX_STRIPS = 100_000  # of a TIFF; tiles are strips here
+MAX_CHUNKS = 50_000  # of a PNG
+MAX_INFLATED_CHUNKS = 50  # of a PNG, beside its pixels; each may grow to 1 MB
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
+_STRIPS = (273, 279, 324, 325)  # offsets and lengths, of strips and of tiles
+_PHOTOMETRIC_INTERPRETATION = 262
+
+
+def check_parts(data: bytes) -> None:
+    """Raises BadImage for what would take a decoder too long; other kinds of file pass."""
+    if data.startswith(b"\xff\xd8"):
+        check_scans(data)
+        _check_directories_inside(data)
+    elif data.startswith(b"\x89PNG"):
+        _check_png(data)
+    elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        _check_tiff(data)
+
+
+def _check_directories_inside(data: bytes) -> None:
+    """EXIF (APP1) and the index of a picture of several (APP2), wherever they stand."""
+    for mark in (b"Exif\0\0", b"MPF\0"):
+        place, found = data.find(mark), 0
+        while place >= 0:
+            found += 1
+            if found > 16:
+                raise BadImage("unsupported", "a picture with more than 16 EXIF blocks")
+            _check_directory(data[place + len(mark) : place + len(mark) + 2**16])
+            place = data.find(mark, place + 1)
+
+
+def _check_png(data: bytes) -> None:
+    place, count, inflated = 8, 0, 0
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        count, inflated = count + 1, inflated + (kind in (b"iCCP", b"zTXt", b"iTXt"))
+        if count > MAX_CHUNKS or inflated > MAX_INFLATED_CHUNKS:
+            raise BadImage("unsupported", "a PNG of too many chunks")
+        body = data[place + 8 : place + 8 + min(length, 2**20)] if kind in (b"IHDR", b"eXIf") else b""
+        if kind == b"IHDR" and len(body) >= 10 and body[8] == 16 and body[9] != 0:
+            raise BadImage("unsupported", "a PNG of 16 bits with colour or transparency")
+        if kind == b"eXIf":
+            if length > 2**16:
+                raise BadImage("unsupported", "an EXIF block of more than 64 KiB")
+            _check_directory(body.removeprefix(b"Exif\0\0"))
+        place += 12 + length
+
+
+def _check_tiff(data: bytes) -> None:
+    entries, following = _check_directory(data)
+    if following:
+        raise BadImage("multiframe", "more than one image in the file; one is read")
+    if _PHOTOMETRIC_INTERPRETATION not in entries:
+        raise BadImage("unreadable", "the TIFF has no PhotometricInterpretation: nobody knows which end is white")
+    if max((entries[tag][0] for tag in _STRIPS if tag in entries), default=0) > MAX_STRIPS:
+        raise BadImage("unsupported", f"a TIFF of more than {MAX_STRIPS} strips or tiles")
+
+
+def _check_directory(data: bytes) -> tuple[dict[int, tuple[int, int]], int]:
+    """A TIFF's directory and those it names, as EXIF has them too. Returns ({tag: (count, value or offset)}, the next).
+
+    What is no directory is left to the decoder.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    big = data[2:4] in (b"+\0", b"\0+")
+    if not order or len(data) < (16 if big else 8):
+        return {}, 0
+    first = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
+    entries, following = _entries(data, first, order, big)
+    for tag in (_EXIF, _GPS, _INTEROPERABILITY):
+        if tag in entries:
+            inner, _ = _entries(data, entries[tag][1], order, big)
+            if tag == _EXIF and _INTEROPERABILITY in inner:
+                _entries(data, inner[_INTEROPERABILITY][1], order, big)
+    return entries, following
+
+
+def _entries(data: bytes, place: int, order: str, big: bool) -> tuple[dict[int, tuple[int, int]], int]:
+    head, entry, after = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "I")
+    if place + struct.calcsize(f"={head}") > len(data):
+        return {}, 0
+    count = struct.unpack_from(f"{order}{head}", data, place)[0]
+    if count > MAX_ENTRIES:
+        raise BadImage("unsupported", f"a directory of more than {MAX_ENTRIES} entries")
+    place += struct.calcsize(f"={head}")
+    step, entries, total = struct.calcsize(f"={entry}"), {}, 0
+    for start in range(place, min(place + count * step, len(data) - step + 1), step):
+        tag, kind, number, value = struct.unpack_from(f"{order}{entry}", data, start)
+        entries[tag] = number, value & 0xFFFF if kind == 3 and number == 1 and order == "<" else value
+        total += number * _SIZES.get(kind, 1)
+    if total > 2 * len(data):
+        raise BadImage("unreadable", "the entries of a directory are larger than the file")
+    end = place + count * step
+    whole = end + struct.calcsize(f"={after}") <= len(data)
+    return entries, struct.unpack_from(f"{order}{after}", data, end)[0] if whole else 0

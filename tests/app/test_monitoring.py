@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit
+from tests.drift import read_baseline, stability_index
 
 from cxr.account.project import Project
 from cxr.account.tables import append
@@ -73,8 +74,8 @@ def test_one_version_is_shown_without_the_others(open_app, history, session, acc
     app = open_app("monitoring", of=version)
     assert not app.exception
     assert metric(app, "Images") == "40"
-    before = monitoring.baseline(session, account, version)
-    index = monitoring.stability_index(before, monitoring.histogram(scores))
+    before = read_baseline(Project(session, account), version)
+    index = stability_index(before, monitoring.histogram(scores))
     assert metric(app, "On the latest day").startswith(f"{index:.2f}, ")
 
 

@@ -43,24 +43,8 @@ def histogram(probabilities: np.ndarray) -> np.ndarray:
     return np.bincount(tenths, minlength=BINS)
 
 
-def stability_index(before: np.ndarray, after: np.ndarray) -> float:
-    """Population stability index of two histograms; half a count is added to each bin, so that none is empty."""
-    p, q = (before + 0.5) / (before + 0.5).sum(), (after + 0.5) / (after + 0.5).sum()
-    return float(((q - p) * np.log(q / p)).sum())
-
-
 def write_baseline(project: Project, version: str, probabilities: np.ndarray) -> None:
     """Keep how a version's probabilities lie on validation images; what it does later is compared with that."""
     rows = pd.DataFrame({"TENTH": range(BINS), "IMAGES": histogram(probabilities)})
     rows = rows.assign(MODEL_NAME=project.settings.model_name, MODEL_VERSION=version)
     merge(project.session, project.validation_baseline, rows, keys=["MODEL_NAME", "MODEL_VERSION", "TENTH"])
-
-
-def baseline(project: Project, version: str) -> np.ndarray | None:
-    """The histogram of :func:`write_baseline`, int [10]; None where none was written."""
-    rows = project.session.sql(
-        f"SELECT TENTH, IMAGES FROM {project.validation_baseline} "
-        "WHERE MODEL_NAME = ? AND MODEL_VERSION = ? ORDER BY TENTH",
-        params=[project.settings.model_name, version],
-    ).collect()
-    return np.array([row["IMAGES"] for row in rows]) if rows else None

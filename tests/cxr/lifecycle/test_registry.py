@@ -14,6 +14,7 @@ import psutil
 import pytest
 import torch
 from tests.broken_files import write_broken_files
+from tests.drift import read_baseline
 from tests.registration import ensure_service, log_version, predict_in_sql
 from tests.trained import fit_normalisation, model_config, probability, report_of
 
@@ -250,7 +251,7 @@ def test_the_card_tells_what_a_person_must_know(first):
 def test_drift_will_be_measured_from_the_validation_images_alone(account, first):
     version, artifacts = first
     scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_PNEUMONIA"]
-    assert (monitoring.baseline(account, version.version_name) == monitoring.histogram(scores)).all()
+    assert (read_baseline(account, version.version_name) == monitoring.histogram(scores)).all()
 
 
 def test_the_card_travels_with_the_version(first, tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,9 @@ from tqdm import tqdm
 
 from cxr.account.project import Project
 from cxr.data.checking import STAGE_FOLDER
+from cxr.data.classes import DEFAULT
 from cxr.model import preprocessing
+from cxr.model.labelset import LabelSet
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +39,7 @@ def fetch_files(project: Project, catalog: pd.DataFrame) -> Path:
 
     Raises:
         FileNotFoundError: the stage lacks files that the catalog names.
+        ValueError: a file that was fetched is not what it is named by.
     """
     mount = Path(project.settings.images_mount)
     if project.settings.images_mount and (mount / STAGE_FOLDER).is_dir():
@@ -43,16 +47,39 @@ def fetch_files(project: Project, catalog: pd.DataFrame) -> Path:
     folder = cache_directory() / "files"
     folder.mkdir(exist_ok=True, mode=0o700)
     names = {Path(place).name for place in catalog["RELATIVE_PATH"]}
-    if not names <= {entry.name for entry in os.scandir(folder)}:
+    before = {entry.name for entry in os.scandir(folder)}
+    if not names <= before:
         project.session.file.get(f"{project.images_stage}/{STAGE_FOLDER}/", folder.as_posix())
-    missing = names - {entry.name for entry in os.scandir(folder)}
-    if missing:
+    fetched = {entry.name for entry in os.scandir(folder)}
+    if missing := names - fetched:
         raise FileNotFoundError(
             f"{len(missing)} of {len(names)} cataloged images are not on "
             f"{project.images_stage} (first: {min(missing)}); "
             "run notebooks/02_data_ingest.ipynb again"
         )
+    _refuse_other_content(project, folder, fetched - before)
     return folder
+
+
+def _refuse_other_content(project: Project, folder: Path, names: Iterable[str]) -> None:
+    """A file is named by its content: one that is not is taken away again."""
+    wrong = [name for name in sorted(names) if not is_named_by_content(folder / name, (folder / name).read_bytes())]
+    for name in wrong:
+        (folder / name).unlink()
+    if wrong:
+        place = f"{project.images_stage}/{STAGE_FOLDER}"
+        raise ValueError(
+            f"{len(wrong)} files on {place} do not hold what their names say (first: {wrong[0]}): somebody wrote over "
+            f"them, or they were damaged. REMOVE {place}/{wrong[0]} and so on, then run notebooks/02_data_ingest.ipynb"
+        )
+
+
+def is_named_by_content(file: Path, data: bytes) -> bool:
+    """Whether these bytes are those that a file of the images stage is named by. True for files of other names."""
+    return not _IMAGE_ID.fullmatch(file.stem) or hashlib.sha256(data).hexdigest() == file.stem
+
+
+_IMAGE_ID = re.compile("[0-9a-f]{64}")
 
 
 def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
@@ -134,7 +161,10 @@ def _load(files: Sequence[Path], size: int) -> np.ndarray:
     stack = np.empty((len(files), size, size), np.uint8)
     for position, file in enumerate(files):
         try:
-            stack[position] = preprocessing.load(file.read_bytes(), size)
+            data = file.read_bytes()
+            if not is_named_by_content(file, data):
+                raise preprocessing.BadImage("changed", "the file does not hold what its name says")
+            stack[position] = preprocessing.load(data, size)
         except preprocessing.BadImage as bad:
             raise preprocessing.BadImage(
                 bad.reason, f"{file.name}: {bad.detail}; run notebooks/02_data_ingest.ipynb"
@@ -154,11 +184,13 @@ def _in_order(work: Callable, items: Iterable) -> Iterator:
             yield waiting.popleft().result()
 
 
-def split_tensors(stack: np.ndarray, catalog: pd.DataFrame, split: str) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """(uint8 [N, size, size], float [N] with 1 for PNEUMONIA) of one split.
+def split_tensors(
+    stack: np.ndarray, catalog: pd.DataFrame, split: str, labels: LabelSet = DEFAULT
+) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """(uint8 [N, size, size], float [N]: the index of the class, 0 for the negative one) of one split.
 
     Raises:
-        ValueError: the split holds no image, or a patient of whom another split holds one.
+        ValueError: the split holds no image, a patient of whom another split holds one, or another class.
     """
     import torch  # takes seconds, which those who only move files need not wait for
 
@@ -171,5 +203,5 @@ def split_tensors(stack: np.ndarray, catalog: pd.DataFrame, split: str) -> tuple
     chosen = np.flatnonzero(catalog["SPLIT"] == split)
     if not len(chosen):
         raise ValueError(f"the catalog holds no image in the {split} split; more patients are needed")
-    labels = (catalog["LABEL"].to_numpy()[chosen] == "PNEUMONIA").astype(np.float32)
-    return torch.from_numpy(stack[chosen]), torch.from_numpy(labels)
+    classes = np.array([labels.index(label) for label in catalog["LABEL"].to_numpy()[chosen]], np.float32)
+    return torch.from_numpy(stack[chosen]), torch.from_numpy(classes)

@@ -39,9 +39,13 @@ def expected(account, folder):
     return ingested(account, folder)
 
 
+def with_settings(project, **changed):
+    return replace(project, settings=replace(project.settings, **changed))
+
+
 def ingested(project, data):
-    for name in ("catalog_table", "rejected_table"):
-        project.session.sql(f"DELETE FROM {project.qualified(getattr(project.settings, name))}").collect()
+    for table in (project.catalog, project.rejected):
+        project.session.sql(f"DELETE FROM {table}").collect()
     project.session.sql(f"REMOVE {project.images_stage}").collect()
     counts = ingest.ingest(project, data)
     rows = catalog.read_catalog(project)
@@ -93,7 +97,7 @@ def test_through_the_mount_of_a_stage_nothing_is_fetched_either(empty, expected,
     project = empty
     for way in ("put", "get"):
         monkeypatch.setattr(type(project.session.file), way, lambda *_, **__: pytest.fail("copied through the client"))
-    assert ingested(project.session, replace(project.settings, data_mount=str(folder)), staged) == expected
+    assert ingested(with_settings(project, data_mount=str(folder)), staged) == expected
 
 
 @pytest.mark.parametrize("url", ["@RAW; DROP TABLE X", "@'RAW'", "@a.b.c.d/x", "@"])

@@ -98,6 +98,6 @@ def agree(known: LabelSet | None, found: LabelSet | None, add: Iterable[str] = (
     if unknown := [name for name in found.names if name not in wanted]:
         raise ValueError(
             f"{', '.join(unknown)}: this catalog's classes are {', '.join(known.names)}. Add what is meant "
-            f'(add_class="{",".join(unknown)}", or --add-class), or take these images away'
+            f'(add_class="{",".join(unknown)}", or --add-class), or correct the folder or the table that says so'
         )
     return wanted

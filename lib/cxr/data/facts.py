@@ -15,12 +15,16 @@ from cxr.model.labelset import LabelSet, is_negative
 
 @dataclass(frozen=True)
 class Facts:
-    """`key_check` is None while no id needed a key; `fixed` says that further classes must be asked for."""
+    """`key_check` is None while no id needed a key; `fixed` says that further classes must be asked for.
+
+    `guessed`: nobody wrote the key's check down, and the ids that are there may be under another one.
+    """
 
     label_set: LabelSet | None
     patient_rules: int
     key_check: str | None
     fixed: bool
+    guessed: bool = False
 
 
 def read(project: Project, phantoms: bool = False) -> Facts:
@@ -38,13 +42,15 @@ def read(project: Project, phantoms: bool = False) -> Facts:
     live = [row["LABEL"] for row in rows if row["LABEL"] and row["LIVE"]]
     before = "patient_rules" not in written
     check = written.get("key_check")
-    if before and not check and any(row["KEYED"] for row in rows):
+    guessed = not check and any(row["KEYED"] for row in rows)
+    if guessed:
         check = patients.key_check("")
     return Facts(
         _label_set(written.get("label_set"), live, project.settings.negative_label) if live else None,
         1 if before else int(written["patient_rules"]),
         check,
         fixed=len(live) > 1,
+        guessed=guessed,
     )
 
 

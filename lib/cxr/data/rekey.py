@@ -1,21 +1,15 @@
 """Make all patient ids of a catalog anew: by the present rules and under the present key."""
 
-from pathlib import Path
-
 import pandas as pd
 
 from cxr.account import migrate
 from cxr.account.patient_key import HOW_TO_GIVE_ONE, find_patient_key
 from cxr.account.project import Project
 from cxr.account.tables import temporary, transaction
-from cxr.data import facts, sources
-from cxr.data.checking import STAGE_FOLDER
+from cxr.data import facts
+from cxr.data.headers import patient_digests
 from cxr.data.label_table import read_table
 from cxr.data.patients import VERSION, PatientRules, key_check, patient_of_name, pseudonym
-from cxr.data.pixels import is_named_by_content
-from cxr.model import preprocessing
-
-_AT_ONCE = 500  # images whose headers are read at a time
 
 
 def rekey(project: Project) -> dict[str, int]:
@@ -40,7 +34,7 @@ def rekey(project: Project) -> dict[str, int]:
         SELECT IMAGE_ID, RELATIVE_PATH, SOURCE, SOURCE_NAME, FORMAT, PATIENT_ID, PATIENT_FROM, SPLIT
         FROM {project.catalog} ORDER BY IMAGE_ID""").to_pandas()
     told = _told_by_table(project, rows, key.value)
-    digests = _digests(project, rows[rows["FORMAT"] == "DICOM"])
+    digests = patient_digests(project, rows[rows["FORMAT"] == "DICOM"])
     made = [
         rules.identify(
             row.SOURCE_NAME,
@@ -93,24 +87,6 @@ def _told_by_table(project: Project, rows: pd.DataFrame, key: str) -> dict[str, 
     if lost > 0:
         raise ValueError(f"{table.name} lacks {lost} of the images that have their patient from a table")
     return told
-
-
-def _digests(project: Project, rows: pd.DataFrame) -> dict[str, str]:
-    """Image id -> digest of the patient's id in the header."""
-    found = {}
-    for start in range(0, len(rows), _AT_ONCE):
-        part = rows.iloc[start : start + _AT_ONCE]
-        with sources.private_folder() as scratch:
-            for place in part["RELATIVE_PATH"]:
-                project.session.file.get(f"{project.images_stage}/{place}", scratch)
-            for row in part.itertuples():
-                file = Path(scratch, Path(row.RELATIVE_PATH).name)
-                data = file.read_bytes()
-                if not is_named_by_content(file, data):
-                    raise ValueError(f"{STAGE_FOLDER}/{file.name} on the stage does not hold what its name says")
-                if digest := preprocessing.decode(data, at_least=256).patient_digest:
-                    found[row.IMAGE_ID] = digest
-    return found
 
 
 def _one_split_each(rows: pd.DataFrame) -> pd.Series:

@@ -116,8 +116,9 @@ def survey(project: Project, data: str | Path) -> Survey:
     matches = table.match(names, source.name) if table else None
     rows = matches.rows if matches else {}
     needs_key = any(patient_of_name(name, facts.patient_rules) is None for name in names)
-    needs_key = needs_key or any(row.patient_id for row in rows.values())
-    rules = PatientRules(facts.patient_rules, key_for(project, facts, needs_key))
+    told = {row.patient_id for row in rows.values() if row.patient_id}
+    needs_key = needs_key or bool(told)
+    rules = PatientRules(facts.patient_rules, key_for(project, facts, needs_key, told))
     describe = Describer(labels, rows.get, rules.key, rules.version, plain.by_cause, folders)
     return Survey(source, names, documents, describe, rules, facts, needs_key, matches)
 

@@ -46,7 +46,8 @@ def add_truth(project: Project, table: str | Path) -> dict[str, int]:
     labels = agree(known.label_set, found, add, known.fixed)
     if unknown := sorted({row.label for row in matches.rows.values() if row.label and row.label not in labels}):
         raise ValueError(f"{table}: {', '.join(unknown)} is no class of this catalog ({', '.join(labels.names)})")
-    key = key_for(project, known, any(row.patient_id for row in matches.rows.values()))
+    patients = {row.patient_id for row in matches.rows.values() if row.patient_id}
+    key = key_for(project, known, bool(patients), patients)
     of_name = dict(zip(names, ids, strict=True))
     said = pd.DataFrame(
         [

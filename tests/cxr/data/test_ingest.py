@@ -367,6 +367,38 @@ def test_files_that_vanished_from_the_stage_are_missed_by_number(empty, phantoms
         decoded(project, rows)
 
 
+def test_a_file_that_the_stage_has_lost_is_brought_back_by_the_next_ingest_and_nothing_else_changes(empty, phantoms):
+    project = empty
+    ingest.ingest(project, phantoms)
+    before = rows_of(project, "catalog_table")
+    project.session.sql(f"REMOVE {project.images_stage}/{before['RELATIVE_PATH'].iloc[0]}").collect()
+    project.session.sql(f"UPDATE {project.catalog} SET PATIENT_ID = 'kept' WHERE PATIENT_ID = 'person1'").collect()
+    before = rows_of(project, "catalog_table")
+    ingest.ingest(project, phantoms)
+    assert rows_of(project, "catalog_table").equals(before)
+    assert len(decoded(project, catalog.read_catalog(project))) == len(before)
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_staged_image_with_other_content_than_its_name_says_is_never_used(empty, phantoms, tmp_path, mounted):
+    project = empty
+    ingest.ingest(project, phantoms)
+    rows = catalog.read_catalog(project)
+    wrong, other = rows["RELATIVE_PATH"].iloc[:2]
+    mount = tmp_path / "mount"
+    project.session.file.get(f"{project.images_stage}/xrays/", (mount / "xrays").as_posix())
+    shutil.copyfile(mount / other, mount / wrong)
+    if mounted:
+        project = with_settings(project, images_mount=str(mount))
+    else:
+        project.session.file.put(
+            f"file://{mount / wrong}", f"{project.images_stage}/xrays", auto_compress=False, overwrite=True
+        )
+    with pytest.raises(ValueError, match="what (their|its) names? says?"):
+        decoded(project, rows)
+    assert mounted or not (cache_directory() / "files" / os.path.basename(wrong)).exists()  # noqa: PTH119
+
+
 def test_an_empty_catalog_says_which_notebook_to_run(empty):
     project = empty
     with pytest.raises(LookupError, match="02_data_ingest"):

@@ -1,4 +1,4 @@
-"""`python3 ci run|test|app|deploy|bench|lint|lock`: makes the environment if need be, then does the job in it.
+"""`python3 ci JOB`: makes the environment if need be, then does the job in it. `--help` lists the jobs.
 
 Only the standard library is imported before the environment stands.
 """
@@ -15,6 +15,8 @@ JOBS = {
     "deploy": "set everything up in an account: a dry run, the local account, or yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
     "soak": "run endurance checks: mutations, kills, memory",
+    "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
+    "truth": "give cataloged images the labels of a table",
     "lint": "check style with ruff",
     "lock": "write ci/constraints.txt anew from the environment",
 }
@@ -35,7 +37,7 @@ def main() -> int:
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument("what", nargs="*", help="one of mutations, kills, memory, and how many")
     arguments, rest = parser.parse_known_args()
-    if rest and arguments.job not in ("test", "app"):
+    if rest and arguments.job not in ("test", "app", "rekey", "truth"):
         parser.error(f"unknown argument: {' '.join(rest)}")
     environment.enter()
     return _do(arguments, rest)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from cxr.data.classes import DEFAULT, find_label_set
 from cxr.data.label_table import Row, read_table
-from cxr.data.patients import VERSION, cause_of_name, patient_of_name, pseudonym
+from cxr.data.patients import VERSION, cause_of_name, patient_of_name, patient_of_table
 from cxr.model.labelset import LabelSet
 from cxr.settings import Settings
 
@@ -42,7 +42,7 @@ def from_csv(table: str | Path, key: str, labels: LabelSet | None = None) -> Des
 
     Args:
         table: see `label_table.read_table`; the classes are the values of its column `label` where one is negative.
-        key: see `patients.pseudonym`; patients' ids are stored under it.
+        key: see `patients.patient_of_table`; patients' ids are stored under it.
         labels: the classes, instead.
 
     Raises:
@@ -81,7 +81,7 @@ class Describer:
         if self.by_cause and label and label != self._folders.negative:
             label = self.labels.find(cause) if cause else None
         if row and row.patient_id:
-            patient, told_by = pseudonym(row.patient_id, self.key), "table"
+            patient, told_by = patient_of_table(row.patient_id, self.key, self.version), "table"
         else:
             patient = patient_of_name(name, self.version)
             told_by = "name" if patient else None

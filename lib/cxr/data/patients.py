@@ -52,6 +52,13 @@ def pseudonym(patient: str, key: str, kind: str = "patient") -> str:
     return f"{kind}-" + hmac.digest(key.encode(), patient.encode(), hashlib.sha256).hex()[:16]
 
 
+def patient_of_table(patient: str, key: str, version: int = VERSION) -> str:
+    """The id of a patient as a table writes it: that of the same patient in a DICOM header, if that names no issuer."""
+    if version >= 2:
+        patient = hashlib.sha256(f"|{patient}".encode()).hexdigest()  # as cxr.model digests it
+    return pseudonym(patient, key)
+
+
 def key_check(key: str) -> str:
     """What stands beside a catalog to tell its key from another one; says nothing about the key itself."""
     return hmac.digest(key.encode(), b"cxr: check of the patient key", hashlib.sha256).hex()[:16]

@@ -9,7 +9,7 @@ from cxr.account.tables import temporary, transaction
 from cxr.data import facts
 from cxr.data.headers import patient_digests
 from cxr.data.label_table import read_table
-from cxr.data.patients import VERSION, PatientRules, key_check, patient_of_name, pseudonym
+from cxr.data.patients import VERSION, PatientRules, key_check, patient_of_name, patient_of_table
 
 
 def rekey(project: Project) -> dict[str, int]:
@@ -82,7 +82,9 @@ def _told_by_table(project: Project, rows: pd.DataFrame, key: str) -> dict[str, 
             if (group["PATIENT_FROM"] == "table").any():
                 raise
             continue  # the table is about other sources
-        told |= {ids[name]: pseudonym(row.patient_id, key) for name, row in matches.rows.items() if row.patient_id}
+        told |= {
+            ids[name]: patient_of_table(row.patient_id, key) for name, row in matches.rows.items() if row.patient_id
+        }
     lost = int((rows["PATIENT_FROM"] == "table").sum()) - len(told)
     if lost > 0:
         raise ValueError(f"{table.name} lacks {lost} of the images that have their patient from a table")

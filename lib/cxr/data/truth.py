@@ -13,7 +13,7 @@ from cxr.data.ingest import split_new_images
 from cxr.data.keys import key_for
 from cxr.data.label_table import read_table
 from cxr.data.labels import single
-from cxr.data.patients import pseudonym
+from cxr.data.patients import patient_of_table
 
 
 def add_truth(project: Project, table: str | Path) -> dict[str, int]:
@@ -51,7 +51,12 @@ def add_truth(project: Project, table: str | Path) -> dict[str, int]:
     of_name = dict(zip(names, ids, strict=True))
     said = pd.DataFrame(
         [
-            (of_name[name], labels.find(row.label), row.cause.lower() or None, _patient(row.patient_id, key))
+            (
+                of_name[name],
+                labels.find(row.label),
+                row.cause.lower() or None,
+                _patient(row.patient_id, key, known.patient_rules),
+            )
             for name, row in matches.rows.items()
             if row.label
         ],
@@ -73,8 +78,8 @@ def add_truth(project: Project, table: str | Path) -> dict[str, int]:
     }
 
 
-def _patient(told: str, key: str) -> str | None:
-    return pseudonym(told, key) if told else None
+def _patient(told: str, key: str, version: int) -> str | None:
+    return patient_of_table(told, key, version) if told else None
 
 
 # A patient is told anew only where none was known and no split depends on it.

@@ -73,7 +73,13 @@ class LabelSet:
         return next((name for name in self.names if class_key(name) == key), None)
 
     def index(self, label: str) -> int:
-        """0 for the negative class. Raises ValueError for a label that is not in the set."""
+        """0 for the negative class.
+
+        Raises:
+            ValueError: the label is not in the set; names both.
+        """
+        if label not in self.names:
+            raise ValueError(f"{label!r} is none of {', '.join(self.names)}")
         return self.names.index(label)
 
     def one_hot(self, labels: Sequence[str]) -> list[list[float]]:

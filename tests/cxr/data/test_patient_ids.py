@@ -12,7 +12,7 @@ from tests.cxr.data.test_any_labels import draw, rows_of, with_settings
 from cxr.account import tables
 from cxr.account.patient_key import find_patient_key
 from cxr.data import facts, ingest, notices
-from cxr.data.patients import key_check, pseudonym
+from cxr.data.patients import key_check, patient_of_table
 from cxr.data.rekey import rekey
 
 
@@ -97,12 +97,21 @@ def begun_before(project, key=""):
 
     It holds one image, which has vanished since.
     """
-    rows = pd.DataFrame({"IMAGE_ID": ["0" * 64], "PATIENT_ID": [pseudonym("somebody", key)]}).assign(
+    rows = pd.DataFrame({"IMAGE_ID": ["0" * 64], "PATIENT_ID": [patient_of_table("somebody", key, version=1)]}).assign(
         RELATIVE_PATH="x", SOURCE="old", SOURCE_NAME="old.png", LABEL="TB", WIDTH=1, HEIGHT=1, BYTES=1, FORMAT="PNG",
         PERCEPTUAL_HASH="0" * 64, SPLIT="train", PATIENT_FROM="table", VANISHED_AT=pd.Timestamp(2026, 1, 1),
     )  # fmt: skip
     tables.append(project.session, project.catalog, rows)
     project.session.sql(f"DELETE FROM {project.facts}").collect()
+
+
+def test_a_person_in_the_table_is_the_same_person_in_a_header(empty, scans, tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_text("file,patient_id\nNORMAL/0,1000000\n")
+    ingest.ingest(with_settings(empty, data_csv=str(table)), scans)
+    rows = rows_of(empty)
+    assert rows.loc["NORMAL/0", "PATIENT_FROM"] == "table" and rows.loc["NORMAL/1", "PATIENT_FROM"] == "header"
+    assert rows.loc["NORMAL/0", "PATIENT_ID"] == rows.loc["NORMAL/1", "PATIENT_ID"]
 
 
 def test_a_catalog_that_was_begun_without_a_key_keeps_its_ids_says_so_and_can_be_rekeyed(empty, scans):

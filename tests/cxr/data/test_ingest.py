@@ -371,8 +371,11 @@ def test_a_file_that_the_stage_has_lost_is_brought_back_by_the_next_ingest_and_n
     project = empty
     ingest.ingest(project, phantoms)
     before = rows_of(project, "catalog_table")
-    project.session.sql(f"REMOVE {project.images_stage}/{before['RELATIVE_PATH'].iloc[0]}").collect()
-    project.session.sql(f"UPDATE {project.catalog} SET PATIENT_ID = 'kept' WHERE PATIENT_ID = 'person1'").collect()
+    lost = before.iloc[0]
+    project.session.sql(f"REMOVE {project.images_stage}/{lost['RELATIVE_PATH']}").collect()
+    project.session.sql(
+        f"UPDATE {project.catalog} SET PATIENT_ID = 'kept' WHERE IMAGE_ID = '{lost['IMAGE_ID']}'"
+    ).collect()
     before = rows_of(project, "catalog_table")
     ingest.ingest(project, phantoms)
     assert rows_of(project, "catalog_table").equals(before)

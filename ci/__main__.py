@@ -17,7 +17,7 @@ JOBS = {
     "soak": "run endurance checks: mutations, kills, memory",
     "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
     "truth": "give cataloged images the labels of a table",
-    "lint": "check style with ruff",
+    "lint": "check style with ruff, and imports with import-linter",
     "lock": "write ci/constraints.txt anew from the environment",
 }
 

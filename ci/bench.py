@@ -125,6 +125,7 @@ def app() -> None:
     from PIL import Image
     from streamlit import config
     from streamlit.testing.v1 import AppTest
+    from tests.registration import ensure_service
 
     from cxr import open_project
     from cxr.account.session import PROJECT, start_local_account
@@ -137,7 +138,7 @@ def app() -> None:
     if version is None:
         sys.exit("No model is registered. Run `python3 ci run` first.")
     there = not version.list_services().empty
-    service = scoring.ensure_service(project, version)
+    service = ensure_service(project, version)
     # The connector has read its own configuration already; Streamlit reads secrets first.
     login = {key: value for key, value in start_local_account(settings).items() if key != "session_parameters"}
     secrets = Path(tempfile.mkdtemp(), "secrets.toml")

@@ -17,19 +17,20 @@ import httpx
 import numpy as np
 import psutil
 import torch
+from tests.registration import ensure_service, log_version
+from tests.trained import model_config, probability, report_of
 
 from cxr.account import scripts
 from cxr.account.project import open_project
 from cxr.account.session import PROJECT
 from cxr.data import catalog, ingest
 from cxr.data.pixels import fetch_files
-from cxr.evaluation.report import evaluate, probability
 from cxr.lifecycle import registry, runs
 from cxr.model import preprocessing
-from cxr.model.network import PneumoniaNetwork, predict_logits
+from cxr.model.network import XrayNetwork, predict_logits
 from cxr.phantoms.dataset import write_phantoms
-from cxr.serving import scoring
 from cxr.serving.rest_client import ROWS_PER_CALL, ServiceClient
+from cxr.serving.service import connect_client
 
 CLIENTS = 16
 
@@ -42,7 +43,7 @@ def run(rounds: int, short: bool) -> None:
 
 
 @contextmanager
-def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], PneumoniaNetwork]]:
+def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], XrayNetwork]]:
     """A running service of a ResNet-18 at 96 px with random weights, 128 phantoms of 512 px, and the network itself."""
     os.environ["CXR_CACHE_DIR"] = str(scratch / "cache")
     project = open_project(argv=[], environ={}, account_dir=str(scratch / "account"))
@@ -51,25 +52,26 @@ def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], Pneumon
     write_phantoms(scratch / "set", patients=64, images_per_patient=2, size=512, seed=1)
     ingest.ingest(project, scratch / "set")
     rows = catalog.read_catalog(project)
-    folder = fetch_files(project, rows)
-    files = [(folder / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
+    files = [path.read_bytes() for path in fetch_files(project, rows)]
     torch.manual_seed(0)
-    network = PneumoniaNetwork().eval()
+    network = XrayNetwork().eval()
     torch.nn.init.normal_(network.backbone.fc.weight, std=0.3)
-    report = evaluate(rows, np.linspace(-2, 2, len(rows)), 1.0, 0.5)
-    config = dict(backbone="resnet18", image_size=96, weights="random", seed=0, data="phantoms", best_epoch=1)
-    config |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
-    history, reports = [{"epoch": 1, "loss": 0.7}], {"validation": report, "test": report}
-    run_id = runs.save(project, network.state_dict(), config, reports, history, {})
-    artifacts = runs.fetch(project, run_id, scratch / "run")
-    version = registry.log_version(project, run_id, artifacts)
-    name = scoring.ensure_service(project, version)
-    yield scoring.connect_client(session, name), files, network
+    report = report_of(rows, np.linspace(-2, 2, len(rows)))
+    run_id = runs.save(
+        project,
+        network=network,
+        config=model_config(backbone="resnet18", image_size=96),
+        evaluation={"validation": report, "test": report},
+        history=[{"epoch": 1, "loss": 0.7}],
+    )
+    version = log_version(project, run_id, runs.fetch(project, run_id, scratch / "run"))
+    name = ensure_service(project, version)
+    yield connect_client(session, name), files, network
     session.sql(f"DROP SERVICE {name}").collect()
     session.close()
 
 
-def throughput(client: ServiceClient, files: list[bytes], network: PneumoniaNetwork, rounds: int) -> None:
+def throughput(client: ServiceClient, files: list[bytes], network: XrayNetwork, rounds: int) -> None:
     parts = [files[start : start + ROWS_PER_CALL] for start in range(0, len(files), ROWS_PER_CALL)]
 
     def bare() -> None:
@@ -112,10 +114,10 @@ def latency(client: ServiceClient, files: list[bytes], requests: int) -> None:
     )
 
 
-def soak(client: ServiceClient, files: list[bytes], network: PneumoniaNetwork, requests: int) -> None:
+def soak(client: ServiceClient, files: list[bytes], network: XrayNetwork, requests: int) -> None:
     """Every hundredth request is damaged. Lost: no answer. Wrong: another answer than the network's."""
     pixels = np.stack([preprocessing.load(data, 96) for data in files])
-    expected = probability(predict_logits(network, torch.from_numpy(pixels)))
+    expected = probability(predict_logits(network, torch.from_numpy(pixels)).squeeze(1))
     bad = [b"", b"no image", files[0][:200]]
     process = _process_of(client)
     before, lost, wrong = None, 0, 0

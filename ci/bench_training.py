@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cxr.data.pixels import build
-from cxr.model.network import PneumoniaNetwork, best_device, has_bfloat16, to_float
+from cxr.model.network import XrayNetwork, best_device, has_bfloat16, to_float
 from cxr.phantoms import dataset
-from cxr.training import loop as loop
-from cxr.training.distributed import World
+from cxr.training.batches import Examples
+from cxr.training.recipe import Recipe
+from cxr.training.trainer import Trainer
 from environment import ROOT
 
 BATCH = 32
@@ -31,12 +32,13 @@ def run(compare: Callable, rounds: int) -> None:
 
 def epoch_of(images: torch.Tensor, labels: torch.Tensor, side: int) -> Callable[[], int]:
     """One epoch of this project's loop, at its full image size."""
-    network = PneumoniaNetwork().to(images.device)
-    running = loop._Run(network, len(images), loop.Recipe(epochs=10_000, batch_size=BATCH), World())
+    network = XrayNetwork().to(images.device)
+    examples = Examples(images, labels)
+    trainer = Trainer(network, examples, examples, Recipe(epochs=10_000, batch_size=BATCH))
     silent = tqdm(disable=True)
 
     def work() -> int:
-        running.one_epoch(images, labels, side, silent)
+        trainer.train_one_epoch(0, side, silent)
         return len(images)
 
     return work
@@ -45,14 +47,14 @@ def epoch_of(images: torch.Tensor, labels: torch.Tensor, side: int) -> Callable[
 def random_images(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
     device = best_device()
     images = torch.randint(0, 256, (count, side, side), dtype=torch.uint8, device=device)
-    return images, (torch.arange(count, device=device) % 2).float()
+    return images, torch.arange(count, device=device) % 2
 
 
 def against_a_tensor_in_memory(compare: Callable, side: int, count: int) -> None:
     """The yardstick trains on one batch that is ready as the network wants it, and averages no weights."""
     device = best_device()
     images, labels = random_images(count, side)
-    network = PneumoniaNetwork().to(device, memory_format=torch.channels_last).train()
+    network = XrayNetwork().to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4, fused=True)
     fixed = to_float(images[:BATCH]).contiguous(memory_format=torch.channels_last)
 
@@ -60,7 +62,7 @@ def against_a_tensor_in_memory(compare: Callable, side: int, count: int) -> None
         for _ in range(count // BATCH):
             with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
                 logits = network(fixed)
-            F.binary_cross_entropy_with_logits(logits.float(), labels[:BATCH]).backward()
+            F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), labels[:BATCH].float()).backward()
             optimizer.step()
             optimizer.zero_grad()
         if device.type == "cuda":
@@ -79,7 +81,7 @@ def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         source = _folder_of_originals(Path(scratch))
         files = sorted(path for path in source.rglob("*.jpeg"))
-        labels = torch.tensor([float(path.parent.name == "PNEUMONIA") for path in files])
+        labels = torch.tensor([int(path.parent.name == "PNEUMONIA") for path in files])
         steps = [
             transforms.Resize((side, side)),
             transforms.RandomRotation(10),
@@ -109,12 +111,12 @@ def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
             stack = Path(scratch, "stack.npy")
             build(files, side, stack)
             images = torch.from_numpy(np.load(stack)).to(device)
-            network = PneumoniaNetwork().to(device)
-            chosen = loop.Recipe(epochs=epochs, batch_size=BATCH, **recipe)
-            running = loop._Run(network, len(files), chosen, World())
+            network = XrayNetwork().to(device)
+            chosen = Recipe(epochs=epochs, batch_size=BATCH, **recipe)
+            examples = Examples(images, labels.to(device))
+            trainer = Trainer(network, examples, examples, chosen)
             for epoch in range(epochs):
-                running.one_epoch(images, labels.to(device), loop._side(epoch, side, chosen), tqdm(disable=True))
-                running.trained.history.append({"epoch": epoch})
+                trainer.train_one_epoch(epoch, chosen.image_side(epoch, side), tqdm(disable=True))
             return epochs * len(files)
 
         title = (

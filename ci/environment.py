@@ -25,6 +25,7 @@ def enter() -> None:
         _install(wanted)
     # On a busy machine, OpenMP threads that spin while they wait slow PyTorch down by a factor of up to nine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.path.append(str(ROOT))  # benchmarks and endurance checks share helpers with the tests
     if Path(sys.prefix).resolve() != FOLDER.resolve():
         sys.stdout.flush()
         os.execv(PYTHON, [str(PYTHON), str(ROOT / "ci"), *sys.argv[1:]])

@@ -22,13 +22,13 @@ log = logging.getLogger("cxr.jobs")
 def main() -> int:
     """The number of images that were scored."""
     project = cxr.open_project()
-    session, settings = project.session, project.settings
+    settings = project.settings
     version = scoring.find_version(scoring.open_registry(project), settings.model_name)
     if version is None:
         raise LookupError(f"{settings.model_name} has no version yet: run notebooks 03_train and 04_register")
-    new = session.sql(
-        f"""SELECT IMAGE_ID, RELATIVE_PATH FROM {settings.qualified(settings.catalog_table)} C
-        WHERE C.VANISHED_AT IS NULL AND NOT EXISTS (SELECT * FROM {settings.qualified(settings.predictions_table)} P
+    new = project.session.sql(
+        f"""SELECT IMAGE_ID, RELATIVE_PATH FROM {project.catalog} C
+        WHERE C.VANISHED_AT IS NULL AND NOT EXISTS (SELECT * FROM {project.predictions} P
             WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?)
         ORDER BY IMAGE_ID""",
         params=[settings.model_name, version.version_name],
@@ -36,8 +36,7 @@ def main() -> int:
     log.info("%d images are new to version %s", len(new), version.version_name)
     for start in range(0, len(new), IMAGES_AT_ONCE):
         part = new.iloc[start : start + IMAGES_AT_ONCE]
-        folder = fetch_files(project, part)
-        files = [(folder / Path(place).name).read_bytes() for place in part["RELATIVE_PATH"]]
+        files = [path.read_bytes() for path in fetch_files(project, part)]
         answers = scoring.score(version, files)
         scoring.write_predictions(project, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
         log.info("%d of %d scored", start + len(part), len(new))

@@ -13,6 +13,7 @@ from snowflake.ml.model import ModelVersion
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkClientException
 
+from cxr.account.project import Project
 from cxr.account.session import use_schema
 from cxr.data.checking import STAGE_FOLDER
 from cxr.serving import scoring
@@ -62,6 +63,11 @@ def ready_session() -> Session:
     return found
 
 
+def project() -> Project:
+    """The session and the names of this project's objects. Raises NotReady where there is no schema."""
+    return Project(ready_session(), settings())
+
+
 def reconnect() -> None:
     """Forget the session and everything read through it; the next use opens a new one."""
     st.connection("snowflake").reset()
@@ -73,7 +79,7 @@ def reconnect() -> None:
 def versions() -> dict[str, Version]:
     """The model's versions by name, newest first. Raises NotReady where there is none."""
     name = settings().model_name
-    registry = scoring.open_registry(ready_session(), settings())
+    registry = scoring.open_registry(project())
     if scoring.find_version(registry, name) is None:
         raise NotReady(
             "No model is registered yet. Run `notebooks/03_train.ipynb`, then `notebooks/04_register.ipynb`."

@@ -15,7 +15,7 @@ from app_common import Choice
 from PIL import Image
 
 from cxr.model import preprocessing
-from cxr.serving import scoring
+from cxr.serving import predictions, scoring
 
 MAX_UPLOAD_BYTES = 12 * 2**20  # base64 makes a third more of it, and a text holds 16 MB
 SHOWN_PIXELS = 800  # the longer side; half a desktop's width
@@ -135,8 +135,7 @@ def _new_request() -> str:
 
 
 def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request: str) -> None:
-    account, known = app_account.ready_session(), app_account.settings()
-    scoring.write_predictions(account, known, image_ids, answers, choice.version.name, choice.path, request)
+    predictions.write_predictions(app_account.project(), image_ids, answers, choice.version.name, choice.path, request)
     app_account.recorded_scores.clear()
 
 

@@ -1,15 +1,24 @@
 """What holds for the whole tree."""
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted(path for folder in ("lib", "ci", "streamlit", "tests") for path in (ROOT / folder).rglob("*.py"))
 
 
 def test_the_streamlit_folder_does_not_shadow_the_package():
     assert not list((ROOT / "streamlit").rglob("__init__.py"))
+
+
+def test_imports_point_down():
+    """The contracts stand in pyproject.toml; import-linter prints the chain of imports that breaks one."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_no_file_in_git_is_large_or_names_a_machine_or_an_index():

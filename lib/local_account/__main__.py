@@ -32,15 +32,15 @@ def run(command: str, root: Path, idle_seconds: float) -> int:
         print(f"running on {info['host']}:{info['port']}, pid {info['pid']}" if info else "not running")
         return 0 if info else 1
     elif command == "serve":
-        from local_account.server.http import serve
+        from local_account.server.http import serve  # late: it takes a second to import
 
         serve(root, idle_seconds)
-    else:  # every statement with its fate: executed, emulated (its visible part), or recorded (kept and shown)
-        from local_account.sql.statement_shapes import load
+    else:
+        from local_account.statements.handlers import STATEMENTS  # late: as above
 
         print("executed  any query, INSERT, UPDATE, DELETE, MERGE, CREATE TABLE, CREATE VIEW")
-        shapes = {re.sub(r"\{([^|}]*)\}", r"\1", entry.shape): entry.fate for entry in load()}
-        print("\n".join(f"{fate:9} {shape}" for shape, fate in sorted(shapes.items())))
+        shapes = {re.sub(r"\{([^|}]*)\}", r"\1", entry.shape): entry.support for entry in STATEMENTS}
+        print("\n".join(f"{support:9} {shape}" for shape, support in sorted(shapes.items())))
     return 0
 
 

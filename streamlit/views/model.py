@@ -9,7 +9,8 @@ import streamlit as st
 from app_common import Choice, choose_model, chosen, forget_choice, fragment, plain, typed
 from app_scoring import score_rows
 
-from cxr.evaluation.report import bootstrap, measure, paired_bootstrap, reliability, roc_band
+from cxr.evaluation.bootstrap import bootstrap, paired_bootstrap, roc_band
+from cxr.evaluation.metrics import measure, reliability
 from cxr.settings import LABELS
 
 NAMES = {

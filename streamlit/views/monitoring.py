@@ -46,8 +46,8 @@ def main() -> None:
 @st.cache_data(ttl=60, show_spinner=False)
 def _recent(days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The monitoring views; no row of them is one image's, so all viewers may share them."""
-    session, known = app_account.ready_session(), app_account.settings()
-    return monitoring.counts(session, known, days), monitoring.daily(session, known, days)
+    project = app_account.project()
+    return monitoring.counts(project, days), monitoring.daily(project, days)
 
 
 @st.cache_data(ttl=60, show_spinner=False)

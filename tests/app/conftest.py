@@ -22,20 +22,21 @@ from streamlit import config as streamlit_config
 from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
-from tests.networks import settle
+from tests.registration import log_version
+from tests.trained import fit_normalisation, model_config, probability, report_of
 
 import cxr
 from cxr.account.project import Project
 from cxr.account.scripts import run_sql_file
 from cxr.account.session import PROJECT, start_local_account, use_schema
 from cxr.data import catalog, checking, ingest
-from cxr.evaluation.report import evaluate, probability
-from cxr.lifecycle import registry, runs
+from cxr.evaluation.calibration import OperatingPoint
+from cxr.lifecycle import runs
 from cxr.model import preprocessing
-from cxr.model.network import PneumoniaNetwork, predict_logits
+from cxr.model.network import XrayNetwork, predict_logits
+from cxr.model.probabilities import Calibration
 from cxr.phantoms import dataset
 from cxr.serving import scoring
-from cxr.settings import LABELS
 
 THRESHOLD = 0.4
 APP = PROJECT / "streamlit" / "streamlit_app.py"
@@ -93,20 +94,25 @@ def log_network(project, folder: Path, seed: int) -> None:
     files = [(staged / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
     stack = np.stack([preprocessing.load(data, project.settings.image_size) for data in files])
     torch.manual_seed(seed)
-    network = PneumoniaNetwork("mobilenet_v3_large")
+    network = XrayNetwork("mobilenet_v3_large")
     # The head starts at zero; with these weights images differ in their answers.
     torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.5)
-    settle(network, stack)
+    fit_normalisation(network, stack)
     report, kept = {}, []
     for split in ("validation", "test"):
         part, logits = rows[rows["SPLIT"] == split], _logits(network, stack, rows, split)
-        report[split] = evaluate(part, logits, 1.0, THRESHOLD, keep_scores=split == "validation")
-        kept.append(part[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probability(logits)))
-    made = dict(backbone="mobilenet_v3_large", image_size=project.settings.image_size, weights="random", seed=seed)
-    made |= dict(best_epoch=1, temperature=1.0, threshold=THRESHOLD, labels=list(LABELS), data="100 phantoms")
-    history = [{"epoch": 1, "training_loss": 0.7}]
-    run = runs.save(project, network.state_dict(), made, report, history, {}, pd.concat(kept))
-    registry.log_version(project, run, runs.fetch(project, run, folder / "artifacts"))
+        point = OperatingPoint(Calibration(), THRESHOLD)
+        report[split] = report_of(part, logits, point, keep_scores=split == "validation")
+        kept.append(runs.scores_of(part, probability(logits)))
+    run = runs.save(
+        project,
+        network=network,
+        config=model_config(threshold=THRESHOLD, seed=seed, data="100 phantoms"),
+        evaluation=report,
+        history=[{"epoch": 1, "training_loss": 0.7}],
+        scores=pd.concat(kept),
+    )
+    log_version(project, run, runs.fetch(project, run, folder / "artifacts"))
 
 
 def _logits(network, stack, rows, split: str) -> np.ndarray:
@@ -122,9 +128,9 @@ def session(account):
 
 @pytest.fixture
 def second_version(session, account, fresh_caches, tmp_path) -> None:
-    log_network(session, account, tmp_path / "run", seed=1)
+    log_network(Project(session, account), tmp_path / "run", seed=1)
     yield
-    model = scoring.open_registry(session, account).get_model(account.model_name)
+    model = scoring.open_registry(Project(session, account)).get_model(account.model_name)
     for name in model.show_versions()["name"]:
         if name != model.default.version_name:
             model.delete_version(name)
@@ -178,7 +184,7 @@ def forget() -> None:
 def empty_schema(session, account, fresh_caches, monkeypatch) -> None:
     """The app looks at a schema of the same account that holds the tables and stages, and nothing in them."""
     empty = replace(account, schema="EMPTY")
-    run_sql_file(session, PROJECT / "sql" / "20_objects.sql", empty)
+    run_sql_file(Project(session, empty), PROJECT / "sql" / "20_objects.sql")
     monkeypatch.setenv("CXR_SCHEMA", "EMPTY")
 
 

@@ -116,7 +116,7 @@ def test_two_versions_stand_side_by_side_and_the_comparison_ends_with_a_word(
         ([-0.02, 0.04], "no difference that chance could not make"),
     ):
         found = {"difference": 0.0, "interval": interval}
-        monkeypatch.setattr("cxr.evaluation.report.paired_bootstrap", lambda *_, found=found: found)
+        monkeypatch.setattr("cxr.evaluation.bootstrap.paired_bootstrap", lambda *_, found=found: found)
         streamlit.cache_data.clear()
         assert f"(95% interval {interval[0]:+.3f} to {interval[1]:+.3f}): {verdict}." in words(app.run())
 

@@ -8,6 +8,7 @@ from snowflake.snowpark.exceptions import SnowparkSQLException
 from tests.broken_files import write_broken_files
 
 from cxr.account.session import PROJECT
+from cxr.serving import predictions as serving_predictions
 from cxr.serving import scoring
 
 
@@ -273,12 +274,12 @@ def test_a_fault_of_the_app_itself_is_a_sentence_and_the_log_holds_no_content(
 def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
     open_app, monkeypatch, xray, predictions, words
 ):
-    before, write = predictions(), scoring.write_predictions
-    monkeypatch.setattr(scoring, "write_predictions", lambda *_: (_ for _ in ()).throw(ConnectionError()))
+    before, write = predictions(), serving_predictions.write_predictions
+    monkeypatch.setattr(serving_predictions, "write_predictions", lambda *_: (_ for _ in ()).throw(ConnectionError()))
     app = upload(open_app(), "xray.png", xray)
     assert "did not answer" in words(app)
     assert metric(app, "Probability of pneumonia")
-    monkeypatch.setattr(scoring, "write_predictions", write)
+    monkeypatch.setattr(serving_predictions, "write_predictions", write)
     app.switch_page("views/monitoring.py").run()
     assert predictions() == before + 1
     app.run()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 from snowflake.snowpark.functions import col
-from tqdm import tqdm
 
 from cxr.account import migrate
 from cxr.account.project import Project
@@ -22,6 +21,7 @@ from cxr.data.catalog import assign_splits, flag_near_duplicates
 from cxr.data.checking import check_files
 from cxr.data.patients import key_check
 from cxr.data.survey import Survey, survey
+from cxr.progress import tqdm
 
 
 def ingest(project: Project, data: str | Path | Survey) -> dict[str, int]:

@@ -8,21 +8,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import platformdirs
-from tqdm import tqdm
 
 from cxr.account.project import Project
+from cxr.atomic_files import write_atomically
 from cxr.data.checking import STAGE_FOLDER
-from cxr.data.classes import DEFAULT
 from cxr.model import preprocessing
-from cxr.model.labelset import LabelSet
-
-if TYPE_CHECKING:
-    import torch
+from cxr.progress import tqdm
+from cxr.settings import Settings
 
 FILES_PER_TASK = 32
 
@@ -34,39 +30,44 @@ def cache_directory() -> Path:
     return folder
 
 
-def fetch_files(project: Project, catalog: pd.DataFrame) -> Path:
-    """The folder that holds the catalog's files: the stage's mount where there is one, else a local copy.
+def phantom_folder(settings: Settings) -> Path:
+    """Where the phantoms of these settings are kept."""
+    knobs = (settings.phantom_patients, settings.phantom_difficulty, settings.seed)
+    return cache_directory() / ("phantoms-" + "-".join(str(value) for value in knobs))
+
+
+def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:
+    """The catalog's files, in its order: on the stage's mount where there is one, else local copies.
 
     Raises:
         FileNotFoundError: the stage lacks files that the catalog names.
         ValueError: a file that was fetched is not what it is named by.
     """
+    names = [Path(place).name for place in catalog["RELATIVE_PATH"]]
     mount = Path(project.settings.images_mount)
     if project.settings.images_mount and (mount / STAGE_FOLDER).is_dir():
-        return mount / STAGE_FOLDER
+        return [mount / STAGE_FOLDER / name for name in names]
     folder = cache_directory() / "files"
     folder.mkdir(exist_ok=True, mode=0o700)
-    names = {Path(place).name for place in catalog["RELATIVE_PATH"]}
     before = {entry.name for entry in os.scandir(folder)}
-    if not names <= before:
+    if not set(names) <= before:
         project.session.file.get(f"{project.images_stage}/{STAGE_FOLDER}/", folder.as_posix())
     fetched = {entry.name for entry in os.scandir(folder)}
-    if missing := names - fetched:
+    if missing := set(names) - fetched:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(names)} cataloged images are not on "
-            f"{project.images_stage} (first: {min(missing)}); "
-            "run notebooks/02_data_ingest.ipynb again"
+            f"{len(missing)} of {len(names)} cataloged images are not on {project.images_stage} "
+            f"(first: {min(missing)}); run notebooks/02_data_ingest.ipynb again"
         )
-    _refuse_other_content(project, folder, fetched - before)
-    return folder
+    _refuse_other_content(project, folder, fetched - before, set(names))
+    return [folder / name for name in names]
 
 
-def _refuse_other_content(project: Project, folder: Path, names: Iterable[str]) -> None:
-    """A file is named by its content: one that is not is taken away again."""
-    wrong = [name for name in sorted(names) if not is_named_by_content(folder / name, (folder / name).read_bytes())]
-    for name in wrong:
+def _refuse_other_content(project: Project, folder: Path, fetched: set[str], wanted: set[str]) -> None:
+    """A file is named by its content: one that is not is taken away again, and refused if it is wanted."""
+    others = [name for name in sorted(fetched) if not is_named_by_content(folder / name, (folder / name).read_bytes())]
+    for name in others:
         (folder / name).unlink()
-    if wrong:
+    if wrong := [name for name in others if name in wanted]:
         place = f"{project.images_stage}/{STAGE_FOLDER}"
         raise ValueError(
             f"{len(wrong)} files on {place} do not hold what their names say (first: {wrong[0]}): somebody wrote over "
@@ -95,19 +96,14 @@ def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
     key = cache_key(catalog["IMAGE_ID"], project.settings.image_size)
     path = cache_directory() / f"decoded-{project.settings.image_size}-{key}.npy"
     if not _is_whole(path):
-        folder = fetch_files(project, catalog)
-        build([folder / Path(place).name for place in catalog["RELATIVE_PATH"]], project.settings.image_size, path)
+        build(fetch_files(project, catalog), project.settings.image_size, path)
     return np.load(path, mmap_mode="r")
 
 
 def cache_key(image_ids: Sequence[str], size: int) -> str:
-    """A hash of the content set and of the code that decodes it, so that neither can change unnoticed."""
-    return hashlib.sha256(json.dumps([list(image_ids), size, preprocessing_hash()]).encode()).hexdigest()[:24]
-
-
-def preprocessing_hash() -> str:
-    """A hash of the code that turns a file into the network's input."""
-    return hashlib.sha256(Path(preprocessing.__file__).read_bytes()).hexdigest()
+    """A hash of the content set and of the preprocessing's version, so that neither can change unnoticed."""
+    content = json.dumps([list(image_ids), size, preprocessing.PREPROCESSING_VERSION])
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
 def provenance(stack: np.ndarray, catalog: pd.DataFrame, count: int = 8) -> dict:
@@ -141,20 +137,18 @@ def build(files: Sequence[Path], size: int, path: Path) -> None:
 
     Written from front to back, so that memory does not grow with the number of files.
     """
-    aside = path.with_suffix(f".{os.getpid()}.part")
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size)}
     chunks = [files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)]
-    try:
-        with open(aside, "wb") as out, tqdm(total=len(files), unit="image", desc="decoding", mininterval=5) as progress:
-            np.lib.format.write_array_header_1_0(out, header)
-            for stack in _in_order(lambda chunk: _load(chunk, size), chunks):
-                out.write(stack)
-                progress.update(len(stack))
-        with open(aside, "rb") as file:
-            _digest_file(path).write_text(hashlib.file_digest(file, "sha256").hexdigest())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        write_atomically(path) as out,
+        tqdm(total=len(files), unit="image", desc="decoding", mininterval=5) as progress,
+    ):
+        np.lib.format.write_array_header_1_0(out, header)
+        for stack in _in_order(lambda chunk: _load(chunk, size), chunks):
+            out.write(stack)
+            progress.update(len(stack))
+    with path.open("rb") as file, write_atomically(_digest_file(path)) as digest:
+        digest.write(hashlib.file_digest(file, "sha256").hexdigest().encode())
 
 
 def _load(files: Sequence[Path], size: int) -> np.ndarray:
@@ -182,26 +176,3 @@ def _in_order(work: Callable, items: Iterable) -> Iterator:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def split_tensors(
-    stack: np.ndarray, catalog: pd.DataFrame, split: str, labels: LabelSet = DEFAULT
-) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """(uint8 [N, size, size], float [N]: the index of the class, 0 for the negative one) of one split.
-
-    Raises:
-        ValueError: the split holds no image, a patient of whom another split holds one, or another class.
-    """
-    import torch  # takes seconds, which those who only move files need not wait for
-
-    if len(leaks := catalog.groupby("PATIENT_ID")["SPLIT"].nunique().loc[lambda splits: splits > 1]):
-        raise ValueError(
-            f"{len(leaks)} patients stand in more than one split of the catalog (first: {leaks.index[0]}), so quality "
-            "would be measured on patients that were learnt by heart: empty the catalog and run "
-            "notebooks/02_data_ingest.ipynb again"
-        )
-    chosen = np.flatnonzero(catalog["SPLIT"] == split)
-    if not len(chosen):
-        raise ValueError(f"the catalog holds no image in the {split} split; more patients are needed")
-    classes = np.array([labels.index(label) for label in catalog["LABEL"].to_numpy()[chosen]], np.float32)
-    return torch.from_numpy(stack[chosen]), torch.from_numpy(classes)

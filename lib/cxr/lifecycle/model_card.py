@@ -1,4 +1,6 @@
-"""The card of a registered version: what it is for, what it was made of, how good it is, and where it ends."""
+"""The card of a registered version: what it is for, what it was made of, how good it is, and what it cannot do."""
+
+from cxr.model.config import ModelConfig
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "ece")
 INTENDED = (
@@ -17,25 +19,27 @@ LICENCE = (
 )
 
 
-def make_card(run: str, config: dict, evaluation: dict, lineage: dict[str, str]) -> dict:
+def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str, str]) -> dict:
     """Everything of the card, ready for JSON.
 
     Args:
         run: the training run's id.
-        config, evaluation: the run's `model.json` and `evaluation.json`.
+        config: the run's `model.json`.
+        evaluation: the run's `evaluation.json`.
         lineage: more places that the version comes from, by name.
     """
     test = evaluation["test"]
+    positive = test.get("positive", test.get("pneumonia"))  # as evaluations of earlier versions call it
     return {
         "intended_use": INTENDED,
-        "architecture": f"{config['backbone']} at {config['image_size']} px, from {config['weights']} weights",
-        "data": config["data"],
+        "architecture": f"{config.backbone} at {config.image_size} px, from {config.weights} weights",
+        "data": config.data,
         "split": "by patient: no patient stands in two of train, validation and test; the threshold is chosen on "
         "validation alone",
-        "threshold": config["threshold"],
-        "temperature": config["temperature"],
+        "threshold": config.threshold,
+        "temperature": config.temperature,
         "quality": {
-            "on": f"{test['images']} images of {test['patients']} patients held out, {test['pneumonia']} pneumonia",
+            "on": f"{test['images']} images of {test['patients']} patients held out, {positive} positive",
             "interval": "95%, bootstrap over patients",
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
         },
@@ -43,9 +47,9 @@ def make_card(run: str, config: dict, evaluation: dict, lineage: dict[str, str])
         "licence": LICENCE,
         "lineage": {
             "run": run,
-            "seed": config["seed"],
-            "content_sha256": config.get("content"),
-            "preprocessing_sha256": config.get("preprocessing"),
+            "seed": config.seed,
+            "content_sha256": config.content,
+            "preprocessing_version": config.preprocessing_version,
             **lineage,
         },
     }

@@ -10,6 +10,7 @@ from snowflake.ml.model import Model, ModelVersion
 from cxr.account.project import Project
 from cxr.data.catalog import read_catalog
 from cxr.data.pixels import fetch_files
+from cxr.evaluation.bootstrap import paired_bootstrap
 from cxr.lifecycle import runs
 from cxr.lifecycle.registry import run_of
 from cxr.serving.scoring import open_registry, score
@@ -109,12 +110,8 @@ def _compare(project: Project, candidate: str, present: str) -> dict | str:
     labels = (both["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
     if labels.min() == labels.max():
         return "the test images of both are of one class, so they cannot be compared"
-    from cxr.evaluation.report import (
-        paired_bootstrap,  # scikit-learn takes seconds, and a first version is compared with none
-    )
-
-    columns = (both[column].to_numpy() for column in ("P_PNEUMONIA_NEW", "P_PNEUMONIA_OLD", "PATIENT_ID"))
-    return paired_bootstrap(labels, *columns)
+    new_scores, old_scores = both["P_PNEUMONIA_NEW"].to_numpy(), both["P_PNEUMONIA_OLD"].to_numpy()
+    return paired_bootstrap(labels, new_scores, old_scores, both["PATIENT_ID"].to_numpy())
 
 
 def _kept_scores(project: Project, version: str) -> pd.DataFrame | None:
@@ -129,8 +126,7 @@ def _kept_scores(project: Project, version: str) -> pd.DataFrame | None:
 
 def _ask(project: Project, version: str, rows: pd.DataFrame) -> pd.DataFrame:
     """The same, from the registered version itself."""
-    folder = fetch_files(project, rows)
-    files = [(folder / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
+    files = [path.read_bytes() for path in fetch_files(project, rows)]
     model = open_registry(project).get_model(project.settings.model_name)
     answers = score(model.version(version), files)
     asked = pd.DataFrame({"IMAGE_ID": list(rows["IMAGE_ID"]), "P_PNEUMONIA": answers["P_PNEUMONIA"].astype(float)})

@@ -1,7 +1,7 @@
-"""Log a training run as a version of the registered model, and verify that it answers as the network did."""
+"""A training run as a version of the registered model: what is logged, and the proof that it answers as the network."""
 
 import json
-import tempfile
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,29 +12,108 @@ from snowflake.ml.model.code_path import CodePath
 from snowflake.ml.model.custom_model import ModelContext
 
 from cxr.account.project import Project
-from cxr.data.pixels import fetch_files, pixel_hash, preprocessing_hash
+from cxr.data.pixels import fetch_files, pixel_hash
 from cxr.lifecycle.model_card import make_card, to_markdown
-from cxr.lifecycle.runs import read_scores
+from cxr.lifecycle.runs import SCORES, read_scores
 from cxr.model import preprocessing
-from cxr.model.network import PneumoniaNetwork, best_device, predict_logits
-from cxr.model.registered import PneumoniaClassifier
-from cxr.serving.monitoring import write_baseline
-from cxr.serving.scoring import find_version, open_registry, score
-from cxr.settings import Settings
+from cxr.model.config import ModelConfig
+from cxr.model.network import load_network, predict_logits
+from cxr.model.probabilities import choose_classes, p_positive, to_names
+from cxr.model.registered import XrayClassifier
+from cxr.serving.scoring import score
 
 TOLERANCE = 1e-6  # of a probability, on one device
+# From Snowflake's channel, which a warehouse and a service can both install from; torch is named pytorch there. Ranges,
+# because without a specifier the client pins the versions of this machine, which the channel may not have.
+CONDA_DEPENDENCIES = (
+    "pytorch>=2.4,<3", "torchvision>=0.19,<1", "numpy>=1.26,<3", "pillow>=10", "pydicom>=3,<4"
+)  # fmt: skip
+PREDICT_ROWS, EXPLAIN_ROWS = 32, 8  # of one call: the platform ends calls that take longer than 180 s
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What `Registry.log_model` is given for a run; :func:`prepare` makes it."""
+
+    model: XrayClassifier
+    version_name: str
+    config: ModelConfig
+    card: dict
+    signatures: dict[str, model_signature.ModelSignature]
+    validation_scores: np.ndarray | None  # probabilities on validation images; drift is measured from them
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The card's figures as the registry's metrics, each with the ends of its interval."""
+        values = {}
+        for name, metric in self.card["quality"]["metrics"].items():
+            values[f"test_{name}"] = metric["value"]
+            if metric.get("interval"):
+                values[f"test_{name}_low"], values[f"test_{name}_high"] = metric["interval"]
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def comment(self) -> str:
+        """The card for people, in Markdown."""
+        return to_markdown(self.card)
+
+    @property
+    def platform(self) -> dict:
+        """Where and how the version runs: code, packages, platforms and the registry's options."""
+        return {
+            "code_paths": [CodePath(str(Path(__file__).parents[2]), filter=part) for part in SHIPPED],
+            "conda_dependencies": list(CONDA_DEPENDENCIES),
+            "target_platforms": ["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"],
+            "options": options(self.config),
+        }
+
+
 SHIPPED = ("cxr/__init__.py", "cxr/model")
-# From Snowflake's channel: what a warehouse and a service can both install. torch is named pytorch there.
-CONDA_DEPENDENCIES = ["pytorch", "torchvision", "pillow", "pydicom", "httpx"]
-OPTIONS = {
-    "relax_version": True,
-    # By default a row of the sample input, here a patient's image, would be stored with the model.
-    "capture_sample_input_data": False,
-    # Without it no service of this version could ever run on a GPU.
-    "cuda_version": "12.4",
-    # The registry makes every method called explain a table function unless told otherwise.
-    "method_options": {"explain": {"function_type": "FUNCTION"}},
-}
+
+
+def options(config: ModelConfig) -> dict:
+    return {
+        "relax_version": True,
+        # By default a row of the sample input, here a patient's image, would be stored with the model.
+        "capture_sample_input_data": False,
+        # Without it no service of this version could ever run on a GPU.
+        "cuda_version": config.cuda_version or "12.4",
+        # The registry makes every method called explain a table function unless told otherwise.
+        "method_options": {
+            "predict": {"max_batch_size": PREDICT_ROWS},
+            "explain": {"max_batch_size": EXPLAIN_ROWS, "function_type": "FUNCTION"},
+        },
+    }
+
+
+def prepare(project: Project, run_id: str, artifacts: Path) -> Candidate:
+    """Everything that `log_model` needs of a run.
+
+    Args:
+        artifacts: a folder with the run's `network.pt`, `model.json`, `evaluation.json` and, if it left them, scores;
+            the card is written beside them.
+
+    Raises:
+        ChangedPreprocessing: images are not prepared as they were when the network was trained.
+    """
+    config = ModelConfig.read(artifacts / "model.json")
+    check_preprocessing(project, run_id, config)
+    evaluation = json.loads((artifacts / "evaluation.json").read_text())
+    card = make_card(run_id, config, evaluation, _lineage(project, run_id))
+    shipped = artifacts / "shipped"
+    shutil.rmtree(shipped, ignore_errors=True)
+    shipped.mkdir()
+    (shipped / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    config.write(shipped / "model.json")
+    files = {"weights": artifacts / "network.pt", "config": shipped / "model.json", "card": shipped / "card.json"}
+    return Candidate(
+        model=XrayClassifier(ModelContext(artifacts={key: str(path) for key, path in files.items()})),
+        version_name=version_name(run_id),
+        config=config,
+        card=card,
+        signatures=signatures(config.threshold),
+        validation_scores=_validation_scores(artifacts),
+    )
 
 
 def signatures(threshold: float) -> dict[str, model_signature.ModelSignature]:
@@ -64,101 +143,60 @@ def run_of(version_name: str) -> str:
     return version_name.removeprefix("V_").lower()
 
 
-def log_version(project: Project, run_id: str, artifacts: Path) -> ModelVersion:
-    """The version of this run, logged if it is not there yet, with its card and metrics.
+def _lineage(project: Project, run_id: str) -> dict[str, str]:
+    return {
+        "artifacts": f"{project.artifacts_stage}/runs/{run_id}",
+        "catalog": project.catalog,
+        "experiment": project.qualified(project.settings.experiment_name),
+    }
 
-    Args:
-        artifacts: a folder with the run's `network.pt`, `model.json`, `evaluation.json` and, if it left them, scores.
 
-    Raises:
-        ChangedPreprocessing: images are not prepared as they were when the network was trained.
-    """
-    registry, name = open_registry(project), version_name(run_id)
-    if existing := find_version(registry, project.settings.model_name, name):
-        return existing
-    config = json.loads((artifacts / "model.json").read_text())
-    check_preprocessing(project, run_id, config)
-    card = describe(project.settings, run_id, artifacts)
-    with tempfile.TemporaryDirectory(prefix="cxr-card-") as scratch:
-        (Path(scratch) / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-        files = {"weights": artifacts / "network.pt", "config": artifacts / "model.json"}
-        files["card"] = Path(scratch) / "card.json"
-        version = registry.log_model(
-            PneumoniaClassifier(ModelContext(artifacts={key: str(path) for key, path in files.items()})),
-            model_name=project.settings.model_name,
-            version_name=name,
-            signatures=signatures(config["threshold"]),
-            conda_dependencies=CONDA_DEPENDENCIES,
-            code_paths=[CodePath(str(Path(__file__).parents[2]), filter=part) for part in SHIPPED],
-            target_platforms=["WAREHOUSE", "SNOWPARK_CONTAINER_SERVICES"],
-            metrics=metrics_of(card),
-            comment=to_markdown(card),
-            options=OPTIONS,
-        )
-    if (artifacts / "scores.csv").exists():
-        scores = read_scores(artifacts)
-        validation = scores.loc[scores["SPLIT"] == "validation", "P_PNEUMONIA"]
-        write_baseline(project, name, validation.to_numpy())
-    return version
+def _validation_scores(artifacts: Path) -> np.ndarray | None:
+    if not (artifacts / SCORES).exists():
+        return None
+    scores = read_scores(artifacts)
+    return scores.loc[scores["SPLIT"] == "validation", "P_PNEUMONIA"].to_numpy()
+
+
+# ---------------------------------------------------------------- is it the network that was trained?
 
 
 class ChangedPreprocessing(ValueError):
     """Images are not prepared as they were when the network was trained; its figures would not hold."""
 
 
-def check_preprocessing(project: Project, run_id: str, config: dict) -> None:
-    """Compare code and pixels with what the run kept: the hash of images.py and those of a few held-out images.
+def check_preprocessing(project: Project, run_id: str, config: ModelConfig) -> None:
+    """Compare the preprocessing's version, and the pixels of a few held-out images, with what the run kept.
 
     Raises:
         ChangedPreprocessing: one differs; says which, and what to do.
     """
     remedy = f"run {run_id} cannot be registered: train again, or check out the code that it was trained with"
-    if config.get("preprocessing") != preprocessing_hash():
-        raise ChangedPreprocessing(f"lib/cxr/images.py is not what it was when the network was trained; {remedy}")
-    kept = config.get("pixels") or {}
+    present = preprocessing.PREPROCESSING_VERSION
+    if config.preprocessing_version not in (None, present):
+        raise ChangedPreprocessing(
+            f"the network was trained on images of preprocessing version {config.preprocessing_version}, and this "
+            f"code is version {present}; {remedy}"
+        )
     catalog = project.session.table(project.catalog)
-    rows = catalog.filter(catalog["IMAGE_ID"].isin(list(kept))).to_pandas() if kept else None
-    if rows is None or rows.empty:
+    rows = catalog.filter(catalog["IMAGE_ID"].isin(list(config.pixels))).to_pandas() if config.pixels else []
+    if not len(rows):
         return
-    folder = fetch_files(project, rows)
-    for image_id, place in zip(rows["IMAGE_ID"], rows["RELATIVE_PATH"], strict=True):
-        pixels = preprocessing.load((folder / Path(place).name).read_bytes(), config["image_size"])
-        if pixel_hash(pixels) != kept[image_id]:
+    for image_id, path in zip(rows["IMAGE_ID"], fetch_files(project, rows), strict=True):
+        pixels = preprocessing.load(path.read_bytes(), config.image_size)
+        if pixel_hash(pixels) != config.pixels[image_id]:
             raise ChangedPreprocessing(
-                f"image {image_id[:12]} decodes to other pixels than in training, though the code is the same: "
-                f"the decoders (Pillow, pydicom) have changed; {remedy}"
+                f"image {image_id[:12]} decodes to other pixels than in training: the preprocessing or the decoders "
+                f"(Pillow, pydicom) have changed; {remedy}"
             )
 
 
-def describe(settings: Settings, run_id: str, artifacts: Path) -> dict:
-    """The version's card, with the places that it comes from."""
-    config, evaluation = (json.loads((artifacts / f"{name}.json").read_text()) for name in ("model", "evaluation"))
-    lineage = {
-        "artifacts": f"{settings.artifacts}/runs/{run_id}",
-        "catalog": settings.qualified(settings.catalog_table),
-        "experiment": settings.qualified(settings.experiment_name),
-    }
-    return make_card(run_id, config, evaluation, lineage)
-
-
-def metrics_of(card: dict) -> dict[str, float]:
-    """The card's figures as the registry's metrics, each with the ends of its interval."""
-    values = {}
-    for name, metric in card["quality"]["metrics"].items():
-        values[f"test_{name}"] = metric["value"]
-        if metric.get("interval"):
-            values[f"test_{name}_low"], values[f"test_{name}_high"] = metric["interval"]
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def ask_network(artifacts: Path, files: list[bytes]) -> np.ndarray:
-    """The calibrated probabilities, float64 [N], of the trained network itself for image files."""
-    config = json.loads((artifacts / "model.json").read_text())
-    network = PneumoniaNetwork(config["backbone"])
-    network.load_state_dict(torch.load(artifacts / "network.pt", map_location="cpu", weights_only=True))
-    pixels = np.stack([preprocessing.load(data, config["image_size"]) for data in files])
-    logits = predict_logits(network.to(best_device()), torch.from_numpy(pixels)).double()
-    return torch.sigmoid(logits / config["temperature"]).numpy()
+    """The calibrated probabilities, float64 [N, classes], of the trained network itself for image files."""
+    config = ModelConfig.read(artifacts / "model.json")
+    network = load_network(config.backbone, config.classes, artifacts / "network.pt")
+    pixels = np.stack([preprocessing.load(data, config.image_size) for data in files])
+    return config.calibration.probabilities(predict_logits(network, torch.from_numpy(pixels)).numpy())
 
 
 @dataclass(frozen=True)
@@ -170,12 +208,12 @@ class Parity:
     labels_equal: bool
 
 
-def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray, threshold: float) -> Parity:
+def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray, config: ModelConfig) -> Parity:
     """Compare the registered model with the network it was made from, asked for all images and for one alone.
 
     Args:
         files: the images' bytes.
-        expected: the network's calibrated probabilities, [N].
+        expected: the network's calibrated probabilities, [N, classes].
 
     Raises:
         ValueError: a probability differs by more than 1e-6 or a label differs; the version must not be used.
@@ -183,8 +221,9 @@ def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray
     answer = score(version, files)
     alone = score(version, files[:1])["P_PNEUMONIA"].to_numpy(dtype=float)
     asked = np.concatenate([answer["P_PNEUMONIA"].to_numpy(dtype=float), alone])
-    difference = float(np.abs(asked - np.concatenate([expected, expected[:1]])).max())
-    labels = np.where(expected >= threshold, "PNEUMONIA", "NORMAL")
+    positive = p_positive(expected)
+    difference = float(np.abs(asked - np.concatenate([positive, positive[:1]])).max())
+    labels = to_names(choose_classes(expected, config.threshold), config.labels)
     parity = Parity(len(files), difference, bool((answer["LABEL"].to_numpy() == labels).all()))
     if not parity.labels_equal or not difference <= TOLERANCE:
         raise ValueError(f"{version.version_name} does not answer as the network that it was made from: {parity}")

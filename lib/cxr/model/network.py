@@ -1,9 +1,8 @@
-"""The network: a torchvision backbone for one-channel X-rays with one output, the log-odds of pneumonia."""
+"""The network: a torchvision backbone for one-channel X-rays, with one output, or one a class."""
 
-import hashlib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,60 +23,70 @@ BATCH = 32  # images scored together
 FILLED_TO = 4
 
 
-class PneumoniaNetwork(nn.Module):
-    """Float [N, 1, H, W] with values in [0, 1] -> float [N], the log-odds of pneumonia.
+class XrayNetwork(nn.Module):
+    """Float [N, 1, H, W] with values in [0, 1] -> logits, float [N, outputs].
+
+    With two classes there is one output, the log-odds of the positive class; with more there is one a class, and a
+    softmax makes probabilities of them. Class 0 is the negative one.
 
     Each image is standardised to zero mean and unit variance inside the network, so that an overall change of exposure
     changes nothing and no caller can forget it.
     """
 
-    def __init__(self, backbone: str = "resnet18", prior: float = 0.5, pretrained: bool = False):
-        """`prior` is the share of pneumonia that the first predictions equal.
-
-        `pretrained` takes ImageNet weights from torch's cache, where :func:`find_imagenet_weights` puts them.
-        """
+    def __init__(self, backbone: str = "resnet18", classes: int = 2, pretrained: bool = False):
+        """`pretrained` takes ImageNet weights from torch's cache, where :mod:`cxr.training.pretrained` puts them."""
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"backbone {backbone!r} is not one of {', '.join(BACKBONES)}")
-        self.name = backbone
+        if classes < 2:
+            raise ValueError(f"{classes} classes: a classifier needs two or more")
+        self.name, self.classes = backbone, classes
         self.backbone = torchvision.models.get_model(backbone, weights="DEFAULT" if pretrained else None)
         _use_one_channel(self.backbone)
-        _use_one_output(self.backbone, prior)
+        _replace_head(self.backbone, 1 if classes == 2 else classes)
 
     @property
     def head(self) -> nn.Linear:
-        """The layer that was put in the place of the classifier's last."""
+        """The layer that replaces the classifier's last one."""
         return [module for module in self.backbone.modules() if isinstance(module, nn.Linear)][-1]
 
     @torch.no_grad()
-    def add_to_logits(self, offset: float) -> None:
-        """Raise every answer by `offset`, the part of a calibration that a temperature cannot express."""
-        self.head.bias += offset
+    def start_from_frequencies(self, frequencies: Sequence[float]) -> None:
+        """Set the head's bias so that the first predictions equal these class frequencies; its weights are zero."""
+        logs = [math.log(frequency) for frequency in frequencies]
+        self.head.bias.copy_(torch.tensor([logs[1] - logs[0]] if self.classes == 2 else logs))
 
-    def parameter_groups(self, rate: float, early_share: float) -> list[dict]:
-        """Groups for an optimizer: the head has the whole rate, the first layers `early_share` of it.
+    def parameter_groups(self, lr: float, early_factor: float) -> list[dict]:
+        """Groups for an optimizer: the head has the whole learning rate, the first layers `early_factor` of it.
 
         The layers before the head make four groups, whose rates fall by equal factors.
         """
-        if early_share == 1:
-            return [{"params": list(self.parameters()), "lr": rate}]
+        if early_factor == 1:
+            return [{"params": list(self.parameters()), "lr": lr}]
         head = list(self.head.parameters())
         before = [p for p in self.parameters() if all(p is not other for other in head)]
         cuts = [len(before) * level // 4 for level in range(5)]
         groups = [
-            {"params": before[start:end], "lr": rate * early_share ** (1 - level / 4)}
+            {"params": before[start:end], "lr": lr * early_factor ** (1 - level / 4)}
             for level, (start, end) in enumerate(itertools.pairwise(cuts))
         ]
-        return [*groups, {"params": head, "lr": rate}]
+        return [*groups, {"params": head, "lr": lr}]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         mean = images.mean(dim=(2, 3), keepdim=True)
         deviation = images.std(dim=(2, 3), keepdim=True)
-        return self.backbone((images - mean) / (deviation + 1e-3)).squeeze(1)
+        return self.backbone((images - mean) / (deviation + 1e-3))
+
+
+def load_network(backbone: str, classes: int, weights: Path) -> XrayNetwork:
+    """A trained network on the best device, ready to answer; `weights` is a file of its state dict."""
+    network = XrayNetwork(backbone, classes)
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network.eval().to(best_device())
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, H, W] as :mod:`cxr.images` makes them -> float32 [N, 1, H, W] in [0, 1]."""
+    """uint8 [N, H, W] as :mod:`cxr.model.preprocessing` makes them -> float32 [N, 1, H, W] in [0, 1]."""
     return images.unsqueeze(1).float().div_(255.0)
 
 
@@ -95,19 +104,17 @@ def has_bfloat16(device: torch.device) -> bool:
 
 @torch.inference_mode()
 def predict_logits(network: nn.Module, images: torch.Tensor, batch_size: int = BATCH) -> torch.Tensor:
-    """Log-odds of pneumonia for uint8 [N, H, W]: float32 [N] on the CPU.
+    """Logits of uint8 [N, H, W]: float32 [N, outputs] on the CPU.
 
     An image's answer must not depend on those beside it, whatever the size of a request: batches are filled up with
     black images to shapes for which one convolution is chosen, and nothing is computed in less than float32.
     """
     network.eval()
     device = next(network.parameters()).device
-    if not len(images):
-        return torch.empty(0)
     filled = FILLED_TO if device.type == "cpu" else batch_size
-    logits = []
+    logits = [torch.empty(0, network.head.out_features)]
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        for batch in images.split(batch_size):
+        for batch in images.split(batch_size) if len(images) else ():
             missing = -len(batch) % filled
             batch = torch.nn.functional.pad(batch.to(device), (0, 0, 0, 0, 0, missing))
             logits.append(network(to_float(batch)).float().cpu()[: len(batch) - missing])
@@ -126,76 +133,9 @@ def _grey(weight: torch.Tensor) -> torch.Tensor:
     return weight.sum(dim=1, keepdim=True) if weight.ndim == 4 else weight
 
 
-def _use_one_output(backbone: nn.Module, prior: float) -> None:
+def _replace_head(backbone: nn.Module, outputs: int) -> None:
     name, last = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)][-1]
-    head = nn.Linear(last.in_features, 1)
+    head = nn.Linear(last.in_features, outputs)
     nn.init.zeros_(head.weight)
-    nn.init.constant_(head.bias, math.log(prior / (1 - prior)))
+    nn.init.zeros_(head.bias)
     backbone.set_submodule(name, head)
-
-
-def build(
-    backbone: str,
-    weights: str,
-    from_stage: Callable[[str, Path], Path | None] = lambda name, folder: None,
-    log: Callable[[str], None] = print,
-    prior: float = 0.5,
-) -> tuple[PneumoniaNetwork, str]:
-    """The network on the best device, and the weights that it really starts from: "imagenet" or "random"."""
-    found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
-    if weights == "imagenet" and found is None:
-        log(
-            f"No ImageNet weights for {backbone} on the stage, in torch's cache or by download: "
-            "the network starts from random weights."
-        )
-    network = PneumoniaNetwork(backbone, prior, pretrained=found is not None).to(best_device())
-    return network, "imagenet" if found else "random"
-
-
-def find_imagenet_weights(
-    backbone: str, from_stage: Callable[[str, Path], Path | None], log: Callable[[str], None] = print
-) -> Path | None:
-    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None where none can be had.
-
-    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 does not
-    begin as torchvision's file name says is not used.
-    """
-    url = torchvision.models.get_model_weights(backbone).DEFAULT.url
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / url.rpartition("/")[2]
-    sources = {
-        "stage": lambda: from_stage(path.name, folder),
-        "cache": lambda: path,
-        "download": lambda: _download(url, path),
-    }
-    for source, fetch in sources.items():
-        found = fetch()
-        if found and found.is_file():
-            if _has_hash_of_its_name(found):
-                log(f"ImageNet weights for {backbone}: from the {source} ({found.name})")
-                return found
-            log(f"{found.name} from the {source} is damaged (its SHA-256 differs from its name); trying elsewhere")
-    return None
-
-
-def _has_hash_of_its_name(path: Path) -> bool:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2])
-
-
-def _download(url: str, path: Path) -> Path | None:
-    import httpx
-
-    aside = path.with_suffix(".part")
-    try:
-        # A closed network may swallow packets rather than refuse them: five seconds are enough to find out.
-        with httpx.stream("GET", url, timeout=httpx.Timeout(60, connect=5), follow_redirects=True) as answer:
-            answer.raise_for_status()
-            with aside.open("wb") as file:
-                for chunk in answer.iter_bytes(2**20):
-                    file.write(chunk)
-    except (httpx.HTTPError, OSError):
-        aside.unlink(missing_ok=True)
-        return None
-    return aside.replace(path)

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ExifTags, Image, ImageChops, ImageOps, ImageStat
 
+PREPROCESSING_VERSION = 1  # raise it whenever the pixels of any file change
 FORMATS = ("JPEG", "PNG", "TIFF")
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 32_000_000  # detectors have up to 20 million; more would not fit the memory that one file may take

@@ -10,16 +10,16 @@ Anatomy and view never see the label.
 """
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
+from cxr.atomic_files import write_atomically
 from cxr.phantoms.anatomy import Anatomy
 from cxr.phantoms.rendering import CAUSES, Finding, View, render
+from cxr.progress import tqdm
 
 LABELS = ("NORMAL", "PNEUMONIA")
 MANIFEST = "phantoms.json"
@@ -113,7 +113,8 @@ def write_phantoms(
             finding = Finding.draw(_stream(seed, patient, 2), None) if sick else None
             view = View.draw(_stream(seed, patient, 3, image), size)
             pixels = render(Anatomy.draw(_stream(seed, patient, 1)), view, finding, difficulty)
-            _replace(folder / path, lambda file, pixels=pixels: Image.fromarray(pixels).save(file, "JPEG", quality=90))
+            with write_atomically(folder / path) as file:
+                Image.fromarray(pixels).save(file, "JPEG", quality=90)
     return folder
 
 
@@ -141,7 +142,8 @@ def _claim(folder: Path, arguments: dict) -> None:
         raise ValueError(f"{folder} holds images that are not phantoms: choose another folder")
     for label in LABELS:
         (folder / label).mkdir(parents=True, exist_ok=True)
-    _replace(manifest, lambda file: file.write(json.dumps(arguments, indent=1).encode()))
+    with write_atomically(manifest) as file:
+        file.write(json.dumps(arguments, indent=1).encode())
 
 
 def _plan(patients: int, mean: float, share: float, seed: int) -> Iterator[tuple[str, int, int, bool]]:
@@ -168,11 +170,3 @@ def _images_of(seed: int, patient: int, mean: float) -> int:
 
 def _stream(seed: int, patient: int, purpose: int, image: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, patient, purpose, image])
-
-
-def _replace(path: Path, write: Callable) -> None:
-    """A file is there whole or not at all, also when two processes write the same set."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
-        write(file)
-    aside.replace(path)

@@ -29,7 +29,8 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def shifted(images: torch.Tensor, seed: int, batch_size: int = 64) -> torch.Tensor:
     """Each image once, changed as another hospital might: uint8 [N, H, W] -> uint8 [N, H, W].
 
-    Validation patients put through this say more about images from elsewhere than validation as it is, which saturates.
+    Validation images from the same source are too easy: AUROC is near 1 for every epoch, so it cannot tell good epochs
+    from bad. Changed copies of them say more about images from elsewhere.
     """
     generator = torch.Generator(images.device).manual_seed(seed)
     batches = [augment(to_float(batch), generator).squeeze(1) for batch in images.split(batch_size)]
@@ -82,8 +83,8 @@ def _resolution_loss(images: torch.Tensor, generator: torch.Generator) -> torch.
     """Blend with a copy that went through half the resolution."""
     height, width = images.shape[2:]
     coarse = F.interpolate(F.avg_pool2d(images, 2), size=(height, width), mode="bilinear", align_corners=False)
-    share = (_uniform(images, -1, 1, generator)).clamp(min=0)
-    return torch.lerp(images, coarse, share)
+    fraction = (_uniform(images, -1, 1, generator)).clamp(min=0)
+    return torch.lerp(images, coarse, fraction)
 
 
 def _erase(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -1,10 +1,10 @@
-"""What processes that train one network together share: their places, whole batches, sums. :mod:`cxr.launch` starts
-them. Two processes over gloo on CPUs are tested; NCCL and CUDA were never tried.
+"""Several processes that train one network together: each works on its part of every batch.
+
+:mod:`cxr.training.launch` starts them. Two processes over gloo on CPUs are tested; NCCL and CUDA were never tried.
 """
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import NoReturn
 
 import torch
@@ -13,37 +13,49 @@ from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
+from cxr.model.network import XrayNetwork, predict_logits
+from cxr.training.trainer import Trainer
 
-@dataclass(frozen=True)
-class World:
-    """This process among those that train together. Only the one of rank 0 writes and reports."""
 
-    rank: int = 0
-    size: int = 1
+class DistributedTrainer(Trainer):
+    """A :class:`Trainer` in each of several processes; all are given the same images. Rank 0 writes and reports."""
 
-    def share(self, items: torch.Tensor) -> torch.Tensor:
-        """This process's part of a batch; the parts of all processes are the batch."""
-        return items[self.rank :: self.size]
+    def __init__(self, *arguments, **named):
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.is_main_process = self.rank == 0
+        super().__init__(*arguments, **named)
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, in place."""
-        if self.size > 1:
-            dist.all_reduce(values)
-        return values
-
-    def prepare(self, network: nn.Module) -> None:
+    def prepare_network(self, network: XrayNetwork) -> XrayNetwork:
         """Let batch normalisation see the whole batch and not this process's part of it."""
-        if self.size == 1:
-            return
         if next(network.parameters()).is_cuda:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         for module in network.modules():
             if type(module) is nn.BatchNorm2d:
                 module.__class__ = WholeBatchNorm
+        return network
 
-    def wrap(self, network: nn.Module) -> nn.Module:
+    def wrap_network(self, network: XrayNetwork) -> nn.Module:
         """Gradients become the mean over the processes. Buffers are equal already."""
-        return DistributedDataParallel(network, broadcast_buffers=False) if self.size > 1 else network
+        return DistributedDataParallel(network, broadcast_buffers=False)
+
+    def local_part(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch[self.rank :: self.size]
+
+    def batch_loss(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, total: int) -> torch.Tensor:
+        """Its mean over the processes is the loss of the batch, however the parts differ in size."""
+        return super().batch_loss(model, images, labels, total) * self.size
+
+    def sum_over_processes(self, values: torch.Tensor) -> torch.Tensor:
+        values = values / self.size  # each process's loss was multiplied by their number
+        dist.all_reduce(values)
+        return values
+
+    def all_logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(len(pixels), self.network.head.out_features, device=self.device)
+        part = predict_logits(self.ema.network, pixels[self.rank :: self.size])
+        logits[self.rank :: self.size] = part.to(self.device)
+        dist.all_reduce(logits)
+        return logits.cpu()
 
 
 class WholeBatchNorm(nn.BatchNorm2d):
@@ -67,14 +79,12 @@ class WholeBatchNorm(nn.BatchNorm2d):
         return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(images.dtype)
 
 
-def join() -> World:
+def join_group() -> None:
     """Take this process's place among those that torchrun or PyTorchDistributor started."""
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    world = World(dist.get_rank(), dist.get_world_size())
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", world.rank)) % torch.cuda.device_count())
-    return world
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", dist.get_rank())) % torch.cuda.device_count())
 
 
 def end_process() -> NoReturn:

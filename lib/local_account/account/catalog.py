@@ -17,7 +17,6 @@ FILE = "account"  # the name under which the account's database file is attached
 SYSTEM = f'{FILE}."SYSTEM"'
 COLUMNS = "kind, database, schema, name, parent, created_on, owner, comment, properties"
 ACCOUNT_LEVEL = {"DATABASE", "WAREHOUSE", "COMPUTE POOL", "ROLE", "USER", "INTEGRATION", "RESOURCE MONITOR"}
-FOLDERS = {"MODEL VERSION": "models", "FUNCTION": "functions"}  # else: stages
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Object:
     owner: str = "SYSADMIN"
     comment: str = ""
     properties: dict = field(default_factory=dict)
-    temporary: bool = False  # it belongs to one session, which keeps it
+    temporary: bool = False  # belongs to one session, and is not stored
 
     @property
     def qualified(self) -> Name:

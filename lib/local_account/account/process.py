@@ -1,7 +1,6 @@
-"""The server process of an account folder: exactly one, started on demand, found through server.json."""
+"""The server process of an account folder: one at most, started on demand. server.json says where it listens."""
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -10,20 +9,20 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from local_account import VERSION
+from filelock import FileLock, Timeout
 
-HOST = "127.0.0.1"
+from local_account import VERSION
+from local_account.workers.loopback import HOST, OPENER, bind
+
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # what is on loopback is behind no proxy
 
 
 class AccountError(Exception):
-    """Why an account folder cannot be served; the message is for a person."""
+    """The reason why an account folder cannot be served, for the user to read."""
 
 
 def start(root: Path, idle_seconds: float) -> dict:
@@ -105,7 +104,7 @@ def stop(root: Path) -> bool:
 
 @contextlib.contextmanager
 def serving(root: Path) -> Iterator[tuple[dict, socket.socket]]:
-    """Own the folder: its lock, its port, its server.json. The kernel lets go of the lock however the process ends."""
+    """Own the folder: its lock, its port, its server.json."""
     make_private(root)
     with file_lock(root / "server.lock", STOP_SECONDS):
         check_version(root)
@@ -122,22 +121,6 @@ def serving(root: Path) -> Iterator[tuple[dict, socket.socket]]:
         finally:
             listener.close()
             write_private(root / "server.json", json.dumps({**info, "pid": None}, indent=2))
-
-
-def bind(port: int) -> socket.socket:
-    """A listening socket on the port wanted, or on a free one when that is taken."""
-    for candidate in (port, 0):
-        # The protocol must be named: asyncio turns Nagle's delay off only for sockets that say TCP.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, candidate))
-        except OSError:
-            listener.close()
-            continue
-        listener.listen(256)
-        return listener
-    raise AccountError(f"no port on {HOST} is free")
 
 
 def connections(info: dict) -> str:
@@ -157,31 +140,26 @@ def make_private(root: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner may read; a reader meets the old text or the new."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+    """Replace a file that only its owner may read; a reader sees either the old text or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    aside.replace(path)
+    temporary.replace(path)
 
 
 @contextlib.contextmanager
 def file_lock(path: Path, seconds: float) -> Iterator[None]:
+    """Hold the lock of a file, after waiting for it so long. The system releases it however the process ends."""
+    lock = FileLock(path, timeout=seconds, poll_interval=0.02, mode=0o600)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        lock.acquire()
+    except Timeout as error:
+        raise AccountError(f"another process has held {path} for {seconds:.0f} s; is it hung?") from error
     except OSError as error:
         raise AccountError(f"the folder {path.parent} cannot be used: {error.strerror}") from error
-    deadline = time.monotonic() + seconds
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise AccountError(f"another process has held {path} for {seconds:.0f} s; is it hung?") from None
-                time.sleep(0.02)
         yield
     finally:
-        os.close(handle)
+        lock.release()

@@ -1,8 +1,9 @@
-"""PUT, on the receiving side: the connector sends each file over HTTP, as it does to cloud storage, and the file is on
-the stage when the whole of it is here. A client or a server that dies in between leaves nothing to be seen.
+"""The receiving side of PUT. The connector sends each file over HTTP, as it does to cloud storage.
 
-The connector is told that the stage is a bucket with one signed address. That address does not name the file, so for a
-PUT of several files the account hashes the sources (client and account share a machine) and knows each by its digest.
+A file is on the stage once it has arrived completely; a client or server that dies before leaves nothing visible.
+
+To the connector the stage is a bucket with one signed address. The address does not name the file, so for a PUT of
+several files the account hashes the sources (client and account share a machine) and recognises each by its digest.
 """
 
 import base64
@@ -15,14 +16,14 @@ from pathlib import Path
 
 from local_account.text.errors import SnowflakeError
 
-KEPT = 1000  # addresses that are still good; older ones were used long ago
+KEPT = 1000  # addresses that are still valid; older ones have been used
 DIGEST_HEADER = "x-goog-meta-sfc-digest"
 LIMIT_BYTES = 5 << 30
 
 
 @dataclass
 class Upload:
-    """What one PUT may send: where to, under which name, and whether it may replace what is there."""
+    """What one PUT may send: the folder, the file's name, and whether an existing file may be replaced."""
 
     folder: Path
     name: str  # of the source, or empty when there are several
@@ -35,7 +36,9 @@ class Upload:
         if known:
             return self.folder / (known.pop() if len(known) > 1 else known[0])
         if not self.name:
-            raise SnowflakeError("A file that PUT sent is none of its sources, or has changed since.", 253003, "22000")
+            raise SnowflakeError(
+                "PUT sent a file that is not one of its sources, or that has changed since.", 253003, "22000"
+            )
         return self.folder / (self.name + ".gz" * (self.compress and not self.name.endswith(".gz")))
 
 
@@ -47,7 +50,7 @@ class Uploads:
         self.known: OrderedDict[str, Upload] = OrderedDict()
         incoming.mkdir(exist_ok=True)
         for rest in incoming.iterdir():
-            rest.unlink()  # of a server that was killed
+            rest.unlink()  # left by a server that was killed
 
     def expect(self, upload: Upload) -> str:
         key = secrets.token_hex(16)
@@ -56,7 +59,7 @@ class Uploads:
             self.known.popitem(last=False)
         return key
 
-    def aside(self) -> Path:
+    def temporary(self) -> Path:
         return self.incoming / secrets.token_hex(8)
 
 
@@ -72,17 +75,17 @@ def digests(sources: list[Path]) -> dict[str, list[str]]:
     return found
 
 
-def publish(aside: Path, upload: Upload, digest: str) -> None:
-    """Put the received file on the stage. Raises when it is not what the sender has hashed."""
-    if digest_of(aside) != digest:
+def publish(received: Path, upload: Upload, digest: str) -> None:
+    """Put the received file on the stage. Raises when its digest is not the sender's."""
+    if digest_of(received) != digest:
         raise SnowflakeError("The file arrived damaged; send it again.", 253003, "22000")
     target = upload.target(digest)
     if target.exists() and not upload.overwrite:
-        return  # it stays as it is
+        return  # without OVERWRITE the staged file stays
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(aside, os.O_RDONLY)
+    handle = os.open(received, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    aside.replace(target)
+    received.replace(target)

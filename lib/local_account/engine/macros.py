@@ -8,9 +8,6 @@ MACROS = [
     # Snowflake raises where DuckDB answers NULL or infinity.
     "sf_div(a, b) AS CASE WHEN a IS NULL THEN NULL WHEN b = 0 THEN error('Division by zero')"
     " ELSE CAST(a AS DOUBLE) / b END",
-    # The engine's own is off by the last digit: 3.0000000000000004 for 27. One step of Newton's method mends it.
-    "sf_cbrt(x) AS CASE WHEN x = 0 THEN CAST(0 AS DOUBLE) ELSE"
-    " cbrt(x) - (cbrt(x) * cbrt(x) * cbrt(x) - CAST(x AS DOUBLE)) / (3 * cbrt(x) * cbrt(x)) END",
     # text in Snowflake's default formats
     "sf_time_text(x) AS CASE WHEN typeof(x) = 'TIMESTAMP WITH TIME ZONE'"
     " THEN strftime(CAST(CAST(x AS VARCHAR) AS TIMESTAMPTZ), '%Y-%m-%d %H:%M:%S.%g') || ' +0000'"
@@ -27,7 +24,7 @@ MACROS = [
     "sf_unenclosed(t, mark) AS CASE WHEN contains(t, mark) OR regexp_matches(t, '[\\\\\n]') THEN"
     " error('The local account does not support unloading text with delimiters, line ends or backslashes in it'"
     " || ' without FIELD_OPTIONALLY_ENCLOSED_BY.') ELSE t END",
-    # VARIANT is DuckDB's JSON. Floating point keeps an exponent, by which it is told from NUMBER.
+    # VARIANT is DuckDB's JSON. Floating point keeps an exponent, which tells it from NUMBER.
     "sf_variant(x) AS CASE WHEN x IS NULL THEN NULL"
     " WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN CAST(format('{:.16e}', CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS JSON)"
     " WHEN starts_with(typeof(x), 'DECIMAL')"
@@ -48,29 +45,14 @@ MACROS = [
     "sf_within(t, size) AS CASE WHEN length(t) > size"
     " THEN error('String ''' || t || ''' is too long and would be truncated') ELSE t END",
     "sf_unless_before(t, start, made) AS CASE WHEN start < -length(t) THEN '' ELSE made END",
-    "sf_moment(d, h, m, s, n) AS CAST(d AS TIMESTAMP)"
-    " + to_microseconds(CAST(((CAST(h AS BIGINT) * 60 + m) * 60 + s) * 1000000 AS BIGINT) + CAST(n AS BIGINT) // 1000)",
     "sf_to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
     # from a random number g
     "sf_unit(g) AS least(hash(g) / 18446744073709551616, 0.9999999999999999)",
     "sf_uniform(a, b, g) AS CAST(floor(sf_unit(g) * (b - a + 1)) AS BIGINT) + a",
-    "sf_uniform_real(a, b, g) AS CAST(a AS DOUBLE) + sf_unit(g) * (b - a)",
-    "sf_normal(mean, deviation, g) AS mean + deviation * sqrt(-2 * ln(1 - sf_unit(g))) * cos(2 * pi() * sf_unit([g]))",
-    "sf_randstr(size, g) AS array_to_string(list_transform(range(size), lambda x: substr("
-    "'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz', 1 + CAST(hash(g, x) % 62 AS BIGINT), 1)), '')",
-    "width_bucket(x, lo, hi, n) AS CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1"
-    " ELSE CAST(floor((x - lo) / ((hi - lo) / n)) + 1 AS BIGINT) END",
-    "sf_chord(a, b, c, d) AS pow(sin(radians(c - a) / 2), 2)"
-    " + cos(radians(a)) * cos(radians(c)) * pow(sin(radians(d - b) / 2), 2)",
-    "sf_haversine(a, b, c, d) AS 2 * 6371 * atan2(sqrt(sf_chord(a, b, c, d)), sqrt(1 - sf_chord(a, b, c, d)))",
-    "sf_part_of_month(t) AS day(t) + (epoch(CAST(t AS TIMESTAMP)) - epoch(CAST(CAST(t AS DATE) AS TIMESTAMP))) / 86400",
-    "sf_months_between(a, b) AS CAST((year(a) - year(b)) * 12 + month(a) - month(b) + CASE"
-    " WHEN day(a) = day(b) OR day(a) = day(last_day(a)) AND day(b) = day(last_day(b)) THEN 0"
-    " ELSE (sf_part_of_month(a) - sf_part_of_month(b)) / 31 END AS DECIMAL(38, 6))",
     "sf_whole(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT') THEN"
     " CAST(round(CAST(CAST(x AS VARCHAR) AS DOUBLE)) AS BIGINT) ELSE CAST(x AS BIGINT) END",
     # Text as a date or a time. Digits count seconds, or thousandths and so on of them when there are so many; the
-    # engine's own forms with slashes, and its words epoch and infinity, are none of Snowflake's.
+    # engine's own forms with slashes, and its words epoch and infinity, are unknown to Snowflake.
     "sf_epoch(n) AS make_timestamp(CASE WHEN n < 31536000000 THEN n * 1000000 WHEN n < 31536000000000 THEN n * 1000"
     " WHEN n < 31536000000000000 THEN n ELSE n // 1000 END)",
     "sf_when(t) AS CASE WHEN regexp_full_match(trim(t), '-?[0-9]+') AND TRY_CAST(t AS BIGINT) >= -62135596800"

@@ -1,4 +1,4 @@
-"""What a statement answers: columns with Snowflake types, and their encodings for the connector (Arrow and JSON)."""
+"""Results of statements: columns with Snowflake types, and their encodings for the connector (Arrow and JSON)."""
 
 import contextlib
 import datetime as dt
@@ -76,11 +76,11 @@ def column_of(name: str, duckdb_type: object) -> Column:
         return Column(name, SIMPLE_TYPES[text])
     if text in TIMES:
         return Column(name, TIMES[text], 0, 9)
-    raise unsupported(f"a result column of the engine's type {text} ({name})", "results.py")
+    raise unsupported(f"a result column of the engine's type {text} ({name})", __name__)
 
 
 def declare(column: Column, declared: str | None) -> Column:
-    """The column with what ``types.declared_type`` says of it."""
+    """The column with its declared type, from ``types.declared_type``."""
     if declared in ("ARRAY", "OBJECT"):
         return replace(column, kind=declared) if column.kind == "VARIANT" else column
     return replace(column, size=int(re.search(r"\d+", declared)[0])) if declared and column.kind == "TEXT" else column
@@ -120,6 +120,13 @@ class Result:
         ]
         table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
         return [(ipc(part), part.num_rows) for part in slices(table, CHUNK_ROWS, CHUNK_BYTES)]
+
+
+@dataclass
+class Transfer:
+    """An answer that makes the connector copy files itself: the fields of its PUT / GET protocol."""
+
+    data: dict
 
 
 def slices(table: pa.Table, most_rows: int, most_bytes: int) -> Iterator[pa.Table]:
@@ -202,9 +209,9 @@ def microseconds(value: object) -> dt.datetime:
 
 
 def utc(value: str) -> dt.datetime:
-    """What the connector sends ends with the zone: minutes, of which UTC has 1440."""
+    """The connector's text ends with the zone in minutes; UTC is 1440."""
     if value.split()[1] != "1440":
-        raise unsupported("a bound timestamp of another zone than UTC", "results.py")
+        raise unsupported("a bound timestamp of another zone than UTC", __name__)
     return microseconds(value)
 
 
@@ -227,5 +234,5 @@ def read_bind(kind: str, value: str | None) -> object:
     if value is None:
         return None
     if kind not in READERS:
-        raise unsupported(f"a bind parameter of type {kind}", "results.py")
+        raise unsupported(f"a bind parameter of type {kind}", __name__)
     return READERS[kind](value)

@@ -1,4 +1,4 @@
-"""Types: Snowflake's in DDL and casts -> DuckDB's, and what kind of value an expression has."""
+"""Types: Snowflake's in DDL and casts -> DuckDB's, and the types of expressions."""
 
 from sqlglot import exp
 
@@ -10,6 +10,7 @@ BINARY_TYPES = {T.BINARY, T.VARBINARY}
 REAL_TYPES = {T.FLOAT, T.DOUBLE}
 TIME_TYPES = {T.DATE, T.TIMESTAMP, T.TIMESTAMPNTZ, T.TIMESTAMPLTZ, T.TIMESTAMPTZ, T.DATETIME}
 INTEGER_TYPES = {T.INT, T.BIGINT, T.SMALLINT, T.TINYINT, T.INT128, T.MEDIUMINT}
+NUMBER_TYPES = INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}
 LONGEST = 16777216  # characters of a VARCHAR
 ENGINE_TYPES = (
     (VARIANT_TYPES, "JSON"),
@@ -26,7 +27,7 @@ ENGINE_TYPES = (
 
 
 def engine_type(kind: exp.DataType) -> exp.DataType | None:
-    """The DuckDB type that stores a Snowflake type, with what it cannot say in ``meta``; None when there is none."""
+    """The DuckDB type that stores a Snowflake type, or None. ``meta`` keeps what the DuckDB type cannot express."""
     if kind.this in (T.DECIMAL, T.BIGDECIMAL):
         sizes = [int(part.name) for part in kind.expressions] or [38, 0]
         precision, scale = [*sizes, 0][:2]
@@ -41,7 +42,7 @@ def engine_type(kind: exp.DataType) -> exp.DataType | None:
 
 
 def declared_type(kind: exp.DataType) -> str | None:
-    """What a column's type says and the engine cannot keep: the length of a text, ARRAY and OBJECT."""
+    """The part of a column's type that the engine cannot store: the length of a text, ARRAY and OBJECT."""
     if kind.this in (T.ARRAY, T.OBJECT):
         return kind.this.value
     if kind.this not in TEXT_TYPES:

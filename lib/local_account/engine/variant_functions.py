@@ -17,7 +17,7 @@ REFUSED = "the local account does not support"
 
 
 class Real(float):
-    """A number with a point or an exponent; it keeps its spelling, by which Snowflake tells FLOAT from NUMBER."""
+    """A number with a point or an exponent. It keeps its spelling, which tells FLOAT from NUMBER."""
 
     spelled: str
 
@@ -28,14 +28,16 @@ class Real(float):
 
 
 NULL = object()
-"""What stands for SQL NULL where a function wants to see it, or answers it."""
+"""Stands for SQL NULL in the arguments and answers of functions."""
 
 
 def read(text: str) -> object:
     try:
         return json.loads(text, parse_float=number, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:  # the engine takes a comma too many, which for Snowflake is an undefined
-        raise unsupported(f"JSON with a comma too many: {text[:100]}", "json_functions.py") from error
+    except (
+        json.JSONDecodeError
+    ) as error:  # the engine accepts a comma before a bracket, which Snowflake reads as undefined
+        raise unsupported(f"JSON with a comma too many: {text[:100]}", __name__) from error
 
 
 def number(spelled: str) -> int | Real:
@@ -79,17 +81,6 @@ def type_of(value: object) -> str:
     if isinstance(value, Real):
         return "DOUBLE" if "e" in value.spelled.lower() else "DECIMAL"
     return TYPES[type(value)]
-
-
-def as_a(*kinds: str) -> Callable:
-    """AS_...: the value when it is of the type, else NULL; nothing is converted."""
-    return lambda value: value if type_of(value) in kinds else NULL
-
-
-def as_integer(value: object) -> object:
-    if isinstance(value, Real):
-        raise ValueError(f"{REFUSED} AS_INTEGER of a number with a point")
-    return as_a("INTEGER")(value)
 
 
 def as_text(value: object) -> str:
@@ -136,22 +127,6 @@ def position(value: object, items: list) -> object:
     return keys.index(key_of(value)) if key_of(value) in keys else NULL
 
 
-def except_(items: list, others: list) -> list:
-    """What is left of a multiset: each member of ``others`` takes one equal member away."""
-    rest = [key_of(item) for item in array(others)]
-    kept = []
-    for item in array(items):
-        if key_of(item) in rest:
-            rest.remove(key_of(item))
-        else:
-            kept.append(item)
-    return kept
-
-
-def intersection(items: list, others: list) -> list:
-    return except_(items, except_(items, others))
-
-
 def construct(*items: object) -> list:
     if NULL in items:
         raise ValueError(
@@ -159,26 +134,6 @@ def construct(*items: object) -> list:
             "NULLs out, PARSE_JSON('null') is a null"
         )
     return list(items)
-
-
-def insert(items: list, at: int, value: object) -> list:
-    at = max(at + len(array(items)), 0) if at < 0 else at
-    if at > len(items):
-        raise ValueError(f"{REFUSED} ARRAY_INSERT beyond the end of an ARRAY")
-    return [*items[:at], value, *items[at:]]
-
-
-def sort(items: list, ascending: bool = True, nulls_first: bool = False) -> list:
-    """Where NULLs go makes no difference: an array with NULLs and values is refused."""
-    kinds = {type_of(item) for item in array(items)}
-    if not (kinds <= {"INTEGER", "DECIMAL", "DOUBLE"} or len(kinds) < 2):
-        raise ValueError(f"{REFUSED} sorting an ARRAY of {', '.join(sorted(kinds))}")
-    return sorted(items, reverse=not ascending)
-
-
-def bound(items: list, which: int) -> object:
-    values = sort([item for item in array(items) if item is not None])
-    return values[which] if values else NULL
 
 
 # ---------------------------------------------------------------- objects
@@ -189,19 +144,6 @@ def construct_object(*pairs: object, keep_null: bool = False) -> dict:
         raise ValueError("OBJECT_CONSTRUCT takes pairs of a key and a value")
     found = [(key, value) for key, value in zip(pairs[::2], pairs[1::2], strict=True) if key is not NULL]
     return unique([(key, None if value is NULL else value) for key, value in found if keep_null or value is not NULL])
-
-
-def insert_key(thing: object, key: object, value: object, update: object = False) -> object:
-    if NULL in (thing, key):
-        return NULL
-    if key in thing and update is not True:
-        raise ValueError(f"Duplicate field key '{key}'; use the last argument of OBJECT_INSERT to update it")
-    return {k: v for k, v in {**thing, key: value}.items() if v is not NULL}
-
-
-def picked(thing: dict, *keys: object) -> dict:
-    wanted = keys[0] if keys and isinstance(keys[0], list) else keys
-    return {key: value for key, value in thing.items() if key in wanted}
 
 
 def get(thing: object, key: object) -> object:
@@ -269,15 +211,6 @@ def split(text: str, separator: str) -> list:
     return text.split(separator) if separator else [text]
 
 
-def tokens(text: str, separators: str = " ") -> list:
-    return [token for token in re.split(f"[{re.escape(separators)}]", text) if token]
-
-
-def rows_of(cut: Callable) -> Callable:
-    """SPLIT_TO_TABLE and its kin: a row for each part."""
-    return lambda statement, *a: numbered(statement, [{"INDEX": i, "VALUE": v} for i, v in enumerate(cut(*a), 1)])
-
-
 # ---------------------------------------------------------------- the table
 
 FUNCTIONS: dict[str, tuple[Callable, str]] = {
@@ -288,54 +221,29 @@ FUNCTIONS: dict[str, tuple[Callable, str]] = {
     "ARRAY_CONSTRUCT_COMPACT": (lambda *a: [item for item in a if item is not NULL], "ARRAY"),
     "ARRAY_CONTAINS": (lambda value, a: position(value, a) is not NULL, "BOOLEAN"),
     "ARRAY_DISTINCT": (lambda a: list({key_of(v): v for v in array(a)}.values()), "ARRAY"),
-    "ARRAY_EXCEPT": (except_, "ARRAY"),
-    "ARRAY_FLATTEN": (lambda a: [inner for item in array(a) for inner in array(item)], "ARRAY"),
-    "ARRAY_GENERATE_RANGE": (lambda *a: list(range(*a)), "ARRAY"),
-    "ARRAY_INSERT": (insert, "ARRAY"),
-    "ARRAY_INTERSECTION": (intersection, "ARRAY"),
-    "ARRAY_MAX": (lambda a: bound(a, -1), "VARIANT"),
-    "ARRAY_MIN": (lambda a: bound(a, 0), "VARIANT"),
     "ARRAY_POSITION": (position, "BIGINT"),
-    "ARRAY_PREPEND": (lambda a, value: NULL if a is NULL else [*construct(value), *array(a)], "ARRAY"),
-    "ARRAY_REMOVE": (lambda a, value: [item for item in array(a) if key_of(item) != key_of(value)], "ARRAY"),
     "ARRAY_SIZE": (lambda a: len(a) if isinstance(a, list) else NULL, "BIGINT"),
     "ARRAY_SLICE": (lambda a, start, end: array(a)[start:end], "ARRAY"),
-    "ARRAY_SORT": (sort, "ARRAY"),
     "ARRAY_TO_STRING": (lambda a, by: by.join("" if v is None else as_text(v) for v in array(a)), "TEXT"),
-    "ARRAYS_OVERLAP": (lambda a, b: bool(intersection(a, b)), "BOOLEAN"),
-    "AS_ARRAY": (as_a("ARRAY"), "ARRAY"),
-    "AS_BOOLEAN": (as_a("BOOLEAN"), "BOOLEAN"),
-    "AS_CHAR": (as_a("VARCHAR"), "TEXT"),
-    "AS_DOUBLE": (as_a("DOUBLE", "DECIMAL", "INTEGER"), "DOUBLE"),
-    "AS_INTEGER": (as_integer, "BIGINT"),
-    "AS_OBJECT": (as_a("OBJECT"), "OBJECT"),
-    "AS_VARCHAR": (as_a("VARCHAR"), "TEXT"),
     "GET": (get, "VARIANT"),
     "GET_PATH": (get_path, "VARIANT"),
     **{f"IS_{kind}": (lambda value, kind=kind: type_of(value) == kind, "BOOLEAN") for kind in TYPES.values()},
     "OBJECT_CONSTRUCT": (construct_object, "OBJECT"),
     "OBJECT_CONSTRUCT_KEEP_NULL": (lambda *pairs: construct_object(*pairs, keep_null=True), "OBJECT"),
-    "OBJECT_DELETE": (lambda thing, *keys: {k: v for k, v in thing.items() if k not in keys}, "OBJECT"),
-    "OBJECT_INSERT": (insert_key, "OBJECT"),
     "OBJECT_KEYS": (lambda thing: sorted(thing) if isinstance(thing, dict) else NULL, "ARRAY"),
-    "OBJECT_PICK": (picked, "OBJECT"),
     "SPLIT": (split, "ARRAY"),
     "STRIP_NULL_VALUE": (lambda value: NULL if value is None else value, "VARIANT"),
-    "STRTOK_TO_ARRAY": (tokens, "ARRAY"),
     "TO_ARRAY": (to_array, "ARRAY"),
     "TO_JSON": (write, "TEXT"),
     "TO_OBJECT": (to_object, "OBJECT"),
     "TYPEOF": (type_of, "TEXT"),
-    # what the rewrites of FLATTEN and SPLIT_TO_TABLE and of casts to text call; no query can
+    # called by the rewrites of FLATTEN, comparisons and casts to text, and by no query
     ".FLATTEN": (flatten, "ARRAY"),
-    ".SPLIT_TO_TABLE": (rows_of(split), "ARRAY"),
-    ".STRTOK_SPLIT_TO_TABLE": (rows_of(tokens), "ARRAY"),
     ".KEY": (key_of, "TEXT"),
     ".TEXT": (lambda value: NULL if value is None else as_text(value), "TEXT"),
 }
-ROWS = {".FLATTEN", ".SPLIT_TO_TABLE", ".STRTOK_SPLIT_TO_TABLE"}
-TAKES_NULL = {"ARRAY_APPEND", "ARRAY_CONSTRUCT", "ARRAY_CONSTRUCT_COMPACT", "ARRAY_PREPEND", "OBJECT_CONSTRUCT",
-              "OBJECT_CONSTRUCT_KEEP_NULL", "OBJECT_INSERT", ".FLATTEN"}  # fmt: skip
+TAKES_NULL = {"ARRAY_APPEND", "ARRAY_CONSTRUCT", "ARRAY_CONSTRUCT_COMPACT", "OBJECT_CONSTRUCT",
+              "OBJECT_CONSTRUCT_KEEP_NULL", ".FLATTEN"}  # fmt: skip
 
 
 def vectorized(name: str) -> Callable[[pa.Table], list[str | None]]:

@@ -28,13 +28,13 @@ from local_account.account.process import AccountError, serving
 from local_account.account.session import Session
 from local_account.account.uploads import DIGEST_HEADER, LIMIT_BYTES, publish
 from local_account.server.queries import Queries, Query
-from local_account.sql import statement_shapes
 from local_account.sql.context_functions import SERVER_VERSION
+from local_account.statements.handlers import HANDLERS
 from local_account.statements.session_control import PARAMETERS, check_parameters, set_parameter
 from local_account.text.errors import SnowflakeError
 from local_account.text.identifiers import Name, quote, split
 
-ANSWER_SECONDS = 45.0  # then the client is told to ask again, as Snowflake does
+ANSWER_SECONDS = 45.0  # after that the client has to ask again, as with Snowflake
 REQUEST_BYTES = 512 << 20
 IN_PROGRESS, IN_PROGRESS_ASYNC = "333333", "333334"
 CLIENT_PARAMETERS = {
@@ -45,8 +45,8 @@ CLIENT_PARAMETERS = {
 }
 
 
-class Wire:
-    """The routes, over one account."""
+class ConnectorProtocol:
+    """The connector's protocol for one account: sessions, queries and their results, uploads."""
 
     def __init__(self, account: Account):
         self.account = account
@@ -85,7 +85,7 @@ class Wire:
         session = await run_in_threadpool(self.open_session, request.query_params, data)
         token = secrets.token_hex(24)
         self.sessions[token] = session
-        booleans = {"true": True, "false": False}  # the connector takes a text for true, whatever it says
+        booleans = {"true": True, "false": False}  # to the connector any text is true
         given = {key: session.parameters.get(key, PARAMETERS[key]) for key in PARAMETERS}
         parameters = CLIENT_PARAMETERS | {key: booleans.get(value.lower(), value) for key, value in given.items()}
         return success({
@@ -97,7 +97,7 @@ class Wire:
         })  # fmt: skip
 
     def open_session(self, query: dict, data: dict) -> Session:
-        """A session with what the client asks for, as far as it exists."""
+        """A session that uses what the client asks for, if it exists."""
         session = Session(self.account)
         wanted = {key: split(value)[-1] for key, value in query.items() if value}
         database, schema = wanted.get("databaseName"), wanted.get("schemaName")
@@ -142,12 +142,12 @@ class Wire:
         return success({})
 
     async def telemetry(self, request: Request) -> Response:
-        """A client that is told of no success gathers nothing more."""
-        return JSONResponse({"data": None, "success": False, "code": None, "message": "no telemetry is kept here"})
+        """A client whose telemetry fails once stops sending it."""
+        return JSONResponse({"data": None, "success": False, "code": None, "message": "telemetry is not stored"})
 
     async def close_session(self, request: Request) -> Response:
         if not self.known(request):
-            return success({})  # of a server before this one: there is nothing left to close
+            return success({})  # opened on an earlier server: there is nothing to close
         session = self.session(request)
         self.sessions = {token: other for token, other in self.sessions.items() if other is not session}
         await run_in_threadpool(session.close)
@@ -203,23 +203,23 @@ class Wire:
         return Response(parts[request.path_params["number"]], media_type="application/octet-stream")
 
     async def upload(self, request: Request) -> Response:
-        """One file of a PUT. It is on the stage once this has answered."""
+        """One file of a PUT. It is on the stage when the response is sent."""
         upload = self.account.uploads.known.get(request.path_params["key"])
         if upload is None:
             return Response("this address is not known; run PUT again", status_code=404)
         if int(request.headers.get("content-length", 0)) > LIMIT_BYTES:
             return Response(f"files may have {LIMIT_BYTES >> 30} GiB", status_code=413)
         self.last_request = time.monotonic()
-        aside = self.account.uploads.aside()
+        received = self.account.uploads.temporary()
         try:
-            with open(aside, "wb") as stream:
+            with open(received, "wb") as stream:
                 async for chunk in request.stream():
                     stream.write(chunk)
-            await run_in_threadpool(publish, aside, upload, request.headers.get(DIGEST_HEADER, ""))
+            await run_in_threadpool(publish, received, upload, request.headers.get(DIGEST_HEADER, ""))
         except SnowflakeError as error:
             return Response(error.message, status_code=400)
         finally:
-            aside.unlink(missing_ok=True)
+            received.unlink(missing_ok=True)
         return Response()
 
     async def status(self, request: Request) -> Response:
@@ -270,32 +270,32 @@ def refuse(request: Request, error: SnowflakeError, query_id: str | None = None)
 
 
 def serve(root: Path, idle_seconds: float) -> None:
-    """Serve the folder until told to stop, or until nobody has asked for anything for ``idle_seconds``."""
+    """Serve the folder until the process is asked to stop, or no request has come for ``idle_seconds``."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites take care of
     with serving(root) as (info, listener):
         try:
-            account = Account(root, info["token"], info["port"])
+            account = Account(root, info["token"], info["port"], HANDLERS)
         except duckdb.Error as error:
             raise AccountError(f"the database of {root} cannot be opened: {error}") from error
-        statement_shapes.load()
-        gc.freeze()  # looking for waste among what was imported would hold every query up for a tenth of a second
+        gc.freeze()  # garbage collection of imported modules would delay a query by a tenth of a second
         gc.set_threshold(20_000)
-        wire = Wire(account)
+        protocol = ConnectorProtocol(account)
         given = {"log_level": "warning", "access_log": False, "lifespan": "off", "timeout_keep_alive": 75}
-        server = uvicorn.Server(uvicorn.Config(wire.app(), **given))
-        threading.Thread(target=watch, args=(server, wire, idle_seconds), daemon=True).start()
+        server = uvicorn.Server(uvicorn.Config(protocol.app(), **given))
+        threading.Thread(target=watch, args=(server, protocol, idle_seconds), daemon=True).start()
         try:
             server.run(sockets=[listener])
         finally:
             account.close()
 
 
-def watch(server: uvicorn.Server, wire: Wire, idle_seconds: float) -> None:
+def watch(server: uvicorn.Server, protocol: ConnectorProtocol, idle_seconds: float) -> None:
     """Stop the server when it is idle, or when its folder is gone."""
     while not server.should_exit:
         time.sleep(min(1.0, idle_seconds / 4))
-        quiet = time.monotonic() - max(wire.last_request, wire.account.workers.last_use)
+        quiet = time.monotonic() - max(protocol.last_request, protocol.account.workers.last_use)
         if (
-            quiet > idle_seconds and not any(query.state == "RUNNING" for query in wire.queries.all())
-        ) or not wire.account.root.is_dir():
+            quiet > idle_seconds and not any(query.state == "RUNNING" for query in protocol.queries.all())
+        ) or not protocol.account.root.is_dir():
             server.should_exit = True

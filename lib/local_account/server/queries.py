@@ -9,16 +9,16 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from local_account.account.session import Session, strip_comments
-from local_account.engine.results import Result, read_bind
+from local_account.account.session import Session
+from local_account.engine.results import Result, Transfer, read_bind
 from local_account.sql.execute import describe, insert_many, run
 from local_account.statements.session_control import check_parameters
-from local_account.statements.stages import Transfer
 from local_account.text.errors import SnowflakeError, unsupported
+from local_account.text.literals import strip_comments
 
 log = logging.getLogger("local_account")
 QUERIES_KEPT, OF_A_SESSION = 500, 100
-FORGOTTEN_SECONDS = 3600.0  # a session that has ended asks for nothing more
+FORGOTTEN_SECONDS = 3600.0  # results of sessions that have ended are not asked for
 STATEMENT_TYPES = [("SELECT|WITH|\\(|SHOW|DESC|LIST|LS|CALL|VALUES", 0x1000), ("INSERT", 0x3100), ("UPDATE", 0x3200),
                    ("DELETE", 0x3300), ("MERGE", 0x3400), ("", 0x6000)]  # fmt: skip
 
@@ -43,7 +43,7 @@ class Query:
             self.session.con.interrupt()
 
     def failure(self) -> SnowflakeError:
-        """Why it failed. What is not a refusal is a defect of this account, and says so."""
+        """Why it failed. An error that is no SnowflakeError is a defect of this account, and the message says so."""
         error = self.future.exception()
         if isinstance(error, SnowflakeError):
             return error
@@ -73,7 +73,7 @@ class Queries:
         return query
 
     def forget(self, session: Session) -> None:
-        """The oldest of this session that have ended. What runs, or is another client's, may still be asked for."""
+        """Forget this session's oldest queries. Running queries and those of other clients may still be asked for."""
         before = time.monotonic() - FORGOTTEN_SECONDS
         ended = [query for query in self.known.values() if query.future.done()]
         own = [query for query in ended if query.session is session or query.started < before]
@@ -97,7 +97,7 @@ def execute(session: Session, body: dict, query_id: str) -> dict:
     ordered = [bindings[key] for key in sorted(bindings, key=int)]
     parameters = body.get("parameters") or {}
     if int(parameters.get("MULTI_STATEMENT_COUNT", 1)) != 1:
-        raise unsupported("several statements in one request (num_statements): send one by one", "queries.py")
+        raise unsupported("several statements in one request (num_statements): send one by one", __name__)
     check_parameters(parameters)
     with session.lock:
         if ordered and isinstance(ordered[0]["value"], list) and not describing:
@@ -116,7 +116,7 @@ def answer(session: Session, sql: str, result: Result, query_id: str) -> dict:
     text = strip_comments(sql)
     data = {
         "queryId": query_id, "rowtype": [column.describe() for column in result.columns], "total": result.count,
-        "returned": result.count, "parameters": [{"name": "AUTOCOMMIT", "value": session.autocommit}],
+        "returned": result.count, "parameters": [{"name": "AUTOCOMMIT", "value": session.transaction.autocommit}],
         "finalDatabaseName": session.database, "finalSchemaName": session.schema,
         "finalRoleName": session.role, "finalWarehouseName": session.warehouse,
         "statementTypeId": next(code for words, code in STATEMENT_TYPES if re.match(words, text, re.I)),

@@ -1,10 +1,10 @@
-"""The allow-list of functions, what is refused of them, and rewrites of those over text.
+"""The allow-list of functions, and the uses of them that are refused.
 
 An expression class that is neither in ``PLAIN`` nor has a rule is refused by name, and so is what ``REFUSALS`` says.
-``PLAIN`` are those which sqlglot's own translation answers as Snowflake does; tests/local_account/documented*.py hold
-documented answers of every one, and a test fails for a name without. To add one: write its cases there first, then
-list it here or write a rule, here or in dates.py, operators.py, aggregates.py. Functions over VARIANT, OBJECT and
-ARRAY are in json_functions.py.
+``PLAIN`` are those which sqlglot's own translation answers as Snowflake does. tests/local_account/sql/documented*.py
+hold documented answers of every one, and a test fails for a name without. To add one: write its cases there first, then
+list it here or write a rule in rewrites/. Functions over VARIANT, OBJECT and
+ARRAY are in engine/variant_functions.py.
 """
 
 import re
@@ -12,14 +12,19 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from local_account.engine.types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
+from local_account.engine.types import (
+    NUMBER_TYPES,
+    TEXT_TYPES,
+    TIME_TYPES,
+    T,
+    is_variant,
+    kind_of,
+)
 from local_account.engine.variant_functions import FUNCTIONS
 from local_account.sql.numeric_scale import branches
-from local_account.sql.rewrites.arguments import rewrite_plain
-from local_account.sql.rewrites.dates import DATE_PARTS, TIMESTAMPS, to_timestamp, unit_of
+from local_account.sql.rewrites.dates import DATE_PARTS, unit_of
 from local_account.sql.rewrites.operators import operands
-from local_account.sql.rewrites.registry import RULES, call, rule
-from local_account.sql.rewrites.variants import json_call
+from local_account.sql.rewrites.rules import ANONYMOUS, RULES
 from local_account.text.errors import compilation_error, unsupported
 
 TRANSLATED_WELL = """
@@ -31,11 +36,11 @@ TRANSLATED_WELL = """
     NextDay NthValue Ntile Nullif Nvl2 Or Pad PercentRank PercentileCont PercentileDisc Pi Pow PreviousDay Radians
     Rand Rank RegexpCount RegexpInstr RegexpLike RegexpReplace Repeat Replace Reverse Right Round RowNumber SHA SHA2
     Sign Sin Space SplitPart Sqrt StartsWith Stddev StddevPop StrPosition StrToTime Strtok Stuff Sum Tan ToDouble
-    Translate Trim Trunc TsOrDsToTime Upper Uuid Variance VariancePop WidthBucket
+    Translate Trim Trunc TsOrDsToTime Upper Uuid Variance VariancePop
 """
 PLAIN = set(TRANSLATED_WELL.split())
 REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
-    # expression classes, when they would answer otherwise than Snowflake, and what to call it
+    # expression classes, a test whether they would answer otherwise than Snowflake, and the name in the refusal
     ("Min Max Greatest Least DecodeCase Mode", lambda node: any(map(is_variant, operands(node))),
      "{name} of a VARIANT, which the engine would compare as text; cast it"),
     ("Ordered", lambda node: is_variant(sorted_by(node)), "ORDER BY a VARIANT; cast it"),
@@ -57,6 +62,7 @@ REFUSALS: list[tuple[str, Callable[[exp.Expression], object], str]] = [
     ("RegexpReplace", lambda node: node.text("occurrence") not in ("", "0", "1"),
      "REGEXP_REPLACE of one occurrence that is not the first"),
     ("TryCast", lambda node: kind_of(node.this) not in TEXT_TYPES | {None, T.NULL}, "TRY_CAST of what is not text"),
+    ("Interval", lambda node: True, "INTERVAL; DATEADD"),
     ("Sum", lambda node: kind_of(node.this) == T.BOOLEAN, "SUM of a BOOLEAN, and neither does Snowflake; COUNT_IF"),
     ("Count", lambda node: node.this and node.this.is_star and isinstance(node.this, exp.Column), "COUNT(alias.*)"),
     ("ArgMax ArgMin", lambda node: node.args.get("count"), "{name} with a number of values"),
@@ -92,7 +98,7 @@ def is_ordered(node: exp.Expression) -> bool:
 
 
 def sorted_by(node: exp.Ordered) -> exp.Expression:
-    """What ORDER BY sorts by; a number stands for a column of the query."""
+    """The expression that ORDER BY sorts by. A number means a column of the query."""
     query = node.parent.parent
     if node.this.is_int and isinstance(node.parent, exp.Order) and isinstance(query, exp.Select):
         if not 0 < int(node.this.name) <= len(query.selects):
@@ -105,11 +111,11 @@ def sort_of(node: exp.Expression) -> str:
     if is_variant(node):
         return "variant"
     kind = kind_of(node)
-    return "text" if kind in TEXT_TYPES else "number" if kind in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL} else ""
+    return "text" if kind in TEXT_TYPES else "number" if kind in NUMBER_TYPES else ""
 
 
 def unlike(left: exp.Expression, right: exp.Expression) -> bool:
-    """Whether the engine would make text of both, where Snowflake makes the other's type of the text."""
+    """Whether the engine would convert both to text, where Snowflake converts the text to the other's type."""
     kinds = {kind_of(side.unalias()) for side in (left, right)} - {T.NULL}
     return None not in kinds and len(kinds) > 1 and bool(kinds & TEXT_TYPES) and bool(kinds - TEXT_TYPES)
 
@@ -119,7 +125,7 @@ def refuse(node: exp.Expression) -> None:
     for classes, would_differ, words in REFUSALS:
         if type(node).__name__ in classes.split() and would_differ(node):
             name = node.sql_name() if isinstance(node, exp.Func) else node.key
-            raise unsupported(words.format(name=name, sql=node.sql("snowflake")), "functions.py")
+            raise unsupported(words.format(name=name, sql=node.sql("snowflake")), __name__)
 
 
 def check(node: exp.Expression) -> None:
@@ -127,42 +133,8 @@ def check(node: exp.Expression) -> None:
     if isinstance(node, (exp.Anonymous, exp.AnonymousAggFunc)):
         name = node.name.upper()
         if name not in ANONYMOUS and (name not in FUNCTIONS or name.startswith(".")):
-            raise unsupported(f"the function {name}", "functions.py")
+            raise unsupported(f"the function {name}", __name__)
         if any(isinstance(argument, exp.Star) for argument in node.expressions):
-            raise unsupported(f"{name}(*)", "functions.py")
+            raise unsupported(f"{name}(*)", __name__)
     elif isinstance(node, exp.Func) and type(node).__name__ not in PLAIN and type(node) not in RULES:
-        raise unsupported(f"the function {node.sql_name()}", "functions.py")
-
-
-@rule(exp.Substring)
-def rewrite_substring(node: exp.Substring) -> exp.Expression:
-    """A start before the first character is outside the text, and the answer empty."""
-    start = node.args.get("start")
-    node = rewrite_plain(node)
-    if isinstance(start, exp.Literal) or kind_of(node.this) not in TEXT_TYPES:
-        return node
-    return call("sf_unless_before", node.this.copy(), start.copy(), node, kind=T.TEXT)
-
-
-@rule("RegexpExtract")
-def rewrite_regexp_substr(node: exp.Expression) -> exp.Expression:
-    """With the parameter e it answers a group, the first one unless it says which."""
-    flags, group = node.text("parameters"), node.text("group")
-    if "e" in flags and group in ("", "0"):
-        node.set("group", exp.Literal.number(1))
-    return rewrite_plain(node)
-
-
-# ---------------------------------------------------------------- functions that sqlglot has no class for
-
-
-ANONYMOUS: dict[str, Callable] = {
-    **{name: to_timestamp(kind) for name, kind in TIMESTAMPS.items()},
-    "HAVERSINE": lambda node: call("sf_haversine", *node.expressions, kind=T.DOUBLE),
-}
-
-
-@rule(exp.Anonymous)
-def rewrite_anonymous(node: exp.Anonymous) -> exp.Expression:
-    name = node.name.upper()
-    return json_call(name, node.expressions) if name in FUNCTIONS else ANONYMOUS[name](node)
+        raise unsupported(f"the function {node.sql_name()}", __name__)

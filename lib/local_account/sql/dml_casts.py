@@ -1,4 +1,4 @@
-"""Values put into columns: converted as Snowflake converts them, where the engine would store something else."""
+"""Casts of values that are put into columns, where the engine would convert otherwise than Snowflake."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from sqlglot import exp
 from local_account.engine.types import (
     BINARY_TYPES,
     INTEGER_TYPES,
+    NUMBER_TYPES,
     REAL_TYPES,
     TEXT_TYPES,
     TIME_TYPES,
@@ -16,12 +17,12 @@ from local_account.engine.types import (
 )
 from local_account.text.errors import unsupported
 
-FROM_TEXT = TIME_TYPES | BINARY_TYPES | INTEGER_TYPES | REAL_TYPES | {T.TIME, T.BOOLEAN, T.DECIMAL}
+FROM_TEXT = TIME_TYPES | BINARY_TYPES | NUMBER_TYPES | {T.TIME, T.BOOLEAN}
 AS_TEXT = TIME_TYPES | BINARY_TYPES | REAL_TYPES | {T.TIME}
 
 
-def settle(tree: exp.Expression, stored: dict[str, exp.DataType], kinds: list[exp.DataType]) -> None:
-    """Convert what an INSERT, UPDATE, MERGE or CREATE TABLE ... AS puts into columns.
+def convert_assigned_values(tree: exp.Expression, stored: dict[str, exp.DataType], kinds: list[exp.DataType]) -> None:
+    """Convert the values that an INSERT, UPDATE, MERGE or CREATE TABLE ... AS puts into columns.
 
     ``stored`` are the types of the table's columns, ``kinds`` those of the query that gives the rows. Raises for a
     VARIANT's column that would get another type, or the other way around where the types are not known.
@@ -36,7 +37,7 @@ def settle(tree: exp.Expression, stored: dict[str, exp.DataType], kinds: list[ex
     for column, value in list(assigned(tree, listed)):
         kind = kind_of(value)
         if isinstance(tree, exp.Merge) and kind is None and is_variant(types.get(column)):
-            raise unsupported(f"a value for the column {column} that may be of another type; cast it", "assignments.py")
+            raise unsupported(f"a value for the column {column} that may be of another type; cast it", __name__)
         made = converted(value, kind, types.get(column), column)
         if made is not value:
             value.replace(made)
@@ -77,7 +78,7 @@ def converted(value: exp.Expression, kind: T | None, target: exp.DataType | None
         return value
     if is_variant(target):
         if kind not in VARIANT_TYPES:
-            raise unsupported(f"a value for the column {column} that is not a VARIANT; cast it", "assignments.py")
+            raise unsupported(f"a value for the column {column} that is not a VARIANT; cast it", __name__)
         return value
     to = target.this
     if (

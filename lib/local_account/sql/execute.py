@@ -10,34 +10,33 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from local_account.account.session import Session, strip_comments
+from local_account.account.session import Session
 from local_account.engine.duckdb_errors import engine_errors
-from local_account.engine.results import SUCCESS, Column, Result, column_of, declare, status
+from local_account.engine.results import SUCCESS, Column, Result, Transfer, column_of, declare, status
 from local_account.engine.types import declared_type
 from local_account.sql import statement_shapes
 from local_account.sql.translate import QUERIES, generate, translate
-from local_account.statements.stages import Transfer
-from local_account.statements.tables import create_thing
-from local_account.text import identifiers
+from local_account.text import identifiers, literals
 from local_account.text.errors import Missing, SnowflakeError, compilation_error, unsupported
+from local_account.text.literals import literal, strip_comments
 
 PAST = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}
 OVERWRITING = "temp.main.overwriting"
 IDENTIFIER_CALL = re.compile(
-    rf"({statement_shapes.STRING}|\$\$.*?\$\$|\"[^\"]*\")|\bIDENTIFIER\s*\(\s*('[^']*'|\?)\s*\)|\?", re.I | re.S
+    rf"({literals.STRING}|\$\$.*?\$\$|\"[^\"]*\")|\bIDENTIFIER\s*\(\s*('[^']*'|\?)\s*\)|\?", re.I | re.S
 )
 
 
 def run(session: Session, sql: str, binds: list | None = None) -> Result | Transfer:
     """Execute one statement. Raises SnowflakeError."""
     sql, binds = inline(one_statement(sql), binds or [])
-    found = statement_shapes.match(inline(sql, binds, literals=True)[0] if binds else sql)
+    found = session.handlers.match(inline(sql, binds, literals=True)[0] if binds else sql)
     with engine_errors():
         return execute(session, sql, binds) if found is None else handle(session, *found)
 
 
 def handle(session: Session, handler: Callable, s: statement_shapes.Matched) -> Result | Transfer:
-    """Run a statement's handler. With IF EXISTS it is content when the object that the statement names is missing."""
+    """Run a statement's handler. With IF EXISTS it is no error if the named object is missing."""
     try:
         return handler(session, s) or status()
     except Missing as error:
@@ -51,7 +50,7 @@ def handle(session: Session, handler: Callable, s: statement_shapes.Matched) -> 
 def one_statement(sql: str) -> str:
     """The statement without comments and closing semicolon. Raises for several: clients send them one by one."""
     sql = strip_comments(sql).rstrip("; \n\t")
-    number = 1 + re.sub(rf"{statement_shapes.STRING}|\$\$.*?\$\$|\"[^\"]*\"", "", sql, flags=re.S).count(";")
+    number = 1 + re.sub(rf"{literals.STRING}|\$\$.*?\$\$|\"[^\"]*\"", "", sql, flags=re.S).count(";")
     if number > 1:
         text = f"Actual statement count {number} did not match the desired statement count 1."
         raise SnowflakeError(text, 8, "0A000")
@@ -62,7 +61,7 @@ def describe(session: Session, sql: str, binds: list | None = None) -> list[Colu
     """The columns that the statement would answer, without running it."""
     sql, binds = inline(strip_comments(sql), binds or [])
     with engine_errors():
-        found = statement_shapes.match(sql)
+        found = session.handlers.match(sql)
         if found:
             shows = re.match(r"(SHOW|DESC|LIST|LS)\b", sql, re.I)
             return handle(session, *found).columns if shows else status().columns
@@ -91,7 +90,7 @@ def execute(session: Session, sql: str, binds: list) -> Result:
         relation = session.con.sql(generate(tree), params=binds or None)
         return Result(result_columns(tree, relation), table=relation.to_arrow_table())
     if isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW"):
-        return create_thing(session, tree, sql, binds)
+        return session.handlers.create(session, tree, sql, binds)
     return change_rows(session, tree, binds)
 
 
@@ -99,7 +98,7 @@ def change_rows(session: Session, tree: exp.Expression, binds: list) -> Result:
     """INSERT, UPDATE, DELETE and MERGE, one writer of a table at a time."""
     target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     table = identifiers.quote(target.catalog, target.db, target.name)
-    with session.modify(table):
+    with session.transaction.modify(table):
         if isinstance(tree, exp.Insert) and tree.args.get("overwrite"):
             tree.set("overwrite", False)
             if isinstance(tree.expression, exp.Query):  # it may read the table that it overwrites
@@ -137,14 +136,14 @@ def merge_verbs(tree: exp.Merge) -> list[str]:
     kinds = set()
     for when in tree.args["whens"].expressions:
         if when.args.get("source"):
-            raise unsupported("WHEN NOT MATCHED BY SOURCE, and neither does Snowflake", "execute.py")
+            raise unsupported("WHEN NOT MATCHED BY SOURCE, and neither does Snowflake", __name__)
         then = when.args["then"]
         kinds.add(then.key.upper() if isinstance(then, (exp.Insert, exp.Update)) else "DELETE")
     return [verb for verb in PAST if verb in kinds]
 
 
 def change_columns(tree: exp.Expression) -> list[Column]:
-    """The columns of what a change of rows answers: counts."""
+    """The result columns of a change of rows: counts."""
     verbs = merge_verbs(tree) if isinstance(tree, exp.Merge) else [tree.key.upper()]
     if set(verbs) - PAST.keys():
         return status().columns
@@ -203,8 +202,6 @@ def inline(sql: str, binds: list, literals: bool = False) -> tuple[str, list]:
             del rest[:1]
             return "?"
         value = rest.pop(0)
-        return (
-            str(value) if isinstance(value, (int, float)) else "NULL" if value is None else identifiers.literal(value)
-        )
+        return str(value) if isinstance(value, (int, float)) else "NULL" if value is None else literal(value)
 
     return IDENTIFIER_CALL.sub(put, sql), left

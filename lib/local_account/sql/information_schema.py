@@ -5,8 +5,8 @@ import importlib.metadata
 from local_account.account import catalog
 from local_account.account.session import Session
 from local_account.engine.types import snowflake_type
-from local_account.text import identifiers
 from local_account.text.errors import Missing
+from local_account.text.literals import literal
 
 VIEWS = {
     "TABLES": """
@@ -49,12 +49,10 @@ def information_schema(session: Session, database: str, view: str) -> str:
     """The engine query for ``database.INFORMATION_SCHEMA.view``. Raises 002003 for a view that is not here."""
     if view.upper() not in VIEWS:
         raise Missing("Object", f"{database}.INFORMATION_SCHEMA.{view}")
-    given = {"database": identifiers.literal(database), "objects": f"{catalog.SYSTEM}.objects", "file": catalog.FILE}
+    given = {"database": literal(database), "objects": f"{catalog.SYSTEM}.objects", "file": catalog.FILE}
     kinds = session.con.execute("SELECT DISTINCT data_type FROM duckdb_columns()").fetchall()
     spelled = {kind: snowflake_type(kind).split("(")[0].replace("VARCHAR", "TEXT") for (kind,) in kinds}
-    types = " ".join(
-        f"WHEN {identifiers.literal(kind)} THEN {identifiers.literal(name)}" for kind, name in spelled.items()
-    )
+    types = " ".join(f"WHEN {literal(kind)} THEN {literal(name)}" for kind, name in spelled.items())
     return VIEWS[view.upper()].format(**given, types=types, packages=packages() if view.upper() == "PACKAGES" else "")
 
 
@@ -74,7 +72,4 @@ def is_installed(package: str) -> bool:
 
 
 def packages() -> str:
-    return ", ".join(
-        f"({identifiers.literal(name)}, {identifiers.literal(version)})"
-        for name, version in sorted(installed().items())
-    )
+    return ", ".join(f"({literal(name)}, {literal(version)})" for name, version in sorted(installed().items()))

@@ -1,7 +1,7 @@
 """How many digits after the point an exact number has: the part of Snowflake's types that its answers show.
 
-The engine divides in floating point and averages likewise; Snowflake answers NUMBERs of a documented scale. So each
-quotient, mean and the like is given its scale here, computed from its operands down to the stored columns.
+The engine divides and averages in floating point; Snowflake answers NUMBERs of a documented scale. The scale of each
+quotient, mean and so on is computed here from its operands, down to the stored columns.
 """
 
 import re
@@ -44,7 +44,7 @@ def note_scales(tree: exp.Expression) -> None:
 
 
 class Scales:
-    """Digits after the point; REAL for floating point, UNKNOWN where it cannot be told."""
+    """Digits after the point; REAL for floating point, UNKNOWN where it is not known."""
 
     def __init__(self, tree: exp.Expression):
         self.scopes: dict[int, Scope] = {}
@@ -124,7 +124,7 @@ def scale_of_type(node: exp.Expression) -> int | None:
 
 
 def branches(node: exp.Expression) -> list[exp.Expression]:
-    """The expressions of which the node answers one, or which it adds up; a NULL says nothing of the scale."""
+    """The expressions whose value or sum the node answers. A NULL has no scale, and is left out."""
     if isinstance(node, exp.Case):
         found = [branch.args["true"] for branch in node.args["ifs"]] + [node.args.get("default")]
     elif isinstance(node, (exp.If, exp.Nvl2)):

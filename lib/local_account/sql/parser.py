@@ -1,26 +1,23 @@
-"""Reading a statement: Snowflake's SQL -> a syntax tree, with what the parser reads otherwise than Snowflake put right,
-and what it takes from other databases refused."""
+"""Parsing a statement: Snowflake's SQL -> a syntax tree.
+
+What sqlglot reads otherwise than Snowflake is corrected; syntax of other databases is refused."""
 
 import functools
-import logging
 import re
 from decimal import Decimal
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.dialects.snowflake import Snowflake
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
 from local_account.engine.types import VARIANT_TYPES, T
-from local_account.engine.variant_functions import FUNCTIONS
+from local_account.sql.dialect import SNOWFLAKE
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, compilation_error, unsupported
+from local_account.text.literals import literal
 
-logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites take care of
-
-SNOWFLAKE = "localsnowflake"
-LONG = 20_000  # characters: such statements hold data, and are not sent again
+LONG = 20_000  # characters: longer statements hold data, and are not sent twice
 TEXT = r"'(?:[^'\\]|\\.|'')*'|\$\$.*?\$\$"
 METHOD = rf"\s*!\s*(?P<method>{identifiers.PART})\s*\(\s*(?P<close>\))?"
 MODEL = rf"\bMODEL\s*\(\s*(?P<model>{identifiers.DOTTED})\s*(?:,\s*(?P<version>{identifiers.PART})\s*)?\)"
@@ -32,29 +29,6 @@ MODEL_ALIAS = re.compile(
 METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{identifiers.DOTTED})", re.I | re.S)
 
 
-class LocalSnowflake(Snowflake):
-    class Tokenizer(Snowflake.Tokenizer):
-        KEYWORDS = {word: kind for word, kind in Snowflake.Tokenizer.KEYWORDS.items() if word != "?::"}  # ?::DATE
-
-
-# Names that the parser knows from other databases; Snowflake does not.
-FOREIGN = """
-    APPROX_DISTINCT APPROX_QUANTILE ARGMAX ARGMIN ARG_MAX ARG_MIN BITWISE_AND_AGG BITWISE_OR_AGG BITWISE_XOR_AGG
-    BOOL_AND BOOL_OR CHARACTER_LENGTH CHAR_LENGTH COUNTIF DATE_ADD DATE_DIFF DAY_OF_MONTH DAY_OF_WEEK DAY_OF_YEAR
-    DECODE_CASE ENDS_WITH GEN_RANDOM_UUID GLOB GROUP_CONCAT HEX IIF INSTR ISODOW JSON_EXTRACT JSON_PARSE
-    LAST_DAY_OF_MONTH LCASE LEFTPAD LEVENSHTEIN LOCATE LOG10 LOG2 LOGICAL_AND LOGICAL_OR PAD RAND REGEXP_EXTRACT
-    RIGHTPAD SHA SIGNUM STARTS_WITH STDEV STRPOS STR_POSITION STR_TO_TIME TIMESTAMP_TRUNC TS_OR_DS_TO_DATE
-    TS_OR_DS_TO_TIME UCASE UNIX_TO_TIME UUID VARIANCE_POP VARIANCE_SAMP WEEK_OF_YEAR YEAR_OF_WEEK YEAR_OF_WEEK_ISO
-"""
-# A compiled parser cannot be subclassed. Functions over VARIANT are left as calls: json_functions.py answers them.
-READ = Snowflake.Parser.FUNCTIONS
-for call in [*FUNCTIONS, *FOREIGN.split()]:
-    READ.pop(call, None)
-for call in FOREIGN.split():
-    Snowflake.Parser.FUNCTION_PARSERS.pop(call, None)
-# sqlglot would translate the format itself where it sees a date, and pass codes on that it does not know
-READ |= dict.fromkeys(("TO_CHAR", "TO_VARCHAR"), exp.ToChar.from_arg_list)
-
 EXPONENT = re.compile(r"[\d.]+[eE][+-]?\d+")
 GLUED = re.compile(
     rf"{TEXT}|\"[^\"]*\"|\b(\d[\d.]*[eE]\d+)(?=[+-])", re.S
@@ -64,14 +38,16 @@ EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({identifiers.DOTTE
 
 @functools.lru_cache(500)
 def parsed(sql: str) -> exp.Expression:
-    """Clients send most statements twice, to learn the columns first; reading one takes longer than copying it."""
+    """Clients send most statements twice, first to learn the columns. Parsing takes longer than copying a tree."""
     return parse(sql)
 
 
 def parse(sql: str) -> exp.Expression:
     check_syntax(sql)
     sql = GLUED.sub(lambda found: f"{found[1]} " if found[1] else found[0], sql)
-    sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # Snowflake takes the clause there too, and Snowpark writes it so
+    sql = EXISTS_AFTER_NAME.sub(
+        r"\1 \3 \2", sql
+    )  # Snowflake accepts the clause there too, and Snowpark writes it there
     try:
         found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]
     except SqlglotError as error:
@@ -81,12 +57,12 @@ def parse(sql: str) -> exp.Expression:
         raise compilation_error("empty SQL statement", 900)
     for kind in found[0].find_all(exp.DataType):
         if kind.this in FOREIGN_TYPES or kind.expressions and kind.this in VARIANT_TYPES:
-            raise unsupported(f"the type {kind.sql('snowflake')}", "types.py")
+            raise unsupported(f"the type {kind.sql('snowflake')}", "local_account.engine.types")
     name_projections(found[0], sql)
     respell(found[0])
-    for literal in found[0].find_all(exp.Literal):
-        if not literal.is_string and EXPONENT.fullmatch(literal.this) and not literal.find_ancestor(exp.Rand):
-            literal.set("this", f"{Decimal(literal.this):f}")  # 1e10 is a NUMBER
+    for value in found[0].find_all(exp.Literal):
+        if not value.is_string and EXPONENT.fullmatch(value.this) and not value.find_ancestor(exp.Rand):
+            value.set("this", f"{Decimal(value.this):f}")  # 1e10 is a NUMBER
     for pair in found[0].find_all(exp.PropertyEQ):
         if isinstance(pair.parent, exp.Struct):
             pair.this.set("quoted", True)  # a key of {'a': 1} keeps its case
@@ -103,7 +79,7 @@ FOREIGN_SYNTAX = re.compile(
 
 
 def check_syntax(sql: str) -> None:
-    """Raise for what the parser takes from other databases and does not tell from Snowflake's."""
+    """Raise for syntax of other databases that the parser accepts as Snowflake's."""
     for found in FOREIGN_SYNTAX.finditer(sql):
         if word := found["start"] or found["other"]:
             raise compilation_error(f"syntax error: unexpected '{word.rstrip('( ')}'.", 1003)
@@ -119,7 +95,7 @@ def respell(tree: exp.Expression) -> None:
             order.expressions[0].set("this", exp.var("ALL"))
     for select in tree.find_all(exp.Select):
         merged = [name.name for join in select.args.get("joins") or () for name in join.args.get("using") or ()]
-        if merged and select.expressions[0] == exp.Star():  # Snowflake has those first, each of them once
+        if merged and select.expressions[0] == exp.Star():  # in Snowflake these come first, each of them once
             firsts = [exp.column(exp.to_identifier(name)) for name in dict.fromkeys(merged)]
             rest = exp.Star(except_=[exp.to_identifier(name) for name in dict.fromkeys(merged)])
             select.set("expressions", [*firsts, rest, *select.expressions[1:]])
@@ -132,7 +108,7 @@ INSERT_CALL = re.compile(rf"\bTHEN\s+INSERT\b|{TEXT}|\"[^\"]*\"|\bINSERT(?=\s*\(
 
 
 def spell_calls(sql: str) -> str:
-    """Calls that the parser cannot read, as ones that it can: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``,
+    """Replace calls that the parser cannot read by others: INSERT(text, ...), ``MODEL(m, v)!F(x)``, ``svc!F(x)``,
     ``WITH a AS MODEL m VERSION v SELECT a!F(x)``."""
     sql = INSERT_CALL.sub(lambda found: "STUFF" if found[0].upper() == "INSERT" else found[0], sql)
     if "!" not in sql:
@@ -140,7 +116,7 @@ def spell_calls(sql: str) -> str:
     aliases = {}
 
     def take(found: re.Match) -> str:
-        """Out of WITH goes ``a AS MODEL m VERSION v``; what stands before and after it stays."""
+        """Remove ``a AS MODEL m VERSION v`` from WITH, and keep the rest."""
         if not found["alias"]:
             return found[0]
         aliases[identifiers.fold(found["alias"])] = found["model"], found["version"] or "DEFAULT"
@@ -155,7 +131,7 @@ def spell_calls(sql: str) -> str:
             call, parts = "__MODEL_CALL", (found["model"], found["version"] or "DEFAULT", found["method"])
         else:
             call, parts = "__SERVICE_CALL", (found["service"], found["method"])
-        return f"{call}({', '.join(map(identifiers.literal, parts))}" + (")" if found["close"] else ", ")
+        return f"{call}({', '.join(map(literal, parts))}" + (")" if found["close"] else ", ")
 
     while (rest := MODEL_ALIAS.sub(take, sql)) != sql:
         sql = rest
@@ -163,7 +139,7 @@ def spell_calls(sql: str) -> str:
 
 
 def name_projections(tree: exp.Expression, sql: str) -> None:
-    """Snowflake names an expression's column by its text, as it was written where that can be told."""
+    """Snowflake names an expression's column by its text, as it was written where that is known."""
     outer = tree
     while isinstance(outer, (exp.SetOperation, exp.Subquery)):
         outer = outer.this
@@ -186,7 +162,7 @@ CLAUSES = {"FROM", "WHERE", "GROUP BY", "HAVING", "QUALIFY", "ORDER BY", "LIMIT"
 
 
 def written_projections(sql: str) -> list[str]:
-    """The texts between the commas of the first SELECT that stands in no parentheses."""
+    """The texts between the commas of the first SELECT outside all parentheses."""
     try:
         tokens = sqlglot.tokenize(sql, read=SNOWFLAKE)
     except SqlglotError:

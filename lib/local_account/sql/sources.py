@@ -1,7 +1,6 @@
-"""What a query reads from: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
+"""The sources of a query: tables, views, stages, directory tables, FLATTEN, GENERATOR, RESULT_SCAN, and the
 INFORMATION_SCHEMA, each turned into a DuckDB table or subquery."""
 
-import json
 import uuid
 
 import sqlglot
@@ -11,19 +10,39 @@ from local_account.account import catalog
 from local_account.account.session import Session
 from local_account.engine.types import T
 from local_account.sql import stage_files
+from local_account.sql.allowed_functions import check
+from local_account.sql.context_functions import resolve_calls
 from local_account.sql.information_schema import information_schema
 from local_account.sql.parser import parse
 from local_account.text import identifiers
 from local_account.text.errors import Missing, SnowflakeError, unsupported
 from local_account.text.identifiers import Name
+from local_account.text.literals import literal
 
 FLATTEN_COLUMNS = {"SEQ": "BIGINT", "KEY": "VARCHAR", "PATH": "VARCHAR", "INDEX": "BIGINT", "VALUE": "JSON",
                    "THIS": "JSON"}  # fmt: skip
-SPLIT_COLUMNS = {"SEQ": "BIGINT", "INDEX": "BIGINT", "VALUE": "VARCHAR"}
+
+
+def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
+    """Names resolved, functions checked. Views are expanded through this same function."""
+    tree = resolve_calls(session, tree)
+    for node in tree.walk():
+        if not node.meta.get("engine") and not is_table_function(node):
+            check(node)
+    resolve_sources(session, tree)
+    return tree
+
+
+def is_table_function(node: exp.Expression) -> bool:
+    """Whether the call is an argument of TABLE(...). Those are checked by resolve_table_function."""
+    parent = node.parent
+    while isinstance(parent, (exp.Dot, exp.Window)):
+        parent = parent.parent
+    return isinstance(parent, (exp.TableFromRows, exp.Lateral))
 
 
 def resolve_sources(session: Session, tree: exp.Expression) -> None:
-    """Point every table of the statement at what holds its rows."""
+    """Replace every table of the statement by the engine's table or query for it."""
     for lateral in list(tree.find_all(exp.Lateral)):
         if not lateral.meta.get("engine"):
             resolve_lateral(lateral)
@@ -49,9 +68,9 @@ def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
             table, stage_files.select_files(session, stage_text(inner), stage_files.source_options(table)), "T"
         )
     if not isinstance(inner, exp.Identifier):
-        raise unsupported(f"the source {table.sql('snowflake')}", "sources.py")
+        raise unsupported(f"the source {table.sql('snowflake')}", __name__)
     if table.args.get("when"):
-        raise unsupported("time travel (AT | BEFORE)", "sources.py")
+        raise unsupported("time travel (AT | BEFORE)", __name__)
     if not table.db and inner.name in ctes:
         return None
     if table.db.upper() == "INFORMATION_SCHEMA" or (not table.db and session.schema == "INFORMATION_SCHEMA"):
@@ -125,9 +144,7 @@ def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression
 
 
 def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expression:
-    """The view's own text, translated where it stands: names in it belong to the view's schema."""
-    from local_account.sql.translate import prepare
-
+    """The view's own query, translated. Names in it belong to the view's schema."""
     kept = session.database, session.schema
     session.database, session.schema = view.properties["database"], view.properties["schema"]
     try:
@@ -159,13 +176,14 @@ def name_value_columns(values: exp.Values) -> None:
 
 def resolve_table_function(session: Session, call: exp.TableFromRows) -> None:
     function = call.this
-    if isinstance(function, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
+    if isinstance(function, exp.Explode):
         put_rows(call, function, call.args.get("alias"))
         return
     if isinstance(function, exp.Window):
-        raise unsupported("a table function over partitions", "sources.py")
-    if isinstance(function, exp.Anonymous) and function.name.upper() == "__MODEL_CALL":
-        put_lateral(call, model_rows(session, function), call.args.get("alias"))
+        raise unsupported("a table function over partitions", __name__)
+    if isinstance(function, exp.Anonymous) and function.name.upper() in session.handlers.lateral_functions:
+        rows = session.handlers.lateral_functions[function.name.upper()](session, function.expressions)
+        put_lateral(call, rows, call.args.get("alias"))
         return
     query = table_function_query(session, function)
     call.replace(exp.Subquery(this=engine_query(query), alias=(call.args.get("alias") or alias_of("T")).copy()))
@@ -175,11 +193,11 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
     if isinstance(function, exp.Generator):
         count = function.args.get("rowcount")
         if count is None:
-            raise unsupported("GENERATOR without ROWCOUNT", "sources.py")
+            raise unsupported("GENERATOR without ROWCOUNT", __name__)
         return f'SELECT range AS "_" FROM range({int(count.name)})'
     called = function.expression if isinstance(function, exp.Dot) else function
     if not isinstance(called, exp.Func):
-        raise unsupported(f"TABLE({called.sql('snowflake')})", "sources.py")
+        raise unsupported(f"TABLE({called.sql('snowflake')})", __name__)
     name = called.name.upper() if isinstance(called, exp.Anonymous) else called.sql_name()
     arguments = [argument.name for argument in called.expressions]
     if name == "RESULT_SCAN":
@@ -188,9 +206,9 @@ def table_function_query(session: Session, function: exp.Expression) -> str:
         table = f"RESULT_{arguments[0]}"
         session.con.register(table, session.results[arguments[0]].to_arrow())
         return f'SELECT * FROM "{table}"'
-    if name in TABLE_FUNCTIONS:
-        return TABLE_FUNCTIONS[name](session, function, arguments)
-    raise unsupported(f"the table function {name}", "sources.py")
+    if name in session.handlers.table_functions:
+        return session.handlers.table_functions[name](session, arguments)
+    raise unsupported(f"the table function {name}", __name__)
 
 
 def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
@@ -198,29 +216,21 @@ def rows_query(rows: list[tuple], columns: dict[str, str]) -> str:
     listed = ", ".join(
         f"CAST(c{i} AS {kind}) AS {identifiers.quote(name)}" for i, (name, kind) in enumerate(columns.items())
     )
-    literals = [["NULL" if cell is None else identifiers.literal(cell) for cell in row] for row in rows]
+    literals = [["NULL" if cell is None else literal(cell) for cell in row] for row in rows]
     values = ", ".join(f"({', '.join(row)})" for row in literals or [["NULL"] * len(columns)])
     labels = ", ".join(f"c{i}" for i in range(len(columns)))
     return f"SELECT {listed} FROM (VALUES {values}) AS t({labels}) WHERE {str(bool(rows)).lower()}"
 
 
-TABLE_FUNCTIONS: dict = {}
-"""Table functions that other modules answer: name -> (session, node, literal arguments) -> engine SQL."""
-
-
 def resolve_lateral(lateral: exp.Lateral) -> None:
-    if not isinstance(lateral.this, (exp.Explode, exp.SplitToTable, exp.StrtokSplitToTable)):
-        raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", "sources.py")
+    if not isinstance(lateral.this, exp.Explode):
+        raise unsupported(f"LATERAL {lateral.this.sql('snowflake')}", __name__)
     put_rows(lateral, lateral.this, lateral.args.get("alias"))
 
 
 def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAlias | None) -> None:
-    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` and their kin by a lateral subquery."""
+    """Replace ``LATERAL FLATTEN(...)``, ``TABLE(FLATTEN(...))`` by a lateral subquery."""
     statement = exp.Literal.string(uuid.uuid4().hex)
-    if not isinstance(function, exp.Explode):
-        given = [statement, *(part for part in function.args.values() if part is not None)]
-        rows = json_rows(f".{function.sql_name()}", given, SPLIT_COLUMNS)
-        return put_lateral(node, rows, alias)
     arguments = {}
     for argument in [function.this, *function.expressions]:
         if isinstance(argument, exp.Kwarg):
@@ -228,7 +238,7 @@ def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAli
         else:
             arguments["INPUT"] = argument
     for unknown in arguments.keys() - {"INPUT", "PATH", "OUTER", "RECURSIVE", "MODE"}:
-        raise unsupported(f"FLATTEN with {unknown}", "sources.py")
+        raise unsupported(f"FLATTEN with {unknown}", __name__)
     flags = [arguments.get(key, exp.false()) for key in ("OUTER", "RECURSIVE")]
     rest = [arguments.get("PATH", exp.Literal.string("")), *flags, arguments.get("MODE", exp.Literal.string("BOTH"))]
     value = exp.Cast(this=arguments["INPUT"].copy(), to=exp.DataType(this=T.VARIANT))
@@ -236,7 +246,7 @@ def put_rows(node: exp.Expression, function: exp.Expression, alias: exp.TableAli
 
 
 def json_rows(function: str, arguments: list[exp.Expression], columns: dict[str, str]) -> exp.Expression:
-    """The rows of one of json_functions' table functions, as a query; ``columns``: name -> engine type."""
+    """The rows of one of the table functions of variant_functions, as a query; ``columns``: name -> engine type."""
     listed = ", ".join(
         f"CAST(json_extract_string(m, '$.{name}') AS {kind}) AS {identifiers.quote(name)}"
         for name, kind in columns.items()
@@ -252,7 +262,7 @@ def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAli
     lateral.meta["engine"] = True
     if isinstance(node.parent, exp.Join):
         if node.parent.side:
-            raise unsupported(f"{node.parent.side} JOIN LATERAL; FLATTEN has OUTER => TRUE", "sources.py")
+            raise unsupported(f"{node.parent.side} JOIN LATERAL; FLATTEN has OUTER => TRUE", __name__)
         node.parent.set("this", lateral)
         node.parent.set("kind", "CROSS")
     elif isinstance(node.parent, (exp.From, exp.Subquery)):
@@ -261,19 +271,3 @@ def put_lateral(node: exp.Expression, query: exp.Expression, alias: exp.TableAli
         select = node.parent
         select.set("laterals", [other for other in select.args.get("laterals", []) if other is not node])
         select.append("joins", exp.Join(this=lateral, kind="CROSS"))
-
-
-def model_rows(session: Session, function: exp.Anonymous) -> exp.Expression:
-    """``TABLE(MODEL(m, v)!METHOD(...))``: one row of typed outputs for each row of input."""
-    from local_account.sql.context_functions import object_call
-    from local_account.statements.models import model_function, output_columns
-
-    model, version, method, *arguments = function.expressions
-    name = model_function(session, model.name, version.name, method.name, in_table=True)
-    outputs = output_columns(session, model.name, version.name, method.name)
-    columns = ", ".join(
-        f"CAST(json_extract_string(o, {identifiers.literal('$.' + json.dumps(column))}) AS {kind}) "
-        f"AS {identifiers.quote(column)}"
-        for column, kind in outputs
-    )
-    return engine_query(f"SELECT {columns} FROM (SELECT HOLE AS o) AS m", object_call(name, arguments))

@@ -1,4 +1,4 @@
-"""Files on stages: where they lie, which there are, and how a query reads them."""
+"""Files on stages: their paths, their lists, and how a query reads them."""
 
 import csv
 import datetime as dt
@@ -14,12 +14,11 @@ from sqlglot import exp
 
 from local_account.account import catalog
 from local_account.account.session import Session
-from local_account.sql import statement_shapes
-from local_account.sql.context_functions import CALLS
-from local_account.sql.rewrites.registry import engine_node
-from local_account.text import identifiers
+from local_account.sql.rewrites.nodes import engine_node
+from local_account.text import identifiers, literals
 from local_account.text.errors import Missing, SnowflakeError, compilation_error, unsupported
 from local_account.text.identifiers import Name
+from local_account.text.literals import is_true, literal
 
 COMMON_OPTIONS = "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION"
 OPTIONS = {
@@ -69,18 +68,18 @@ def is_whole(file: Path) -> bool:
 
 def locate(session: Session, text: str) -> Location:
     """``@stage/path``, ``@~/path`` or ``snow://model|experiment/...`` -> its place. Raises 002003."""
-    text = statement_shapes.unquote(text) if text.startswith("'") else text
+    text = literals.unquote(text) if text.startswith("'") else text
     if text.startswith("snow://"):
         return locate_snow(session, text)
     found = re.fullmatch(rf"@({identifiers.DOTTED}|~)(?:/(.*))?", text, re.S)
     if not found:
-        raise unsupported(f"the stage path {text!r}", "staged.py")
+        raise unsupported(f"the stage path {text!r}", __name__)
     path = safe_path(found[2] or "")
     if found[1] == "~":
-        return Location(session.folder(session.need("STAGE", Name("", "", "~"))), path, "", "~")
+        return Location(session.folders.path(session.need("STAGE", Name("", "", "~"))), path, "", "~")
     stage = session.need("STAGE", found[1])
     given = stage.properties.get("directory", False), stage.properties.get("format", {})
-    return Location(session.folder(stage), path, f"{stage.name.lower()}/", str(stage.qualified), *given)
+    return Location(session.folders.path(stage), path, f"{stage.name.lower()}/", str(stage.qualified), *given)
 
 
 def locate_snow(session: Session, text: str) -> Location:
@@ -90,16 +89,16 @@ def locate_snow(session: Session, text: str) -> Location:
         re.S,
     )
     if not found:
-        raise unsupported(f"the path {text!r}", "staged.py")
+        raise unsupported(f"the path {text!r}", __name__)
     kind, name, member = found[1].upper(), session.resolve(found[2]), identifiers.fold(found[3])
     owner = session.need(kind, name)
-    if kind != "STREAMLIT":  # an app's files are those of its live version
+    if kind != "STREAMLIT":  # an app has only its live version
         part = "MODEL VERSION" if kind == "MODEL" else "RUN"
         owner = session.get(part, Name(*name[:2], member), name.name)
     if owner is None:
         raise Missing("Version" if kind == "MODEL" else "Run", member)
     label = f"versions/{member}/" if kind == "MODEL" else f"/versions/{found[3] if kind == 'STREAMLIT' else member}/"
-    return Location(session.folder(owner), safe_path(found[4] or ""), label)
+    return Location(session.folders.path(owner), safe_path(found[4] or ""), label)
 
 
 def safe_path(path: str) -> str:
@@ -122,8 +121,8 @@ def modified(file: Path) -> dt.datetime:
 
 
 def chosen(location: Location, given: dict[str, str]) -> list[Path]:
-    """The location's files, as far as the options PATTERN and FILES name them."""
-    wanted = {location.target / name for name in statement_shapes.items(given.get("FILES"))}
+    """The files of the location that the options PATTERN and FILES select."""
+    wanted = {location.target / name for name in literals.items(given.get("FILES"))}
     return [file for file in matching(location, given.get("PATTERN")) if "FILES" not in given or file in wanted]
 
 
@@ -145,8 +144,8 @@ def directory(session: Session, text: str) -> str:
         raise compilation_error(f"Directory table is not enabled on stage {location.stage}.", 391707, "0A000")
     return f"""
         SELECT relative_path AS "RELATIVE_PATH", size AS "SIZE", last_modified AS "LAST_MODIFIED", md5 AS "MD5",
-            md5 AS "ETAG", {identifiers.literal("snow://stage/" + location.stage + "/")} || relative_path AS "FILE_URL"
-        FROM {catalog.SYSTEM}.stage_files WHERE stage = {identifiers.literal(location.stage)}"""
+            md5 AS "ETAG", {literal("snow://stage/" + location.stage + "/")} || relative_path AS "FILE_URL"
+        FROM {catalog.SYSTEM}.stage_files WHERE stage = {literal(location.stage)}"""
 
 
 def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
@@ -158,9 +157,6 @@ def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expressio
     return engine_node(exp.DPipe(this=prefix, expression=path))
 
 
-CALLS |= dict.fromkeys(("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL"), file_url)
-
-
 def source_options(table: exp.Table) -> dict[str, str]:
     """``@stage (FILE_FORMAT => 'f', PATTERN => '...')`` -> options."""
     found = {key.upper(): table.args[key].name for key in ("format", "pattern") if table.args.get(key) is not None}
@@ -170,8 +166,8 @@ def source_options(table: exp.Table) -> dict[str, str]:
 def select_files(session: Session, text: str, options: dict[str, str]) -> str:
     """An engine query over staged files: Parquet by its own columns, CSV as COLUMN1.., JSON as one VARIANT."""
     location = locate(session, text)
-    if session.copying:
-        spec, files = session.copying
+    if session.load:
+        spec, files = session.load
         return read_files(files, spec, location)
     files = matching(location, options.get("PATTERN"))
     if not files:
@@ -182,7 +178,7 @@ def select_files(session: Session, text: str, options: dict[str, str]) -> str:
 def format_options(given: dict[str, str]) -> dict[str, str]:
     """A statement's ``FILE_FORMAT = (...)``, or ``FILE_FORMAT = f``, which names one."""
     text = given.get("FILE_FORMAT") or "()"
-    return statement_shapes.nested(text) if text.startswith("(") else {"FORMAT_NAME": text}
+    return literals.nested(text) if text.startswith("(") else {"FORMAT_NAME": text}
 
 
 def file_format(session: Session, options: dict[str, str], location: Location) -> dict[str, str]:
@@ -197,21 +193,21 @@ def check_options(options: dict[str, str], known: dict[str, str]) -> str:
     """The kind of files that the options are for. Raises for a kind that is not known, and for unknown options."""
     kind = options.get("TYPE", "CSV").upper()
     if kind not in known:
-        raise unsupported(f"files of type {kind}", "staged.py")
+        raise unsupported(f"files of type {kind}", __name__)
     for unknown in options.keys() - set(f"{COMMON_OPTIONS} {known[kind]}".split()):
-        raise unsupported(f"the option {unknown} of {kind} files", "staged.py")
+        raise unsupported(f"the option {unknown} of {kind} files", __name__)
     return kind
 
 
 def read_files(files: list[Path], options: dict[str, str], location: Location) -> str:
-    listed = "[" + ", ".join(identifiers.literal(f) for f in files) + "]"
+    listed = "[" + ", ".join(literal(f) for f in files) + "]"
     kind = check_options(options, OPTIONS)
-    file_name = f"replace(filename, {identifiers.literal(str(location.base) + '/')}, '') AS \"METADATA$FILENAME\""
+    file_name = f"replace(filename, {literal(str(location.base) + '/')}, '') AS \"METADATA$FILENAME\""
     if kind == "PARQUET":
         rows = f"read_parquet({listed}, union_by_name = true, filename = true) AS r"
         return f'SELECT * EXCLUDE (filename), CAST(to_json(r) AS JSON) AS "COLUMN1", {file_name} FROM {rows}'
     if kind == "JSON":
-        strip = options.get("STRIP_OUTER_ARRAY", "FALSE").upper() == "TRUE"
+        strip = is_true(options, "STRIP_OUTER_ARRAY")
         how = "array" if strip else "unstructured"
         source = f"read_json_objects({listed}, format = '{how}', filename = true)"
         return f'SELECT json AS "COLUMN1", {file_name} FROM {source}'
@@ -228,19 +224,19 @@ def csv_options(options: dict[str, str]) -> str:
     enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     quote = "" if enclosed.upper() == "NONE" else enclosed
     null = options.get("NULL_IF")
-    markers = statement_shapes.items(null) if null else ["\\N", "NULL"] if null is None else []
+    markers = literals.items(null) if null else ["\\N", "NULL"] if null is None else []
     if options.get("EMPTY_FIELD_AS_NULL", "TRUE").upper() != "FALSE":
         markers.append("")
-    nulls = "[" + ", ".join(identifiers.literal(marker) for marker in markers) + "]"
+    nulls = "[" + ", ".join(literal(marker) for marker in markers) + "]"
     return (
-        f"delim = {identifiers.literal(options.get('FIELD_DELIMITER', ','))}, quote = {identifiers.literal(quote)}, "
-        f"escape = {identifiers.literal(quote)}, skip = {int(options.get('SKIP_HEADER', 0))}, nullstr = {nulls}"
+        f"delim = {literal(options.get('FIELD_DELIMITER', ','))}, quote = {literal(quote)}, "
+        f"escape = {literal(quote)}, skip = {int(options.get('SKIP_HEADER', 0))}, nullstr = {nulls}"
     )
 
 
 def below_header(options: dict[str, str]) -> tuple[bool, dict[str, str]]:
     """Whether the first line of CSV files has the columns' names, and the options that read what follows."""
-    headed = options.get("PARSE_HEADER", "FALSE").upper() == "TRUE"
+    headed = is_true(options, "PARSE_HEADER")
     rest = {key: value for key, value in options.items() if key != "PARSE_HEADER"}
     return headed, {**rest, "SKIP_HEADER": "1"} if headed else rest
 
@@ -255,3 +251,6 @@ def csv_lines(file: Path, options: dict[str, str]) -> Iterator[list[str]]:
 def csv_width(files: list[Path], options: dict[str, str]) -> int:
     """The most columns that any of the first lines has."""
     return max((len(row) for row in itertools.islice(csv_lines(files[0], options), 100)), default=1)
+
+
+CALLS = dict.fromkeys(("BUILD_SCOPED_FILE_URL", "BUILD_STAGE_FILE_URL"), file_url)

@@ -1,4 +1,4 @@
-"""The register of statements that are not queries, and the little grammar they are declared in.
+"""Statements that are not queries, and the small grammar that describes their shape.
 
 A handler is declared by the statement's own shape::
 
@@ -11,39 +11,25 @@ PLACEHOLDERS, readable as ``s["x"]``; what was not given reads as None.
 """
 
 import functools
-import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from local_account.text import identifiers
-from local_account.text.errors import compilation_error
-
-MODULES = ("bundles copy_into_stage copy_into_table experiments functions grants inference_jobs infer_schema models "
-           "objects services session_control show stages tables")  # fmt: skip
-STRING = r"'(?:[^'\\]|\\.|'')*'"
-DOLLARS = r"\$\$.*?\$\$"
-
-
-def balanced(depth: int) -> str:
-    """A regular expression for text in parentheses, nested up to so deep."""
-    inner = rf"|{balanced(depth - 1)}" if depth else ""
-    return rf"""\((?:[^()'"]++|{STRING}|"[^"]*"{inner})*+\)"""
-
+from local_account.text import identifiers, literals
 
 PLACEHOLDERS = {
     "name": identifiers.DOTTED,
     "system": r"SYSTEM\$\w+",
-    "string": STRING,
-    "stage": rf"(?:{STRING}|@[^\s;()]+|snow://[^\s;]+)",
+    "string": literals.STRING,
+    "stage": rf"(?:{literals.STRING}|@[^\s;()]+|snow://[^\s;]+)",
     "word": r"[\w$]+",
     "number": r"\d+",
-    "body": rf"(?:{DOLLARS}|{STRING})",
-    "list": balanced(12),
-    "rest_until_stage": rf"(?:{STRING}|.+?(?=\s+(?:'?@|'?snow://)))",
-    "rest_until_options": rf"(?:{STRING}|\S+)",
+    "body": literals.BODY,
+    "list": literals.LIST,
+    "rest_until_stage": rf"(?:{literals.STRING}|.+?(?=\s+(?:'?@|'?snow://)))",
+    "rest_until_options": rf"(?:{literals.STRING}|\S+)",
     "lazy": r".+?",
-    "clauses": rf"(?:{STRING}|[^'])+?(?<=\s)",
+    "clauses": rf"(?:{literals.STRING}|[^'])+?(?<=\s)",
     "rest": r".*",
 }
 END_OF_WORD = r"""(?:\s+|(?=[('@$"=,);])|$)"""
@@ -65,63 +51,52 @@ class Matched:
 
     def value(self, key: str) -> str | None:
         """A string literal or ``$$`` body without its quotes."""
-        return None if self.groups.get(key) is None else unquote(self.groups[key])
+        return None if self.groups.get(key) is None else literals.unquote(self.groups[key])
 
     def options(self, known: str | None = None) -> dict[str, str]:
-        return options(self.groups.get("options"), known)
+        return literals.options(self.groups.get("options"), known)
 
 
 @dataclass
 class Statement:
+    """What answers the statements of one shape.
+
+    ``handler`` takes the session and the parts of the statement; None as its result stands for the usual words.
+    ``support`` is what the documentation says of the statement: executed (it does what Snowflake does), emulated (it
+    does the visible part), recorded (it is kept in the catalog and shown, and has no other effect).
+    """
+
     shape: str
-    fate: str
     handler: Callable
+    support: str = "executed"
 
     @functools.cached_property
     def regex(self) -> re.Pattern:
         return compile_shape(self.shape)
 
 
-REGISTER: list[Statement] = []
-BY_FIRST_WORD: dict[str, list[Statement]] = {}
+class StatementTable:
+    """Finds the handler of a statement: the first entry whose shape fits."""
 
+    def __init__(self, entries: list[Statement]):
+        self.entries = entries
+        self.by_first_word: dict[str, list[Statement]] = {}
+        for entry in entries:
+            for choice in re.match(r"\{(.*?)\}|(\w+)", entry.shape)[0].strip("{}").split("|"):
+                self.by_first_word.setdefault(choice.split()[0], []).append(entry)
 
-def statement(shape: str, fate: str) -> Callable:
-    """Register a handler ``(session, matched) -> Result`` for a statement of this shape; None answers the usual words.
-
-    ``fate`` is what the documentation's table says of it: executed (it does what Snowflake does), emulated (it does
-    the visible part of it), recorded (it is kept in the catalog and shown, not executed).
-    """
-
-    def register(handler: Callable) -> Callable:
-        entry = Statement(shape, fate, handler)
-        REGISTER.append(entry)
-        for choice in re.match(r"\{(.*?)\}|(\w+)", shape)[0].strip("{}").split("|"):
-            BY_FIRST_WORD.setdefault(choice.split()[0], []).append(entry)
-        return handler
-
-    return register
-
-
-def load() -> list[Statement]:
-    """Import every module that declares statements, once, in the order in which they are tried."""
-    for module in MODULES.split():
-        importlib.import_module(f"local_account.statements.{module}")
-    return REGISTER
-
-
-def match(text: str) -> tuple[Callable, Matched] | None:
-    """The handler of a statement, or None when the engine is to execute it."""
-    word = re.match(r"\w*", text)[0].upper()
-    for entry in BY_FIRST_WORD.get(word, ()):
-        found = entry.regex.fullmatch(text)
-        if found:
-            return entry.handler, Matched(text, found.groupdict())
-    return None
+    def match(self, text: str) -> tuple[Callable, Matched] | None:
+        """The handler of a statement and the statement's parts, or None when the engine is to execute it."""
+        word = re.match(r"\w*", text)[0].upper()
+        for entry in self.by_first_word.get(word, ()):
+            found = entry.regex.fullmatch(text)
+            if found:
+                return entry.handler, Matched(text, found.groupdict())
+        return None
 
 
 def compile_shape(shape: str) -> re.Pattern:
-    """The regular expression of a shape; its innermost options are compiled first, and stand as numbers meanwhile."""
+    """The regular expression of a shape. The innermost options are compiled first; numbers replace them meanwhile."""
     flags, options = set(re.findall(r"<(\w+)", shape)), []
 
     def option(found: re.Match) -> str:
@@ -154,36 +129,3 @@ def compile_words(text: str, options: list[str]) -> str:
         else:
             out += rf"(?:{'|'.join(map(re.escape, token.split('|')))}){END_OF_WORD}"
     return out
-
-
-def unquote(text: str) -> str:
-    """The value of a SQL string literal or of a ``$$`` body."""
-    if text.startswith("$$"):
-        return text[2:-2]
-    escapes = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "'": "'"}
-    return re.sub(r"\\(.)|''", lambda m: "'" if m[1] is None else escapes.get(m[1], m[1]), text[1:-1], flags=re.S)
-
-
-def options(text: str | None, known: str | None = None) -> dict[str, str]:
-    """``A = 1 B = 'x' C = (D = TRUE)`` -> {"A": "1", "B": "x", "C": "(D = TRUE)"}; keys in upper case.
-
-    With ``known`` (names, separated by spaces) anything else in the text is refused.
-    """
-    option = rf"([\w$]+)\s*=\s*({PLACEHOLDERS['body']}|{PLACEHOLDERS['list']}|[^\s,()]+)"
-    found = re.findall(option, text or "", re.S)
-    if known is not None:
-        rest = re.sub(option, "", text or "", flags=re.S).strip(" ,;\n\t")
-        for unknown in [rest] * bool(rest) + [key for key, _ in found if key.upper() not in known.split()]:
-            raise compilation_error(f"syntax error or unknown property near '{unknown}'", 1003)
-    return {key.upper(): unquote(v) if v.startswith(("'", "$$")) else v for key, v in found}
-
-
-def nested(text: str | None) -> dict[str, str]:
-    """The options inside one pair of parentheses."""
-    return options(text.strip()[1:-1]) if text else {}
-
-
-def items(text: str | None) -> list[str]:
-    """The members of a parenthesised list, unquoted: ``('a', b)`` -> ["a", "b"]."""
-    found = re.findall(rf"{STRING}|[^\s,()]+", text or "")
-    return [unquote(item) if item.startswith("'") else item for item in found]

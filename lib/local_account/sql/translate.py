@@ -19,16 +19,16 @@ from sqlglot.schema import MappingSchema
 from local_account.account.session import Session
 from local_account.engine.types import TEXT_TYPES, T, annotation_type, kind_of
 from local_account.engine.variant_functions import FUNCTIONS
-from local_account.sql.allowed_functions import check, refuse
-from local_account.sql.context_functions import resolve_calls
-from local_account.sql.dml_casts import settle
+from local_account.sql.allowed_functions import refuse
+from local_account.sql.dialect import SNOWFLAKE
+from local_account.sql.dml_casts import convert_assigned_values
 from local_account.sql.numeric_scale import note_scales
-from local_account.sql.parser import LONG, SNOWFLAKE, parse, parsed
+from local_account.sql.parser import LONG, parse, parsed
 from local_account.sql.rewrites.aggregates import wrap_aggregates
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.dates import TIMESTAMPS
-from local_account.sql.rewrites.registry import RULES
-from local_account.sql.sources import created, resolve_sources
+from local_account.sql.rewrites.rules import RULES
+from local_account.sql.sources import created, prepare
 from local_account.text import identifiers  # noqa: F401 - its rules register themselves
 from local_account.text.errors import compilation_error, unsupported
 
@@ -43,12 +43,12 @@ def translate(session: Session, sql: str, binds: list | None = None) -> exp.Expr
     tree = parsed(sql).copy() if len(sql) < LONG else parse(sql)
     defines = isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
     if not defines and not isinstance(tree, (*QUERIES, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
-        raise unsupported(f"the statement {sql.split('(')[0][:80].strip()!r}", "statements.py")
+        raise unsupported(f"the statement {sql.split('(')[0][:80].strip()!r}", "local_account.statements.handlers")
     tree = prepare(session, tree)
     for marker, value in zip(tree.find_all(exp.Placeholder, bfs=False), binds or [], strict=False):
         marker.meta["kind"] = bind_type(value)
     kinds = infer_types(session, tree)
-    settle_assignments(session, tree, kinds)
+    convert_assignments(session, tree, kinds)
     tree = rewrite(tree)
     tree.meta["kinds"] = kinds
     return tree
@@ -64,41 +64,23 @@ def bind_type(value: object) -> exp.DataType:
 def generate(tree: exp.Expression) -> str:
     try:
         return tree.sql(dialect="duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
-    except UnsupportedError as error:  # else the part of which the translation knows nothing would be left out
-        raise unsupported(f"a part of this statement ({error})", "functions.py") from error
-
-
-def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
-    """Names resolved, functions checked. Views are expanded through this same function."""
-    tree = resolve_calls(session, tree)
-    for node in tree.walk():
-        if not node.meta.get("engine") and not is_table_function(node):
-            check(node)
-    resolve_sources(session, tree)
-    return tree
-
-
-def is_table_function(node: exp.Expression) -> bool:
-    """Whether the call stands in TABLE(...): sources.py knows which of those there are."""
-    parent = node.parent
-    while isinstance(parent, (exp.Dot, exp.Window)):
-        parent = parent.parent
-    return isinstance(parent, (exp.TableFromRows, exp.Lateral))
+    except UnsupportedError as error:  # otherwise the part that sqlglot does not know would be left out
+        raise unsupported(f"a part of this statement ({error})", "local_account.sql.allowed_functions") from error
 
 
 def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
-    """Set ``type`` on the expressions whose type can be known; the others keep none. The types of the columns.
+    """Set ``type`` on the expressions whose type can be known. Returns the types of the result's columns.
 
     Works on a qualified copy, so that a statement which the optimizer cannot qualify still runs, untyped.
     """
     schema = schema_of(session, tree)
-    if not session.copying:  # the columns of staged files keep their case, and are not in the schema
+    if not session.load:  # the columns of staged files keep their case, and are not in the schema
         check_case(tree, schema)
     copy, nodes = tree.copy(), list(tree.walk())
     for number, node in enumerate(copy.walk()):
         node.meta["id"] = number
     try:
-        for lateral in list(copy.find_all(exp.Lateral)):  # the optimizer looks for types in subqueries alone
+        for lateral in list(copy.find_all(exp.Lateral)):  # the optimizer infers types in subqueries only
             lateral.this.set("alias", lateral.args["alias"])
             lateral.replace(lateral.this)
         copy = qualify(
@@ -124,7 +106,7 @@ def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
 
 
 def result_type(projected: exp.Expression, tree: exp.Expression) -> exp.DataType:
-    """The type of a column of the answer. A stored column keeps its length, and whether it may be NULL, unless
+    """The type of a result column. A stored column keeps its length, and whether it may be NULL, unless
     subqueries compute something that could be meant."""
     kind = projected.type or exp.DataType(this=T.UNKNOWN)
     inner = (column for select in tree.find_all(exp.Select) if select is not tree for column in select.selects)
@@ -134,7 +116,7 @@ def result_type(projected: exp.Expression, tree: exp.Expression) -> exp.DataType
 
 
 def as_query(tree: exp.Expression) -> exp.Expression:
-    """A change of rows as a query over its tables and expressions: the optimizer finds types in queries alone."""
+    """A change of rows as a query over its tables and expressions: the optimizer infers types in queries only."""
     if not isinstance(tree, (exp.Update, exp.Delete, exp.Merge)):
         return tree
     using = tree.args.get("using") or [source.this for source in tree.find_all(exp.From) if source.parent is tree]
@@ -148,7 +130,7 @@ def as_query(tree: exp.Expression) -> exp.Expression:
 
 
 def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
-    """Refuse ``"a"`` for a column A: the engine would take it, for it does not tell case apart."""
+    """Refuse ``"a"`` for a column A: the engine ignores case and would accept it."""
     tables = (table for schemas in schema.mapping.values() for found in schemas.values() for table in found.values())
     refuse_ambiguous(tree)
     stored = {column for table in tables for column in table}
@@ -157,7 +139,7 @@ def check_case(tree: exp.Expression, schema: MappingSchema) -> None:
     for select in tree.find_all(exp.Select):
         listed = set(select.named_selects)
         if len({name.casefold() for name in listed}) < len(listed):
-            raise unsupported("columns whose names differ in case alone", "translate.py")
+            raise unsupported("columns whose names differ in case alone", __name__)
     spelled = {name.casefold() for name in made}
     for column in tree.find_all(exp.Column):
         if column.table not in made and column.table.casefold() in spelled:
@@ -187,12 +169,12 @@ def reads_from(select: exp.Select, query: exp.Subquery | exp.CTE) -> bool:
     return any(source is query for source in sources)
 
 
-def settle_assignments(session: Session, tree: exp.Expression, kinds: list[exp.DataType]) -> None:
+def convert_assignments(session: Session, tree: exp.Expression, kinds: list[exp.DataType]) -> None:
     if isinstance(tree, (*QUERIES, exp.Delete)):
         return
     table = tree.find(exp.Table)
     stored = schema_of(session, table).mapping.get(table.catalog, {}).get(table.db, {}).get(table.name, {})
-    settle(tree, {name: exp.DataType.build(kind) for name, kind in stored.items()}, kinds)
+    convert_assigned_values(tree, {name: exp.DataType.build(kind) for name, kind in stored.items()}, kinds)
 
 
 def annotate_call(annotator: TypeAnnotator, node: exp.Anonymous) -> exp.Anonymous:
@@ -245,7 +227,7 @@ def data_type(kind: str, declared: str | None, null: str) -> exp.DataType:
 
 
 def rewrite(tree: exp.Expression) -> exp.Expression:
-    """Apply the rules from the leaves up."""
+    """Apply the rewrites from the leaves up."""
     wrap_aggregates(tree)
     for node in reversed(list(tree.walk(bfs=False))):
         rule = RULES.get(type(node))

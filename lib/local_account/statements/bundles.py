@@ -1,4 +1,4 @@
-"""Code bundles, tasks and Streamlit apps: what is deployed from a stage and run later."""
+"""Code bundles, tasks and Streamlit apps."""
 
 import json
 import re
@@ -14,20 +14,22 @@ from local_account.account.catalog import Object
 from local_account.account.process import environment
 from local_account.account.session import Session
 from local_account.engine.results import Result, status
+from local_account.sql.execute import run
 from local_account.sql.stage_files import locate
-from local_account.sql.statement_shapes import Matched, items, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.objects import create, made
-from local_account.statements.show import COMMON, shown
+from local_account.statements.show import COMMON, Shown
 from local_account.statements.stages import snapshot
 from local_account.text.errors import SnowflakeError, compilation_error
+from local_account.text.literals import items
 
 BUNDLE = "{CODE BUNDLE|NOTEBOOK PROJECT}"
 EXECUTION = (
     "ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>] "
     "[WITH SPECIFICATION <specification:body>]"
 )
-HEEDED = {"type", "compute_type", "language", "compute_options", "properties", "env_vars"}
-UNHEEDED = {"stage_mounts", "secrets", "external_access_integrations", "artifact_repositories"}
+SUPPORTED_KEYS = {"type", "compute_type", "language", "compute_options", "properties", "env_vars"}
+IGNORED_KEYS = {"stage_mounts", "secrets", "external_access_integrations", "artifact_repositories"}
 TASK = "<options:clauses> [AFTER <after>] AS <statement:rest>"
 TASK_OPTIONS = (
     "WAREHOUSE SCHEDULE COMMENT USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE USER_TASK_TIMEOUT_MS "
@@ -40,27 +42,24 @@ STREAMLIT_OPTIONS = (
 )
 
 
-@statement(f"CREATE [OR REPLACE] {BUNDLE} [IF NOT EXISTS] <name> FROM <source:stage> [<options:rest>]", "executed")
 def create_bundle(session: Session, s: Matched) -> Result:
     source, bundle = locate(session, s["source"]), made(session, s, "CODE BUNDLE", **s.options("COMMENT"))
     return create(session, s, bundle, lambda bundle: snapshot(session, bundle, source))
 
 
-@statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage> [<options:rest>]", "executed")
 def add_version(session: Session, s: Matched) -> None:
-    """A run may still read the version before: its folder goes when the account next opens."""
+    """A run may still read the version before, so its folder is removed when the account opens again."""
     source, _ = locate(session, s["source"]), s.options("COMMENT")
     with session.edit("CODE BUNDLE", s["name"]) as bundle:
         snapshot(session, bundle, source)
 
 
-@statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", "executed")
 def execute_bundle(session: Session, s: Matched) -> Result:
     """Run a notebook or script of the bundle in a process of its own, and wait for it."""
     bundle = session.need("CODE BUNDLE", s["name"])
-    source, entrypoint = session.folder(bundle), s.value("entrypoint")
+    source, entrypoint = session.folders.path(bundle), s.value("entrypoint")
     specification = yaml.safe_load(s.value("specification") or read_specification(source))["bundle"]
-    if unknown := specification.keys() - HEEDED - UNHEEDED:
+    if unknown := specification.keys() - SUPPORTED_KEYS - IGNORED_KEYS:
         text = f"Failed to load code bundle configuration: unknown fields {sorted(unknown)}."
         raise SnowflakeError(text, 505187, "22000")
     session.need("COMPUTE POOL", specification["compute_options"]["compute_pool"])
@@ -78,9 +77,9 @@ def execute_bundle(session: Session, s: Matched) -> Result:
     if code:
         tail = "\n".join((run / "output.log").read_text(errors="replace").splitlines()[-20:])
         raise SnowflakeError(f"Execution of {entrypoint} failed:\n{tail}", 505187, "22000")
-    left = ", ".join(sorted(specification.keys() & UNHEEDED))
-    left = f" Without effect here: {left}." if left else ""
-    return status(f"{entrypoint} executed successfully; its output is in {run}.{left}")
+    ignored = ", ".join(sorted(specification.keys() & IGNORED_KEYS))
+    ignored = f" Ignored: {ignored}." if ignored else ""
+    return status(f"{entrypoint} executed successfully; its output is in {run}.{ignored}")
 
 
 def read_specification(folder: Path) -> str:
@@ -90,7 +89,6 @@ def read_specification(folder: Path) -> str:
     raise SnowflakeError("Failed to load code bundle configuration: there is no code_bundle.yml.", 505187, "22000")
 
 
-@statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", "emulated")
 def create_task(session: Session, s: Matched) -> Result:
     """Kept and runnable by EXECUTE TASK; no clock starts it here, and no task before it."""
     given = {"definition": s["statement"].strip().rstrip(";"), "predecessors": s["after"], "state": "suspended"}
@@ -100,18 +98,14 @@ def create_task(session: Session, s: Matched) -> Result:
     return create(session, s, made(session, s, "TASK", **given))
 
 
-@statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", "recorded")
 def alter_task(session: Session, s: Matched) -> Result:
     with session.edit("TASK", s["name"]) as task:
         task.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
     return status("Statement executed successfully (the schedule is recorded, not executed).")
 
 
-@statement("EXECUTE TASK <name>", "executed")
 def execute_task(session: Session, s: Matched) -> Result:
     """Run the task's statement now, in its own schema."""
-    from local_account.sql.execute import run
-
     task = session.need("TASK", s["name"])
     own = Session(session.account)
     own.database, own.schema = task.database, task.schema
@@ -122,7 +116,6 @@ def execute_task(session: Session, s: Matched) -> Result:
     return status(f"Task {task.name} is scheduled to run immediately.")
 
 
-@statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>", "emulated")
 def create_streamlit(session: Session, s: Matched) -> Result:
     """The files are copied, or sent later to snow://streamlit, and the options checked; ``streamlit run`` runs them."""
     given = {"MAIN_FILE": "streamlit_app.py", **s.options(STREAMLIT_OPTIONS)}
@@ -135,7 +128,6 @@ def create_streamlit(session: Session, s: Matched) -> Result:
     return create(session, s, app, lambda app: snapshot(session, app, source))
 
 
-@statement("ALTER STREAMLIT [IF EXISTS] <name> <options:rest>", "recorded")
 def alter_streamlit(session: Session, s: Matched) -> None:
     with session.edit("STREAMLIT", s["name"]) as app:
         if not re.match(r"(ADD LIVE VERSION|SET)\b", s["options"], re.I):
@@ -143,12 +135,29 @@ def alter_streamlit(session: Session, s: Matched) -> None:
         app.properties |= s.options()
 
 
-@shown("CODE BUNDLE", COMMON)
-@shown("TASK", f"{COMMON} warehouse schedule predecessors state definition")
-@shown("STREAMLIT", f"{COMMON} url_id main_file query_warehouse")
-@shown("DESCRIBE STREAMLIT", "name title main_file query_warehouse url_id runtime_name compute_pool "
-                             "live_version_location_uri")  # fmt: skip
 def row(session: Session, thing: Object) -> dict:
     given = {key.lower(): value for key, value in thing.properties.items() if isinstance(value, str)}
     live = f"snow://streamlit/{thing.qualified}/versions/live/"
     return {**given, "url_id": thing.name.lower(), "live_version_location_uri": live}
+
+
+STATEMENTS = [
+    Statement(f"CREATE [OR REPLACE] {BUNDLE} [IF NOT EXISTS] <name> FROM <source:stage> [<options:rest>]",
+              create_bundle),
+    Statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage> [<options:rest>]", add_version),
+    Statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", execute_bundle),
+    Statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", create_task, "emulated"),
+    Statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", alter_task, "recorded"),
+    Statement("EXECUTE TASK <name>", execute_task),
+    Statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>",
+              create_streamlit, "emulated"),
+    Statement("ALTER STREAMLIT [IF EXISTS] <name> <options:rest>", alter_streamlit, "recorded"),
+]  # fmt: skip
+
+SHOWN = {
+    "DESCRIBE STREAMLIT": Shown("name title main_file query_warehouse url_id runtime_name compute_pool "
+                                "live_version_location_uri", row),
+    "STREAMLIT": Shown(f"{COMMON} url_id main_file query_warehouse", row),
+    "TASK": Shown(f"{COMMON} warehouse schedule predecessors state definition", row),
+    "CODE BUNDLE": Shown(COMMON, row),
+}  # fmt: skip

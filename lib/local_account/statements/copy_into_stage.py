@@ -7,52 +7,51 @@ from pathlib import Path
 
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing
-from local_account.sql import stage_files, statement_shapes
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql import stage_files
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import QUERIES, generate, translate
-from local_account.text import identifiers
-from local_account.text.errors import SnowflakeError, compilation_error, unsupported
+from local_account.text import identifiers, literals
+from local_account.text.errors import SnowflakeError, unsupported
+from local_account.text.literals import is_true, literal
 
-UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "JSON": "", "PARQUET": ""}
-COMPRESSIONS = {**dict.fromkeys(("CSV", "JSON"), ("AUTO", "GZIP", "NONE")), "PARQUET": ("AUTO", "SNAPPY")}
+UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "PARQUET": ""}
+COMPRESSIONS = {"CSV": ("AUTO", "GZIP", "NONE"), "PARQUET": ("AUTO", "SNAPPY")}
 BARE = r"QUOTE E'\x01', ESCAPE E'\x01'"  # nothing is enclosed
 
 
-@statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", "executed")
-@statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", "executed")
 def unload(session: Session, s: Matched) -> Result:
-    """Write one file: aside first, so that a reader never meets half of it."""
+    """Write one file. It is renamed when complete, so that no reader sees a part of it."""
     given, stage = s.options("FILE_FORMAT HEADER SINGLE OVERWRITE"), s["stage"]
     is_query = s["source"].startswith("(")
     tree = translate(session, s["source"].strip()[1:-1] if is_query else f"SELECT * FROM {s['source']}")
     if not isinstance(tree, QUERIES):
-        raise unsupported("COPY INTO a stage from a statement that is not a query", "unloading.py")
+        raise unsupported("COPY INTO a stage from a statement that is not a query", __name__)
     location = stage_files.locate(session, stage)
     spec = stage_files.file_format(session, stage_files.format_options(given), location)
     relation = session.con.sql(generate(tree))
     columns = dict(zip(map(identifiers.quote, relation.columns), map(str, relation.types), strict=True))
     suffix, selected, how = unload_format(spec, given, columns)
     target = location.target
-    if given.get("SINGLE", "FALSE").upper() != "TRUE":
+    if not is_true(given, "SINGLE"):
         in_folder = not location.path or stage.strip("'").endswith("/")
         target = target / f"data{suffix}" if in_folder else target.with_name(target.name + suffix)
-    if target.exists() and given.get("OVERWRITE", "FALSE").upper() != "TRUE":
+    if target.exists() and not is_true(given, "OVERWRITE"):
         text = f"Files already existing at the unload destination: {stage}. Use overwrite option to force unloading."
         raise SnowflakeError(text, 100128, "22000")
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.part")
+    temporary = target.with_name(f".{target.name}.part")
     query = f"SELECT {', '.join(selected)} FROM ({generate(tree)}) AS r"
-    number = session.con.execute(f"COPY ({query}) TO {identifiers.literal(aside)} ({how})").fetchall()[0][0]
-    if suffix.startswith("_0_0_0.csv") and given.get("HEADER", "FALSE").upper() == "TRUE":
-        put_before(aside, enclosed_header(spec, columns), gzip.compress if suffix.endswith(".gz") else bytes)
-    aside.replace(target)
+    number = session.con.execute(f"COPY ({query}) TO {literal(temporary)} ({how})").fetchall()[0][0]
+    if suffix.startswith("_0_0_0.csv") and is_true(given, "HEADER"):
+        put_before(temporary, enclosed_header(spec, columns), gzip.compress if suffix.endswith(".gz") else bytes)
+    temporary.replace(target)
     size = target.stat().st_size
     row = {"rows_unloaded": number, "input_bytes": size, "output_bytes": size}
     return listing("rows_unloaded# input_bytes# output_bytes#", [row])
 
 
 def put_before(file: Path, line: bytes, packed: Callable[[bytes], bytes]) -> None:
-    """A compressed file may consist of several parts."""
+    """Put a line before a file's contents. A gzip file may consist of several parts."""
     below = file.with_name(f"{file.name}.below")
     file.replace(below)
     with open(file, "wb") as out, open(below, "rb") as source:
@@ -62,29 +61,23 @@ def put_before(file: Path, line: bytes, packed: Callable[[bytes], bytes]) -> Non
 
 
 def unload_format(spec: dict[str, str], given: dict[str, str], columns: dict[str, str]) -> tuple[str, list, str]:
-    """How an unloaded file's name ends, what is selected for it, and the engine's options that write it. ``columns``:
-    name in quotes -> engine type."""
-    kind, header = stage_files.check_options(spec, UNLOAD_OPTIONS), given.get("HEADER", "FALSE").upper() == "TRUE"
+    """The end of an unloaded file's name, the expressions to select, and the engine's options that write it.
+    ``columns``: name in quotes -> engine type."""
+    kind, header = stage_files.check_options(spec, UNLOAD_OPTIONS), is_true(given, "HEADER")
     compression = spec.get("COMPRESSION", "AUTO").upper()
     if compression not in COMPRESSIONS[kind]:
-        raise unsupported(f"unloading to {kind} with COMPRESSION = {compression}", "unloading.py")
+        raise unsupported(f"unloading to {kind} with COMPRESSION = {compression}", __name__)
     if kind == "PARQUET":
         selected = [name if header else f'{name} AS "_COL_{i}"' for i, name in enumerate(columns)]
         return "_0_0_0.snappy.parquet", selected, "FORMAT parquet"
     gzip = compression != "NONE"
-    suffix, how = f"_0_0_0.{kind.lower()}{'.gz' * gzip}", f"FORMAT csv, COMPRESSION {'gzip' if gzip else 'none'}, "
-    if kind == "JSON":
-        if [*columns.values()] != ["JSON"]:
-            text = "JSON file format can produce one and only one column of type variant or object or array."
-            raise compilation_error(text, 2237)
-        selected = [f"account_call('json:TO_JSON', CAST({name} AS VARCHAR))" for name in columns]
-        return suffix, selected, f"{how} HEADER false, DELIMITER E'\\x02', {BARE}"
     selected, csv = unload_csv(spec, columns)
-    return suffix, selected, f"{how} HEADER {header and not enclosed_header(spec, columns)}, {csv}"
+    how = f"COMPRESSION {'gzip' if gzip else 'none'}, HEADER {header and not enclosed_header(spec, columns)}"
+    return f"_0_0_0.csv{'.gz' * gzip}", selected, f"FORMAT csv, {how}, {csv}"
 
 
 def enclosed_header(spec: dict[str, str], columns: dict[str, str]) -> bytes:
-    """The engine would enclose some names alone. Empty where nothing is enclosed."""
+    """The header line; empty if nothing is enclosed. The engine itself would enclose only some of the names."""
     mark = spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     if mark.upper() == "NONE":
         return b""
@@ -93,17 +86,21 @@ def enclosed_header(spec: dict[str, str], columns: dict[str, str]) -> bytes:
 
 
 def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str], str]:
-    mark, quote = (
-        identifiers.literal(spec.get("FIELD_DELIMITER", ",")),
-        spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE"),
-    )
-    null = (statement_shapes.items(spec.get("NULL_IF")) or ["\\N"])[0]
-    how = f"DELIMITER {mark}, NULLSTR {identifiers.literal(null)}, "
+    mark = literal(spec.get("FIELD_DELIMITER", ","))
+    quote = spec.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
+    null = (literals.items(spec.get("NULL_IF")) or ["\\N"])[0]
+    how = f"DELIMITER {mark}, NULLSTR {literal(null)}, "
     texts = {name: "hex" if kind == "BLOB" else "sf_to_text" for name, kind in columns.items()}
     if quote.upper() == "NONE":
         selected = [f"sf_unenclosed({text}({name}), {mark}) AS {name}" for name, text in texts.items()]
         return selected, how + BARE
-    how += f"QUOTE {identifiers.literal(quote)}, ESCAPE {identifiers.literal(quote)}"
+    how += f"QUOTE {literal(quote)}, ESCAPE {literal(quote)}"
     if strings := [name for name, kind in columns.items() if kind == "VARCHAR"]:
         how += f", FORCE_QUOTE ({', '.join(strings)})"
     return [f"{text}({name}) AS {name}" for name, text in texts.items()], how
+
+
+STATEMENTS = [
+    Statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", unload),
+    Statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", unload),
+]  # fmt: skip

@@ -13,12 +13,13 @@ from local_account.sql import stage_files, statement_shapes
 from local_account.sql.execute import run
 from local_account.sql.rewrites.casts import rewrite_cast
 from local_account.sql.stage_files import Location
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import generate
 from local_account.statements.columns import engine_columns, existing
 from local_account.statements.stages import copy_whole
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, unsupported
+from local_account.text.literals import is_true
 
 LOAD_OPTIONS = "FILE_FORMAT PATTERN FILES MATCH_BY_COLUMN_NAME PURGE FORCE ON_ERROR"
 COPY_RESULT = (
@@ -27,29 +28,27 @@ COPY_RESULT = (
 )
 
 
-@statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", "executed")
-@statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", "executed")
 def copy_into_table(session: Session, s: Matched) -> Result:
     """From @stage, by position or by name with MATCH_BY_COLUMN_NAME; or from (SELECT $1:"A"::INT FROM @stage)."""
     given = s.options(LOAD_OPTIONS)
     table = session.need("TABLE", s["table"])
     if given.get("ON_ERROR", "ABORT_STATEMENT").upper() != "ABORT_STATEMENT":
-        raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", "copying.py")
+        raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", __name__)
     is_query = s["source"].startswith("(")
     place = r"\bFROM\s+" * is_query + f"({statement_shapes.PLACEHOLDERS['stage']})"
     stage = re.search(place, s["source"], re.I)
     if not stage:
-        raise unsupported("COPY INTO from a query that does not read a stage", "copying.py")
+        raise unsupported("COPY INTO from a query that does not read a stage", __name__)
     location = stage_files.locate(session, stage[1])
     spec = stage_files.file_format(session, stage_files.format_options(given), location)
-    with session.together(), session.modify(session.place(table.qualified)):
+    with session.transaction.together(), session.transaction.modify(session.place(table.qualified)):
         files = new_files(session, table, stage_files.chosen(location, given), given)
         insert = insert_query if is_query else insert_rows
         rows = {file: insert(session, s, given, spec, file, location) for file in files}
         if files:
             table.properties["loaded"] = table.properties.get("loaded", {}) | dict(files.values())
             session.put(table)
-    if given.get("PURGE", "FALSE").upper() == "TRUE":
+    if is_true(given, "PURGE"):
         for file in files:
             file.unlink()
     if not files:
@@ -64,10 +63,10 @@ def copy_into_table(session: Session, s: Matched) -> Result:
 
 def new_files(session: Session, table: Object, files: list[Path], given: dict) -> dict[Path, tuple[str, str]]:
     """The files that the table, since it was made or truncated, has not loaded as they are (with FORCE all of them),
-    and by what it will know them: path and digest."""
+    each with its path and digest, by which the table remembers it."""
     marks = {file: (str(file.relative_to(session.account.root)), stage_files.digest(file)) for file in files}
     known = table.properties.get("loaded", {})
-    force = given.get("FORCE", "FALSE").upper() == "TRUE"
+    force = is_true(given, "FORCE")
     return {file: mark for file, mark in marks.items() if force or known.get(mark[0]) != mark[1]}
 
 
@@ -88,13 +87,13 @@ def insert_rows(session: Session, s: Matched, given: dict, spec: dict, file: Pat
 
 
 def insert_query(session: Session, s: Matched, given: dict, spec: dict, file: Path, location: Location) -> int:
-    """An INSERT whose staged source knows the format and the file."""
-    session.copying = spec, [file]
+    """An INSERT whose source, the stage, reads this file in this format."""
+    session.load = spec, [file]
     try:
-        query = staged_columns(s["source"].strip()[1:-1], spec)
+        query = parquet_columns(s["source"].strip()[1:-1], spec)
         return run(session, f"INSERT INTO {s['table']} {s['columns'] or ''} {query}").rows[0][0]
     finally:
-        session.copying = None
+        session.load = None
 
 
 def select_columns(
@@ -126,7 +125,7 @@ def in_type(column: str, engine: str) -> str:
     return generate(rewrite_cast(exp.Cast(this=cell, to=target)))
 
 
-def staged_columns(query: str, spec: dict[str, str]) -> str:
+def parquet_columns(query: str, spec: dict[str, str]) -> str:
     """In Parquet ``$1:"A"`` is the file's column A with its own type, not a path into a JSON text."""
     if spec.get("TYPE", "CSV").upper() != "PARQUET":
         return query
@@ -137,7 +136,6 @@ def staged_columns(query: str, spec: dict[str, str]) -> str:
     return re.sub(r'\$1:("(?:[^"]|"")+"|\w+)', column, query)
 
 
-@statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", "executed")
 def copy_files_of_query(session: Session, s: Matched) -> Result:
     """COPY FILES INTO @b FROM (SELECT '@a/x.jpeg', 'new_name.jpeg' ...): one file a row, renamed by a second column."""
     target = stage_files.locate(session, s["target"])
@@ -152,3 +150,10 @@ def copy_files_of_query(session: Session, s: Matched) -> Result:
         copy_whole(source.target, new)
         rows.append({"file": target.relative(new)})
     return listing("file", rows)
+
+
+STATEMENTS = [
+    Statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", copy_into_table),
+    Statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", copy_into_table),
+    Statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", copy_files_of_query),
+]  # fmt: skip

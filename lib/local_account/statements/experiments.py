@@ -7,16 +7,14 @@ from local_account.account import catalog
 from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing
-from local_account.sql.context_functions import SYSTEM_FUNCTIONS
-from local_account.sql.sources import TABLE_FUNCTIONS, rows_query
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.sources import rows_query
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.objects import create, made, remove
 from local_account.text import identifiers
 from local_account.text.errors import Missing, already_exists, compilation_error
 from local_account.text.identifiers import Name
 
 
-@statement("CREATE [OR REPLACE] EXPERIMENT [IF NOT EXISTS] <name>", "executed")
 def create_experiment(session: Session, s: Matched) -> Result:
     return create(session, s, made(session, s, "EXPERIMENT", id=unused_id(session, "EXPERIMENT")))
 
@@ -37,19 +35,17 @@ def need_run(session: Session, experiment: Name, run: str) -> Object:
     return found
 
 
-@statement("ALTER EXPERIMENT <name> ADD RUN <run> [WITH <options:list>]", "executed")
 def add_run(session: Session, s: Matched) -> None:
     name, run = session.resolve(s["name"]), identifiers.fold(s["run"])
-    with session.change(name):
+    with session.transaction.change(name):
         if any(known.name == run for known in find_runs(session, name)):
             raise already_exists(f"{name} run {run}")
         properties = {"id": unused_id(session, "RUN"), "status": "RUNNING", "metrics": [], "parameters": []}
         made_run = Object("RUN", *name[:2], run, name.name, properties=properties)
-        session.new_folder(made_run)
+        session.folders.create(made_run)
         session.put(made_run)
 
 
-@statement("ALTER EXPERIMENT <name> MODIFY RUN <run> ADD {METRICS|PARAMETERS} = <values:body>", "executed")
 def add_values(session: Session, s: Matched) -> None:
     try:
         values = [dict(value) for value in json.loads(s.value("values"))]
@@ -59,17 +55,15 @@ def add_values(session: Session, s: Matched) -> None:
         now = dt.datetime.now(dt.UTC).isoformat()
         values = [{**metric, "timestamp": now} for metric in values]
     name = session.resolve(s["name"])
-    with session.change(name):
+    with session.transaction.change(name):
         run = need_run(session, name, s["run"])
         run.properties[s.choice.lower()] += values
         session.put(run)
 
 
-@statement("ALTER EXPERIMENT <name> {COMMIT} RUN <run> [WITH STATUS = <status:string>]", "executed")
-@statement("ALTER EXPERIMENT <name> {DROP} RUN <run>", "executed")
 def end_run(session: Session, s: Matched) -> None:
     name = session.resolve(s["name"])
-    with session.change(name):
+    with session.transaction.change(name):
         run = need_run(session, name, s["run"])
         if s.choice == "DROP":
             remove(session, run)
@@ -78,7 +72,6 @@ def end_run(session: Session, s: Matched) -> None:
             session.put(run)
 
 
-@statement("SHOW RUNS [LIKE <like:string>] IN EXPERIMENT <name>", "executed")
 def show_runs(session: Session, s: Matched) -> Result:
     kept = ("status", "metrics", "parameters")
     rows = [
@@ -88,7 +81,6 @@ def show_runs(session: Session, s: Matched) -> Result:
     return listing("created_on@ name metadata", rows)
 
 
-@statement("SHOW RUN {METRICS|PARAMETERS} [LIKE <like:string>] IN EXPERIMENT <name> [RUN <run>]", "executed")
 def show_run_values(session: Session, s: Matched) -> Result:
     """The last value of each: a metric logged at many steps shows its last step."""
     rows = []
@@ -102,7 +94,7 @@ def show_run_values(session: Session, s: Matched) -> Result:
     return listing("run_name name value", rows)
 
 
-def run_metrics(session: Session, _: object, arguments: list[str]) -> str:
+def run_metrics(session: Session, arguments: list[str]) -> str:
     run = need_run(session, session.resolve(arguments[0]), arguments[1])
     metrics = run.properties["metrics"]
     logged = [(m["name"], int(m.get("step") or 0), float(m["value"]), m["timestamp"]) for m in metrics]
@@ -110,10 +102,20 @@ def run_metrics(session: Session, _: object, arguments: list[str]) -> str:
     return rows_query(logged, columns)
 
 
-TABLE_FUNCTIONS["SYSTEM$GET_EXPERIMENT_RUN_METRICS"] = run_metrics
+TABLE_FUNCTIONS = {"SYSTEM$GET_EXPERIMENT_RUN_METRICS": run_metrics}
 
-
-SYSTEM_FUNCTIONS |= {
+SYSTEM_FUNCTIONS = {
     "SYSTEM$RESOLVE_EXPERIMENT_ID": lambda session, name: session.need("EXPERIMENT", name).properties["id"],
     "SYSTEM$RESOLVE_EXPERIMENT_RUN_ID": lambda s, name, run: need_run(s, s.resolve(name), run).properties["id"],
 }
+
+
+STATEMENTS = [
+    Statement("CREATE [OR REPLACE] EXPERIMENT [IF NOT EXISTS] <name>", create_experiment),
+    Statement("ALTER EXPERIMENT <name> ADD RUN <run> [WITH <options:list>]", add_run),
+    Statement("ALTER EXPERIMENT <name> MODIFY RUN <run> ADD {METRICS|PARAMETERS} = <values:body>", add_values),
+    Statement("ALTER EXPERIMENT <name> {DROP} RUN <run>", end_run),
+    Statement("ALTER EXPERIMENT <name> {COMMIT} RUN <run> [WITH STATUS = <status:string>]", end_run),
+    Statement("SHOW RUNS [LIKE <like:string>] IN EXPERIMENT <name>", show_runs),
+    Statement("SHOW RUN {METRICS|PARAMETERS} [LIKE <like:string>] IN EXPERIMENT <name> [RUN <run>]", show_run_values),
+]  # fmt: skip

@@ -10,15 +10,16 @@ from local_account.account.session import Session
 from local_account.engine.results import Result, listing
 from local_account.engine.types import T, engine_type
 from local_account.sql.context_functions import call_system_function, object_call
+from local_account.sql.dialect import SNOWFLAKE
 from local_account.sql.information_schema import is_installed
-from local_account.sql.parser import SNOWFLAKE
 from local_account.sql.rewrites.casts import rewrite_cast
 from local_account.sql.stage_files import locate
-from local_account.sql.statement_shapes import PLACEHOLDERS, Matched, items, statement
+from local_account.sql.statement_shapes import PLACEHOLDERS, Matched, Statement
 from local_account.statements.objects import create, made
-from local_account.statements.show import shown
+from local_account.statements.show import Shown
 from local_account.statements.stages import copy_whole
 from local_account.text.errors import compilation_error, unsupported
+from local_account.text.literals import items
 
 PYTHON = (
     "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] [SECURE] FUNCTION [IF NOT EXISTS] <name> "
@@ -32,7 +33,6 @@ SQL = (
 RETURNS = rf"((?:DOUBLE PRECISION|\w+)\s*(?:{PLACEHOLDERS['list']})?)(?:\s+NOT NULL)?"
 
 
-@statement(PYTHON, "executed")
 def create_python(session: Session, s: Matched) -> Result:
     given, function = s.options(), declared(session, s, "PYTHON")
     if "HANDLER" not in given:
@@ -44,7 +44,7 @@ def create_python(session: Session, s: Matched) -> Result:
     strict = re.search(r"\b(STRICT|RETURNS\s+NULL\s+ON)\b", s["options"], re.I) is not None
 
     def fill(function: Object) -> None:
-        folder = session.new_folder(function)
+        folder = session.folders.create(function)
         for file in imports:
             copy_whole(file, folder / file.name)
         if s["body"]:
@@ -55,13 +55,12 @@ def create_python(session: Session, s: Matched) -> Result:
 
 
 def need_packages(wanted: list[str]) -> None:
-    """Raise for a package that this environment has not; its version may be another one."""
+    """Raise for a package that is not installed. The version is not checked."""
     for package in wanted:
         if not is_installed(re.match(r"[\w.-]+", package)[0]):
             raise compilation_error(f"Cannot create a Python function: Unknown package '{package}'.", 391546)
 
 
-@statement(SQL, "executed")
 def create_sql(session: Session, s: Matched) -> Result:
     function = declared(session, s, "SQL")
     function.properties["text"] = s.value("body").strip().rstrip(";")
@@ -71,10 +70,10 @@ def create_sql(session: Session, s: Matched) -> Result:
 def declared(session: Session, s: Matched, language: str) -> Object:
     found = re.fullmatch(RETURNS, s["returns"].strip(), re.I | re.S)
     if found is None:
-        raise unsupported(f"a function that says RETURNS {s['returns']}", "functions_sql.py")
+        raise unsupported(f"a function that says RETURNS {s['returns']}", __name__)
     returns = found[1]
     if returns.upper().startswith("TABLE"):
-        raise unsupported(f"table functions in {language.capitalize()} (RETURNS TABLE)", "functions_sql.py")
+        raise unsupported(f"table functions in {language.capitalize()} (RETURNS TABLE)", __name__)
     arguments = declared_arguments(s["arguments"])
     return made(session, s, "FUNCTION", language=language, returns=returns, arguments=arguments)
 
@@ -90,7 +89,6 @@ def build_type(text: str) -> exp.DataType:
     return exp.DataType.build(text, dialect="snowflake")
 
 
-@shown("FUNCTION", "created_on@ name schema_name catalog_name arguments language")
 def function_row(session: Session, function: Object) -> dict:
     given = function.properties
     shape = f"{function.name}({', '.join(kind for _, kind in given['arguments'])}) RETURN {given['returns']}"
@@ -129,7 +127,7 @@ def inline_sql(function: Object, arguments: list[exp.Expression]) -> exp.Express
 
 
 def python_call(session: Session, function: Object, arguments: list[exp.Expression]) -> exp.Expression:
-    workers, folder = session.account.workers, session.folder(function)
+    workers, folder = session.account.workers, session.folders.path(function)
     handler = function.properties["handler"]
     session.account.functions.setdefault(str(folder), lambda table: workers.call("function", folder, handler, table))
     answer = object_call(str(folder), arguments)
@@ -141,8 +139,18 @@ def python_call(session: Session, function: Object, arguments: list[exp.Expressi
     return answer
 
 
-@statement("CALL <function:system> <arguments:list>", "executed")
 def call_system(session: Session, s: Matched) -> Result:
     name = s["function"].upper()
     value = call_system_function(session, name, items(s["arguments"]))
     return listing(name, [{name: None if value is None else str(value)}])
+
+
+STATEMENTS = [
+    Statement(PYTHON, create_python),
+    Statement(SQL, create_sql),
+    Statement("CALL <function:system> <arguments:list>", call_system),
+]  # fmt: skip
+
+SHOWN = {
+    "FUNCTION": Shown("created_on@ name schema_name catalog_name arguments language", function_row),
+}  # fmt: skip

@@ -1,11 +1,11 @@
-"""GRANT and REVOKE: recorded and shown. Nothing is refused here for want of a right."""
+"""GRANT and REVOKE: recorded and shown. Nothing is refused for lack of a privilege."""
 
 import re
 
 from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing, status
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.text import identifiers
 from local_account.text.errors import compilation_error
 
@@ -18,13 +18,12 @@ GRANT = re.compile(
 )
 
 
-@statement("{GRANT|REVOKE} <text:rest>", "recorded")
 def grant(session: Session, s: Matched) -> Result:
     text = " ".join(s["text"].split())
     found = GRANT.fullmatch(text)
     if found is None:
         raise compilation_error(f"syntax error near '{text}'", 1003)
-    with session.change("GRANT"):
+    with session.transaction.change("GRANT"):
         for given in grants(found):
             made = Object("GRANT", "", "", " ".join(given.values()), owner=session.role, properties=given)
             (session.put if s.choice == "GRANT" else session.forget)(made)
@@ -48,7 +47,7 @@ def plain(name: str) -> str:
 
 
 def forget_grants(session: Session, thing: Object) -> None:
-    """What was granted on a dropped object, on what lay in it, or to a dropped role."""
+    """What was granted on a dropped object, on on its contents, or to a dropped role."""
     name = ".".join(filter(None, thing.qualified))
     for given in session.find("GRANT"):
         what = given.properties
@@ -57,7 +56,6 @@ def forget_grants(session: Session, thing: Object) -> None:
             session.forget(given)
 
 
-@statement("SHOW GRANTS [{TO|OF|ON} <target:rest>]", "executed")
 def show_grants(session: Session, s: Matched) -> Result:
     """TO a role or user, OF a role, ON an object: the last word is a name. All of them without."""
     wanted = plain(s["target"].split()[-1]) if s["target"] else None
@@ -69,3 +67,9 @@ def show_grants(session: Session, s: Matched) -> Result:
         if (what := given.properties) and wanted in (None, what[side])
     ]  # fmt: skip
     return listing("created_on@ privilege granted_on name grantee_name", rows)
+
+
+STATEMENTS = [
+    Statement("{GRANT|REVOKE} <text:rest>", grant, "recorded"),
+    Statement("SHOW GRANTS [{TO|OF|ON} <target:rest>]", show_grants),
+]  # fmt: skip

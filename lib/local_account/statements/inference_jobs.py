@@ -13,8 +13,9 @@ import yaml
 from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing, slices, status
+from local_account.sql.execute import run
 from local_account.sql.stage_files import Location, locate, read_files
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.models import Version, need_version
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, already_exists, compilation_error, unsupported
@@ -34,9 +35,8 @@ KEYS = {
 CONVERSIONS = {"raw_bytes": bytes, "base64": lambda data: base64.b64encode(data).decode()}
 
 
-@statement(JOB, "executed")
 def run_job(session: Session, s: Matched) -> Result:
-    """The job has ended when this answers, whatever ASYNC says; waiting for it finds it DONE."""
+    """The job has ended when this returns, also with ASYNC; waiting for it finds it DONE."""
     session.need("COMPUTE POOL", s["pool"])
     specification = read_specification(s.value("specification"))
     version = need_version(session, session.resolve(s["model"]), s["version"] or "DEFAULT")
@@ -65,14 +65,14 @@ def run_job(session: Session, s: Matched) -> Result:
 
 
 def read_specification(text: str) -> dict:
-    """Raises for what is no specification, and for a key that would change nothing here."""
+    """Raises for an invalid specification, and for keys that are not supported."""
     try:
         specification = {"output": None, **yaml.safe_load(text)}
     except (yaml.YAMLError, TypeError) as error:
         raise compilation_error(f"The specification cannot be read: {error}", 395018) from error
     for section, known in {"": " ".join(KEYS), **KEYS}.items():
         for key in (specification.get(section) or {} if section else specification).keys() - set(known.split()):
-            raise unsupported(f"{key} in an inference job's specification", "inference_jobs.py")
+            raise unsupported(f"{key} in an inference job's specification", __name__)
     output = specification["output"] or {}
     if "stage_location" not in output or output.get("mode", "error").lower() not in ("error", "overwrite"):
         raise compilation_error("The specification needs output.stage_location, and mode error or overwrite.", 395018)
@@ -80,14 +80,12 @@ def read_specification(text: str) -> dict:
 
 
 def record(session: Session, job: Name, properties: dict) -> None:
-    with session.change(job):
+    with session.transaction.change(job):
         session.put(Object("SERVICE", *job, owner=session.role, properties=properties))
 
 
 def read_source(session: Session, source: str) -> pa.Table:
     """The rows of ``(subquery)`` or of the Parquet files at ``@stage/path``."""
-    from local_account.sql.execute import run
-
     if source.startswith("("):
         return run(session, source[1:-1]).to_arrow()
     location = locate(session, source)
@@ -133,31 +131,36 @@ def load_column(session: Session, values: list, handling: dict | None) -> list:
         return values
     form, conversion = handling.get("input_format", "full_stage_path"), handling.get("convert_to", "raw_bytes")
     if form.lower() != "full_stage_path" or conversion.lower() not in CONVERSIONS:
-        raise unsupported(f"column_handling with {form} and {conversion}", "inference_jobs.py")
+        raise unsupported(f"column_handling with {form} and {conversion}", __name__)
     convert = CONVERSIONS[conversion.lower()]
     return [convert(locate(session, path).target.read_bytes()) for path in values]
 
 
 def write(table: pa.Table, folder: Path) -> None:
     """One Parquet file, then _SUCCESS; the folder is there when both are."""
-    aside = folder.with_name(f".{folder.name}.part")
-    aside.mkdir(parents=True)
+    temporary = folder.with_name(f".{folder.name}.part")
+    temporary.mkdir(parents=True)
     try:
-        pq.write_table(table, aside / "part_0.parquet")
-        (aside / "_SUCCESS").touch()
-        aside.rename(folder)
+        pq.write_table(table, temporary / "part_0.parquet")
+        (temporary / "_SUCCESS").touch()
+        temporary.rename(folder)
     except BaseException:
-        shutil.rmtree(aside)
+        shutil.rmtree(temporary)
         raise
 
 
-@statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", "executed")
 def wait_for(session: Session, s: Matched) -> Result:
     job = session.need("SERVICE", s["job"])
     return listing("SPCS_WAIT_FOR", [{"SPCS_WAIT_FOR": job.properties["status"]}])
 
 
-@statement("CALL <job>!SPCS_CANCEL_JOB ( )", "emulated")
 def cancel(session: Session, s: Matched) -> Result:
     session.need("SERVICE", s["job"])
     return listing("SPCS_CANCEL_JOB", [{"SPCS_CANCEL_JOB": "The job has already ended."}])
+
+
+STATEMENTS = [
+    Statement(JOB, run_job),
+    Statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", wait_for),
+    Statement("CALL <job>!SPCS_CANCEL_JOB ( )", cancel, "emulated"),
+]  # fmt: skip

@@ -11,16 +11,17 @@ from sqlglot import exp
 from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing
-from local_account.sql.context_functions import CALLS, object_call
-from local_account.sql.sources import TABLE_FUNCTIONS, rows_query
+from local_account.sql.context_functions import object_call
+from local_account.sql.sources import engine_query
 from local_account.sql.stage_files import Location, locate
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.objects import create, made, remove
-from local_account.statements.show import shown
+from local_account.statements.show import Shown
 from local_account.statements.stages import snapshot
 from local_account.text import identifiers
-from local_account.text.errors import Missing, SnowflakeError, already_exists, compilation_error, unsupported
+from local_account.text.errors import Missing, SnowflakeError, already_exists, compilation_error
 from local_account.text.identifiers import Name
+from local_account.text.literals import literal
 
 MODEL_COLUMNS = (
     "created_on@ name model_type database_name schema_name owner comment versions default_version_name aliases"
@@ -35,16 +36,16 @@ OUTPUT_TYPES = {"DOUBLE": "DOUBLE", "FLOAT": "DOUBLE", "STRING": "VARCHAR", "BOO
 
 @functools.lru_cache(500)
 def parsed(text: str) -> dict:
-    """What YAML says; nobody changes it."""
+    """The parsed YAML, shared by all callers: do not change it."""
     return yaml.load(text, SAFE)
 
 
 class Version:
-    """One version of a model: its catalog row, and what its files say of it."""
+    """One version of a model: its catalog row and its files."""
 
     def __init__(self, session: Session, model: Object, thing: Object):
         self.model, self.thing, self.name = model, thing, thing.name
-        self.folder = session.folder(thing)
+        self.folder = session.folders.path(thing)
         self.workers = session.account.workers
 
     @functools.cached_property
@@ -82,18 +83,16 @@ class Version:
 # ---------------------------------------------------------------- creating and dropping
 
 
-@statement("CREATE [OR REPLACE] MODEL [IF NOT EXISTS] <name> WITH VERSION <version> FROM <source:stage>", "executed")
 def create_model(session: Session, s: Matched) -> Result:
     source, version = locate(session, s["source"]), identifiers.fold(s["version"])
-    model = made(session, s, "MODEL", default=version, aliases={}, tags={})
+    model = made(session, s, "MODEL", default=version, aliases={})
     return create(session, s, model, lambda model: put_version(session, model.qualified, version, source))
 
 
-@statement("ALTER MODEL <name> ADD VERSION <version> FROM <source:stage>", "executed")
 def add_version(session: Session, s: Matched) -> None:
     name, version = session.resolve(s["name"]), identifiers.fold(s["version"])
     source = locate(session, s["source"])
-    with session.change(name):
+    with session.transaction.change(name):
         session.need("MODEL", name)
         if session.get("MODEL VERSION", Name(*name[:2], version), name.name):
             raise already_exists(f"{name} version {version}")
@@ -106,13 +105,12 @@ def put_version(session: Session, model: Name, version: str, source: Location) -
     folder = snapshot(session, thing, source)
     for part in ("MANIFEST.yml", "model/model.yaml"):
         if not (folder / part).is_file():
-            session.remove_folder(thing)
+            session.folders.remove(thing)
             text = f"The model's files are not complete: {part} is missing at {source.target.name}."
             raise SnowflakeError(text, 398506)
     session.put(thing)
 
 
-@statement("ALTER MODEL <name> DROP VERSION <version>", "executed")
 def drop_version(session: Session, s: Matched) -> None:
     with session.edit("MODEL", s["name"]) as model:
         version = need_version(session, model.qualified, s["version"])
@@ -150,7 +148,6 @@ def alias_target(session: Session, model: Object) -> dict[str, str]:
     return {**model.properties["aliases"], **system}
 
 
-@shown("MODEL", MODEL_COLUMNS)
 def model_row(session: Session, model: Object) -> dict:
     known = [version.name for version in versions(session, model.qualified)]
     return {
@@ -159,7 +156,6 @@ def model_row(session: Session, model: Object) -> dict:
     }  # fmt: skip
 
 
-@statement("SHOW VERSIONS [LIKE <like:string>] IN MODEL <name>", "executed")
 def show_versions(session: Session, s: Matched) -> Result:
     model = session.need("MODEL", s["name"])
     known = [
@@ -193,7 +189,6 @@ def version_row(version: Version, aliases: dict[str, str], serving: list[str]) -
     }
 
 
-@statement("SHOW FUNCTIONS IN MODEL <name> [VERSION <version>]", "executed")
 def show_functions(session: Session, s: Matched) -> Result:
     version = need_version(session, session.resolve(s["name"]), s["version"] or "DEFAULT")
     rows = [
@@ -206,7 +201,6 @@ def show_functions(session: Session, s: Matched) -> Result:
 # ---------------------------------------------------------------- changing
 
 
-@statement("ALTER MODEL <name> MODIFY VERSION <version> SET {COMMENT|METADATA} = <value:body>", "executed")
 def set_on_version(session: Session, s: Matched) -> None:
     with session.edit("MODEL", s["name"]) as model:
         version = need_version(session, model.qualified, s["version"]).thing
@@ -217,31 +211,6 @@ def set_on_version(session: Session, s: Matched) -> None:
         session.put(version)
 
 
-@statement("ALTER MODEL <name> RENAME TO <new>", "executed")
-def rename(session: Session, s: Matched) -> None:
-    """Within its schema; versions and services follow."""
-    name, new = session.resolve(s["name"]), session.resolve(s["new"])
-    if new[:2] != name[:2]:
-        raise unsupported("ALTER MODEL ... RENAME TO into another schema", "models.py")
-    with session.change(name, new):
-        model, known = session.need("MODEL", name), versions(session, name)
-        if session.get("MODEL", new):
-            raise already_exists(new)
-        for thing in (model, *known):
-            session.forget(thing)
-        model.name = new.name
-        for version in known:
-            version.parent = new.name
-        served = [service for service in session.find("SERVICE") if service.properties.get("model") == str(name)]
-        for service in served:
-            service.properties["model"] = str(new)
-        for thing in (model, *known, *served):
-            session.put(thing)
-
-
-@statement("ALTER MODEL <name> SET {DEFAULT_VERSION} = <version>", "executed")
-@statement("ALTER MODEL <name> VERSION <version> SET {ALIAS} = <alias>", "executed")
-@statement("ALTER MODEL <name> VERSION <version> {UNSET ALIAS}", "executed")
 def name_version(session: Session, s: Matched) -> None:
     with session.edit("MODEL", s["name"]) as model:
         version = need_version(session, model.qualified, s["version"]).name
@@ -253,25 +222,6 @@ def name_version(session: Session, s: Matched) -> None:
             model.properties["aliases"][identifiers.fold(s["alias"])] = version
         else:
             drop_aliases(model, version)
-
-
-@statement("ALTER MODEL <name> {SET} TAG <tag> = <value:body>", "executed")
-@statement("ALTER MODEL <name> {UNSET} TAG <tag>", "executed")
-def tag(session: Session, s: Matched) -> None:
-    key = str(session.need("TAG", s["tag"]).qualified)
-    with session.edit("MODEL", s["name"]) as model:
-        model.properties["tags"].pop(key, None)
-        if s.choice == "SET":
-            model.properties["tags"][key] = s.value("value")
-
-
-def tag_references(session: Session, _: object, arguments: list[str]) -> str:
-    tags = session.need("MODEL", arguments[0]).properties["tags"]
-    columns = dict.fromkeys(("TAG_DATABASE", "TAG_SCHEMA", "TAG_NAME", "TAG_VALUE"), "VARCHAR")
-    return rows_query([(*identifiers.split(key), value) for key, value in tags.items()], columns)
-
-
-TABLE_FUNCTIONS["TAG_REFERENCES"] = tag_references
 
 
 # ---------------------------------------------------------------- calling
@@ -298,7 +248,15 @@ def call_model(session: Session, arguments: list[exp.Expression]) -> exp.Express
     return object_call(model_function(session, model.name, version.name, method.name), rest)
 
 
-CALLS["__MODEL_CALL"] = call_model
+def model_rows(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
+    """``TABLE(MODEL(m, v)!METHOD(...))``: one row of typed outputs for each row of input."""
+    model, version, method, *rest = arguments
+    name = model_function(session, model.name, version.name, method.name, in_table=True)
+    columns = ", ".join(
+        f"CAST(json_extract_string(o, {literal('$.' + json.dumps(column))}) AS {kind}) AS {identifiers.quote(column)}"
+        for column, kind in output_columns(session, model.name, version.name, method.name)
+    )
+    return engine_query(f"SELECT {columns} FROM (SELECT HOLE AS o) AS m", object_call(name, rest))
 
 
 def output_columns(session: Session, model: str, version: str, method: str) -> list[tuple[str, str]]:
@@ -311,3 +269,25 @@ def feature_type(feature: dict) -> str:
     """The engine's type of a method's input or output; those with a shape are arrays."""
     kind = feature.get("type", "")
     return "JSON" if feature.get("shape") else OUTPUT_TYPES.get(kind, "BIGINT" if "INT" in kind else "JSON")
+
+
+STATEMENTS = [
+    Statement("CREATE [OR REPLACE] MODEL [IF NOT EXISTS] <name> WITH VERSION <version> FROM <source:stage>",
+              create_model),
+    Statement("ALTER MODEL <name> ADD VERSION <version> FROM <source:stage>", add_version),
+    Statement("ALTER MODEL <name> DROP VERSION <version>", drop_version),
+    Statement("SHOW VERSIONS [LIKE <like:string>] IN MODEL <name>", show_versions),
+    Statement("SHOW FUNCTIONS IN MODEL <name> [VERSION <version>]", show_functions),
+    Statement("ALTER MODEL <name> MODIFY VERSION <version> SET {COMMENT|METADATA} = <value:body>", set_on_version),
+    Statement("ALTER MODEL <name> VERSION <version> {UNSET ALIAS}", name_version),
+    Statement("ALTER MODEL <name> VERSION <version> SET {ALIAS} = <alias>", name_version),
+    Statement("ALTER MODEL <name> SET {DEFAULT_VERSION} = <version>", name_version),
+]  # fmt: skip
+
+SHOWN = {
+    "MODEL": Shown(MODEL_COLUMNS, model_row),
+}  # fmt: skip
+
+CALLS = {"__MODEL_CALL": call_model}
+
+LATERAL_FUNCTIONS = {"__MODEL_CALL": model_rows}

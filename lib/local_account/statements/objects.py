@@ -9,7 +9,7 @@ from local_account.account import catalog
 from local_account.account.catalog import FILE, Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, status
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.grants import forget_grants
 from local_account.text import identifiers
 from local_account.text.errors import already_exists, compilation_error
@@ -24,8 +24,6 @@ SCHEMA_KINDS = (
 )
 SCOPE_OPTIONS = "COMMENT DATA_RETENTION_TIME_IN_DAYS MAX_DATA_EXTENSION_TIME_IN_DAYS"
 PARTS = {"MODEL": "MODEL VERSION", "EXPERIMENT": "RUN"}
-BEFORE_REMOVAL: dict[str, Callable[[Session, Object], None]] = {}
-"""What else the removal of an object means, by its kind. Modules add theirs."""
 
 
 def kind_of(s: Matched) -> str:
@@ -33,7 +31,7 @@ def kind_of(s: Matched) -> str:
 
 
 def create(session: Session, s: Matched, thing: Object, fill: Callable | None = None, how: str = "") -> Result:
-    """Run a CREATE. ``fill(thing)`` does in the same transaction what the object needs besides its catalog row.
+    """Run a CREATE. ``fill(thing)`` runs in the same transaction and makes what the object has besides its catalog row.
 
     Raises when the name is taken, unless the statement says OR REPLACE or IF NOT EXISTS.
     """
@@ -42,7 +40,7 @@ def create(session: Session, s: Matched, thing: Object, fill: Callable | None = 
         session.need_schema(thing.database, thing.schema)
     thing.owner, thing.comment = session.role, thing.comment or thing.properties.get("COMMENT", "")
     thing.temporary = bool(s.temp)
-    with session.change(session.key(thing)):
+    with session.transaction.change(session.key(thing)):
         before = find_same(session, thing)
         if before and s.if_not_exists:
             return status(f"{thing.name} already exists, statement succeeded.")
@@ -71,17 +69,11 @@ def made(session: Session, s: Matched, kind: str, **properties: object) -> Objec
     return Object(kind, *session.named(kind, s["name"]), properties=properties)
 
 
-@statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", "recorded")
-@statement(
-    f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]",
-    "recorded",
-)
 def record(session: Session, s: Matched) -> Result:
     how = "" if s.choice == "FILE FORMAT" else f" ({RECORDED})"
     return create(session, s, made(session, s, kind_of(s), **s.options()), how=how)
 
 
-@statement("CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]", "executed")
 def create_scope(session: Session, s: Matched) -> Result:
     scope = made(session, s, s.choice, COMMENT=s.options(SCOPE_OPTIONS).get("COMMENT", ""))
     if s.choice == "SCHEMA":
@@ -100,14 +92,14 @@ def make_schema(session: Session, scope: Object) -> None:
 
 def remove(session: Session, thing: Object) -> None:
     """Forget an object and its parts within the open definition; its folder goes when that has committed."""
-    if thing.kind in BEFORE_REMOVAL:
-        BEFORE_REMOVAL[thing.kind](session, thing)
+    if thing.kind in session.handlers.before_removal:
+        session.handlers.before_removal[thing.kind](session, thing)
     if thing.kind in PARTS:
         for part in session.find(PARTS[thing.kind], thing.database, thing.schema, thing.name):
             remove(session, part)
     session.forget(thing)
     if "folder" in thing.properties:
-        session.later.append(lambda: session.remove_folder(thing))
+        session.transaction.after_commit.append(lambda: session.folders.remove(thing))
     if not thing.parent:
         forget_grants(session, thing)
 
@@ -137,32 +129,22 @@ def services_on(session: Session, pool: str) -> list[Object]:
     return [service for service in session.find("SERVICE") if service.properties.get("compute_pool") == pool]
 
 
-BEFORE_REMOVAL |= {"DATABASE": remove_database, "SCHEMA": remove_schema, "COMPUTE POOL": refuse_used_pool}
-
-
-@statement(f"DROP {{{ACCOUNT_KINDS}|INTEGRATION|{SCHEMA_KINDS}}} [IF EXISTS] <name>", "recorded")
-@statement("DROP {DATABASE|SCHEMA|TABLE|VIEW} [IF EXISTS] <name> [CASCADE|RESTRICT]", "executed")
-@statement("DROP {STAGE|MODEL|EXPERIMENT|CODE BUNDLE|TASK|STREAMLIT} [IF EXISTS] <name>", "executed")
-@statement("DROP {SERVICE} [IF EXISTS] <name> [FORCE]", "executed")
-@statement("DROP {FUNCTION} [IF EXISTS] <name> [<arguments:list>]", "executed")
 def drop(session: Session, s: Matched) -> Result:
     kind = kind_of(s)
     thing = session.need(kind, s["name"])
-    with session.change(session.key(thing)):
+    with session.transaction.change(session.key(thing)):
         remove(session, session.need(kind, thing.qualified))
     return status(f"{thing.name} successfully dropped.")
 
 
-@statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", "executed")
 def stop_pool(session: Session, s: Matched) -> None:
     """Drops every service on the pool, as Snowflake does."""
     pool = session.need("COMPUTE POOL", s["name"])
-    with session.change(pool.qualified):
+    with session.transaction.change(pool.qualified):
         for service in services_on(session, pool.name):
             remove(session, service)
 
 
-@statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> <options:rest>", "recorded")
 def alter(session: Session, s: Matched) -> Result:
     with session.edit(kind_of(s), s["name"]) as thing:
         action = s["options"].strip().upper()
@@ -176,8 +158,31 @@ def alter(session: Session, s: Matched) -> Result:
 COMMENTED = "DATABASE|SCHEMA|TABLE|VIEW|STAGE|WAREHOUSE|COMPUTE POOL|ROLE|SERVICE|MODEL"
 
 
-@statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", "executed")
-@statement("ALTER {DATABASE|SCHEMA|TABLE|VIEW|MODEL} [IF EXISTS] <name> SET COMMENT = <comment:body>", "executed")
 def comment(session: Session, s: Matched) -> None:
     with session.edit(s.choice, s["name"]) as thing:
         thing.comment = s.value("comment")
+
+
+STATEMENTS = [
+    Statement(f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> "
+              "[<options:rest>]", record, "recorded"),
+    Statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", record, "recorded"),
+    Statement("CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]",
+              create_scope),
+    Statement("DROP {FUNCTION} [IF EXISTS] <name> [<arguments:list>]", drop),
+    Statement("DROP {SERVICE} [IF EXISTS] <name> [FORCE]", drop),
+    Statement("DROP {STAGE|MODEL|EXPERIMENT|CODE BUNDLE|TASK|STREAMLIT} [IF EXISTS] <name>", drop),
+    Statement("DROP {DATABASE|SCHEMA|TABLE|VIEW} [IF EXISTS] <name> [CASCADE|RESTRICT]", drop),
+    Statement(f"DROP {{{ACCOUNT_KINDS}|INTEGRATION|{SCHEMA_KINDS}}} [IF EXISTS] <name>", drop, "recorded"),
+    Statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", stop_pool),
+    Statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> <options:rest>", alter, "recorded"),
+    Statement("ALTER {DATABASE|SCHEMA|TABLE|VIEW|MODEL} [IF EXISTS] <name> SET COMMENT = <comment:body>", comment),
+    Statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", comment),
+]  # fmt: skip
+
+BEFORE_REMOVAL = {
+    "DATABASE": remove_database,
+    "SCHEMA": remove_schema,
+    "TABLE": lambda session, table: session.con.execute(f"DROP TABLE {session.key(table)}"),
+    "COMPUTE POOL": refuse_used_pool,
+}

@@ -9,18 +9,17 @@ import yaml
 from sqlglot import exp
 
 from local_account.account.catalog import Object
-from local_account.account.process import HOST, OPENER
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing, slices
-from local_account.sql.context_functions import CALLS, object_call, system_function
+from local_account.sql.context_functions import object_call
 from local_account.sql.stage_files import locate
-from local_account.sql.statement_shapes import Matched, statement
-from local_account.statements.models import Version, feature_type, need_version
-from local_account.statements.objects import BEFORE_REMOVAL
-from local_account.statements.show import shown
+from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements.models import Version, call_model, feature_type, need_version
+from local_account.statements.show import Shown
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, already_exists, unsupported
 from local_account.text.identifiers import Name
+from local_account.workers.loopback import HOST, OPENER
 from local_account.workers.pool import BATCH_BYTES, BATCH_ROWS, ServiceProcess
 
 SERVICE_COLUMNS = (
@@ -29,13 +28,18 @@ SERVICE_COLUMNS = (
 )
 REQUEST_SECONDS = 600.0
 CONTAINER = "model-inference"
-WANTED = ("cpu", "memory", "gpu", "num_workers", "max_batch_rows")  # shown in the service's specification, and no more
+WANTED = (
+    "cpu",
+    "memory",
+    "gpu",
+    "num_workers",
+    "max_batch_rows",
+)  # shown in the service's specification, without other effect
 
 
 # ---------------------------------------------------------------- deploying
 
 
-@system_function("SYSTEM$DEPLOY_MODEL")
 def deploy(session: Session, specification: str) -> str:
     """Start a service as its deployment file says (its path on a stage, or its text), and wait until it answers."""
     if specification.startswith("@"):
@@ -47,7 +51,7 @@ def deploy(session: Session, specification: str) -> str:
     declared, model = wanted["service"], session.resolve(wanted["models"][0]["name"])
     for key in ("autocapture", "inference_engine_spec", "feature_retrieval", "adapters"):
         if declared.get(key):
-            raise unsupported(f"{key} of a service", "services.py")
+            raise unsupported(f"{key} of a service", __name__)
     for part in (declared, wanted.get("image_build") or {}):
         if part.get("compute_pool"):
             session.need("COMPUTE POOL", part["compute_pool"])
@@ -66,7 +70,7 @@ def deploy(session: Session, specification: str) -> str:
         "status": "PENDING", "port": 0, "wanted": {key: declared[key] for key in WANTED if declared.get(key)},
     }  # fmt: skip
     service = Object("SERVICE", *name, owner=session.role, properties=properties)
-    with session.change(name):
+    with session.transaction.change(name):
         if session.get("SERVICE", name):
             raise already_exists(name)
         session.put(service)
@@ -93,8 +97,8 @@ def ensure_running(session: Session, service: Object) -> ServiceProcess:
 
 
 def set_status(session: Session, name: Name, state: str, **properties: object) -> None:
-    """Outside of any definition, for a query too may start a service."""
-    with session.locked(name):
+    """Not a definition, because a query may start a service too."""
+    with session.account.locks.hold(name):
         service = session.get("SERVICE", name)
         if service is not None:
             service.properties |= {"status": state, **properties}
@@ -134,14 +138,11 @@ def service_function(session: Session, service: str, method: str) -> str:
 
 
 def call_service(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
-    """``s!METHOD(x)``. A model may stand there too: its default version."""
+    """``s!METHOD(x)``. With a model's name it calls the model's default version."""
     service, method, *rest = arguments
     if session.get("SERVICE", service.name) is None and session.get("MODEL", service.name):
-        return CALLS["__MODEL_CALL"](session, [service, exp.Literal.string("DEFAULT"), method, *rest])
+        return call_model(session, [service, exp.Literal.string("DEFAULT"), method, *rest])
     return object_call(service_function(session, service.name, method.name), rest)
-
-
-CALLS["__SERVICE_CALL"] = call_service
 
 
 def json_value(value: object, nested: bool) -> object:
@@ -158,8 +159,8 @@ def post(port: int, route: str, token: str, body: dict) -> list:
         with OPENER.open(request, timeout=REQUEST_SECONDS) as response:
             return json.load(response)["data"]
     except urllib.error.HTTPError as error:
-        said = error.read().decode(errors="replace")
-        raise SnowflakeError(f"The service answered {error.code}: {said}", 391912, "22000") from error
+        text = error.read().decode(errors="replace")
+        raise SnowflakeError(f"The service answered {error.code}: {text}", 391912, "22000") from error
     except OSError as error:
         raise SnowflakeError(f"Request to the service on port {port} failed: {error}", 391912, "22000") from error
 
@@ -167,7 +168,6 @@ def post(port: int, route: str, token: str, body: dict) -> list:
 # ---------------------------------------------------------------- showing
 
 
-@shown("SERVICE", SERVICE_COLUMNS)
 def service_row(session: Session, service: Object) -> dict:
     given = service.properties
     running = int(given["status"] == "RUNNING")
@@ -182,9 +182,8 @@ def service_row(session: Session, service: Object) -> dict:
     }  # fmt: skip
 
 
-@statement("SHOW ENDPOINTS IN SERVICE <name>", "executed")
 def show_endpoints(session: Session, s: Matched) -> Result:
-    """Asking for the address starts the process if need be, so that the address answers."""
+    """Starts the service's process if it is not running, so that the address answers."""
     service = session.need("SERVICE", s["name"])
     url = None
     if service.properties["ingress"] and service.properties["status"] == "RUNNING":
@@ -194,7 +193,6 @@ def show_endpoints(session: Session, s: Matched) -> Result:
     return listing("name port# protocol is_public ingress_url", [row])
 
 
-@statement("SHOW SERVICE {CONTAINERS|INSTANCES} IN SERVICE <name>", "executed")
 def show_containers(session: Session, s: Matched) -> Result:
     service = session.need("SERVICE", s["name"])
     state = service.properties["status"]
@@ -207,14 +205,12 @@ def show_containers(session: Session, s: Matched) -> Result:
     return listing(" ".join(row), [row])
 
 
-@system_function("SYSTEM$GET_SERVICE_LOGS")
 def service_logs(session: Session, service: str, instance: str = "0", container: str = "", lines: str = "100") -> str:
     log = session.account.workers.service_log(str(session.need("SERVICE", service).qualified))
     text = log.read_text(errors="replace") if log.exists() else ""
     return "\n".join(text.splitlines()[-int(lines) :])
 
 
-@system_function("SYSTEM$GET_SERVICE_STATUS")
 def service_status(session: Session, service: str, timeout: str = "0") -> str:
     found = session.need("SERVICE", service)
     return json.dumps([{"status": found.properties["status"], "serviceName": found.name, "instanceId": "0",
@@ -224,7 +220,6 @@ def service_status(session: Session, service: str, timeout: str = "0") -> str:
 # ---------------------------------------------------------------- changing
 
 
-@statement("ALTER SERVICE [IF EXISTS] <name> {SUSPEND|RESUME}", "executed")
 def suspend_or_resume(session: Session, s: Matched) -> None:
     service = session.need("SERVICE", s["name"])
     if s.choice == "SUSPEND":
@@ -234,7 +229,6 @@ def suspend_or_resume(session: Session, s: Matched) -> None:
         ensure_running(session, service)
 
 
-@statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", "executed")
 def alter_service(session: Session, s: Matched) -> None:
     given = s.options("MIN_INSTANCES MAX_INSTANCES COMMENT AUTO_SUSPEND_SECS")
     with session.edit("SERVICE", s["name"]) as service:
@@ -243,7 +237,26 @@ def alter_service(session: Session, s: Matched) -> None:
 
 
 def stop_process(session: Session, service: Object) -> None:
-    session.later.append(lambda: session.account.workers.stop_service(str(service.qualified)))
+    session.transaction.after_commit.append(lambda: session.account.workers.stop_service(str(service.qualified)))
 
 
-BEFORE_REMOVAL["SERVICE"] = stop_process
+STATEMENTS = [
+    Statement("SHOW ENDPOINTS IN SERVICE <name>", show_endpoints),
+    Statement("SHOW SERVICE {CONTAINERS|INSTANCES} IN SERVICE <name>", show_containers),
+    Statement("ALTER SERVICE [IF EXISTS] <name> {SUSPEND|RESUME}", suspend_or_resume),
+    Statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", alter_service),
+]  # fmt: skip
+
+SHOWN = {
+    "SERVICE": Shown(SERVICE_COLUMNS, service_row),
+}  # fmt: skip
+
+SYSTEM_FUNCTIONS = {
+    "SYSTEM$DEPLOY_MODEL": deploy,
+    "SYSTEM$GET_SERVICE_LOGS": service_logs,
+    "SYSTEM$GET_SERVICE_STATUS": service_status,
+}
+
+BEFORE_REMOVAL = {"SERVICE": stop_process}
+
+CALLS = {"__SERVICE_CALL": call_service}

@@ -7,7 +7,8 @@ from sqlglot import exp
 
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing, status
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.execute import run
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.text import identifiers
 from local_account.text.errors import compilation_error, unsupported
 
@@ -30,21 +31,17 @@ FIXED = {"QUOTED_IDENTIFIERS_IGNORE_CASE", "TIMEZONE", "MULTI_STATEMENT_COUNT", 
 ANSWERS_DIFFER = r"(BINARY|DATE|TIME|TIMESTAMP|WEEK|TWO_DIGIT|ROWS_PER|LOCK|STRICT_JSON)_.+"
 
 
-@statement("BEGIN [WORK|TRANSACTION] [NAME <name>]", "executed")
-@statement("START TRANSACTION [NAME <name>]", "executed")
 def begin(session: Session, s: Matched) -> None:
-    session.begin()
+    session.transaction.begin()
 
 
-@statement("{COMMIT|ROLLBACK} [WORK]", "executed")
 def end(session: Session, s: Matched) -> None:
     if s.choice == "COMMIT":
-        session.commit()
+        session.transaction.commit()
     else:
-        session.end("ROLLBACK")
+        session.transaction.end("ROLLBACK")
 
 
-@statement("ALTER SESSION SET <options:rest>", "executed")
 def alter_session(session: Session, s: Matched) -> None:
     given = s.options()
     s.options(" ".join(given) or "-")
@@ -53,13 +50,13 @@ def alter_session(session: Session, s: Matched) -> None:
 
 
 def check_parameters(given: dict, strict: bool = False) -> None:
-    """Raises for parameters that ask for behaviour which is not there. With a login or a statement clients send some of
-    their own, which nobody needs to know here unless ``strict``."""
+    """Raises for parameters that ask for unsupported behaviour. Clients send parameters of their own with a login or a
+    statement; unknown ones of these are ignored unless ``strict``."""
     for key, value in given.items():
         if key.upper() not in PARAMETERS and (strict or re.fullmatch(ANSWERS_DIFFER, key.upper())):
-            raise unsupported(f"the session parameter {key}", "transactions.py")
+            raise unsupported(f"the session parameter {key}", __name__)
         if key.upper() in FIXED and str(value).upper() != PARAMETERS[key.upper()].upper():
-            raise unsupported(f"the session parameter {key} = {value}", "transactions.py")
+            raise unsupported(f"the session parameter {key} = {value}", __name__)
 
 
 def set_parameter(session: Session, key: str, value: str) -> None:
@@ -67,16 +64,14 @@ def set_parameter(session: Session, key: str, value: str) -> None:
     key = key.upper()
     session.parameters[key] = str(value)
     if key == "AUTOCOMMIT":
-        session.autocommit = str(value).upper() == "TRUE"
+        session.transaction.autocommit = str(value).upper() == "TRUE"
 
 
-@statement("ALTER SESSION UNSET <names:rest>", "executed")
 def unset_session(session: Session, s: Matched) -> None:
     for key in s["names"].upper().split(","):
         set_parameter(session, key.strip(), PARAMETERS.get(key.strip(), ""))
 
 
-@statement("SHOW PARAMETERS [LIKE <like:string>] [IN SESSION] [IN ACCOUNT] [FOR SESSION]", "executed")
 def show_parameters(session: Session, s: Matched) -> Result:
     rows = [
         {"key": key, "value": session.parameters.get(key, default), "default": default, "level": "", "description": ""}
@@ -86,27 +81,21 @@ def show_parameters(session: Session, s: Matched) -> Result:
     return listing("key value default level description", rows)
 
 
-@statement("SET <name:word> = <value:rest>", "executed")
 def set_variable(session: Session, s: Matched) -> None:
-    from local_account.sql.execute import run
-
     (value,) = run(session, f"SELECT {s['value']}").to_arrow().to_pylist()[0].values()
     if not isinstance(value, str | bool | int | float | Decimal | None):
-        raise unsupported(f"session variables of Python's type {type(value).__name__}", "transactions.py")
+        raise unsupported(f"session variables of Python's type {type(value).__name__}", __name__)
     session.variables[s["name"].upper()] = exp.convert(value)
 
 
-@statement("UNSET <name:word>", "executed")
 def unset_variable(session: Session, s: Matched) -> None:
     session.variables.pop(s["name"].upper(), None)
 
 
-@statement("USE SECONDARY ROLES {ALL|NONE}", "recorded")
 def use_secondary_roles(session: Session, s: Matched) -> Result:
     return status()
 
 
-@statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", "executed")
 def use(session: Session, s: Matched) -> None:
     name = session.named(s.choice, s["name"])
     if session.get(s.choice, name) is None:
@@ -119,7 +108,21 @@ def use(session: Session, s: Matched) -> None:
         setattr(session, s.choice.lower(), session.need(s.choice, name).name)
 
 
-@statement("USE <name>", "executed")
 def use_name(session: Session, s: Matched) -> Result:
     s.groups["choice"] = "SCHEMA" if len(identifiers.split(s["name"])) > 1 else "DATABASE"
     return use(session, s)
+
+
+STATEMENTS = [
+    Statement("START TRANSACTION [NAME <name>]", begin),
+    Statement("BEGIN [WORK|TRANSACTION] [NAME <name>]", begin),
+    Statement("{COMMIT|ROLLBACK} [WORK]", end),
+    Statement("ALTER SESSION SET <options:rest>", alter_session),
+    Statement("ALTER SESSION UNSET <names:rest>", unset_session),
+    Statement("SHOW PARAMETERS [LIKE <like:string>] [IN SESSION] [IN ACCOUNT] [FOR SESSION]", show_parameters),
+    Statement("SET <name:word> = <value:rest>", set_variable),
+    Statement("UNSET <name:word>", unset_variable),
+    Statement("USE SECONDARY ROLES {ALL|NONE}", use_secondary_roles, "recorded"),
+    Statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", use),
+    Statement("USE <name>", use_name),
+]  # fmt: skip

@@ -1,11 +1,12 @@
 """SHOW and DESCRIBE of catalogued objects: every answer is read from the catalog or from the engine, never made up."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from local_account.account.catalog import ACCOUNT_LEVEL, Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.text import identifiers
 
 LIKE = "[LIKE <like:string>] [IN ACCOUNT]"
@@ -17,66 +18,29 @@ OF_SCHEMA = (
     "SECRETS|IMAGE REPOSITORIES|TAGS|ALERTS|FILE FORMATS|ARTIFACT REPOSITORIES|MODEL MONITORS"
 )
 COMMON = "created_on@ name database_name schema_name owner comment"
-COLUMNS: dict[str, str] = dict.fromkeys(ACCOUNT_LEVEL, "created_on@ name owner comment")
-COLUMNS |= {
-    "DATABASE": "created_on@ name is_current owner comment kind",
-    "SCHEMA": "created_on@ name is_current database_name owner comment",
-    "TABLE": "created_on@ name database_name schema_name kind owner comment rows#",
-    "VIEW": "created_on@ name database_name schema_name kind owner comment text",
-    "STAGE": f"{COMMON} url type directory_enabled",
-    "WAREHOUSE": "name state type size is_current created_on@ owner comment",
-    "COMPUTE POOL": "name state min_nodes# max_nodes# instance_family auto_suspend_secs# auto_resume created_on@ owner "
-    "comment",
-}
-ROWS: dict[str, Callable[[Session, Object], dict]] = {
-    "DATABASE": lambda session, it: {"is_current": flag(it.name == session.database), "kind": "STANDARD"},
-    "SCHEMA": lambda session, it: {
-        "is_current": flag((it.database, it.name) == (session.database, session.schema))
-    },
-    "TABLE": lambda session, it: {
-        "kind": "TEMPORARY" if it.temporary else it.properties.get("kind", "TABLE"),
-        "rows": session.con.execute(f"SELECT count(*) FROM {session.key(it)}").fetchall()[0][0],
-    },
-    "VIEW": lambda session, it: {"kind": "VIEW", "text": it.properties["text"]},
-    "STAGE": lambda session, it: {
-        "type": "INTERNAL", "url": "", "directory_enabled": flag(it.properties.get("directory")),
-    },
-    "WAREHOUSE": lambda session, it: {
-        "state": it.properties.get("STATE", "STARTED"), "size": it.properties.get("WAREHOUSE_SIZE", "X-Small"),
-        "type": "STANDARD", "is_current": flag(it.name == session.warehouse),
-    },
-    "COMPUTE POOL": lambda session, it: {
-        "state": it.properties.get("STATE", "IDLE"), "instance_family": it.properties.get("INSTANCE_FAMILY"),
-        "min_nodes": int(it.properties.get("MIN_NODES", 1)), "max_nodes": int(it.properties.get("MAX_NODES", 1)),
-        "auto_suspend_secs": int(it.properties.get("AUTO_SUSPEND_SECS", 3600)), "auto_resume": "true",
-    },
-}  # fmt: skip
-"""By kind: the columns of an object beyond the common ones, or in their place. Modules add theirs."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How SHOW and DESCRIBE print the objects of one kind: the columns in the form that ``listing`` takes, and what an
+    object's row has besides what every row has."""
+
+    columns: str = COMMON
+    row: Callable[[Session, Object], dict] = lambda *_: {}
 
 
 def flag(value: object) -> str:
     return "Y" if value else "N"
 
 
-def shown(kind: str, columns: str | None = None) -> Callable:
-    """Register ``(session, object) -> columns of its row``."""
-
-    def register(row: Callable) -> Callable:
-        ROWS[kind] = row
-        COLUMNS[kind] = columns or COLUMNS[kind]
-        return row
-
-    return register
-
-
 def rows_of(session: Session, found: list[Object]) -> list[dict]:
-    return [{**thing.row(), **ROWS.get(thing.kind, lambda *_: {})(session, thing)} for thing in found]
+    return [{**thing.row(), **shown(session, thing.kind).row(session, thing)} for thing in found]
 
 
-@statement(f"SHOW [TERSE] {{{OF_ACCOUNT}}} {LIKE} {FILTER}", "executed")
-@statement(f"SHOW [TERSE] {{SCHEMAS}} {LIKE} [IN [DATABASE] <in_database>] {FILTER}", "executed")
-@statement(f"SHOW [TERSE] {{{OF_SCHEMA}}} {SCOPE} {FILTER}", "executed")
-@statement(f"SHOW [USER] {{FUNCTIONS}} {SCOPE} {FILTER}", "executed")
+def shown(session: Session, kind: str) -> Shown:
+    return session.handlers.shown.get(kind, Shown())
+
+
 def show(session: Session, s: Matched) -> Result:
     kind = singular(s.choice)
     database, schema = (None, None) if kind in ACCOUNT_LEVEL else scope(session, s)
@@ -91,7 +55,7 @@ def show(session: Session, s: Matched) -> Result:
     found = [thing for thing in found if thing.name.startswith(s.value("prefix") or "")]
     if s.choice == "JOB SERVICES":
         found = [thing for thing in found if thing.properties.get("job")]
-    return listing(COLUMNS.get(kinds[0], COMMON), rows_of(session, found[: int(s["limit"]) if s["limit"] else None]))
+    return listing(shown(session, kinds[0]).columns, rows_of(session, found[: int(s["limit"]) if s["limit"] else None]))
 
 
 def singular(plural: str) -> str:
@@ -116,7 +80,56 @@ def scope(session: Session, s: Matched) -> tuple[str | None, str | None]:
     return database, schema
 
 
-@statement("{DESC|DESCRIBE} {COMPUTE POOL|SERVICE|STREAMLIT} <name>", "executed")
 def describe(session: Session, s: Matched) -> Result:
-    columns = COLUMNS.get(f"DESCRIBE {s.choice}", COLUMNS[s.choice])
-    return listing(columns, rows_of(session, [session.need(s.choice, s["name"])]))
+    described = session.handlers.shown.get(f"DESCRIBE {s.choice}", shown(session, s.choice))
+    return listing(described.columns, rows_of(session, [session.need(s.choice, s["name"])]))
+
+
+STATEMENTS = [
+    Statement(f"SHOW [USER] {{FUNCTIONS}} {SCOPE} {FILTER}", show),
+    Statement(f"SHOW [TERSE] {{{OF_SCHEMA}}} {SCOPE} {FILTER}", show),
+    Statement(f"SHOW [TERSE] {{SCHEMAS}} {LIKE} [IN [DATABASE] <in_database>] {FILTER}", show),
+    Statement(f"SHOW [TERSE] {{{OF_ACCOUNT}}} {LIKE} {FILTER}", show),
+    Statement("{DESC|DESCRIBE} {COMPUTE POOL|SERVICE|STREAMLIT} <name>", describe),
+]
+
+SHOWN = dict.fromkeys(ACCOUNT_LEVEL, Shown("created_on@ name owner comment")) | {
+    "DATABASE": Shown(
+        "created_on@ name is_current owner comment kind",
+        lambda session, it: {"is_current": flag(it.name == session.database), "kind": "STANDARD"},
+    ),
+    "SCHEMA": Shown(
+        "created_on@ name is_current database_name owner comment",
+        lambda session, it: {"is_current": flag((it.database, it.name) == (session.database, session.schema))},
+    ),
+    "TABLE": Shown(
+        "created_on@ name database_name schema_name kind owner comment rows#",
+        lambda session, it: {
+            "kind": "TEMPORARY" if it.temporary else it.properties.get("kind", "TABLE"),
+            "rows": session.con.execute(f"SELECT count(*) FROM {session.key(it)}").fetchall()[0][0],
+        },
+    ),
+    "VIEW": Shown(
+        "created_on@ name database_name schema_name kind owner comment text",
+        lambda session, it: {"kind": "VIEW", "text": it.properties["text"]},
+    ),
+    "STAGE": Shown(
+        f"{COMMON} url type directory_enabled",
+        lambda session, it: {"type": "INTERNAL", "url": "", "directory_enabled": flag(it.properties.get("directory"))},
+    ),
+    "WAREHOUSE": Shown(
+        "name state type size is_current created_on@ owner comment",
+        lambda session, it: {
+            "state": it.properties.get("STATE", "STARTED"), "size": it.properties.get("WAREHOUSE_SIZE", "X-Small"),
+            "type": "STANDARD", "is_current": flag(it.name == session.warehouse),
+        },
+    ),
+    "COMPUTE POOL": Shown(
+        "name state min_nodes# max_nodes# instance_family auto_suspend_secs# auto_resume created_on@ owner comment",
+        lambda session, it: {
+            "state": it.properties.get("STATE", "IDLE"), "instance_family": it.properties.get("INSTANCE_FAMILY"),
+            "min_nodes": int(it.properties.get("MIN_NODES", 1)), "max_nodes": int(it.properties.get("MAX_NODES", 1)),
+            "auto_suspend_secs": int(it.properties.get("AUTO_SUSPEND_SECS", 3600)), "auto_resume": "true",
+        },
+    ),
+}  # fmt: skip

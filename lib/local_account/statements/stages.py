@@ -2,32 +2,24 @@
 
 import os
 import shutil
-from dataclasses import dataclass
 from email.utils import format_datetime
 from pathlib import Path
 
 from local_account.account import catalog
 from local_account.account.catalog import Object
-from local_account.account.process import HOST
 from local_account.account.session import Session
 from local_account.account.uploads import Upload, digests
-from local_account.engine.results import Result, listing
+from local_account.engine.results import Result, Transfer, listing
 from local_account.sql.stage_files import Location, chosen, digest, format_options, locate, matching, modified
-from local_account.sql.statement_shapes import Matched, nested, statement
-from local_account.statements.objects import BEFORE_REMOVAL, create, made
+from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements.objects import create, made
 from local_account.text.errors import SnowflakeError
+from local_account.text.literals import is_true, nested
+from local_account.workers.loopback import HOST
 
 STAGE_OPTIONS = "DIRECTORY ENCRYPTION COMMENT FILE_FORMAT"
 
 
-@dataclass
-class Transfer:
-    """An answer that makes the connector copy files itself: the fields of its PUT / GET protocol."""
-
-    data: dict
-
-
-@statement("CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] STAGE [IF NOT EXISTS] <name> [<options:rest>]", "executed")
 def create_stage(session: Session, s: Matched) -> Result:
     given = s.options(STAGE_OPTIONS)
     stage = made(session, s, "STAGE", directory=enabled(given), COMMENT=given.get("COMMENT", ""))
@@ -35,7 +27,7 @@ def create_stage(session: Session, s: Matched) -> Result:
     stage.properties["encryption"] = nested(given.get("ENCRYPTION", "()")).get("TYPE", "SNOWFLAKE_FULL")
 
     def fill(stage: Object) -> None:
-        session.new_folder(stage)
+        session.folders.create(stage)
         forget_files(session, stage)
 
     return create(session, s, stage, fill)
@@ -49,17 +41,13 @@ def forget_files(session: Session, stage: Object) -> None:
     session.con.execute(f"DELETE FROM {catalog.SYSTEM}.stage_files WHERE stage = ?", [str(stage.qualified)])
 
 
-BEFORE_REMOVAL["STAGE"] = forget_files
-
-
-@statement("ALTER STAGE [IF EXISTS] <name> REFRESH [SUBPATH = <path:string>]", "executed")
 def refresh_stage(session: Session, s: Matched) -> Result:
     stage = session.need("STAGE", s["name"])
     location = locate(session, f"@{s['name']}")
     if not location.directory:
         raise SnowflakeError(f"Directory table is not enabled on stage {location.stage}.", 391707, "0A000")
     rows = [(location.relative(f), f.stat().st_size, modified(f), digest(f)) for f in location.files()]
-    with session.change(location.stage):
+    with session.transaction.change(location.stage):
         known = f"SELECT relative_path, size, md5 FROM {catalog.SYSTEM}.stage_files WHERE stage = ?"
         before = {row[0]: row[1:] for row in session.con.execute(known, [location.stage]).fetchall()}
         forget_files(session, stage)
@@ -75,7 +63,6 @@ def refresh_stage(session: Session, s: Matched) -> Result:
     return listing("file status description", [{"file": f, "status": how, "description": ""} for f, how in changes])
 
 
-@statement("ALTER STAGE [IF EXISTS] <name> SET <options:rest>", "executed")
 def alter_stage(session: Session, s: Matched) -> None:
     given = s.options(STAGE_OPTIONS)
     with session.edit("STAGE", s["name"]) as stage:
@@ -86,7 +73,6 @@ def alter_stage(session: Session, s: Matched) -> None:
         stage.comment = given.get("COMMENT", stage.comment)
 
 
-@statement("{DESC|DESCRIBE} STAGE <name>", "executed")
 def describe_stage(session: Session, s: Matched) -> Result:
     given = session.need("STAGE", s["name"]).properties
     directory = str(given.get("directory", False)).lower()
@@ -96,12 +82,11 @@ def describe_stage(session: Session, s: Matched) -> Result:
     return listing(columns, [dict(zip(columns.split(), row, strict=True)) for row in rows])
 
 
-@statement("PUT <source:rest_until_stage> <stage:stage> [<options:rest>]", "executed")
 def put(session: Session, s: Matched) -> Transfer:
     """The connector sends the files to ``uploads``. One that is already staged stays unless OVERWRITE says otherwise;
     the connector reports it UPLOADED all the same, where Snowflake reports SKIPPED."""
     location, given = locate(session, s["stage"]), s.options("OVERWRITE AUTO_COMPRESS PARALLEL SOURCE_COMPRESSION")
-    overwrite = given.get("OVERWRITE", "FALSE").upper() == "TRUE"
+    overwrite = is_true(given, "OVERWRITE")
     compress = given.get("AUTO_COMPRESS", "TRUE").upper() == "TRUE"
     pattern = Path(local_path(s["source"])).expanduser()
     several = any(character in pattern.name for character in "*?[")
@@ -119,13 +104,12 @@ def put(session: Session, s: Matched) -> Transfer:
         "sourceCompression": detection, "overwrite": overwrite, "encryptionMaterial": None,
     }  # fmt: skip
     place = {"locationType": "GCS", "location": "stage/", "creds": {}}
-    if several and compress:  # what is sent is not what was hashed: the connector asks again, file by file
+    if several and compress:  # the sources' digests do not apply: the connector asks again for each file
         return transfer(data, place)
     address = f"http://{HOST}:{session.account.port}/stage/{session.account.uploads.expect(upload)}"
     return transfer(data, {**place, "creds": {"GCS_ACCESS_TOKEN": "none"}, "presignedUrl": address})
 
 
-@statement("GET <stage:stage> <target:rest_until_options> [<options:rest>]", "executed")
 def get(session: Session, s: Matched) -> Transfer:
     location = locate(session, s["stage"])
     files = matching(location, s.options("PATTERN PARALLEL").get("PATTERN"))
@@ -149,7 +133,6 @@ def transfer(data: dict, place: dict) -> Transfer:
     return Transfer({**data, "parallel": 4, "stageInfo": {**nowhere, **stage_info, **place}})
 
 
-@statement("{LIST|LS} <stage:stage> [PATTERN = <pattern:string>]", "executed")
 def list_files(session: Session, s: Matched) -> Result:
     location = locate(session, s["stage"])
     rows = [
@@ -160,7 +143,6 @@ def list_files(session: Session, s: Matched) -> Result:
     return listing("name size# md5 last_modified", rows)
 
 
-@statement("{REMOVE|RM} <stage:stage> [PATTERN = <pattern:string>]", "executed")
 def remove(session: Session, s: Matched) -> Result:
     location = locate(session, s["stage"])
     rows = []
@@ -170,7 +152,6 @@ def remove(session: Session, s: Matched) -> Result:
     return listing("name result", rows)
 
 
-@statement("COPY FILES INTO <target:stage> FROM <source:stage> [<options:rest>]", "executed")
 def copy_files(session: Session, s: Matched) -> Result:
     source, target = locate(session, s["source"]), locate(session, s["target"])
     base = source.target if source.target.is_dir() else source.target.parent
@@ -181,7 +162,7 @@ def copy_files(session: Session, s: Matched) -> Result:
 def snapshot(session: Session, thing: Object, source: Location | None) -> Path:
     """The object's own folder with a copy of a stage's files, as CREATE ... FROM makes it. It counts only once a
     catalog row names it."""
-    folder = session.new_folder(thing)
+    folder = session.folders.create(thing)
     if source:
         copy_all(source.files(), source.target, folder)
     handle = os.open(folder, os.O_RDONLY)
@@ -201,11 +182,27 @@ def copy_all(files: list[Path], base: Path, target: Path) -> list[Path]:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy so that the target is either absent or complete, whatever dies in between."""
+    """Copy so that the target is either absent or complete, even if the process dies in between."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.part")
-    with open(source, "rb") as reader, open(aside, "wb") as writer:
+    temporary = target.with_name(f".{target.name}.part")
+    with open(source, "rb") as reader, open(temporary, "wb") as writer:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())
-    aside.replace(target)
+    temporary.replace(target)
+
+
+STATEMENTS = [
+    Statement("CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] STAGE [IF NOT EXISTS] <name> [<options:rest>]",
+              create_stage),
+    Statement("ALTER STAGE [IF EXISTS] <name> REFRESH [SUBPATH = <path:string>]", refresh_stage),
+    Statement("ALTER STAGE [IF EXISTS] <name> SET <options:rest>", alter_stage),
+    Statement("{DESC|DESCRIBE} STAGE <name>", describe_stage),
+    Statement("PUT <source:rest_until_stage> <stage:stage> [<options:rest>]", put),
+    Statement("GET <stage:stage> <target:rest_until_options> [<options:rest>]", get),
+    Statement("{LIST|LS} <stage:stage> [PATTERN = <pattern:string>]", list_files),
+    Statement("{REMOVE|RM} <stage:stage> [PATTERN = <pattern:string>]", remove),
+    Statement("COPY FILES INTO <target:stage> FROM <source:stage> [<options:rest>]", copy_files),
+]  # fmt: skip
+
+BEFORE_REMOVAL = {"STAGE": forget_files}

@@ -8,15 +8,14 @@ from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result
 from local_account.engine.types import declared_type
-from local_account.sql.statement_shapes import Matched, statement
+from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import generate
 from local_account.statements.columns import (
     comment_columns,
     definition,
     engine_columns,
     existing,
-    refill,
-    renumbered,
+    rebuild,
     stated_columns,
     stored_definitions,
 )
@@ -27,25 +26,25 @@ from local_account.text.identifiers import Name
 
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
                     exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
-SETTLED = {'"NULL"': "VARCHAR", **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), "BIGINT")}
+WIDENED = {'"NULL"': "VARCHAR", **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), "BIGINT")}
 
 
-def create_thing(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:
+def create_table_or_view(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:
     """CREATE TABLE (with columns, AS SELECT, LIKE or CLONE) and CREATE VIEW."""
     kept = tree.args.get("properties") or exp.Properties(expressions=[])
-    for found in kept.expressions:  # what would make another thing of it: DYNAMIC, MATERIALIZED, CLUSTER BY
+    for found in kept.expressions:  # any other property makes another kind of object: DYNAMIC, MATERIALIZED, CLUSTER BY
         if not isinstance(found, KNOWN_PROPERTIES):
-            raise unsupported(f"CREATE {tree.kind} with {found.sql('snowflake') or found.key}", "tables.py")
+            raise unsupported(f"CREATE {tree.kind} with {found.sql('snowflake') or found.key}", __name__)
     table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     thing = Object(tree.kind, *name_of(table))
     others = {other.name for other in session.find(thing.kind, *thing.qualified[:2])} - {thing.name}
     if thing.name.casefold() in map(str.casefold, others):
-        raise unsupported("two tables whose names differ in case alone", "tables.py")
+        raise unsupported("two tables whose names differ in case alone", __name__)
     comment = kept.find(exp.SchemaCommentProperty)
     thing.comment = comment.this.name if comment else ""
     temporary = kept.find(exp.TemporaryProperty) is not None
-    said = {"or_replace": tree.args.get("replace"), "if_not_exists": tree.args.get("exists"), "temp": temporary}
-    s = Matched(sql, {flag: "" for flag, given in said.items() if given})
+    flags = {"or_replace": tree.args.get("replace"), "if_not_exists": tree.args.get("exists"), "temp": temporary}
+    s = Matched(sql, {flag: "" for flag, given in flags.items() if given})
     if tree.kind == "VIEW":
         thing.properties = view_properties(session, tree, sql)
         return create(session, s, thing)
@@ -63,29 +62,30 @@ def make_table(session: Session, tree: exp.Create, table: Object, temporary: boo
         found = session.place(copied.qualified)
         types = copied.properties.get("types", {})
         clone = tree.args.get("clone") is not None
-        defined = renumbered(session, stored_definitions(session, found), place, clone)
-        refill(session, temp, place, defined, f"FROM {found}" + ("" if clone else " LIMIT 0"))
+        rebuild(
+            session, temp, place, stored_definitions(session, found), f"FROM {found}" + ("" if clone else " LIMIT 0")
+        )
     elif types:
         if len(types) < len(columns):
-            raise unsupported("CREATE TABLE with types for some of its columns", "tables.py")
-        defined = ", ".join(definition(session, column, place) for column in columns)
+            raise unsupported("CREATE TABLE with types for some of its columns", __name__)
+        defined = ", ".join(definition(column) for column in columns)
         if tree.expression is None:
             session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} ({defined})")
         else:
-            refill(session, temp, place, defined, source_query(tree, columns), binds)
+            rebuild(session, temp, place, defined, source_query(tree, columns), binds)
     else:
         session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} AS {source_query(tree, columns)}", binds or None)
-        types = settle_types(session, place, tree.meta.get("kinds") or [])
+        types = widen_columns(session, place, tree.meta.get("kinds") or [])
     table.properties["types"] = {name: kind for name, kind in types.items() if kind}
     comment_columns(session, columns, place)
 
 
-def settle_types(session: Session, place: str, kinds: list[exp.DataType]) -> dict[str, str | None]:
-    """The columns that a query made: one of NULLs alone is text, integers are long, ARRAY and OBJECT not VARIANT."""
+def widen_columns(session: Session, place: str, kinds: list[exp.DataType]) -> dict[str, str | None]:
+    """Columns that a query made: those of NULLs alone become text, integers get 64 bits. Returns the declared types."""
     found = engine_columns(session, place)
     for name, kind, *_ in found:
-        if kind in SETTLED:
-            session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {identifiers.quote(name)} TYPE {SETTLED[kind]}")
+        if kind in WIDENED:
+            session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {identifiers.quote(name)} TYPE {WIDENED[kind]}")
     made = zip(found, kinds, strict=True) if len(found) == len(kinds) else ()
     return {name: declared_type(kind) for (name, engine, *_), kind in made if engine == "JSON"}
 
@@ -114,26 +114,24 @@ def source_query(tree: exp.Create, columns: list[exp.Expression]) -> str:
 
 
 def view_properties(session: Session, tree: exp.Create, sql: str) -> dict:
-    """A view's text is kept: it is translated anew wherever it is read, so it may call models and functions."""
+    """The text of a view is stored, and translated wherever the view is read. So it may call models and functions."""
     found = re.match(r"CREATE\b.*?\bVIEW\b.*?\bAS\b\s*(?=SELECT|WITH|\()(.*?);?\s*$", sql, re.I | re.S)
     columns = [column.name for column in tree.this.expressions] if isinstance(tree.this, exp.Schema) else None
     return {"text": found[1], "columns": columns, "database": session.database, "schema": session.schema}
 
 
-@statement("TRUNCATE [TABLE] [IF EXISTS] <name>", "executed")
 def truncate(session: Session, s: Matched) -> None:
     with session.edit("TABLE", s["name"]) as table:
         session.con.execute(f"DELETE FROM {session.place(table.qualified)}")
         table.properties.pop("loaded", None)  # COPY INTO may load the same files again
 
 
-@statement("ALTER TABLE [IF EXISTS] <name> RENAME TO <new>", "executed")
 def rename(session: Session, s: Matched) -> None:
     name, place = existing(session, s["name"])
     new = session.resolve(s["new"])
     if new[:2] != name[:2] or ("TABLE", name) in session.temporary:
-        raise unsupported("ALTER TABLE ... RENAME of a temporary table or into another schema", "tables.py")
-    with session.change(place):
+        raise unsupported("ALTER TABLE ... RENAME of a temporary table or into another schema", __name__)
+    with session.transaction.change(place):
         if session.get("TABLE", new) or session.get("VIEW", new):
             raise already_exists(new)
         table = session.need("TABLE", name)
@@ -141,3 +139,9 @@ def rename(session: Session, s: Matched) -> None:
         session.forget(table)
         table.name = new.name
         session.put(table)
+
+
+STATEMENTS = [
+    Statement("TRUNCATE [TABLE] [IF EXISTS] <name>", truncate),
+    Statement("ALTER TABLE [IF EXISTS] <name> RENAME TO <new>", rename),
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Errors with Snowflake's codes and words, so that clients raise what they would raise against an account."""
+"""Errors with Snowflake's codes and words, so that clients raise the same exceptions as against an account."""
 
 
 class SnowflakeError(Exception):
@@ -26,7 +26,9 @@ def already_exists(name: object) -> SnowflakeError:
     return compilation_error(f"Object '{name}' already exists.", 2002, "42710")
 
 
-def unsupported(what: str, where: str) -> SnowflakeError:
-    """Something Snowflake may know and this account does not: names itself and the file to extend."""
-    text = f"The local account does not support {what}. If your work needs it, add it to lib/local_account/{where}."
-    return SnowflakeError(text, 2, "0A000")
+def unsupported(what: str, module: str) -> SnowflakeError:
+    """Something that Snowflake may know and this account does not. The message names it, and the module to extend."""
+    place = f"lib/{module.replace('.', '/')}.py"
+    return SnowflakeError(
+        f"The local account does not support {what}. If your work needs it, add it to {place}.", 2, "0A000"
+    )

@@ -44,11 +44,6 @@ def quote(*parts: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
-def literal(value: object) -> str:
-    """A SQL string literal."""
-    return "'" + str(value).replace("'", "''") + "'"
-
-
 def like(pattern: str | None, name: str) -> bool:
     """SHOW ... LIKE: case-insensitive, ``%`` and ``_`` are wildcards, a backslash escapes them."""
     if pattern is None:

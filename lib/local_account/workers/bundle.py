@@ -1,4 +1,6 @@
-"""Run one entrypoint of a code bundle: ``bundle_runner ENTRYPOINT ARGUMENTS``, in the bundle's folder.
+"""Run one entrypoint of a code bundle, in the bundle's folder.
+
+``python -m local_account.workers.bundle ENTRYPOINT ARGUMENTS``; ARGUMENTS is a JSON list.
 
 As in the container runtime there is an active Snowpark session, and ``sys.argv`` holds the arguments.
 """

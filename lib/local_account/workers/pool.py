@@ -1,8 +1,8 @@
-"""The processes that run models and functions: for the warehouse one per version or function, for HTTP one per service.
+"""The processes that run models and functions: one per model version or function, and one per service.
 
-None of them is ever loaded into the server itself. A process holds the reading end of a pipe from the server and ends
-when that closes, so none outlives the server, even one that is killed. On Linux those that run models begin as copies
-of one process that has imported what they need, which takes most of the seconds until a model can answer.
+The server itself loads no model and no function. A process holds the reading end of a pipe from the server and ends
+when the pipe closes, so no process outlives the server, even a server that is killed. On Linux, processes that run
+models are forks of one that has imported torch already: the import takes most of the time until a model can answer.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ import pyarrow as pa
 from local_account.engine.results import ipc, slices
 from local_account.text.errors import SnowflakeError
 
-IDLE_SECONDS = 600.0  # a warehouse worker that nobody has called for so long is stopped
+IDLE_SECONDS = 600.0  # a worker that has not been called for so long is stopped
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
-BARELY_BEGUN_SECONDS = 5.0  # no sooner is a service started again
+RESTART_SECONDS = 5.0  # a service that dies sooner is not started again at once
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(os.cpu_count() or 2))
-FRESH = multiprocessing.get_context("spawn")
-COPIED = multiprocessing.get_context("forkserver") if sys.platform == "linux" else FRESH
-IMPORTED = ("torch", "torchvision")  # by the process that is copied, if the first model needs them
+SPAWNED = multiprocessing.get_context("spawn")
+FORKED = multiprocessing.get_context("forkserver") if sys.platform == "linux" else SPAWNED
+IMPORTED = ("torch", "torchvision")  # by the process that is forked, if the first model needs them
 
 
-def become(module: str, log: Path, requests: Connection, answers: Connection, *arguments: object) -> None:
-    """What a new process does: whatever it prints goes to its log."""
+def run_module(module: str, log: Path, requests: Connection, answers: Connection, *arguments: object) -> None:
+    """Run a module's ``main`` in a new process; its output goes to its log."""
     with open(log, "ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     os.chdir(log.parent)
     if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # else all copies would draw the same numbers
+        numpy.random.seed()  # otherwise all forks draw the same random numbers
     importlib.import_module(f".{module}", __package__).main(requests, answers, *arguments)
 
 
@@ -48,14 +48,14 @@ class Process:
 
     def __init__(self, module: str, arguments: list, log: Path, model: Path | None = None):
         self.log, self.started = log, time.monotonic()
-        context = COPIED if model else FRESH
+        context = FORKED if model else SPAWNED
         if model:
             needed = "\n".join(file.read_text() for file in (model / "model" / "env").glob("*"))
             preload = [f"{__package__}.service", *(name for name in IMPORTED if name in needed)]
             context.set_forkserver_preload(preload)
         theirs, self.requests = context.Pipe(duplex=False)
         self.answers, to_us = context.Pipe(duplex=False)
-        self.process = context.Process(target=become, args=(module, log, theirs, to_us, *arguments))
+        self.process = context.Process(target=run_module, args=(module, log, theirs, to_us, *arguments))
         self.process.start()
         theirs.close()
         to_us.close()
@@ -99,13 +99,13 @@ class WarehouseWorker(Process):
 
     def exchange(self, message: bytes) -> list[str | None]:
         try:
-            with contextlib.suppress(BrokenPipeError):  # it has died: reading finds out
+            with contextlib.suppress(BrokenPipeError):  # the process has died: reading says so below
                 self.requests.send_bytes(message)
-            well, answer = json.loads(self.answers.recv_bytes())
+            succeeded, answer = json.loads(self.answers.recv_bytes())
         except (OSError, EOFError):
-            said = f"Python Interpreter Error:\nthe worker of {self.label} died; see {self.log}"
-            raise SnowflakeError(said, 100357) from None
-        if not well:
+            text = f"Python Interpreter Error:\nthe worker of {self.label} died; see {self.log}"
+            raise SnowflakeError(text, 100357) from None
+        if not succeeded:
             raise SnowflakeError(f"Python Interpreter Error:\n{answer}", 100357, "P0000")
         return answer
 
@@ -137,14 +137,14 @@ class Workers:
         os.environ.update(THREADS)
         threading.Thread(target=self.reap, daemon=True).start()
 
-    def beginning(self, name: str) -> threading.Lock:
-        """Held while a process of that name may begin, so that two callers get one."""
+    def start_lock(self, name: str) -> threading.Lock:
+        """The lock to hold while starting a process of that name, so that two callers start one."""
         with self.guard:
             return self.starting.setdefault(name, threading.Lock())
 
     def call(self, kind: str, folder: Path, handler: str, table: pa.Table) -> list[str | None]:
         """Run a model's method or a function over a table, on a warm worker if there is one."""
-        with self.beginning(str(folder)):
+        with self.start_lock(str(folder)):
             worker = self.warehouse.get(str(folder))
             if worker is None or not worker.alive:
                 worker = WarehouseWorker(kind, folder, self.logs / f"{folder.name}.log")
@@ -156,7 +156,7 @@ class Workers:
 
     def service(self, name: str, folder: Path, port: int, token: str) -> ServiceProcess:
         """The service's process, started if it is not running. Raises SnowflakeError when it cannot start."""
-        with self.beginning(name):
+        with self.start_lock(name):
             process = self.services.get(name)
             if process is None or not process.alive:
                 process = ServiceProcess(folder, port, token, self.service_log(name))
@@ -167,7 +167,7 @@ class Workers:
     def restart_services(self) -> None:
         """Start again, on its port, each service whose process has died, as Snowflake does."""
         for name, process in list(self.services.items()):
-            young = time.monotonic() - process.started < BARELY_BEGUN_SECONDS
+            young = time.monotonic() - process.started < RESTART_SECONDS
             if name in self.services and not process.alive and not young:
                 with contextlib.suppress(SnowflakeError):  # its log says why; the next call tries again
                     self.service(name, process.folder, process.port, process.token)

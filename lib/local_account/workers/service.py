@@ -3,7 +3,7 @@
 It speaks the protocol of Snowflake's model services: ``POST /<method, underscores as dashes>`` with the bodies
 ``{"data": [[0, ...]]}`` (flat, or wide with one object a row), ``{"dataframe_split": ...}`` or
 ``{"dataframe_records": ...}``, each with optional ``params``; the answer is ``{"data": [[0, {...}], ...]}``.
-It tells its port when the model is loaded and ends when nobody can send requests through its pipe any more.
+It sends its port through the pipe when the model is loaded, and ends when the pipe to it closes.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from local_account.account.process import bind
+from local_account.workers.loopback import bind
 
 REQUEST_BYTES = 128 << 20
-WAITING_LIMIT = 32  # requests that may wait for the model; more are told to come back later
+WAITING_LIMIT = 32  # requests that may wait for the model; further ones get status 429
 
 
 class BadRequest(Exception):
-    """What is wrong with the body, for the caller to read."""
+    """The reason why the body is refused, for the caller to read."""
 
 
 class Service:
@@ -72,7 +72,7 @@ class Service:
             if raw is None:
                 return problem(413, f"The body is larger than {REQUEST_BYTES >> 20} MiB; send fewer rows at a time.")
             index, frame, params = await run_in_threadpool(self.prepare, method, raw)
-            async with self.turn:  # one after another, first come first served
+            async with self.turn:  # one request at a time, in the order of arrival
                 records = await run_in_threadpool(self.infer, method, frame, params)
             return JSONResponse({"data": [[i, record] for i, record in zip(index, records, strict=True)]})
         except BadRequest as error:
@@ -190,7 +190,7 @@ def problem(code: int, message: str) -> JSONResponse:
 
 
 def main(requests: Connection, answers: Connection, folder: Path, port: int, token: str) -> None:
-    gc.disable()  # as in worker.py
+    gc.disable()  # imports allocate much that stays
     service = Service(folder, token)
     gc.enable()
     listener = bind(port)

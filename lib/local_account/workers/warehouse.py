@@ -3,7 +3,7 @@
 A model's method runs through the handler file that the SDK generated into the model (``functions/<method>.py``). The
 folder of a function holds ``function.json``, its body in ``body.py`` when it was given inline, and the files it
 imports. A request is an Arrow table, whose metadata names the handler; the answer in JSON [true, [one JSON text a
-row]] or [false, the traceback]. The process ends when nobody can ask any more.
+row]] or [false, the traceback]. The process ends when the pipe to it closes.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ import pyarrow as pa
 
 
 def main(requests: Connection, answers: Connection, kind: str, folder: Path) -> None:
-    """What is loaded is loaded at the first request, so that it can say why not."""
+    """Code is loaded at the first request, so that the answer can say why it does not load."""
     loaded: dict[str, Callable] = {}
     with contextlib.suppress(EOFError):
         while True:
             body = requests.recv_bytes()
             try:
                 answer = True, run(body, loaded, LOADERS[kind], folder)
-            except BaseException as error:  # noqa: BLE001 - whatever the code raises is the caller's answer
-                answer = False, told(error)
+            except BaseException as error:  # noqa: BLE001 - the caller gets any error of the code
+                answer = False, traceback_of(error)
             answers.send_bytes(json.dumps(answer).encode())
 
 
-def told(error: BaseException) -> str:
-    """The traceback without this account's own lines, if the code got any further."""
+def traceback_of(error: BaseException) -> str:
+    """The traceback without the account's own lines, unless there are no others."""
     lines = traceback.extract_tb(error.__traceback__)
     own = [line for line in lines if Path(line.filename).parent != Path(__file__).parent]
     shown = traceback.format_list(own or lines) + traceback.format_exception_only(error)
@@ -46,7 +46,7 @@ def run(body: bytes, loaded: dict[str, Callable], load: Callable, folder: Path) 
     table = pa.ipc.open_stream(body).read_all()
     handler = table.schema.metadata[b"handler"].decode()
     if handler not in loaded:
-        gc.disable()  # imports make much that stays: looking for waste among it takes a fifth of their time
+        gc.disable()  # garbage collection would take a fifth of the time of the imports
         try:
             loaded[handler] = load(folder, handler)
         finally:

@@ -22,7 +22,7 @@ from cxr.data.pixels import cache_directory, decoded
 from cxr.lifecycle import runs
 from cxr.model import preprocessing
 from cxr.phantoms.dataset import write_phantoms
-from cxr.serving import scoring
+from cxr.serving.predictions import write_predictions
 
 
 @pytest.fixture(scope="module")
@@ -414,13 +414,13 @@ def test_rows_are_appended_with_the_tables_types_even_when_a_column_is_empty(emp
     project = empty
     answers = pd.DataFrame({"P_PNEUMONIA": [np.nan, 0.25], "LABEL": [None, "NORMAL"], "STATUS": ["blank: x", "ok"]})
     for part in (answers.head(1), answers):
-        scoring.write_predictions(project, ["a", "b"][: len(part)], part, "V1", "WAREHOUSE")
+        write_predictions(project, ["a", "b"][: len(part)], part, "V1", "WAREHOUSE")
     table = project.session.table(project.predictions).to_pandas()
     assert len(table) == 2 and table["P_PNEUMONIA"].notna().sum() == 1, "an answer that is written twice stands once"
     assert table["SCORED_AT"].notna().all()
     other = answers.tail(1).assign(P_PNEUMONIA=0.75)
     for path in ("WAREHOUSE", "REST"):
-        scoring.write_predictions(project, ["b"], other, "V1", path)
+        write_predictions(project, ["b"], other, "V1", path)
     table = project.session.table(project.predictions).to_pandas().set_index("PATH_TAKEN")
     assert table["P_PNEUMONIA"].dropna().to_dict() == {"WAREHOUSE": 0.25, "REST": 0.75}, "kept as it was, by each path"
     with pytest.raises(KeyError, match="NO_SUCH"):

@@ -6,23 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics
+from tests.trained import probability, report_of
 
-from cxr.evaluation.report import (
-    _weighted,
-    as_table,
-    bootstrap,
-    choose_threshold,
-    evaluate,
-    expected_calibration_error,
-    fit_calibration,
-    measure,
-    most_confident,
-    operating_point,
-    paired_bootstrap,
-    probability,
-    roc_band,
-    subgroup_table,
-)
+from cxr.evaluation.bootstrap import bootstrap, paired_bootstrap, roc_band
+from cxr.evaluation.calibration import OperatingPoint, choose_operating_point, choose_threshold, fit_calibration
+from cxr.evaluation.metrics import expected_calibration_error, measure, measure_weighted
+from cxr.evaluation.report import as_table, class_table, evaluate, most_confident, subgroup_table
+from cxr.model.probabilities import Calibration
+from cxr.settings import LABELS
 
 
 @pytest.fixture
@@ -67,8 +58,8 @@ def test_calibration_undoes_overconfidence_and_a_shifted_intercept():
     rng = np.random.default_rng(1)
     true_logits = rng.normal(0, 2, 4000)
     labels = rng.random(4000) < probability(true_logits)
-    temperature, offset = fit_calibration(labels, 3 * true_logits - 6)
-    assert temperature == pytest.approx(3, rel=0.1) and offset == pytest.approx(6, abs=0.5)
+    found = fit_calibration(labels.astype(int), (3 * true_logits - 6).reshape(-1, 1))
+    assert found.temperature == pytest.approx(3, rel=0.1) and found.bias == (pytest.approx(6, abs=0.5),)
     overconfident = expected_calibration_error(labels, probability(3 * true_logits))
     assert expected_calibration_error(labels, probability(true_logits)) < overconfident / 3
 
@@ -83,9 +74,8 @@ def test_the_vectorised_resamples_equal_scikit_learn(scored):
     labels, scores, _ = scored
     order = np.argsort(-scores, kind="stable")
     weights = np.random.default_rng(2).multinomial(300, np.full(300, 1 / 300), size=5).astype(float)
-    last = np.append(np.flatnonzero(np.diff(scores[order])), 299)
     truth, called = labels[order], scores[order] >= 0.5
-    found = _weighted(weights, truth.astype(float), scores[order], 0.5, last)
+    found = measure_weighted(truth, scores[order], 0.5, weights)
     for row, weight in enumerate(weights):
         assert found["auroc"][row] == pytest.approx(metrics.roc_auc_score(truth, scores[order], sample_weight=weight))
         expected = metrics.average_precision_score(truth, scores[order], sample_weight=weight)
@@ -187,8 +177,8 @@ LOGITS = np.array([3.0, 2, 1, -2, -1, -3, -2, -1])
 
 
 def test_evaluation_of_a_catalog_reports_subgroups_and_counts(rows):
-    report = evaluate(rows, LOGITS, temperature=1.0, threshold=0.5)
-    assert (report["images"], report["patients"], report["pneumonia"]) == (8, 4, 4)
+    report = report_of(rows, LOGITS)
+    assert (report["images"], report["patients"], report["positive"]) == (8, 4, 4)
     assert report["metrics"]["specificity"]["value"] == 1.0 and report["metrics"]["ece"]["interval"][0] >= 0
     groups = {(group["column"], group["value"]): group for group in report["subgroups"]}
     assert set(groups) == {("CAUSE", "bacteria"), ("CAUSE", "virus"), ("SEX", "F"), ("SEX", "M")}
@@ -203,22 +193,22 @@ def test_evaluation_of_a_catalog_reports_subgroups_and_counts(rows):
 
 def test_what_is_undefined_is_null_in_json_and_named_for_people(rows):
     healthy = rows[rows["LABEL"] == "NORMAL"]
-    report = evaluate(healthy, LOGITS[rows["LABEL"] == "NORMAL"], temperature=1.0, threshold=0.5)
+    report = report_of(healthy, LOGITS[rows["LABEL"] == "NORMAL"])
     read = json.loads(json.dumps(report, allow_nan=False))
     assert read["metrics"]["auroc"] == {"value": None, "interval": [None, None]}
     assert as_table({"test": report}).loc["auroc", "test"] == ""
 
 
-def test_before_calibration_means_before_the_offset_too(rows):
-    moved = evaluate(rows, LOGITS + 2, temperature=2.0, threshold=0.5, offset=2.0)
-    plain = evaluate(rows, LOGITS, temperature=1.0, threshold=0.5)
+def test_before_calibration_means_before_the_bias_too(rows):
+    moved = report_of(rows, LOGITS, OperatingPoint(Calibration(2.0, (2.0,)), 0.5))
+    plain = report_of(rows, LOGITS)
     assert moved["ece_before_temperature"] == pytest.approx(plain["metrics"]["ece"]["value"])
     assert moved["reliability"]["before_temperature"] == plain["reliability"]["after_temperature"]
 
 
 def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
     rows["IMAGE_ID"], rows["PATIENT_ID"] = "sha-of-image", rows["PATIENT_ID"] + "-name"
-    report = evaluate(rows, LOGITS, temperature=2.0, threshold=0.5, keep_scores=True)
+    report = report_of(rows, LOGITS, OperatingPoint(Calibration(2.0), 0.5), keep_scores=True)
     kept = report["scores"]
     again = measure(np.array(kept["labels"]), np.array(kept["probabilities"]), 0.5)
     assert again == pytest.approx({name: figure["value"] for name, figure in report["metrics"].items()})
@@ -229,7 +219,7 @@ def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
 
 def test_kept_scores_stand_beside_their_own_label_and_patient(rows):
     logits = LOGITS + np.arange(8) / 100  # each of its own
-    kept = evaluate(rows, logits, temperature=1.0, threshold=0.5, keep_scores=True)["scores"]
+    kept = report_of(rows, logits, keep_scores=True)["scores"]
     sorted_rows = rows.iloc[np.argsort(logits)]
     assert kept["labels"] == (sorted_rows["LABEL"] == "PNEUMONIA").astype(int).tolist()
     assert kept["patients"] == sorted_rows["PATIENT_ID"].map(list("abcd").index).tolist()
@@ -246,20 +236,21 @@ def test_the_roc_band_holds_the_curve_and_its_area_is_the_auroc(scored):
 
 def test_a_threshold_chosen_on_test_patients_is_refused(rows):
     """A leak planted on purpose."""
-    temperature, _, threshold = operating_point(rows, LOGITS)
-    assert temperature > 0 and 0 < threshold < 1
+    point = choose_operating_point(rows, LOGITS.reshape(-1, 1), LABELS)
+    assert point.calibration.temperature > 0 and 0 < point.threshold < 1
     rows.loc[3, "SPLIT"] = "test"
     with pytest.raises(ValueError, match="chosen on test images"):
-        operating_point(rows, LOGITS)
+        choose_operating_point(rows, LOGITS.reshape(-1, 1), LABELS)
 
 
 def test_the_threshold_belongs_to_the_calibrated_probabilities(rows):
     labels = (rows["LABEL"] == "PNEUMONIA").to_numpy()
     for target in (None, 1.0, 0.5):
-        temperature, offset, threshold = operating_point(rows, LOGITS + 4, target)
-        scores = probability(LOGITS + 4 + offset, temperature)
-        assert threshold == pytest.approx(choose_threshold(labels, scores, target)), target
-    assert len({operating_point(rows, LOGITS, target)[2] for target in (1.0, 0.5)}) == 2
+        point = choose_operating_point(rows, (LOGITS + 4).reshape(-1, 1), LABELS, target)
+        scores = point.calibration.positive((LOGITS + 4).reshape(-1, 1))
+        assert point.threshold == pytest.approx(choose_threshold(labels, scores, target)), target
+    chosen = {choose_operating_point(rows, LOGITS.reshape(-1, 1), LABELS, target).threshold for target in (1.0, 0.5)}
+    assert len(chosen) == 2
 
 
 def test_the_most_confident_calls_right_and_wrong():
@@ -267,3 +258,49 @@ def test_the_most_confident_calls_right_and_wrong():
     right, wrong = most_confident(labels, scores, 0.5, count=2)
     assert right.tolist() == [0, 1] and wrong.tolist() == [2, 3]
     assert len(most_confident(labels, labels.astype(float), 0.5, count=2)[1]) == 0
+
+
+THREE = ("NONE", "A", "B")
+
+
+@pytest.fixture
+def three_classes():
+    """90 images of 45 patients; the logits of the right class are higher by 2, and B's intercept is far off."""
+    rng = np.random.default_rng(7)
+    labels = np.arange(90) % 3
+    logits = rng.normal(size=(90, 3)) + 2 * np.eye(3)[labels] + [0, 0, 3]
+    rows = pd.DataFrame({"LABEL": np.array(THREE)[labels], "PATIENT_ID": np.arange(90) // 2, "SPLIT": "validation"})
+    return rows, labels, logits
+
+
+def test_three_classes_are_calibrated_by_a_temperature_and_a_bias_each(three_classes):
+    """A temperature alone cannot undo an intercept that class weights have moved."""
+    rows, labels, logits = three_classes
+    point = choose_operating_point(rows, logits, THREE)
+    calibrated = metrics.log_loss(labels, point.calibration.probabilities(logits))
+    assert calibrated < metrics.log_loss(labels, Calibration(1.0, (0.0,) * 3).probabilities(logits)) - 0.1
+    assert point.calibration.bias[2] < point.calibration.bias[1] - 2
+
+
+def test_three_classes_are_reported_each_and_as_the_screening_question(three_classes):
+    rows, labels, logits = three_classes
+    point = OperatingPoint(Calibration(1.0, (0.0, 0.0, -3.0)), 0.5)
+    probabilities = point.calibration.probabilities(logits)
+    report = evaluate(rows, logits, point, THREE)
+    positive = probabilities[:, 1:].sum(axis=1)
+    assert report["positive"] == 60
+    assert report["metrics"]["auroc"]["value"] == pytest.approx(metrics.roc_auc_score(labels > 0, positive))
+    by_class = report["by_class"]
+    expected = metrics.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
+    assert by_class["macro_auroc"]["value"] == pytest.approx(expected)
+    predicted = np.where(positive >= 0.5, 1 + probabilities[:, 1:].argmax(axis=1), 0)
+    assert by_class["confusion_matrix"] == metrics.confusion_matrix(labels, predicted).tolist()
+    assert by_class["accuracy"]["value"] == pytest.approx((labels == predicted).mean())
+    for number, row in enumerate(by_class["classes"]):
+        assert row["class"] == THREE[number] and row["images"] == 30
+        recall = metrics.recall_score(labels == number, predicted == number)
+        assert row["sensitivity"]["value"] == pytest.approx(recall)
+        low, high = row["auroc"]["interval"]
+        assert low < row["auroc"]["value"] < high
+    assert list(class_table(report).index) == list(THREE)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report

@@ -14,20 +14,19 @@ import psutil
 import pytest
 import torch
 from tests.broken_files import write_broken_files
-from tests.networks import settle
+from tests.registration import ensure_service, log_version, predict_in_sql
+from tests.trained import fit_normalisation, model_config, probability, report_of
 
 from cxr.account.session import SERVICE_TOKEN, start_local_account
-from cxr.data import catalog, checking, ingest
+from cxr.data import catalog, ingest
 from cxr.data.pixels import fetch_files, provenance
-from cxr.evaluation.report import evaluate, probability
 from cxr.lifecycle import model_card, promotion, registry, runs
 from cxr.model import preprocessing
-from cxr.model.network import PneumoniaNetwork, predict_logits
+from cxr.model.network import XrayNetwork
 from cxr.phantoms import dataset
 from cxr.serving import monitoring, scoring
-
-CONFIG = dict(backbone="mobilenet_v3_large", image_size=64, weights="random", seed=0, data="phantoms", best_epoch=1)
-CONFIG |= dict(temperature=1.0, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
+from cxr.serving.predictions import write_predictions
+from cxr.serving.service import connect_client, service_state
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +47,7 @@ def rows(account, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(account, rows):
-    folder = fetch_files(account, rows)
-    return [(folder / place.rpartition("/")[2]).read_bytes() for place in rows["RELATIVE_PATH"]]
+    return [path.read_bytes() for path in fetch_files(account, rows)]
 
 
 def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
@@ -59,17 +57,18 @@ def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
     """
     project = account
     torch.manual_seed(seed)
-    network = PneumoniaNetwork(CONFIG["backbone"])
+    network = XrayNetwork("mobilenet_v3_large")
     torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.3)
     stack = np.stack([preprocessing.load(data, 64) for data in files])
-    settle(network, stack)
+    fit_normalisation(network, stack)
     truth = (rows["LABEL"] == "PNEUMONIA").to_numpy()
     logits = skill * (2 * truth - 1) + np.random.default_rng(seed).normal(size=len(rows))
-    report = {split: evaluate(rows, said, 1.0, 0.5) for split, said in (("validation", -logits), ("test", logits))}
+    report = {split: report_of(rows, said) for split, said in (("validation", -logits), ("test", logits))}
     scores = rows[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probability(logits))
     scores = pd.concat([scores, scores.assign(SPLIT="validation", P_PNEUMONIA=probability(-logits))])
-    config = CONFIG | provenance(stack, rows) | {"seed": seed} | changes
-    return runs.save(project, network.state_dict(), config, report, [{"epoch": 1, "loss": 0.7}], {}, scores)
+    config = model_config(**provenance(stack, rows) | {"seed": seed} | changes)
+    history = [{"epoch": 1, "loss": 0.7}]
+    return runs.save(project, network=network, config=config, evaluation=report, history=history, scores=scores)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def log(account, rows, files, tmp_path_factory):
     def made(**given):
         run = save_run(account, rows, files, **given)
         folder = runs.fetch(account, run, tmp_path_factory.mktemp("run"))
-        return registry.log_version(account, run, folder), folder
+        return log_version(account, run, folder), folder
 
     return made
 
@@ -93,17 +92,18 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
     project = account
     version, artifacts = first
     ids = list(rows["IMAGE_ID"])
-    expected = registry.ask_network(artifacts, files)
+    probabilities = registry.ask_network(artifacts, files)
+    expected = probabilities[:, 1]
     assert len(set(expected.round(5))) == len(files), "each image has an answer of its own"
-    assert registry.check_parity(version, files[:5], expected[:5], 0.5).largest_difference <= 1e-6
-    service = scoring.ensure_service(project, version)
-    client = scoring.connect_client(project.session, service)
+    assert registry.check_parity(version, files[:5], probabilities[:5], model_config()).largest_difference <= 1e-6
+    service = ensure_service(project, version)
+    client = connect_client(project.session, service)
     answers = {
         "RUN": scoring.score(version, files, rows_per_call=12),
-        "WAREHOUSE": scoring.score_in_sql(project, version, ids),
-        "SERVICE": scoring.score_in_sql(project, version, ids, service),
+        "WAREHOUSE": predict_in_sql(project, scoring.as_sql(version), ids),
+        "SERVICE": predict_in_sql(project, service, ids),
         "REST": client.predict(files),
-        "BATCH": scoring.score_in_batch(project, version, ids, checking.STAGE_FOLDER),
+        "BATCH": score_in_batch(project, version, ids),
     }
     for path, answer in answers.items():
         assert np.abs(answer["P_PNEUMONIA"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
@@ -114,13 +114,28 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
     )
 
 
+def score_in_batch(project, version, image_ids: list[str]) -> pd.DataFrame:
+    """By an inference job over the stage's files, in the order given."""
+    target, ids = f"{project.artifacts_stage}/batch/test/", ", ".join(f"'{image_id}'" for image_id in image_ids)
+    project.session.sql(
+        f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
+        WITH SPECIFICATION $${scoring.batch_specification(target)}$$
+        FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM {project.catalog}
+            WHERE IMAGE_ID IN ({ids}))
+        MODEL = {version.fully_qualified_model_name} VERSION = {version.version_name} FUNCTION = 'predict'
+        ASYNC = FALSE"""
+    ).collect()
+    return scoring.read_batch(project, target).loc[image_ids].reset_index()
+
+
 def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatch):
     version = SimpleNamespace(version_name="V_1")
     said = pd.DataFrame({"P_PNEUMONIA": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
 
     def check(answers, expected=(0.2, 0.8), threshold=0.5):
         monkeypatch.setattr(registry, "score", lambda version, files: answers[len(files)])
-        return registry.check_parity(version, [b"", b""], np.array(expected), threshold)
+        both = np.stack([1 - np.array(expected), expected], axis=1)
+        return registry.check_parity(version, [b"", b""], both, model_config(threshold=threshold))
 
     as_the_network = {2: said, 1: said.head(1)}
     assert check(as_the_network).labels_equal
@@ -134,19 +149,11 @@ def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatc
             check(**wrong)
 
 
-def test_a_batch_job_that_failed_says_so_with_its_last_lines(account, rows):
-    project = account
-    job = SimpleNamespace(id="JOB_7", status="FAILED", wait=lambda: None, get_logs=lambda: "started\nout of memory")
-    version = SimpleNamespace(run_batch=lambda *_, **__: job)
-    with pytest.raises(RuntimeError, match=r"JOB_7 ended as FAILED: (.|\n)*out of memory"):
-        scoring.score_in_batch(project, version, list(rows["IMAGE_ID"]), checking.STAGE_FOLDER)
-
-
 def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
     project = account
     version, artifacts = first
-    service = scoring.ensure_service(project, version)
-    client = scoring.connect_client(project.session, service)
+    service = ensure_service(project, version)
+    client = connect_client(project.session, service)
     ids = [f"{image_id}-{turn}" for turn in range(8) for image_id in rows["IMAGE_ID"]]
     killed = []
 
@@ -165,10 +172,10 @@ def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(a
     thread.join()
     assert len(killed) == 1, "the service was killed"
     assert (answers["STATUS"] == "ok").all()
-    expected = registry.ask_network(artifacts, files)
+    expected = registry.ask_network(artifacts, files)[:, 1]
     assert np.abs(answers["P_PNEUMONIA"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
     for _ in range(2):  # the second as by a caller who does not know that the first succeeded
-        scoring.write_predictions(project, ids, answers, version.version_name, "REST")
+        write_predictions(project, ids, answers, version.version_name, "REST")
     table = project.session.table(project.predictions).to_pandas()
     assert sorted(table["IMAGE_ID"]) == sorted(ids)
 
@@ -179,8 +186,8 @@ def listens(process: psutil.Process, port: int) -> bool:
 
 def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, first, tmp_path, monkeypatch):
     project = account
-    service = scoring.ensure_service(project, first[0])
-    client = scoring.connect_client(project.session, service)
+    service = ensure_service(project, first[0])
+    client = connect_client(project.session, service)
     broken = write_broken_files(tmp_path)
     paths = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     sent = [files[0], b"", *(path.read_bytes() for path in paths), bytes(100 * 2**20), files[1]]
@@ -197,8 +204,8 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
     (tmp_path / "secret_string").write_text(token + "\n")
     monkeypatch.delenv(SERVICE_TOKEN)
     with pytest.raises(LookupError, match="service_token_file"):
-        scoring.connect_client(project.session, service)
-    from_file = scoring.connect_client(project.session, service, str(tmp_path / "secret_string"))
+        connect_client(project.session, service)
+    from_file = connect_client(project.session, service, str(tmp_path / "secret_string"))
     assert (from_file.predict(files[:1])["STATUS"] == "ok").all()
     for body, code in (
         (b"no json", 400),
@@ -211,16 +218,16 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
         reply = client._client.post("/predict", content=body, headers={"Content-Type": "application/json"})
         assert reply.status_code == code, (body, reply.text)
     assert (client.predict(files[:1])["STATUS"] == "ok").all(), "the process is alive"
-    _, log = scoring.service_state(project.session, service, lines=1000)
+    _, log = service_state(project.session, service, lines=1000)
     assert token not in log and url and not any(word in log for word in ("base64!", "iVBOR", "/9j/"))
 
 
 def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account, files, first, log):
     project = account
-    scoring.ensure_service(project, first[0])
+    ensure_service(project, first[0])
     other, artifacts = log(seed=1, skill=0.2)
-    service = scoring.ensure_service(project, other)
-    of_first, of_other = (registry.ask_network(each, files[:1])[0] for each in (first[1], artifacts))
+    service = ensure_service(project, other)
+    of_first, of_other = (registry.ask_network(each, files[:1])[0, 1] for each in (first[1], artifacts))
     assert abs(of_first - of_other) > 1e-3
     asked = {
         path: scoring.explain(project.session, first[0], files[0], path)["P_PNEUMONIA"] for path in (None, service)
@@ -255,16 +262,38 @@ def test_the_card_travels_with_the_version(first, tmp_path):
 
 def test_a_model_whose_preprocessing_was_changed_is_refused(account, rows, files, monkeypatch, tmp_path):
     project = account
-    run = save_run(account, rows, files, seed=5, skill=1.0, preprocessing="another")
-    with pytest.raises(registry.ChangedPreprocessing, match="images.py is not what it was"):
-        registry.log_version(project, run, runs.fetch(project, run, tmp_path / "a"))
+    run = save_run(account, rows, files, seed=5, skill=1.0, preprocessing_version=0)
+    with pytest.raises(registry.ChangedPreprocessing, match="preprocessing version 0"):
+        log_version(project, run, runs.fetch(project, run, tmp_path / "a"))
     run = save_run(account, rows, files, seed=5, skill=1.0)
     original = preprocessing.load
     monkeypatch.setattr(preprocessing, "load", lambda data, size: original(data, size)[::-1])
     with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
-        registry.log_version(project, run, runs.fetch(project, run, tmp_path / "b"))
+        log_version(project, run, runs.fetch(project, run, tmp_path / "b"))
     name = registry.version_name(run)
     assert scoring.find_version(scoring.open_registry(project), project.settings.model_name, name) is None
+
+
+def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(account, rows, files, tmp_path):
+    """Its model.json holds a hash of the preprocessing's file, and no bias."""
+    run = save_run(account, rows, files, seed=6, skill=1.0)
+    folder = runs.fetch(account, run, tmp_path / "run")
+    found = json.loads((folder / "model.json").read_text())
+    del found["preprocessing_version"], found["bias"], found["cuda_version"]
+    (folder / "model.json").write_text(json.dumps(found | {"preprocessing": "a hash of another file"}))
+    assert registry.prepare(account, run, folder).config.bias == (0.0,)
+    found["pixels"] = dict.fromkeys(found["pixels"], "of other pixels")
+    (folder / "model.json").write_text(json.dumps(found))
+    with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
+        registry.prepare(account, run, folder)
+
+
+def test_a_version_names_ranges_that_the_channel_can_meet_and_bounds_its_batches(account, rows, files, tmp_path):
+    run = save_run(account, rows, files, seed=7, skill=1.0, cuda_version="12.8")
+    platform = registry.prepare(account, run, runs.fetch(account, run, tmp_path / "run")).platform
+    assert not [package for package in platform["conda_dependencies"] if "==" in package or "httpx" in package]
+    assert platform["options"]["cuda_version"] == "12.8"
+    assert all(option["max_batch_size"] <= 32 for option in platform["options"]["method_options"].values())
 
 
 def test_production_moves_to_what_is_not_worse_and_back(account, first, log):
@@ -336,20 +365,9 @@ def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(acco
     kept = promotion._kept_scores
     elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_PNEUMONIA": [0.5]})
     monkeypatch.setattr(
-        promotion, "_kept_scores", lambda *given: elsewhere if given[2] == first[0].version_name else kept(*given)
+        promotion, "_kept_scores", lambda *given: elsewhere if given[1] == first[0].version_name else kept(*given)
     )
     candidate = log(seed=3, skill=6.0)[0]
     decision = promotion.promote(project, candidate)
     assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
     promotion.roll_back(project)
-
-
-def test_an_image_has_one_answer_whatever_is_asked_beside_it():
-    torch.manual_seed(0)
-    network = PneumoniaNetwork()
-    torch.nn.init.normal_(network.backbone.fc.weight, std=1.0)
-    stack = torch.randint(0, 256, (37, 64, 64), dtype=torch.uint8)
-    together = predict_logits(network, stack)
-    for size in (1, 3, 5, 8):
-        apart = torch.cat([predict_logits(network, part) for part in stack[:8].split(size)])
-        assert (together[:8] - apart).abs().max() <= 1e-6, size

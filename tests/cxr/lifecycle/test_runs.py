@@ -8,17 +8,21 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from tests.trained import model_config, probability, report_of
 
-from cxr.evaluation.report import evaluate, probability
-from cxr.lifecycle import runs
-from cxr.training import loop
+from cxr.account.project import Project
+from cxr.atomic_files import write_atomically
+from cxr.lifecycle import runs, tracking
+from cxr.training.recipe import Recipe
+from cxr.training.trainer import CHECKPOINTS
 
 HISTORY = [
     {"epoch": 1, "training_loss": 0.7, "validation_auroc": 0.5},
     {"epoch": 2, "training_loss": 0.4, "validation_auroc": 0.9},
 ]
-STATE = {"weight": torch.arange(6.0).view(2, 3)}
-RECIPE = loop.Recipe(epochs=2)
+NETWORK = torch.nn.Linear(3, 2)
+STATE = NETWORK.state_dict()
+RECIPE = Recipe(epochs=2)
 
 
 @pytest.fixture
@@ -37,13 +41,17 @@ def cache(monkeypatch, tmp_path):
 def test_a_run_leaves_its_files_its_log_and_its_experiment(empty, rows, tmp_path):
     project = empty
     logits = np.linspace(2, -2, 10)
-    report = {"test": evaluate(rows, logits, 1.0, 0.5)}
-    scores = rows[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probability(logits))
-    tracker = runs.Tracker(project, {"learning_rate": 0.003})
+    report = {"test": report_of(rows, logits)}
+    scores = runs.scores_of(rows, probability(logits))
+    tracker = tracking.Tracker(project, {"learning_rate": 0.003})
     for metrics in HISTORY:
         tracker.epoch(metrics)
     figure = plt.figure()
-    name = runs.save(project, STATE, {"seed": 0}, report, HISTORY, {"roc": figure}, scores, tracker)
+    given = dict(network=NETWORK, config=model_config(), evaluation=report, history=HISTORY, scores=scores)
+    name = runs.save(project, **given, figures={"roc": figure}, tracker=tracker)
+    rows_logged = project.session.table(project.training_log).count()
+    assert runs.save(project, **given, tracker=tracker) == name, "a cell that is run again saves the same run"
+    assert project.session.table(project.training_log).count() == rows_logged
     plt.close(figure)
 
     folder = runs.fetch(project, name, tmp_path / "run")
@@ -68,31 +76,32 @@ def test_a_run_leaves_its_files_its_log_and_its_experiment(empty, rows, tmp_path
 
 def test_the_latest_run_is_the_one_that_ended_last(empty, rows):
     project = empty
-    report = {"test": evaluate(rows, np.linspace(2, -2, 10), 1.0, 0.5)}
-    names = [runs.save(project, STATE, {"seed": seed}, report, HISTORY, {}) for seed in (0, 1)]
+    given = dict(network=NETWORK, evaluation={"test": report_of(rows, np.linspace(2, -2, 10))}, history=HISTORY)
+    names = [runs.save(project, config=model_config(seed=seed), **given) for seed in (0, 1)]
     assert len(set(names)) == 2, "the same weights of another configuration are another run"
     assert runs.latest(project) == names[1]
 
 
 def test_a_run_that_broke_off_does_not_stop_the_next(empty):
     project = empty
-    runs.Tracker(project, {"seed": 0}).epoch(HISTORY[0])
-    tracker = runs.Tracker(project, {"seed": 0})
+    tracking.Tracker(project, {"seed": 0}).epoch(HISTORY[0])
+    tracker = tracking.Tracker(project, {"seed": 0})
     tracker.finish("abc", {}, [])
 
 
 def test_checkpoints_come_back_from_the_stage_where_the_disk_is_gone(empty, rows, cache):
     project = empty
-    first = runs.Checkpoints(project, rows, RECIPE)
+    first = tracking.Checkpoints(project, rows, RECIPE)
     first.fetch()  # there is nothing yet, and that is no error
     first.folder.mkdir(parents=True)
-    for name in loop.CHECKPOINTS:
-        loop.write_atomically(STATE, first.folder / name)
+    for name in CHECKPOINTS:
+        with write_atomically(first.folder / name) as file:
+            torch.save(STATE, file)
         first.copy(first.folder / name)
         (first.folder / name).write_text("newer")
         first.copy(first.folder / name)  # too soon: not sent
         (first.folder / name).unlink()
-    again = runs.Checkpoints(project, rows, RECIPE)
+    again = tracking.Checkpoints(project, rows, RECIPE)
     assert again.folder == first.folder
     again.fetch()
     assert torch.equal(torch.load(again.folder / "last.pt", weights_only=True)["weight"], STATE["weight"])
@@ -103,10 +112,10 @@ def test_each_recipe_network_and_split_has_checkpoints_of_its_own(empty, rows, c
     other = rows.assign(SPLIT=["train"] + ["test"] * 9)
     changed = [replace(project.settings, **what) for what in (dict(backbone="x"), dict(image_size=32))]
     places = [
-        runs.Checkpoints(project.session, *what).folder
-        for what in (
+        tracking.Checkpoints(Project(project.session, each), *what).folder
+        for each, *what in (
             (project.settings, rows, RECIPE),
-            (project.settings, rows, loop.Recipe(epochs=3)),
+            (project.settings, rows, Recipe(epochs=3)),
             (project.settings, other, RECIPE),
             (project.settings, rows.head(9), RECIPE),
             *((each, rows, RECIPE) for each in changed),

@@ -1,29 +1,28 @@
-"""The network: every backbone, its input, its first answers, and where its weights come from."""
-
-import hashlib
+"""The network: every backbone, its input and its first answers."""
 
 import pytest
 import torch
 
 from cxr.model import network
-from cxr.model.network import PneumoniaNetwork
+from cxr.model.network import XrayNetwork
 
 
 @pytest.mark.parametrize("backbone", network.BACKBONES)
 def test_every_backbone_takes_grey_images_and_begins_at_the_prior(backbone):
     torch.manual_seed(0)
-    built = PneumoniaNetwork(backbone, prior=0.8).eval()
+    built = XrayNetwork(backbone).eval()
+    built.start_from_frequencies([0.2, 0.8])
     with torch.inference_mode():
         logits = built(torch.rand(2, 1, 64, 64))
-    assert logits.shape == (2,)
+    assert logits.shape == (2, 1)
     assert torch.sigmoid(logits).mean() == pytest.approx(0.8, abs=0.1)
 
 
 @pytest.mark.parametrize("backbone", network.BACKBONES)
 def test_rates_fall_from_the_head_to_the_first_layer(backbone):
     with torch.device("meta"):  # shapes without weights
-        built = PneumoniaNetwork(backbone)
-    groups = built.parameter_groups(1e-3, early_share=0.01)
+        built = XrayNetwork(backbone)
+    groups = built.parameter_groups(1e-3, early_factor=0.01)
     assert [group["lr"] for group in groups] == pytest.approx([1e-5, 1e-3 * 10**-1.5, 1e-4, 1e-3 * 10**-0.5, 1e-3])
     grouped = [parameter for group in groups for parameter in group["params"]]
     assert {id(p) for p in grouped} == {id(p) for p in built.parameters()} and len(grouped) == len({*map(id, grouped)})
@@ -32,12 +31,12 @@ def test_rates_fall_from_the_head_to_the_first_layer(backbone):
 
 def test_an_unknown_backbone_is_refused_by_name():
     with pytest.raises(ValueError, match="resnet19"):
-        PneumoniaNetwork("resnet19")
+        XrayNetwork("resnet19")
 
 
 def test_exposure_does_not_change_the_answer():
     torch.manual_seed(0)
-    built = PneumoniaNetwork().eval()
+    built = XrayNetwork().eval()
     images = torch.rand(4, 1, 64, 64)
     with torch.inference_mode():
         assert torch.allclose(built(images), built(images * 0.5 + 0.2), atol=1e-2)
@@ -55,52 +54,22 @@ def test_the_grey_stem_answers_as_the_colour_stem_did():
     assert torch.allclose(colour.conv1(grey_images), expected, atol=1e-5)
 
 
-@pytest.fixture
-def weight_file(monkeypatch, tmp_path):
-    """A weight file whose name tells its hash, as torchvision's do, and an empty cache of torch."""
-    content = b"weights"
-    name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-
-    class Weights:
-        DEFAULT = type("Entry", (), {"url": f"https://weights.invalid/{name}"})
-
-    monkeypatch.setattr(network.torchvision.models, "get_model_weights", lambda backbone: Weights)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
-    return name, content
+def test_with_more_classes_the_first_answers_are_their_frequencies():
+    built = XrayNetwork("mobilenet_v3_large", classes=3).eval()
+    built.start_from_frequencies([0.5, 0.3, 0.2])
+    logits = network.predict_logits(built, torch.zeros(2, 64, 64, dtype=torch.uint8))
+    assert logits.shape == (2, 3)
+    assert logits.softmax(1)[0].tolist() == pytest.approx([0.5, 0.3, 0.2])
+    with pytest.raises(ValueError, match="1 classes"):
+        XrayNetwork(classes=1)
 
 
-def test_weights_are_taken_from_the_stage_first(weight_file):
-    name, content = weight_file
-    said = []
-
-    def from_stage(wanted, folder):
-        (folder / wanted).write_bytes(content)
-        return folder / wanted
-
-    assert network.find_imagenet_weights("resnet18", from_stage, said.append).name == name
-    assert "from the stage" in said[0]
-
-
-def test_weights_in_the_cache_are_found(weight_file, tmp_path):
-    name, content = weight_file
-    (tmp_path / "cache" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "cache" / "checkpoints" / name).write_bytes(content)
-    said = []
-    assert network.find_imagenet_weights("resnet18", lambda *_: None, said.append)
-    assert "from the cache" in said[0]
-
-
-def test_without_weights_the_network_says_so_and_starts_at_random(weight_file):
-    said = []
-    _, start = network.build("resnet18", "imagenet", log=said.append)
-    assert start == "random"
-    assert len(said) == 1 and "starts from random weights" in said[0]
-
-
-def test_a_damaged_weight_file_is_not_used(weight_file, tmp_path):
-    name, _ = weight_file
-    (tmp_path / "cache" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "cache" / "checkpoints" / name).write_bytes(b"half a file")
-    said = []
-    assert network.find_imagenet_weights("resnet18", lambda *_: None, said.append) is None
-    assert "damaged" in said[0]
+def test_an_image_has_one_answer_whatever_is_asked_beside_it():
+    torch.manual_seed(0)
+    built = XrayNetwork()
+    torch.nn.init.normal_(built.backbone.fc.weight, std=1.0)
+    stack = torch.randint(0, 256, (37, 64, 64), dtype=torch.uint8)
+    together = network.predict_logits(built, stack)
+    for size in (1, 3, 5, 8):
+        apart = torch.cat([network.predict_logits(built, part) for part in stack[:8].split(size)])
+        assert (together[:8] - apart).abs().max() <= 1e-6, size

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 
 import numpy as np
 import pandas as pd
@@ -11,20 +10,20 @@ import torch
 from PIL import Image
 from snowflake.ml.model.custom_model import ModelContext
 from tests.broken_files import write_broken_files
+from tests.trained import model_config, probability
 
-from cxr.evaluation.report import probability
 from cxr.model import preprocessing
-from cxr.model.network import PneumoniaNetwork, predict_logits
-from cxr.model.registered import PneumoniaClassifier
+from cxr.model.network import XrayNetwork, predict_logits
+from cxr.model.registered import XrayClassifier
 from cxr.phantoms.dataset import phantom
 
-CONFIG = dict(backbone="resnet18", image_size=64, temperature=1.7, threshold=0.5, labels=["NORMAL", "PNEUMONIA"])
+CONFIG = model_config(backbone="resnet18", temperature=1.7)
 
 
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    built = PneumoniaNetwork()
+    built = XrayNetwork()
     torch.nn.init.normal_(built.backbone.fc.weight, std=0.3)
     return built.eval()
 
@@ -33,9 +32,9 @@ def network():
 def model(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     torch.save(network.state_dict(), folder / "network.pt")
-    (folder / "model.json").write_text(json.dumps(CONFIG))
+    CONFIG.write(folder / "model.json")
     artifacts = {"weights": str(folder / "network.pt"), "config": str(folder / "model.json")}
-    return PneumoniaClassifier(ModelContext(artifacts=artifacts))
+    return XrayClassifier(ModelContext(artifacts=artifacts))
 
 
 def png(seed: int) -> bytes:
@@ -53,7 +52,7 @@ def rows(*files: bytes | str | None) -> pd.DataFrame:
 
 def test_the_answers_are_the_networks(model, network):
     pixels = torch.from_numpy(np.stack([preprocessing.load(data, 64) for data in FILES]))
-    expected = probability(predict_logits(network, pixels), CONFIG["temperature"])
+    expected = probability(predict_logits(network, pixels), CONFIG.temperature)
     answer = model.predict(rows(*FILES))
     assert np.abs(answer["P_PNEUMONIA"] - expected).max() < 1e-6
     assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all()

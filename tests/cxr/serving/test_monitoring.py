@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cxr.account import tables
-from cxr.serving import monitoring, scoring
+from cxr.serving import monitoring, predictions
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def answered(account):
         answers.loc[:3, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
         ids = [f"{version}-{number}" for number in range(len(scores))]
         for _ in range(2):  # as after a failure
-            scoring.write_predictions(project, ids, answers, version, "REST")
+            predictions.write_predictions(project, ids, answers, version, "REST")
         frames[version] = answers.assign(IMAGE_ID=ids)
         truth += [{"IMAGE_ID": i, "LABEL": ("PNEUMONIA", "NORMAL")[n % 2]} for n, i in enumerate(ids[::2])]
     fixed = dict(

@@ -9,24 +9,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxr.model.network import PneumoniaNetwork
-from cxr.training import loop
+from cxr.model.network import XrayNetwork
+from cxr.training.batches import Examples
+from cxr.training.recipe import Recipe
+from cxr.training.trainer import Trainer
 
 LIBRARY = Path(__file__).resolve().parents[3] / "lib"
-RECIPE = loop.Recipe(epochs=3, batch_size=8, learning_rate=1e-3, small_epochs=0, head_epochs=1, early_rate=0.5)
+RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=1e-3, small_epochs=0, head_epochs=1, early_factor=0.5)
 
 # The process dies, as if by the out-of-memory killer, while it writes the second epoch's checkpoint.
 DIES = """
 import os, signal, sys, torch
 from pathlib import Path
-from cxr import training
-from cxr.network import PneumoniaNetwork
+from cxr.model.network import XrayNetwork
+from cxr.training.batches import Examples
+from cxr.training.recipe import Recipe
+from cxr.training.trainer import Trainer
 
 data, recipe = torch.load(sys.argv[1], weights_only=True)
 save, written = torch.save, []
 
 def save_or_die(content, file):
-    if file.name.endswith("last.part"):
+    if "last.pt" in str(file.name) or isinstance(content, dict) and "history" in content:
         written.append(file)
         if len(written) == 2:
             file.write(b"half a checkpoint")
@@ -36,8 +40,8 @@ def save_or_die(content, file):
 
 torch.save = save_or_die
 torch.manual_seed(0)
-network = PneumoniaNetwork("mobilenet_v3_large")
-loop.train(network, *data, loop.Recipe(**recipe), folder=Path(sys.argv[2]))
+network = XrayNetwork("mobilenet_v3_large")
+Trainer(network, Examples(*data[:2]), Examples(*data[2:]), Recipe(**recipe)).fit(Path(sys.argv[2]))
 """
 
 
@@ -45,63 +49,63 @@ loop.train(network, *data, loop.Recipe(**recipe), folder=Path(sys.argv[2]))
 def data():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (48, 32, 32), generator=generator, dtype=torch.uint8)
-    labels = (torch.arange(48) % 3 == 0).float()
-    return [images[:32], labels[:32], images[32:], labels[32:]]
+    labels = (torch.arange(48) % 3 == 0).long()
+    return [Examples(images[:32], labels[:32]), Examples(images[32:], labels[32:])]
 
 
-def started() -> PneumoniaNetwork:
+def started() -> XrayNetwork:
     torch.manual_seed(0)
-    return PneumoniaNetwork("mobilenet_v3_large")  # it has dropout, which draws from the global generator
+    return XrayNetwork("mobilenet_v3_large")  # it has dropout, which draws from the global generator
 
 
 def test_after_kill_9_the_same_weights_are_reached(data, tmp_path):
-    torch.save([data, dataclasses.asdict(RECIPE)], tmp_path / "input.pt")
+    tensors = [tensor for part in data for tensor in (part.pixels, part.labels)]
+    torch.save([tensors, dataclasses.asdict(RECIPE)], tmp_path / "input.pt")
     command = [sys.executable, "-c", DIES, str(tmp_path / "input.pt"), str(tmp_path / "run")]
     # Sums of floats hang on the number of threads.
     environment = os.environ | {"PYTHONPATH": str(LIBRARY), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     died = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert died.returncode == -9, died.stderr
-    assert (tmp_path / "run" / "last.part").read_bytes() == b"half a checkpoint"
+    (half,) = (tmp_path / "run").glob(".last.pt.*.part")
+    assert half.stat().st_size, "it died while it wrote, and the checkpoint before is whole"
 
     told = []
-    network = started()
-    resumed = loop.train(network, *data, RECIPE, folder=tmp_path / "run", resume=True, on_epoch=told.append)
-    straight = started()
-    unbroken = loop.train(straight, *data, RECIPE)
+    resumed = Trainer(started(), *data, RECIPE).fit(tmp_path / "run", resume=True, on_epoch=told.append)
+    unbroken = Trainer(started(), *data, RECIPE).fit()
 
     assert [metrics["epoch"] for metrics in told] == [1, 2, 3]
-    for ours, theirs in ((network.state_dict(), straight.state_dict()), (resumed.state, unbroken.state)):
-        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    ours, theirs = resumed.network.state_dict(), unbroken.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     for ours, theirs in zip(resumed.history, unbroken.history, strict=True):
         assert ours | {"images_per_second": 0} == theirs | {"images_per_second": 0}
-    assert torch.load(tmp_path / "run" / "best.pt", weights_only=True).keys() == unbroken.state.keys()
+    assert torch.load(tmp_path / "run" / "best.pt", weights_only=True).keys() == unbroken.network.state_dict().keys()
 
 
 @pytest.fixture
 def finished(data, tmp_path):
     recipe = dataclasses.replace(RECIPE, epochs=1)
     seen = []
-    loop.train(started(), *data, recipe, folder=tmp_path, on_checkpoint=lambda path: seen.append(path.name))
+    Trainer(started(), *data, recipe).fit(tmp_path, on_checkpoint=lambda path: seen.append(path.name))
     assert seen == ["best.pt", "last.pt"]
     return tmp_path, recipe
 
 
 def test_a_run_that_was_over_trains_no_further(data, finished, monkeypatch):
     folder, recipe = finished
-    monkeypatch.setattr(loop._Run, "one_epoch", lambda *_: pytest.fail("it trained"))
-    again = loop.train(started(), *data, recipe, folder=folder, resume=True)
-    assert len(again.history) == 1 and again.state
+    monkeypatch.setattr(Trainer, "train_one_epoch", lambda *_: pytest.fail("it trained"))
+    again = Trainer(started(), *data, recipe).fit(folder, resume=True)
+    assert len(again.history) == 1 and again.best_epoch == 1
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(data, finished):
     folder, recipe = finished
     other = dataclasses.replace(recipe, learning_rate=1.0, epochs=2)
     with pytest.raises(ValueError, match="differs in epochs, learning_rate"):
-        loop.train(started(), *data, other, folder=folder, resume=True)
+        Trainer(started(), *data, other).fit(folder, resume=True)
     whole = (folder / "last.pt").read_bytes()
     (folder / "last.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="no whole checkpoint"):
-        loop.train(started(), *data, recipe, folder=folder, resume=True)
+        Trainer(started(), *data, recipe).fit(folder, resume=True)
 
 
 def test_training_leaves_the_global_generator_as_it_was(data):
@@ -109,6 +113,6 @@ def test_training_leaves_the_global_generator_as_it_was(data):
     expected = torch.rand(3)
     torch.manual_seed(5)
     with torch.random.fork_rng([]):
-        network = PneumoniaNetwork("mobilenet_v3_large")
-    loop.train(network, *data, dataclasses.replace(RECIPE, epochs=1))
+        network = XrayNetwork("mobilenet_v3_large")
+    Trainer(network, *data, dataclasses.replace(RECIPE, epochs=1)).fit()
     assert torch.equal(torch.rand(3), expected)

@@ -1,4 +1,4 @@
-"""Aggregates: what goes around them, so that they answer in Snowflake's types, and rewrites of some."""
+"""Aggregates: expressions put around them, which give Snowflake's types, and rewrites."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,13 @@ from local_account.engine.types import REAL_TYPES, TIME_TYPES, VARIANT_TYPES, T,
 from local_account.sql.numeric_scale import DEVIATIONS, REAL, UNKNOWN, is_framed
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.casts import to_text
+from local_account.sql.rewrites.nodes import call, cast, engine_node, text
 from local_account.sql.rewrites.operators import number, operands
-from local_account.sql.rewrites.registry import call, cast, engine_node, rule, text
 
 
 def wrap_aggregates(tree: exp.Expression) -> None:
-    """Give aggregates their Snowflake answer. It goes around the whole of ``AVG(x) FILTER (...) OVER (...)``."""
+    """Put an expression around each aggregate that gives it Snowflake's type:
+    around all of ``AVG(x) FILTER (...) OVER (...)``."""
     for node in list(tree.find_all(*WRAPPED)):
         if node.meta.get("engine"):
             continue
@@ -55,7 +56,6 @@ WRAPPED: dict[type[exp.Expression], Callable] = {
 }
 
 
-@rule(exp.GroupConcat)
 def rewrite_listagg(node: exp.GroupConcat) -> exp.Expression:
     value = node.this.this if isinstance(node.this, exp.Order) else node.this
     value = value.expressions[0] if isinstance(value, exp.Distinct) else value
@@ -64,7 +64,6 @@ def rewrite_listagg(node: exp.GroupConcat) -> exp.Expression:
     return node
 
 
-@rule(exp.Count)
 def rewrite_count(node: exp.Count) -> exp.Expression:
     """COUNT(a, b) counts the rows where none of them is NULL."""
     if node.expressions:
@@ -73,14 +72,20 @@ def rewrite_count(node: exp.Count) -> exp.Expression:
     return rewrite_plain(node)
 
 
-@rule(exp.ArgMax, exp.ArgMin)
 def rewrite_max_by(node: exp.Expression) -> exp.Expression:
     """The value may be NULL where the other is greatest; the engine's own looks for one that is not."""
     name = "arg_max_null" if isinstance(node, exp.ArgMax) else "arg_min_null"
     return call(name, *filter(None, rewrite_plain(node).args.values()), kind=kind_of(node.this))
 
 
-@rule(exp.ApproxQuantile)
 def rewrite_approx_percentile(node: exp.ApproxQuantile) -> exp.Expression:
     node.set("this", cast(rewrite_plain(node).this, "DOUBLE", T.DOUBLE))
     return node
+
+
+RULES = {
+    exp.GroupConcat: rewrite_listagg,
+    exp.Count: rewrite_count,
+    **dict.fromkeys((exp.ArgMax, exp.ArgMin), rewrite_max_by),
+    exp.ApproxQuantile: rewrite_approx_percentile,
+}  # fmt: skip

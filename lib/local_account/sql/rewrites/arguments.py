@@ -1,10 +1,10 @@
-"""What functions get: their arguments as text or numbers, where the engine would refuse them or read them otherwise."""
+"""Arguments of functions, as text or numbers where the engine would refuse or misread them."""
 
 from sqlglot import exp
 
 from local_account.engine.types import TEXT_TYPES, T, is_variant, kind_of
 from local_account.sql.rewrites.casts import to_text
-from local_account.sql.rewrites.registry import as_text, call, cast
+from local_account.sql.rewrites.nodes import as_text, call, cast
 
 PATTERNS = (exp.Like, exp.ILike)
 IN_TEXT = (*PATTERNS, exp.Contains, exp.StartsWith, exp.EndsWith)
@@ -18,7 +18,7 @@ TAKE_VARIANT = (exp.Coalesce, exp.If, exp.Count, exp.AnyValue, exp.FirstValue, e
 
 
 def rewrite_plain(node: exp.Expression) -> exp.Expression:
-    """A function without a rule. A VARIANT that it gets is text to it, as far as it can take one at all."""
+    """Rewrite a function that has no rule of its own: VARIANT arguments become text, or numbers."""
     if isinstance(node, (exp.Func, *PATTERNS)) and not isinstance(node, TAKE_VARIANT):
         for value in list(node.args.values()):
             for argument in value if isinstance(value, list) else [value]:

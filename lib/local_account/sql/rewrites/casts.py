@@ -6,6 +6,7 @@ from sqlglot import exp
 
 from local_account.engine.types import (
     INTEGER_TYPES,
+    NUMBER_TYPES,
     REAL_TYPES,
     TEXT_TYPES,
     TIME_TYPES,
@@ -15,12 +16,11 @@ from local_account.engine.types import (
     is_variant,
     kind_of,
 )
-from local_account.sql.rewrites.registry import as_text, call, cast, rule, text, variant
+from local_account.sql.rewrites.nodes import as_text, call, cast, text, variant
 from local_account.sql.rewrites.variants import json_call
 from local_account.text.errors import unsupported
 
 
-@rule(exp.Cast, exp.TryCast)
 def rewrite_cast(node: exp.Cast) -> exp.Expression:
     target, value = node.to, node.this
     if target.this in VARIANT_TYPES:
@@ -37,12 +37,12 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
             return made
         return call("left" if kind_of(value) in TEXT_TYPES else "sf_within", made, size, kind=T.TEXT)
     if is_variant(value):
-        to_number = target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}
+        to_number = target.this in NUMBER_TYPES
         value = call("sf_numeric", value, kind=T.TEXT) if to_number else as_text(value)
         value = call("sf_when", value, kind=T.TEXT) if target.this in TIME_TYPES else value
     elif kind_of(value) in REAL_TYPES | {T.DECIMAL, None} and target.this in INTEGER_TYPES:
         value = call("sf_whole", value)  # the engine's own cast rounds floating point half to even
-    elif kind_of(value) in TEXT_TYPES and target.this in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}:
+    elif kind_of(value) in TEXT_TYPES and target.this in NUMBER_TYPES:
         value = call("sf_numeral", value, kind=T.TEXT)
     elif kind_of(value) in TEXT_TYPES and target.this in TIME_TYPES:
         value = call("sf_when", value, kind=T.TEXT)
@@ -52,7 +52,7 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         return call("sf_to_boolean", value, kind=T.BOOLEAN)
     engine = engine_type(target)
     if engine is None:
-        raise unsupported(f"the type {target.sql('snowflake')}", "types.py")
+        raise unsupported(f"the type {target.sql('snowflake')}", "local_account.engine.types")
     made = type(node)(this=value, to=engine)
     made.type = target
     return made
@@ -68,17 +68,15 @@ def to_text(value: exp.Expression) -> exp.Expression:
     return value if kind in TEXT_TYPES else call("sf_to_text", value, kind=T.TEXT)
 
 
-@rule("ToBinary")
 def rewrite_to_binary(node: exp.Expression) -> exp.Expression:
     how = node.args.get("format")
     makers = {"HEX": "unhex", "BASE64": "from_base64", "UTF-8": "encode", "UTF8": "encode"}
     name = how.name.upper() if how is not None else "HEX"
     if name not in makers or node.args.get("safe"):
-        raise unsupported(f"{'TRY_' * bool(node.args.get('safe'))}TO_BINARY with the format {name}", "conversions.py")
+        raise unsupported(f"{'TRY_' * bool(node.args.get('safe'))}TO_BINARY with the format {name}", __name__)
     return call(makers[name], node.this, kind=T.BINARY)
 
 
-@rule("ToBoolean")
 def rewrite_to_boolean(node: exp.Expression) -> exp.Expression:
     value = as_text(node.this)
     if kind_of(value) in TEXT_TYPES:
@@ -86,7 +84,6 @@ def rewrite_to_boolean(node: exp.Expression) -> exp.Expression:
     return cast(value, "BOOLEAN", T.BOOLEAN)
 
 
-@rule("ToNumber")
 def rewrite_to_number(node: exp.Expression) -> exp.Expression:
     sizes = [node.args[key].name for key in ("precision", "scale") if node.args.get(key)]
     target = exp.DataType.build(f"DECIMAL({', '.join([*(sizes or ['38']), '0'][:2])})")
@@ -111,29 +108,37 @@ def time_format(snowflake: str) -> str:
         elif code and not rest.upper().startswith("DDD"):
             out, rest = out + code[1], rest[len(code[0]) :]
         elif rest[0].isalpha() and rest[0] != "T":
-            raise unsupported(f"the time format {snowflake!r}", "conversions.py")
+            raise unsupported(f"the time format {snowflake!r}", __name__)
         else:
             out, rest = out + rest[0].replace("%", "%%"), rest[1:]
     return out
 
 
-@rule("ToChar")
 def rewrite_to_char(node: exp.Expression) -> exp.Expression:
     how = node.args.get("format")
     if how is None:
         null = is_variant(node.this)  # a JSON null, which a cast makes NULL, is text here
         return call("sf_to_char", node.this, kind=T.TEXT) if null else to_text(node.this)
     if kind_of(node.this) not in TIME_TYPES:
-        raise unsupported("TO_CHAR with a format for anything but dates and timestamps", "conversions.py")
+        raise unsupported("TO_CHAR with a format for anything but dates and timestamps", __name__)
     return call("strftime", node.this, text(time_format(how.name)), kind=T.TEXT)
 
 
-@rule(exp.DataType)
 def rewrite_type(node: exp.DataType) -> exp.Expression:
     """Types in column definitions (casts have their own rule)."""
     if isinstance(node.parent, (exp.Cast, exp.TryCast)):
         return node
     engine = engine_type(node)
     if engine is None:
-        raise unsupported(f"the type {node.sql('snowflake')}", "types.py")
+        raise unsupported(f"the type {node.sql('snowflake')}", "local_account.engine.types")
     return engine
+
+
+RULES = {
+    **dict.fromkeys((exp.Cast, exp.TryCast), rewrite_cast),
+    exp.ToBinary: rewrite_to_binary,
+    exp.ToBoolean: rewrite_to_boolean,
+    exp.ToNumber: rewrite_to_number,
+    exp.ToChar: rewrite_to_char,
+    exp.DataType: rewrite_type,
+}  # fmt: skip

@@ -2,12 +2,19 @@
 
 from sqlglot import exp
 
-from local_account.engine.types import INTEGER_TYPES, REAL_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
+from local_account.engine.types import (
+    INTEGER_TYPES,
+    NUMBER_TYPES,
+    TEXT_TYPES,
+    TIME_TYPES,
+    T,
+    is_variant,
+    kind_of,
+)
 from local_account.sql.numeric_scale import REAL, UNKNOWN
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.casts import rewrite_cast, to_text
-from local_account.sql.rewrites.dates import add_interval
-from local_account.sql.rewrites.registry import as_text, call, cast, rule
+from local_account.sql.rewrites.nodes import as_text, call, cast
 from local_account.sql.rewrites.variants import json_call
 from local_account.text.errors import unsupported
 
@@ -18,7 +25,6 @@ def operands(node: exp.Expression) -> list[exp.Expression]:
     return [argument for argument in (node.this, *node.expressions) if argument is not None]
 
 
-@rule(exp.Div)
 def rewrite_div(node: exp.Div) -> exp.Expression:
     left, right = scalar(node.this, node.expression), scalar(node.expression, node.this)
     if is_variant(left) and is_variant(right):
@@ -30,73 +36,47 @@ def number(made: exp.Expression, node: exp.Expression, scale: int | None) -> exp
     """What the engine computes in floating point as the NUMBER that Snowflake answers, if it does."""
     if scale is UNKNOWN:
         what = f"{node.sql('snowflake')}, because a type in it is not known; cast it"
-        raise unsupported(what, "scales.py")
+        raise unsupported(what, "local_account.sql.numeric_scale")
     return made if scale == REAL else cast(made, f"DECIMAL(38, {scale})")
 
 
-@rule(exp.Ceil, exp.Floor)
 def rewrite_ceil(node: exp.Expression) -> exp.Expression:
     return number(rewrite_plain(node), node, node.meta.get("scale"))
 
 
-@rule("Chr", "Factorial")
-def rewrite_of_integer(node: exp.Expression) -> exp.Expression:
-    """The engine's own take 32 bits alone."""
-    for argument in operands(rewrite_plain(node)):
-        argument.replace(cast(argument.copy(), "INTEGER", T.INT))
-    return node
-
-
-@rule(exp.Neg)
 def rewrite_negative(node: exp.Neg) -> exp.Expression:
     if is_variant(node.this):
         node.set("this", call("sf_number", node.this, kind=T.DOUBLE))
     return node
 
 
-@rule("Xor")
-def rewrite_xor(node: exp.Expression) -> exp.Expression:
-    if {kind_of(node.this), kind_of(node.expression)} == {T.BOOLEAN}:
-        return exp.Paren(this=exp.NEQ(this=node.this, expression=node.expression))
-    return rewrite_plain(node)
-
-
-@rule(exp.Cbrt)
-def rewrite_cbrt(node: exp.Cbrt) -> exp.Expression:
-    return call("sf_cbrt", rewrite_plain(node).this, kind=T.DOUBLE)
-
-
-@rule("Uniform", "Normal", "Randstr")
-def rewrite_random(node: exp.Expression) -> exp.Expression:
-    """Their generator is RANDOM: of another one Snowflake makes numbers in a way that is not known."""
-    *given, source = (value for value in node.args.values() if value is not None)
+def rewrite_uniform(node: exp.Uniform) -> exp.Expression:
+    """Whole numbers, and RANDOM as their generator: it is not known how Snowflake uses other ones."""
+    *limits, source = (value for value in node.args.values() if value is not None)
     if not isinstance(source, exp.Rand) and not source.meta.get("random"):
-        raise unsupported(f"{node.sql_name()} with another generator than RANDOM", "operators.py")
-    if isinstance(node, exp.Randstr):
-        return call("sf_randstr", *given, source, kind=T.TEXT)
-    if isinstance(node, exp.Uniform) and {kind_of(limit) for limit in given} <= INTEGER_TYPES:
-        return call("sf_uniform", *given, source, kind=T.BIGINT)
-    return call("sf_normal" if isinstance(node, exp.Normal) else "sf_uniform_real", *given, source, kind=T.DOUBLE)
+        raise unsupported("UNIFORM with another generator than RANDOM", __name__)
+    if not {kind_of(limit) for limit in limits} <= INTEGER_TYPES:
+        raise unsupported("UNIFORM between numbers that are not whole", __name__)
+    return call("sf_uniform", *limits, source, kind=T.BIGINT)
 
 
 def scalar(node: exp.Expression, beside: exp.Expression) -> exp.Expression:
-    """A VARIANT operand as the type of the operand beside it; anything else as it is."""
+    """A VARIANT operand, cast to the type of the other operand. Any other operand is returned unchanged."""
     if not is_variant(node) or is_variant(beside):
         return node
     kind = kind_of(beside)
     if kind in TIME_TYPES or kind == T.BOOLEAN:
         return rewrite_cast(exp.Cast(this=node, to=exp.DataType(this=kind)))
-    numeric = kind in INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}
+    numeric = kind in NUMBER_TYPES
     return call("sf_number", node, kind=T.DOUBLE) if numeric else as_text(node)
 
 
-@rule(exp.Add, exp.Sub, exp.Mul, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Mod)
 def rewrite_operator(node: exp.Binary) -> exp.Expression:
     left, right = scalar(node.this, node.expression), scalar(node.expression, node.this)
     arithmetic = isinstance(node, (exp.Add, exp.Sub, exp.Mul, exp.Mod))
     if is_variant(left) and is_variant(right) and not isinstance(node, (exp.EQ, exp.NEQ)):
         if not arithmetic:
-            raise unsupported("a comparison of two VARIANTs; cast one", "operators.py")
+            raise unsupported("a comparison of two VARIANTs; cast one", __name__)
         left, right = (call("sf_number", side, kind=T.DOUBLE) for side in (left, right))
     elif is_variant(left) and is_variant(right):
         left, right = (json_call(".KEY", [side]) for side in (left, right))
@@ -106,24 +86,19 @@ def rewrite_operator(node: exp.Binary) -> exp.Expression:
             for side in (left, right)
         )
     if arithmetic and any(kind_of(side) in TEXT_TYPES for side in (node.this, node.expression)):
-        raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", "operators.py")
+        raise unsupported(f"arithmetic on text ({node.sql('snowflake')}); cast it", __name__)
     if isinstance(node, (exp.Add, exp.Sub)) and {T.DATE} < {kind_of(left), kind_of(right)} <= {T.DATE, *WHOLE}:
-        left, right = (  # the engine adds days of 32 bits alone
+        left, right = (  # the engine adds days of 32 bits only
             side if kind_of(side) == T.DATE else cast(side, "INTEGER", T.INT) for side in (left, right)
         )
         node.type = exp.DataType(this=T.DATE)
     node.set("this", left)
     node.set("expression", right)
-    if isinstance(left, exp.Interval):
-        raise unsupported("an INTERVAL before what it is added to", "operators.py")
-    if isinstance(right, exp.Interval):
-        return add_interval(node, right)
     if isinstance(node, exp.Mul) and (node.meta.get("scale") or 0) >= 12:
         return cast(node, f"DECIMAL(38, {node.meta['scale']})")
     return node
 
 
-@rule(exp.Between, exp.In, exp.Case)
 def rewrite_compared(node: exp.Expression) -> exp.Expression:
     beside = {"between": lambda: node.args["low"], "in": lambda: node.expressions[0],
               "case": lambda: node.args["ifs"][0].this}[node.key]  # fmt: skip
@@ -132,10 +107,21 @@ def rewrite_compared(node: exp.Expression) -> exp.Expression:
     return node
 
 
-@rule(exp.DPipe, exp.Concat, exp.ConcatWs)
 def rewrite_concatenation(node: exp.Expression) -> exp.Expression:
     """Operands as text in Snowflake's formats, not the engine's."""
     for argument in [*operands(node), node.args.get("expression")]:
         if isinstance(argument, exp.Expression) and kind_of(argument) not in TEXT_TYPES | {T.BINARY, T.VARBINARY}:
             argument.replace(to_text(argument.copy()))
     return node
+
+
+RULES = {
+    exp.Div: rewrite_div,
+    **dict.fromkeys((exp.Ceil, exp.Floor), rewrite_ceil),
+    exp.Neg: rewrite_negative,
+    exp.Uniform: rewrite_uniform,
+    **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Mod),
+        rewrite_operator),
+    **dict.fromkeys((exp.Between, exp.In, exp.Case), rewrite_compared),
+    **dict.fromkeys((exp.DPipe, exp.Concat, exp.ConcatWs), rewrite_concatenation),
+}  # fmt: skip

@@ -1,0 +1,72 @@
+"""The figures of each class, where there are more than two."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from cxr.evaluation.bootstrap import bootstrap_of
+from cxr.evaluation.metrics import auroc
+
+
+def evaluate_classes(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    predictions: np.ndarray,
+    patients: Sequence[str],
+    classes: Sequence[str],
+    seed: int = 0,
+) -> dict:
+    """AUROC (one against the rest) and sensitivity of each class, macro AUROC, accuracy, and the confusion matrix.
+
+    Args:
+        labels, predictions: int [N], indices into `classes`.
+        probabilities: [N, classes].
+
+    Returns:
+        A dict for JSON; every figure with its 95% interval over patients, None where it is undefined.
+    """
+    everyone = np.ones((1, len(labels)))
+
+    def one_against_rest(weights: np.ndarray, position: int) -> np.ndarray:
+        return auroc(labels == position, probabilities[:, position], weights)
+
+    def macro(weights: np.ndarray) -> np.ndarray:
+        return np.mean([one_against_rest(weights, position) for position in range(len(classes))], axis=0)
+
+    def sensitivity(weights: np.ndarray, position: int) -> np.ndarray:
+        own = labels == position
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return weights[:, own & (predictions == position)].sum(1) / weights[:, own].sum(1)
+
+    def accuracy(weights: np.ndarray) -> np.ndarray:
+        return weights[:, labels == predictions].sum(1) / weights.sum(1)
+
+    def figure(statistic) -> dict:
+        return with_interval(float(statistic(everyone)[0]), bootstrap_of(statistic, patients, seed=seed))
+
+    rows = [
+        {
+            "class": name,
+            "images": int((labels == position).sum()),
+            "auroc": figure(lambda weights, position=position: one_against_rest(weights, position)),
+            "sensitivity": figure(lambda weights, position=position: sensitivity(weights, position)),
+        }
+        for position, name in enumerate(classes)
+    ]
+    matrix = confusion_matrix(labels, predictions, labels=range(len(classes)))
+    return {
+        "classes": rows,
+        "macro_auroc": figure(macro),
+        "accuracy": figure(accuracy),
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def with_interval(value: float, interval: tuple[float, float]) -> dict:
+    """For JSON: None stands for what is undefined."""
+
+    def or_none(number: float) -> float | None:
+        return None if np.isnan(number) else float(number)
+
+    return {"value": or_none(value), "interval": [or_none(end) for end in interval]}

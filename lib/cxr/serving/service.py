@@ -1,0 +1,50 @@
+"""The model's service: whether it runs a version, its state and log, and a client for its public endpoint."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+from snowflake.ml.model import ModelVersion
+from snowflake.snowpark import Session
+
+from cxr.account.session import SERVICE_TOKEN
+from cxr.serving.rest_client import ServiceClient
+
+
+def runs_version(service: str, version: ModelVersion) -> bool:
+    """Whether a service of this full name exists and runs this version."""
+    services = version.list_services()
+    return not services.empty and service in set(services["name"])
+
+
+def service_state(session: Session, service: str, lines: int = 20) -> tuple[pd.DataFrame, str]:
+    """The service's instances with their status, and the last lines that its first container logged."""
+    rows = session.sql(f"SHOW SERVICE CONTAINERS IN SERVICE {service}").to_pandas()
+    rows.columns = [name.strip('"') for name in rows.columns]
+    first = rows.iloc[0]
+    place = f"'{service}', '{first['instance_id']}', '{first['container_name']}'"
+    log = session.sql(f"SELECT SYSTEM$GET_SERVICE_LOGS({place}, {lines})").collect()[0][0]
+    return rows[["service_name", "instance_id", "container_name", "status", "message"]], log
+
+
+def connect_client(session: Session, service: str, token_file: str = "") -> ServiceClient:
+    """A REST client of a running service.
+
+    Args:
+        token_file: holds a programmatic access token, as a mounted secret does; without it, `CXR_SERVICE_TOKEN` is it.
+
+    Raises:
+        LookupError: there is no public endpoint, or no token; says what to do.
+        OSError: the file cannot be read.
+    """
+    endpoints = session.sql(f"SHOW ENDPOINTS IN SERVICE {service}").collect()
+    addresses = [row["ingress_url"] for row in endpoints if row["ingress_url"]]
+    if not addresses:
+        raise LookupError(f"{service} has no public endpoint: create it with ingress_enabled=True")
+    token = Path(token_file).read_text().strip() if token_file else os.environ.get(SERVICE_TOKEN)
+    if not token:
+        raise LookupError(
+            f"no token: put a programmatic access token into the environment variable {SERVICE_TOKEN}, "
+            "or name the file that holds it (setting service_token_file)"
+        )
+    return ServiceClient(addresses[0], token)

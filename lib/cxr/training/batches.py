@@ -1,0 +1,55 @@
+"""Images and labels, and how they reach the device batch by batch."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images and the index of each one's class; 0 is the negative class."""
+
+    pixels: torch.Tensor  # uint8 [N, H, W]
+    labels: torch.Tensor  # int64 [N]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def on_device_if_it_fits(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The images on the device where they leave it half of its free memory, else where they are, batch by batch."""
+    if device.type == "cuda" and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return pixels
+    return pixels.to(device)
+
+
+def batches(
+    pixels: torch.Tensor, chosen: list[torch.Tensor], device: torch.device
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(uint8 [n, H, W], their indices), on the device. Off it, the next batch is gathered while this one is used."""
+    if pixels.device.type == device.type:
+        for indices in torch.stack(chosen).to(device):
+            yield pixels[indices], indices
+        return
+
+    def gather(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pair = pixels[indices], indices
+        return tuple(tensor.pin_memory() for tensor in pair) if device.type == "cuda" else pair
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(gather, indices) for indices in chosen[:1]]
+        for following in [*chosen[1:], None]:
+            batch, indices = ahead.pop().result()
+            if following is not None:
+                ahead.append(pool.submit(gather, following))
+            yield batch.to(device, non_blocking=True), indices.to(device, non_blocking=True)
+
+
+def resize(batch: torch.Tensor, side: int) -> torch.Tensor:
+    """Float [N, 1, H, W] -> float [N, 1, side, side]."""
+    if side == batch.shape[-1]:
+        return batch
+    return F.interpolate(batch, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

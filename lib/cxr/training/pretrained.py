@@ -1,0 +1,75 @@
+"""ImageNet weights for a backbone: from the stage, torch's cache or a download, whichever has them."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import torch
+import torchvision
+
+from cxr.atomic_files import write_atomically
+from cxr.model.network import XrayNetwork, best_device
+
+FromStage = Callable[[str, Path], Path | None]
+
+
+def build_network(
+    backbone: str,
+    weights: str,
+    classes: int = 2,
+    from_stage: FromStage = lambda name, folder: None,
+    log: Callable[[str], None] = print,
+) -> tuple[XrayNetwork, str]:
+    """The network on the best device, and the weights that it really starts from: "imagenet" or "random"."""
+    found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
+    if weights == "imagenet" and found is None:
+        log(
+            f"No ImageNet weights for {backbone} on the stage, in torch's cache or by download: "
+            "the network starts from random weights."
+        )
+    network = XrayNetwork(backbone, classes, pretrained=found is not None).to(best_device())
+    return network, "imagenet" if found else "random"
+
+
+def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[str], None] = print) -> Path | None:
+    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None where none can be had.
+
+    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 does not
+    begin as torchvision's file name says is not used.
+    """
+    url = torchvision.models.get_model_weights(backbone).DEFAULT.url
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / url.rpartition("/")[2]
+    sources = {
+        "stage": lambda: from_stage(path.name, folder),
+        "cache": lambda: path,
+        "download": lambda: _download(url, path),
+    }
+    for source, fetch in sources.items():
+        found = fetch()
+        if found and found.is_file():
+            if _has_hash_of_its_name(found):
+                log(f"ImageNet weights for {backbone}: from the {source} ({found.name})")
+                return found
+            log(f"{found.name} from the {source} is damaged (its SHA-256 differs from its name); trying elsewhere")
+    return None
+
+
+def _has_hash_of_its_name(path: Path) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2])
+
+
+def _download(url: str, path: Path) -> Path | None:
+    try:
+        # A closed network may swallow packets rather than refuse them: five seconds are enough to find out.
+        with httpx.stream("GET", url, timeout=httpx.Timeout(60, connect=5), follow_redirects=True) as answer:
+            answer.raise_for_status()
+            with write_atomically(path) as file:
+                for chunk in answer.iter_bytes(2**20):
+                    file.write(chunk)
+    except (httpx.HTTPError, OSError):
+        return None
+    return path

@@ -1,0 +1,300 @@
+"""The training loop on one device. Knows arrays and devices; nothing of Snowflake.
+
+:class:`Trainer` reads from top to bottom: `fit` runs epochs, an epoch trains, validates and writes checkpoints. Several
+processes train by :class:`cxr.training.distributed.DistributedTrainer`, which overrides the few places where they meet.
+"""
+
+import copy
+import math
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn import functional as F
+
+from cxr.atomic_files import write_atomically
+from cxr.model.network import XrayNetwork, has_bfloat16, predict_logits, to_float
+from cxr.model.probabilities import Calibration
+from cxr.progress import tqdm
+from cxr.training.augmentation import augment
+from cxr.training.batches import Examples, batches, on_device_if_it_fits, resize
+from cxr.training.ema import ExponentialMovingAverage
+from cxr.training.losses import WeightedCrossEntropy, class_weights
+from cxr.training.recipe import Recipe
+
+CHECKPOINTS = ("best.pt", "last.pt")
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """`network` has the best epoch's averaged weights; `history` is one dict of metrics an epoch."""
+
+    network: XrayNetwork
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+class Trainer:
+    """Trains a copy of a network and keeps the epoch with the best validation AUROC; the network itself stays.
+
+    Every random number follows from the recipe's seed, the epoch and the process, so a run that is resumed draws what
+    the unbroken one would have drawn. The global generator is left as it was.
+    """
+
+    def __init__(self, network: XrayNetwork, train: Examples, validation: Examples, recipe: Recipe):
+        """Raises ValueError where a class is missing in training or validation."""
+        _check_classes(train.labels, network.classes, "training")
+        _check_classes(validation.labels, network.classes, "validation")
+        self.recipe, self.validation = recipe, validation
+        self.network = self.prepare_network(copy.deepcopy(network)).to(memory_format=torch.channels_last)
+        self.device = next(self.network.parameters()).device
+        self.pixels = on_device_if_it_fits(train.pixels, self.device)
+        self.labels = train.labels.to(self.device)
+        self.steps = math.ceil(len(train) / recipe.batch_size)
+        weights = class_weights(train.labels, network.classes)
+        self.criterion = WeightedCrossEntropy(weights, recipe.label_smoothing).to(self.device)
+        groups = self.network.parameter_groups(recipe.learning_rate, recipe.early_factor)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
+            [group["lr"] for group in groups],
+            total_steps=self.steps * recipe.epochs,
+            pct_start=0.2,
+        )
+        self.ema = ExponentialMovingAverage(self.network, recipe.ema_decay)
+        self.best_state, self.best_epoch, self.history = {}, 0, []
+        self._model, self._head_only = None, None
+
+    # ------------------------------------------------------------ what a reader comes for
+
+    def fit(
+        self,
+        folder: Path | None = None,
+        resume: bool = False,
+        on_epoch: Callable[[dict[str, float]], None] = lambda metrics: None,
+        on_checkpoint: Callable[[Path], None] = lambda path: None,
+    ) -> TrainingResult:
+        """Train to the end of the recipe.
+
+        Args:
+            folder: for `best.pt` (the state dict to use) and `last.pt` (all that resuming needs).
+            resume: go on after the epoch that `last.pt` holds, if it is there.
+            on_epoch: called with each epoch's metrics, those before the resumption too.
+            on_checkpoint: called with the path of each checkpoint once it is whole.
+
+        Raises:
+            ValueError: `last.pt` is damaged or of another recipe.
+            FloatingPointError: the loss is not a number; names the step. The checkpoints of the epoch before stay.
+        """
+        if resume and folder and (folder / "last.pt").exists():
+            self.load_checkpoint(folder / "last.pt")
+        for metrics in self.history if self.is_main_process else ():
+            on_epoch(metrics)
+        with self._keep_global_generator(), self._progress_bar() as progress:
+            while not self.is_over():
+                metrics = self.train_and_validate(progress)
+                is_best = self.keep_if_best(metrics)
+                if self.is_main_process:
+                    if folder:
+                        self.save_checkpoints(folder, is_best, on_checkpoint)
+                    on_epoch(metrics)
+        best = copy.deepcopy(self.ema.network).requires_grad_(True)
+        best.load_state_dict(self.best_state)
+        return TrainingResult(best, self.best_epoch, self.history)
+
+    def train_and_validate(self, progress: tqdm) -> dict[str, float]:
+        """One epoch; its metrics."""
+        epoch, start = len(self.history), time.perf_counter()
+        side = self.recipe.image_side(epoch, self.pixels.shape[1])
+        loss = self.train_one_epoch(epoch, side, progress)
+        rate = len(self.pixels) / (time.perf_counter() - start)
+        metrics = {"epoch": epoch + 1, "side": side, "training_loss": loss}
+        return metrics | self.validate() | {"images_per_second": rate}
+
+    def train_one_epoch(self, epoch: int, side: int, progress: tqdm) -> float:
+        """One pass over the images; the mean loss. No step waits for the device.
+
+        All batches are of one size, so up to one image a step is in no batch of an epoch, each time others.
+        """
+        model = self._model_for(epoch)
+        model.train()
+        # The order is the same in all processes; what is drawn for an image is not.
+        order = torch.randperm(len(self.pixels), generator=self._generator("cpu", epoch, 0))
+        order = order[: len(self.pixels) // self.steps * self.steps].view(self.steps, -1)
+        generator = self._generator(self.device, epoch, 1 + self.rank)
+        torch.manual_seed(generator.initial_seed())  # dropout draws from the global one
+        losses = torch.zeros(self.steps, device=self.device)
+        chosen = [self.local_part(batch) for batch in order]
+        for step, (batch, indices) in enumerate(batches(self.pixels, chosen, self.device)):
+            images = augment(resize(to_float(batch), side), generator)
+            loss = self.batch_loss(model, images, self.labels[indices], order.shape[1])
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.scheduler.step()
+            self.ema.update()
+            losses[step] = loss.detach()
+            progress.update(order.shape[1])
+        return self._mean_loss(losses, epoch)
+
+    def batch_loss(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, total: int) -> torch.Tensor:
+        """The loss of this process's part of a batch of `total` images, float [part, 1, H, W]."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(
+            images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16 and has_bfloat16(images.device)
+        ):
+            logits = model(images)
+        return self.criterion(logits, labels) / total
+
+    def validate(self) -> dict[str, float]:
+        """AUROC of the positive against the negative class, and loss, of the averaged weights."""
+        # To tell epochs apart bfloat16 is exact enough, and twice as fast.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
+            logits = self.all_logits(self.validation.pixels)
+        if not logits.isfinite().all():
+            raise FloatingPointError("the network answers validation images with no numbers; lower learning_rate")
+        labels = self.validation.labels.cpu()
+        if logits.shape[1] == 1:
+            loss, scores = F.binary_cross_entropy_with_logits(logits.squeeze(1), labels.float()), logits.squeeze(1)
+        else:
+            loss = F.cross_entropy(logits, labels)
+            scores = Calibration().positive(logits.numpy())
+        return {"validation_auroc": float(roc_auc_score(labels > 0, scores)), "validation_loss": float(loss)}
+
+    def is_over(self) -> bool:
+        epochs, patience = len(self.history), self.recipe.patience
+        return epochs >= self.recipe.epochs or bool(patience and epochs - self.best_epoch >= patience)
+
+    def keep_if_best(self, metrics: dict[str, float]) -> bool:
+        """Append an epoch's metrics to the history; whether it is the best so far. Of equals the later is better."""
+        before = [past["validation_auroc"] for past in self.history]
+        self.history.append(metrics)
+        is_best = metrics["validation_auroc"] >= max(before, default=0)
+        if is_best:
+            self.best_epoch, self.best_state = metrics["epoch"], _to_cpu(self.ema.network.state_dict())
+        return is_best
+
+    # ------------------------------------------------------------ checkpoints
+
+    def save_checkpoints(self, folder: Path, is_best: bool, on_checkpoint: Callable[[Path], None]) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        contents = ({"best.pt": self.best_state} if is_best else {}) | {"last.pt": self.state()}
+        for name, content in contents.items():
+            with write_atomically(folder / name) as file:
+                torch.save(content, file)
+            on_checkpoint(folder / name)
+
+    def state(self) -> dict:
+        """All that changes while a network trains."""
+        return {
+            "recipe": self._identity(),
+            "network": self.network.state_dict(),
+            "ema": self.ema.network.state_dict(),
+            "ema_steps": self.ema.steps,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "best_state": self.best_state,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+        }
+
+    def load_checkpoint(self, path: Path) -> None:
+        """Raises ValueError where the file is damaged or belongs to another recipe."""
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ValueError(f"{path} is no whole checkpoint: remove it, or train without resume") from error
+        own = self._identity()
+        if different := [name for name in own if own[name] != state["recipe"].get(name)]:
+            raise ValueError(
+                f"{path} belongs to another run, which differs in {', '.join(different)}: train without resume"
+            )
+        self.network.load_state_dict(state["network"])
+        self.ema.network.load_state_dict(state["ema"])
+        self.ema.steps = state["ema_steps"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.best_state, self.best_epoch, self.history = state["best_state"], state["best_epoch"], state["history"]
+
+    # ------------------------------------------------------------ where several processes meet
+
+    rank = 0
+    is_main_process = True
+
+    def prepare_network(self, network: XrayNetwork) -> XrayNetwork:
+        return network
+
+    def wrap_network(self, network: XrayNetwork) -> nn.Module:
+        return network
+
+    def local_part(self, batch: torch.Tensor) -> torch.Tensor:
+        """The indices of a batch that this process works on."""
+        return batch
+
+    def sum_over_processes(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+    def all_logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The averaged network's logits, float32 [N, outputs] on the CPU."""
+        return predict_logits(self.ema.network, pixels)
+
+    # ------------------------------------------------------------ details
+
+    def _model_for(self, epoch: int) -> nn.Module:
+        """The network as this epoch trains it; wrapped anew when the layers that learn change."""
+        head_only = epoch < self.recipe.head_epochs
+        if self._head_only != head_only:
+            self._head_only = head_only
+            self.network.requires_grad_(not head_only)
+            self.network.head.requires_grad_(True)
+            self._model = self.wrap_network(self.network)
+            if self.recipe.compile and self.device.type == "cuda":
+                self._model = torch.compile(self._model)
+        return self._model
+
+    def _mean_loss(self, losses: torch.Tensor, epoch: int) -> float:
+        losses = self.sum_over_processes(losses).cpu()
+        if not losses.isfinite().all():
+            first = int((~losses.isfinite()).nonzero()[0])
+            raise FloatingPointError(
+                f"the training loss is {float(losses[first])} at step {first + 1} of {self.steps} in epoch "
+                f"{epoch + 1}; lower learning_rate (it is {self.recipe.learning_rate}) and start again. The "
+                "checkpoints of the epochs before are kept."
+            )
+        return float(losses.mean())
+
+    def _identity(self) -> dict:
+        """What two runs must share for one to go on from the other's checkpoint."""
+        return asdict(self.recipe) | {"steps": self.steps, "classes": self.network.classes}
+
+    def _generator(self, device: torch.device | str, epoch: int, stream: int) -> torch.Generator:
+        return torch.Generator(device).manual_seed((self.recipe.seed * 10_000 + epoch) * 10_000 + stream)
+
+    def _keep_global_generator(self):
+        return torch.random.fork_rng([torch.cuda.current_device()] if self.device.type == "cuda" else [])
+
+    def _progress_bar(self) -> tqdm:
+        return tqdm(
+            total=self.recipe.epochs * len(self.pixels),
+            initial=len(self.history) * len(self.pixels),
+            unit="image",
+            unit_scale=True,
+            desc="training",
+            mininterval=5,
+            disable=not self.is_main_process,
+        )
+
+
+def _check_classes(labels: torch.Tensor, classes: int, name: str) -> None:
+    counts = torch.bincount(labels, minlength=classes).tolist()
+    if len(counts) > classes or 0 in counts:
+        raise ValueError(f"{name} holds {counts} images of the classes 0 to {classes - 1}; some of each are needed")
+
+
+def _to_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: copy.deepcopy(value.detach()).cpu().contiguous() for key, value in state.items()}

@@ -1,0 +1,30 @@
+"""Rewrites of functions over text."""
+
+from sqlglot import exp
+
+from local_account.engine.types import TEXT_TYPES, T, kind_of
+from local_account.sql.rewrites.arguments import rewrite_plain
+from local_account.sql.rewrites.nodes import call
+
+
+def rewrite_substring(node: exp.Substring) -> exp.Expression:
+    """A start before the first character is outside the text, and the answer empty."""
+    start = node.args.get("start")
+    node = rewrite_plain(node)
+    if isinstance(start, exp.Literal) or kind_of(node.this) not in TEXT_TYPES:
+        return node
+    return call("sf_unless_before", node.this.copy(), start.copy(), node, kind=T.TEXT)
+
+
+def rewrite_regexp_substr(node: exp.Expression) -> exp.Expression:
+    """With the parameter e it answers a group: the first, if no group is named."""
+    flags, group = node.text("parameters"), node.text("group")
+    if "e" in flags and group in ("", "0"):
+        node.set("group", exp.Literal.number(1))
+    return rewrite_plain(node)
+
+
+RULES = {
+    exp.Substring: rewrite_substring,
+    exp.RegexpExtract: rewrite_regexp_substr,
+}  # fmt: skip

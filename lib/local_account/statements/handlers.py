@@ -1,0 +1,39 @@
+"""Everything that the account answers itself: the tables at the end of the other files of this folder, joined."""
+
+from local_account.account.dispatch import Handlers
+from local_account.sql import context_functions, stage_files
+from local_account.sql.statement_shapes import Statement, StatementTable
+from local_account.statements import (
+    bundles,
+    columns,
+    copy_into_stage,
+    copy_into_table,
+    describe,
+    experiments,
+    functions,
+    grants,
+    infer_schema,
+    inference_jobs,
+    models,
+    objects,
+    services,
+    session_control,
+    show,
+    stages,
+    tables,
+)
+
+IN_ORDER = (grants, objects, show, stages, bundles, copy_into_stage, columns, describe, tables, copy_into_table,
+            experiments, functions, models, inference_jobs, infer_schema, services, session_control)  # fmt: skip
+STATEMENTS: list[Statement] = [entry for module in IN_ORDER for entry in module.STATEMENTS]
+HANDLERS = Handlers(
+    match=StatementTable(STATEMENTS).match,
+    create=tables.create_table_or_view,
+    user_function=functions.user_function,
+    calls=context_functions.CALLS | stage_files.CALLS | models.CALLS | services.CALLS,
+    system_functions=context_functions.SYSTEM_FUNCTIONS | experiments.SYSTEM_FUNCTIONS | services.SYSTEM_FUNCTIONS,
+    table_functions=experiments.TABLE_FUNCTIONS,
+    lateral_functions=models.LATERAL_FUNCTIONS,
+    before_removal=objects.BEFORE_REMOVAL | stages.BEFORE_REMOVAL | services.BEFORE_REMOVAL,
+    shown=show.SHOWN | bundles.SHOWN | functions.SHOWN | models.SHOWN | services.SHOWN,
+)

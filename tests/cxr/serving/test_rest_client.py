@@ -1,0 +1,103 @@
+"""The REST client against a real HTTP server that misbehaves on purpose."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from cxr.serving import rest_client
+
+
+@pytest.fixture
+def service():
+    """A service that answers with as many rows as it got.
+
+    `refusals` lists the codes that it sends first, 0 for a connection that breaks, and `waits` its Retry-After.
+    """
+    seen = {"refusals": [], "waits": [], "sizes": [], "thresholds": [], "tokens": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen["tokens"].append(self.headers["Authorization"])
+            if seen["refusals"]:
+                if code := seen["refusals"].pop(0):
+                    self.send_response(code)
+                    if seen["waits"]:
+                        self.send_header("Retry-After", seen["waits"].pop(0))
+                    self.end_headers()
+                return
+            split = body["dataframe_split"]
+            seen["sizes"].append(len(split["data"]))
+            seen["thresholds"].append(body.get("params", {}).get("threshold"))
+            answers = [[i, {"P_PNEUMONIA": i / 100, "LABEL": "NORMAL", "STATUS": "ok"}] for i in split["index"]]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": answers[::-1]}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield seen, f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_large_calls_are_cut_and_answers_keep_their_order(service):
+    seen, address = service
+    answers = rest_client.ServiceClient(address, "secret").predict([b"x"] * 150, threshold=0.25)
+    assert sorted(seen["sizes"], reverse=True) == [32, 32, 32, 32, 22] and seen["thresholds"] == [0.25] * 5
+    assert answers["P_PNEUMONIA"].tolist()[30:34] == [0.30, 0.31, 0.0, 0.01]
+    assert set(seen["tokens"]) == {'Snowflake Token="secret"'}
+
+
+def test_a_call_holds_few_bytes_too_and_never_a_file_that_no_model_reads(monkeypatch):
+    monkeypatch.setattr(rest_client, "BYTES_PER_CALL", 10)
+    monkeypatch.setattr(rest_client, "MAX_BYTES", 20)
+    files = [bytes(size) for size in (4, 4, 4, 21, 4, 4, 20, 1)]
+    assert list(rest_client.parts_of(files)) == [[0, 1], [2, 4], [5], [6], [7]]
+
+
+def test_a_token_travels_encrypted_to_whatever_is_not_this_machine():
+    for address, url in (
+        ("abc-org.snowflakecomputing.app", "https://abc-org.snowflakecomputing.app"),
+        ("localhost.example.org", "https://localhost.example.org"),
+        ("127.0.0.1:9", "http://127.0.0.1:9"),
+    ):
+        assert str(rest_client.ServiceClient(address, "secret")._client.base_url).rstrip("/") == url
+
+
+@pytest.mark.parametrize("code", [429, 503, 504, 0])
+def test_a_busy_service_is_asked_again(service, monkeypatch, code):
+    monkeypatch.setattr(rest_client, "_BACK_OFF", lambda state: 0.01)
+    seen, address = service
+    seen["refusals"] = [code, code]
+    assert len(rest_client.ServiceClient(address, "secret").predict([b"x"])) == 1
+
+
+def test_a_service_that_says_when_to_come_back_is_given_that_time_but_not_hours(service, monkeypatch):
+    seen, address = service
+    seen["refusals"], seen["waits"] = [429, 503], ["7", "7200"]
+    pauses = []
+    monkeypatch.setattr("tenacity.nap.time", SimpleNamespace(sleep=pauses.append))  # other threads may sleep too
+    rest_client.ServiceClient(address, "secret").predict([b"x"])
+    assert pauses == [7, 30]
+
+
+@pytest.mark.parametrize("code", [400, 401, 413])
+def test_a_refusal_is_not_repeated(service, code):
+    seen, address = service
+    seen["refusals"] = [code] * 9
+    with pytest.raises(httpx.HTTPStatusError):
+        rest_client.ServiceClient(address, "secret").predict([b"x"])
+    assert len(seen["refusals"]) == 8
+
+
+def test_a_dead_service_is_given_up_in_the_end():
+    with pytest.raises(httpx.ConnectError):
+        rest_client.ServiceClient("127.0.0.1:9", "secret", attempts=2).predict([b"x"])

@@ -1,0 +1,32 @@
+"""Random changes of images: they keep what an X-ray is, and follow their seed."""
+
+import torch
+
+from cxr.model.network import to_float
+from cxr.training.augmentation import augment, shifted
+
+
+def pictures(count: int) -> torch.Tensor:
+    return torch.randint(60, 120, (count, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_augmentation_keeps_shape_and_range_and_follows_its_seed():
+    images = to_float(pictures(8))
+    first, second, other = (augment(images.clone(), torch.Generator().manual_seed(s)) for s in (5, 5, 6))
+    assert first.shape == images.shape and 0 <= first.min() and first.max() <= 1
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_augmentation_never_mirrors():
+    """The heart has a side: a bright left half stays on the left in every one of 200 draws."""
+    images = torch.zeros(200, 1, 64, 64)
+    images[..., :32] = 0.8
+    changed = augment(images, torch.Generator().manual_seed(0))
+    assert (changed[..., :20].mean(dim=(1, 2, 3)) > changed[..., -20:].mean(dim=(1, 2, 3))).all()
+
+
+def test_shifted_images_are_images_again():
+    images = pictures(10)
+    changed = shifted(images, seed=0)
+    assert changed.shape == images.shape and changed.dtype == torch.uint8
+    assert torch.equal(changed, shifted(images, seed=0)) and not torch.equal(changed, images)

@@ -1,4 +1,4 @@
-"""`python3 ci run|test|app|deploy|bench|lint|lock`: makes the environment if need be, then does the job in it.
+"""`python3 ci JOB`: makes the environment if need be, then does the job in it. `--help` lists the jobs.
 
 Only the standard library is imported before the environment stands.
 """
@@ -15,6 +15,8 @@ JOBS = {
     "deploy": "set everything up in an account: a dry run, the local account, or yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
     "soak": "run endurance checks: mutations, structures, fuzz, kills, memory",
+    "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
+    "truth": "give cataloged images the labels of a table",
     "lint": "check style with ruff, and imports with import-linter",
     "lock": "write ci/constraints.txt anew from the environment",
 }
@@ -37,7 +39,7 @@ def main() -> int:
         "what", nargs="*", help="one of mutations, structures, fuzz, kills, memory, and how many"
     )
     arguments, rest = parser.parse_known_args()
-    if rest and arguments.job not in ("test", "app"):
+    if rest and arguments.job not in ("test", "app", "rekey", "truth"):
         parser.error(f"unknown argument: {' '.join(rest)}")
     environment.enter()
     return _do(arguments, rest)

@@ -35,7 +35,7 @@ def megabytes(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 def verdict(data):
-    seen = checking._examine(lambda name: data, "x", hashlib.sha256(data).hexdigest(), Origin("NORMAL"), "")
+    seen = checking.examine(data, "x", Origin("NORMAL"))
     return "cataloged" if isinstance(seen, checking.Accepted) else seen.reason
 
 kind, folder, first, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

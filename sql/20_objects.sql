@@ -22,16 +22,20 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     RELATIVE_PATH STRING NOT NULL COMMENT 'Place on the images stage',
     SOURCE STRING NOT NULL COMMENT 'Folder, zip or stage that was ingested',
     SOURCE_NAME STRING NOT NULL COMMENT 'Path in it; a file that changed has a row for each content',
-    LABEL STRING NOT NULL COMMENT 'NORMAL or PNEUMONIA',
+    LABEL STRING COMMENT 'A class of CATALOG_FACTS, upper case; null while nobody knows what the image shows',
     CAUSE STRING COMMENT 'bacteria or virus, where known',
     PATIENT_ID STRING NOT NULL,
-    SPLIT STRING COMMENT 'train, validation or test; all images of a patient share it. Null until an ingest has ended',
+    PATIENT_FROM STRING COMMENT 'The rule that told the patient: table, header, name or none',
+    STUDY_ID STRING COMMENT 'The study in the header, under the same key as patients',
+    SPLIT STRING COMMENT 'train, validation or test; all images of a patient share it. Null without a label, and until an ingest has ended',
     SPLIT_SEED NUMBER(38, 0),
     WIDTH NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     HEIGHT NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     BYTES NUMBER(38, 0) NOT NULL,
     FORMAT STRING NOT NULL,
     VIEW_POSITION STRING,
+    SET_ASIDE STRING COMMENT 'lateral or for_processing: neither trained on nor scored unless asked for',
+    BURNED_IN BOOLEAN COMMENT 'The header says that the pixels show text about the patient',
     LATERALITY STRING,
     SEX STRING,
     AGE_BAND STRING COMMENT 'ten years',
@@ -42,10 +46,22 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     PRIMARY KEY (IMAGE_ID)
 ) COMMENT = 'One row per usable image';
 
+-- Accounts that were made before; cxr.account.migrate fills these columns.
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS PATIENT_FROM STRING;
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS STUDY_ID STRING;
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS SET_ASIDE STRING;
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS BURNED_IN BOOLEAN;
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% facts_table %> (
+    NAME STRING NOT NULL COMMENT 'label_set, patient_rules, key_check, last_ingest',
+    VALUE STRING COMMENT 'JSON',
+    WRITTEN_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+) COMMENT = 'What holds for the whole catalog';
+
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
     SOURCE STRING NOT NULL COMMENT 'Folder, zip or stage that was ingested',
     SOURCE_NAME STRING NOT NULL COMMENT 'Path in it',
-    REASON STRING NOT NULL COMMENT 'A code of cxr.model.preprocessing.BadImage, no_label or duplicate',
+    REASON STRING NOT NULL COMMENT 'A code of cxr.model.preprocessing.BadImage, two_classes, changed or duplicate',
     DETAIL STRING,
     REJECTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Files that were found and not cataloged';

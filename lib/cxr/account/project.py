@@ -31,6 +31,10 @@ class Project:
         return self.qualified(self.settings.rejected_table)
 
     @property
+    def facts(self) -> str:
+        return self.qualified(self.settings.facts_table)
+
+    @property
     def predictions(self) -> str:
         return self.qualified(self.settings.predictions_table)
 

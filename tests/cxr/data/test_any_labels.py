@@ -143,6 +143,7 @@ def test_truth_by_content_or_by_name_brings_an_image_into_its_patients_split(emp
     split = rows_of(project)["SPLIT"]
     incoming = draw(tmp_path / "in", "x/IM-0001-0002.png", "y/u1.png", "y/u2.png", "y/u3.png")
     assert ingest.ingest(project, incoming)["unlabelled"] == 4
+    assert rows_of(project).loc[["x/IM-0001-0002.png", "y/u1.png"], "SPLIT"].isna().all(), "not even its patient's"
     (tmp_path / "truth.csv").write_text("file,label\nx/IM-0001-0002.png,pneumonia\nu1.png,Normal\nnobody.png,Normal\n")
     said = add_truth(project, tmp_path / "truth.csv")
     assert said == {"labelled": 2, "relabelled": 0, "confirmed": 0, "rows_left": 1}
@@ -174,11 +175,12 @@ def test_splits_hold_their_share_of_the_rarest_class_of_each_patient(empty):
 
 def test_what_is_set_aside_is_neither_split_nor_trained_on_until_it_is_asked_for(empty, tmp_path):
     project = empty
-    ingest.ingest(project, draw(tmp_path, "NORMAL/IM-0001-0001.png", "TB/IM-0002-0001.png", "TB/IM-0003-0001.png"))
+    ingest.ingest(project, draw(tmp_path, "NORMAL/IM-0001-0001.png", "TB/IM-0003-0002.png", "TB/IM-0003-0001.png"))
     project.session.sql(
         f"UPDATE {project.catalog} SET SET_ASIDE = 'lateral', SPLIT = NULL WHERE SOURCE_NAME = 'TB/IM-0003-0001.png'"
     ).collect()
     assert ingest.ingest(project, tmp_path)["set_aside"] == 1
+    assert pd.isna(rows_of(project).loc["TB/IM-0003-0001.png", "SPLIT"]), "though its patient has one"
     assert "TB/IM-0003-0001.png" not in set(catalog.read_catalog(project)["SOURCE_NAME"])
     assert any("1 lateral views or images FOR PROCESSING" in line for line in notices.notices(project))
     asked = with_settings(project, include_set_aside=True)

@@ -9,15 +9,19 @@ SELECT
     P.SCORING_ID,
     P.SCORED_AT,
     P.MODEL_VERSION,
-    P.P_PNEUMONIA,
-    IFF(P.LABEL = 'PNEUMONIA', 1, 0) AS CALLED,
-    IFF(C.LABEL IS NULL, NULL, IFF(C.LABEL = 'PNEUMONIA', 1, 0)) AS TRUTH
+    P.P_POSITIVE,
+    IFF(P.LABEL = N.NEGATIVE_LABEL, 0, 1) AS CALLED,
+    IFF(C.LABEL IS NULL, NULL, IFF(C.LABEL = N.NEGATIVE_LABEL, 0, 1)) AS TRUTH
 FROM <% database %>.<% schema %>.<% predictions_table %> P
 LEFT JOIN <% database %>.<% schema %>.<% catalog_table %> C ON C.IMAGE_ID = P.IMAGE_ID
+LEFT JOIN (
+    SELECT MODEL_NAME, MODEL_VERSION, MAX(NEGATIVE_LABEL) AS NEGATIVE_LABEL
+    FROM <% database %>.<% schema %>.<% baseline_table %> GROUP BY 1, 2
+) N ON N.MODEL_NAME = P.MODEL_NAME AND N.MODEL_VERSION = P.MODEL_VERSION
 WHERE P.STATUS = 'ok';
 
 -- VERSION takes an alias too, as far as is documented; else name the version.
-CREATE MODEL MONITOR IF NOT EXISTS <% database %>.<% schema %>.PNEUMONIA_MONITOR WITH
+CREATE MODEL MONITOR IF NOT EXISTS <% database %>.<% schema %>.XRAY_MONITOR WITH
     MODEL = <% database %>.<% schema %>.<% model_name %>
     VERSION = 'PRODUCTION'
     FUNCTION = 'predict'
@@ -27,6 +31,6 @@ CREATE MODEL MONITOR IF NOT EXISTS <% database %>.<% schema %>.PNEUMONIA_MONITOR
     AGGREGATION_WINDOW = '1 day'
     TIMESTAMP_COLUMN = SCORED_AT
     ID_COLUMNS = ('SCORING_ID')
-    PREDICTION_SCORE_COLUMNS = ('P_PNEUMONIA')
+    PREDICTION_SCORE_COLUMNS = ('P_POSITIVE')
     PREDICTION_CLASS_COLUMNS = ('CALLED')
     ACTUAL_CLASS_COLUMNS = ('TRUTH');

@@ -35,6 +35,7 @@ class Settings:
     predictions_table: str = "PREDICTIONS"
     training_log_table: str = "TRAINING_LOG"
     alerts_table: str = "ALERTS"
+    promotions_table: str = "PROMOTIONS"
     drift_view: str = "DRIFT"
     experiment_name: str = "PNEUMONIA_TRAINING"
     baseline_table: str = "VALIDATION_BASELINE"
@@ -69,6 +70,7 @@ class Settings:
     patient_key_file: str = ""
     patient_key_secret: str = "cxr_patient_key"
     negative_label: str = ""  # the class that means "nothing found"; empty: normal, healthy, negative or no finding
+    data_licence: str = ""  # of the images, as the card shall say it
     label_from: str = ""  # "cause": the cause (bacteria, virus) is the class of what is not negative
     add_class: str = ""  # classes, with commas, that the catalog does not know yet and shall
     include_set_aside: bool = False  # train on and score lateral views and images FOR PROCESSING too
@@ -92,6 +94,7 @@ class Settings:
     target_sensitivity: float = 0.0  # 0: by Youden's index
 
     # Registration and deployment
+    least_auroc: float = 0.75  # on test patients; a version below it does not go into production
     run: str = ""  # a training run's id; empty: the latest
     at_most: int = 0  # images scored by each path in notebook 5; 0: all test images
     keep_service: bool = False  # False: notebook 5 drops the service that it made

@@ -6,6 +6,7 @@ Each step looks at what is there, so it runs once, and goes on where it was brok
 from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file, run
 from cxr.account.session import PROJECT
+from cxr.earlier_versions import OLD_LABELS, OLD_PROBABILITY
 
 _ADDED = ("PATIENT_FROM", "STUDY_ID", "SET_ASIDE", "BURNED_IN")
 
@@ -21,9 +22,30 @@ def upgrade(project: Project) -> list[str]:
                 run(project.session, statement)
         project.session.sql(_FILL.format(catalog=project.catalog)).collect()
         done.append(f"{project.settings.catalog_table}: columns {', '.join(_ADDED)}; {project.settings.facts_table}")
+    done += _upgrade_answers(project)
     if columns and (columns.get("LABEL") is False or "LABEL_BEFORE" in columns):
         _let_labels_be_null(project, columns)
         done.append(f"{project.settings.catalog_table}: LABEL may be null")
+    return done
+
+
+def _upgrade_answers(project: Project) -> list[str]:
+    """Answers name any positive class; a baseline names its version's negative one."""
+    done, names = [], project.settings
+    if OLD_PROBABILITY in _columns(project, names.predictions_table):
+        project.session.sql(
+            f"ALTER TABLE {project.predictions} RENAME COLUMN {OLD_PROBABILITY} TO P_POSITIVE"
+        ).collect()
+        project.session.sql(
+            f"ALTER TABLE {project.predictions} ADD COLUMN IF NOT EXISTS PROBABILITIES STRING"
+        ).collect()
+        done.append(f"{names.predictions_table}: {OLD_PROBABILITY} is P_POSITIVE; column PROBABILITIES")
+    baseline = _columns(project, names.baseline_table)
+    if baseline and "NEGATIVE_LABEL" not in baseline:
+        table = project.validation_baseline
+        project.session.sql(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS NEGATIVE_LABEL STRING").collect()
+        project.session.sql(f"UPDATE {table} SET NEGATIVE_LABEL = ?", params=[OLD_LABELS[0]]).collect()
+        done.append(f"{names.baseline_table}: column NEGATIVE_LABEL")
     return done
 
 

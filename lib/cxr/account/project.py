@@ -47,6 +47,10 @@ class Project:
         return self.qualified(self.settings.baseline_table)
 
     @property
+    def promotions(self) -> str:
+        return self.qualified(self.settings.promotions_table)
+
+    @property
     def images_stage(self) -> str:
         return self.settings.images
 

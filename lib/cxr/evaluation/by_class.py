@@ -31,9 +31,6 @@ def evaluate_classes(
     def one_against_rest(weights: np.ndarray, position: int) -> np.ndarray:
         return auroc(labels == position, probabilities[:, position], weights)
 
-    def macro(weights: np.ndarray) -> np.ndarray:
-        return np.mean([one_against_rest(weights, position) for position in range(len(classes))], axis=0)
-
     def sensitivity(weights: np.ndarray, position: int) -> np.ndarray:
         own = labels == position
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -57,10 +54,16 @@ def evaluate_classes(
     matrix = confusion_matrix(labels, predictions, labels=range(len(classes)))
     return {
         "classes": rows,
-        "macro_auroc": figure(macro),
+        "macro_auroc": figure(lambda weights: macro_auroc(labels, probabilities, weights)),
         "accuracy": figure(accuracy),
         "confusion_matrix": matrix.tolist(),
     }
+
+
+def macro_auroc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """The mean over the classes of each one's AUROC against the rest, under each row of `weights` [R, N]: [R]."""
+    classes = range(probabilities.shape[1])
+    return np.mean([auroc(labels == number, probabilities[:, number], weights) for number in classes], axis=0)
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> dict:

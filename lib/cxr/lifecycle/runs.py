@@ -3,18 +3,22 @@
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from cxr import earlier_versions
 from cxr.account.project import Project
 from cxr.account.tables import merge
 from cxr.lifecycle.tracking import Tracker
 from cxr.model.config import ModelConfig
+from cxr.model.probabilities import p_positive
 
 if TYPE_CHECKING:  # neither registering nor deploying draws
     from matplotlib.figure import Figure
@@ -88,9 +92,14 @@ def _log_rows(name: str, evaluation: dict, history: list[dict[str, float]]) -> p
     return pd.DataFrame(rows).assign(LOGGED_AT=pd.Timestamp.now("UTC").tz_localize(None))
 
 
-def scores_of(catalog: pd.DataFrame, probabilities) -> pd.DataFrame:
-    """IMAGE_ID, SPLIT and P_PNEUMONIA of a split's images; `probabilities` [N] in the order of the rows."""
-    return catalog[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probabilities)
+def scores_of(catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    """IMAGE_ID, SPLIT, P_POSITIVE and PROBABILITIES (JSON) of a split's images.
+
+    Args:
+        probabilities: [N, classes], calibrated, in the order of the rows; class 0 is the negative one.
+    """
+    texts = [json.dumps(dict(zip(labels, row, strict=True))) for row in probabilities.tolist()]
+    return catalog[["IMAGE_ID", "SPLIT"]].assign(P_POSITIVE=p_positive(probabilities), PROBABILITIES=texts)
 
 
 def latest(project: Project) -> str:
@@ -114,14 +123,14 @@ def fetch(project: Project, name: str, folder: Path) -> Path:
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """IMAGE_ID, SPLIT and P_PNEUMONIA (calibrated) of a fetched run's validation and test images.
+    """IMAGE_ID, SPLIT and P_POSITIVE (calibrated) of a fetched run's validation and test images.
 
     Labels and patients stand in the catalog alone: join them by IMAGE_ID.
 
     Raises:
         FileNotFoundError: the run left no scores.
     """
-    return pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str})
+    return earlier_versions.read_scores(pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str}))
 
 
 def staged_weights(project: Project):

@@ -14,12 +14,15 @@ SMALL, LARGE = 0.10, 0.25  # the usual reading of the population stability index
 
 
 def counts(project: Project, days: int) -> pd.DataFrame:
-    """How many answers of the last `days` by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH: IMAGES."""
+    """How many answers of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH.
+
+    POSITIVE and TRULY_POSITIVE say whether LABEL and TRUTH are not the version's negative class.
+    """
     return _recent(project, project.settings.counts_view, days)
 
 
 def daily(project: Project, days: int) -> pd.DataFrame:
-    """A row a day and version: IMAGES, shares refused and called pneumonia, STABILITY_INDEX, ACCURACY where known."""
+    """A row a day and version: IMAGES, SHARE_REFUSED, SHARE_POSITIVE, STABILITY_INDEX, and ACCURACY where known."""
     return _recent(project, project.settings.monitoring_view, days)
 
 
@@ -34,7 +37,17 @@ def _recent(project: Project, view: str, days: int) -> pd.DataFrame:
 
 
 def _is_text(name: str) -> bool:
-    return name in ("DAY", "MODEL_NAME", "MODEL_VERSION", "PATH_TAKEN", "STATUS", "LABEL", "TRUTH")
+    return name in (
+        "DAY",
+        "MODEL_NAME",
+        "MODEL_VERSION",
+        "PATH_TAKEN",
+        "STATUS",
+        "LABEL",
+        "TRUTH",
+        "POSITIVE",
+        "TRULY_POSITIVE",
+    )
 
 
 def histogram(probabilities: np.ndarray) -> np.ndarray:
@@ -43,8 +56,8 @@ def histogram(probabilities: np.ndarray) -> np.ndarray:
     return np.bincount(tenths, minlength=BINS)
 
 
-def write_baseline(project: Project, version: str, probabilities: np.ndarray) -> None:
-    """Keep how a version's probabilities lie on validation images; what it does later is compared with that."""
+def write_baseline(project: Project, version: str, probabilities: np.ndarray, negative_label: str) -> None:
+    """Keep how a version's probabilities lie on validation images, and its negative class, for the views."""
     rows = pd.DataFrame({"TENTH": range(BINS), "IMAGES": histogram(probabilities)})
-    rows = rows.assign(MODEL_NAME=project.settings.model_name, MODEL_VERSION=version)
+    rows = rows.assign(MODEL_NAME=project.settings.model_name, MODEL_VERSION=version, NEGATIVE_LABEL=negative_label)
     merge(project.session, project.validation_baseline, rows, keys=["MODEL_NAME", "MODEL_VERSION", "TENTH"])

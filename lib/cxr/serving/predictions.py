@@ -21,7 +21,7 @@ def write_predictions(
     """Keep answers in the predictions table. Written again, after a failure or by a second run, they stand once.
 
     Args:
-        answers: P_PNEUMONIA, LABEL and STATUS of the images, in their order.
+        answers: P_POSITIVE, LABEL, STATUS and PROBABILITIES of the images, in their order.
         version: the model version's name.
         path: how the model was asked: WAREHOUSE, SERVICE, REST or BATCH.
         request: what tells two scorings of one image apart where both are to be kept, such as a viewer's question.

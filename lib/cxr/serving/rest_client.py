@@ -8,14 +8,15 @@ import httpx
 import pandas as pd
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from cxr.model.preprocessing import MAX_BYTES
+from cxr.earlier_versions import read_answer
+from cxr.model.limits import MAX_BYTES
 
 ROWS_PER_CALL = 32
 BYTES_PER_CALL = 16 * 2**20  # of images; base64 makes a third more of it
-ANSWER = ["P_PNEUMONIA", "LABEL", "STATUS"]
+ANSWER = ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES"]
 _RETRIED = (429, 503, 504)
 _BACK_OFF = wait_exponential_jitter(multiplier=0.2, max=10)
-_TOO_LARGE = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": f"too_large: more than {MAX_BYTES // 2**20} MB; not sent"}
+_TOO_LARGE = {"STATUS": f"too_large: more than {MAX_BYTES // 2**20} MB; not sent"}
 
 
 class ServiceClient:
@@ -39,7 +40,7 @@ class ServiceClient:
         self._attempts, self._at_once = attempts, at_once
 
     def predict(self, files: list[bytes], threshold: float | None = None) -> pd.DataFrame:
-        """P_PNEUMONIA, LABEL and STATUS of each file, in the order given.
+        """P_POSITIVE, LABEL, STATUS and PROBABILITIES of each file, in the order given.
 
         Raises:
             httpx.HTTPStatusError: a call was refused (400: the threshold is no number, 401: the token, 413, ...).
@@ -69,7 +70,7 @@ class ServiceClient:
             with attempt:
                 answer = self._client.post(f"/{method}", json=body)
                 answer.raise_for_status()
-        return [row for _, row in sorted(answer.json()["data"], key=lambda pair: pair[0])]
+        return [read_answer(row) for _, row in sorted(answer.json()["data"], key=lambda pair: pair[0])]
 
     def close(self) -> None:
         self._client.close()

@@ -13,10 +13,14 @@ from snowflake.ml.model import ModelVersion
 from snowflake.ml.registry import Registry
 from snowflake.snowpark import DataFrame, Session
 
+from cxr import earlier_versions
 from cxr.account.project import Project
 from cxr.serving.rest_client import ANSWER
 
 ROWS_PER_CALL = 64
+# A STRING of Snowflake holds 16 MB, and base64 makes a third more of a file. Larger ones go through a batch job.
+LARGEST_IN_SQL = 16 * 2**20 * 3 // 4
+_TOO_LARGE = {"STATUS": f"too_large: more than {LARGEST_IN_SQL / 1e6:.1f} MB; ask about it in a batch job"}
 
 
 def open_registry(project: Project) -> Registry:
@@ -40,19 +44,23 @@ def as_sql(version: ModelVersion) -> str:
 
 
 def read_answers(query: DataFrame) -> pd.DataFrame:
-    """P_PNEUMONIA, LABEL and STATUS by IMAGE_ID, of a query with the columns IMAGE_ID and ANSWER."""
+    """P_POSITIVE, LABEL, STATUS and PROBABILITIES by IMAGE_ID, of a query with the columns IMAGE_ID and ANSWER."""
     rows = query.collect()
-    answers = pd.DataFrame([json.loads(row["ANSWER"]) for row in rows], columns=ANSWER)
+    answers = pd.DataFrame([earlier_versions.read_answer(json.loads(row["ANSWER"])) for row in rows], columns=ANSWER)
     return answers.set_index(pd.Index([row["IMAGE_ID"] for row in rows], name="IMAGE_ID")).sort_index()
 
 
 def score(
     version: ModelVersion, files: Sequence[bytes], service: str | None = None, rows_per_call: int = ROWS_PER_CALL
 ) -> pd.DataFrame:
-    """P_PNEUMONIA, LABEL and STATUS of each image, on a warehouse or through a service, in the order given."""
-    parts = [files[start : start + rows_per_call] for start in range(0, len(files), rows_per_call)]
-    answers = [version.run(encode(part), function_name="predict", service_name=service) for part in parts]
-    return pd.concat(answers, ignore_index=True)[ANSWER]
+    """The answers for each image, on a warehouse or through a service, in the order given: [N] rows of `ANSWER`."""
+    asked = [number for number, data in enumerate(files) if len(data) <= LARGEST_IN_SQL]
+    answers = {number: _TOO_LARGE for number in range(len(files))}
+    for start in range(0, len(asked), rows_per_call):
+        part = asked[start : start + rows_per_call]
+        found = version.run(encode([files[number] for number in part]), function_name="predict", service_name=service)
+        answers |= zip(part, earlier_versions.read_answers(found).to_dict("records"), strict=True)
+    return pd.DataFrame([answers[number] for number in range(len(files))], columns=ANSWER)
 
 
 def encode(files: Sequence[bytes]) -> pd.DataFrame:
@@ -61,13 +69,13 @@ def encode(files: Sequence[bytes]) -> pd.DataFrame:
 
 
 def explain(session: Session, version: ModelVersion, data: bytes, service: str | None = None) -> dict:
-    """P_PNEUMONIA, LABEL, STATUS and HEATMAP of one image, in one statement.
+    """P_POSITIVE, LABEL, STATUS, PROBABILITIES and HEATMAP of one image, in one statement.
 
     Three times as fast as `ModelVersion.run`, which uploads a table and asks the model twice.
     """
     given = [base64.b64encode(data).decode()]
     answer = session.sql(f"SELECT {service or as_sql(version)}!EXPLAIN(?)", params=given).collect()
-    return json.loads(answer[0][0])
+    return earlier_versions.read_answer(json.loads(answer[0][0]))
 
 
 def batch_specification(target: str) -> str:
@@ -83,13 +91,13 @@ input: {{column_handling: {{IMAGE: {{input_format: full_stage_path, convert_to: 
 
 
 def read_batch(project: Project, target: str) -> pd.DataFrame:
-    """P_PNEUMONIA, LABEL and STATUS by IMAGE_ID of an inference job that wrote to `target`, which is then emptied."""
+    """The answers by IMAGE_ID of an inference job that wrote to `target`, which is then emptied."""
     with tempfile.TemporaryDirectory(prefix="cxr-batch-") as folder:
         # The marker _SUCCESS lies beside the Parquet files.
         project.session.file.get(target, folder, pattern=".*[.]parquet")
         answers = pd.concat([pd.read_parquet(path) for path in Path(folder).rglob("*.parquet")])
     project.session.sql(f"REMOVE {target}").collect()
-    return answers.set_index("IMAGE_ID")[ANSWER].sort_index()
+    return earlier_versions.read_answers(answers).set_index("IMAGE_ID")[ANSWER].sort_index()
 
 
 @dataclass(frozen=True)

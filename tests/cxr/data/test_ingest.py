@@ -412,17 +412,17 @@ def test_an_empty_catalog_says_which_notebook_to_run(empty):
 
 def test_rows_are_appended_with_the_tables_types_even_when_a_column_is_empty(empty):
     project = empty
-    answers = pd.DataFrame({"P_PNEUMONIA": [np.nan, 0.25], "LABEL": [None, "NORMAL"], "STATUS": ["blank: x", "ok"]})
+    answers = pd.DataFrame({"P_POSITIVE": [np.nan, 0.25], "LABEL": [None, "NORMAL"], "STATUS": ["blank: x", "ok"]})
     for part in (answers.head(1), answers):
         write_predictions(project, ["a", "b"][: len(part)], part, "V1", "WAREHOUSE")
     table = project.session.table(project.predictions).to_pandas()
-    assert len(table) == 2 and table["P_PNEUMONIA"].notna().sum() == 1, "an answer that is written twice stands once"
+    assert len(table) == 2 and table["P_POSITIVE"].notna().sum() == 1, "an answer that is written twice stands once"
     assert table["SCORED_AT"].notna().all()
-    other = answers.tail(1).assign(P_PNEUMONIA=0.75)
+    other = answers.tail(1).assign(P_POSITIVE=0.75)
     for path in ("WAREHOUSE", "REST"):
         write_predictions(project, ["b"], other, "V1", path)
     table = project.session.table(project.predictions).to_pandas().set_index("PATH_TAKEN")
-    assert table["P_PNEUMONIA"].dropna().to_dict() == {"WAREHOUSE": 0.25, "REST": 0.75}, "kept as it was, by each path"
+    assert table["P_POSITIVE"].dropna().to_dict() == {"WAREHOUSE": 0.25, "REST": 0.75}, "kept as it was, by each path"
     with pytest.raises(KeyError, match="NO_SUCH"):
         tables.append(project.session, project.predictions, pd.DataFrame({"NO_SUCH": [1]}))
 

@@ -16,7 +16,7 @@ import torch
 from tests.broken_files import write_broken_files
 from tests.drift import read_baseline
 from tests.registration import ensure_service, log_version, predict_in_sql
-from tests.trained import fit_normalisation, model_config, probability, report_of
+from tests.trained import fit_normalisation, model_config, probability, report_of, two
 
 from cxr.account.session import SERVICE_TOKEN, start_local_account
 from cxr.data import catalog, ingest
@@ -28,6 +28,7 @@ from cxr.phantoms import dataset
 from cxr.serving import monitoring, scoring
 from cxr.serving.predictions import write_predictions
 from cxr.serving.service import connect_client, service_state
+from cxr.settings import LABELS
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +66,9 @@ def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
     truth = (rows["LABEL"] == "PNEUMONIA").to_numpy()
     logits = skill * (2 * truth - 1) + np.random.default_rng(seed).normal(size=len(rows))
     report = {split: report_of(rows, said) for split, said in (("validation", -logits), ("test", logits))}
-    scores = rows[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probability(logits))
-    scores = pd.concat([scores, scores.assign(SPLIT="validation", P_PNEUMONIA=probability(-logits))])
+    splits = {"test": logits, "validation": -logits}
+    kept = [runs.scores_of(rows.assign(SPLIT=name), two(probability(x)), LABELS) for name, x in splits.items()]
+    scores = pd.concat(kept)
     config = model_config(**provenance(stack, rows) | {"seed": seed} | changes)
     history = [{"epoch": 1, "loss": 0.7}]
     return runs.save(project, network=network, config=config, evaluation=report, history=history, scores=scores)
@@ -107,9 +109,9 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
         "BATCH": score_in_batch(project, version, ids),
     }
     for path, answer in answers.items():
-        assert np.abs(answer["P_PNEUMONIA"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
+        assert np.abs(answer["P_POSITIVE"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
         assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all(), path
-    assert client.predict(files[3:4]).loc[0, "P_PNEUMONIA"] == pytest.approx(expected[3], abs=1e-6)
+    assert client.predict(files[3:4]).loc[0, "P_POSITIVE"] == pytest.approx(expected[3], abs=1e-6)
     assert not project.session.sql(f"LIST {project.artifacts_stage}/batch/").collect(), (
         "a batch job leaves nothing behind"
     )
@@ -131,7 +133,7 @@ def score_in_batch(project, version, image_ids: list[str]) -> pd.DataFrame:
 
 def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatch):
     version = SimpleNamespace(version_name="V_1")
-    said = pd.DataFrame({"P_PNEUMONIA": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
+    said = pd.DataFrame({"P_POSITIVE": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
 
     def check(answers, expected=(0.2, 0.8), threshold=0.5):
         monkeypatch.setattr(registry, "score", lambda version, files: answers[len(files)])
@@ -143,8 +145,8 @@ def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatc
     for wrong in (
         dict(answers=as_the_network, expected=(0.2, 0.8 + 2e-6)),
         dict(answers=as_the_network, threshold=0.1),  # the label of the first would be another
-        dict(answers={2: said.assign(P_PNEUMONIA=[0.2, None]), 1: said.head(1)}),
-        dict(answers={2: said, 1: said.head(1).assign(P_PNEUMONIA=0.3)}),  # another answer when asked alone
+        dict(answers={2: said.assign(P_POSITIVE=[0.2, None]), 1: said.head(1)}),
+        dict(answers={2: said, 1: said.head(1).assign(P_POSITIVE=0.3)}),  # another answer when asked alone
     ):
         with pytest.raises(ValueError, match="V_1 does not answer as the network"):
             check(**wrong)
@@ -174,7 +176,7 @@ def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(a
     assert len(killed) == 1, "the service was killed"
     assert (answers["STATUS"] == "ok").all()
     expected = registry.ask_network(artifacts, files)[:, 1]
-    assert np.abs(answers["P_PNEUMONIA"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
+    assert np.abs(answers["P_POSITIVE"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
     for _ in range(2):  # the second as by a caller who does not know that the first succeeded
         write_predictions(project, ids, answers, version.version_name, "REST")
     table = project.session.table(project.predictions).to_pandas()
@@ -197,7 +199,7 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
     said = [status.split(":")[0] for status in answers["STATUS"]]
     assert said[1] == "empty" and said[-2] == "too_large"
     assert {"unreadable", "truncated", "not_greyscale", "multiframe", "too_large"} <= set(said)
-    assert broken and answers["P_PNEUMONIA"].notna().equals(answers["STATUS"] == "ok")
+    assert broken and answers["P_POSITIVE"].notna().equals(answers["STATUS"] == "ok")
     refused = client.predict(files[:1], threshold=1.5)
     assert refused.loc[0, "STATUS"].startswith("bad_threshold")
     token, url = os.environ[SERVICE_TOKEN], str(client._client.base_url)
@@ -230,9 +232,7 @@ def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account
     service = ensure_service(project, other)
     of_first, of_other = (registry.ask_network(each, files[:1])[0, 1] for each in (first[1], artifacts))
     assert abs(of_first - of_other) > 1e-3
-    asked = {
-        path: scoring.explain(project.session, first[0], files[0], path)["P_PNEUMONIA"] for path in (None, service)
-    }
+    asked = {path: scoring.explain(project.session, first[0], files[0], path)["P_POSITIVE"] for path in (None, service)}
     assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
     project.session.sql(f"DROP SERVICE {service}").collect()
 
@@ -250,7 +250,7 @@ def test_the_card_tells_what_a_person_must_know(first):
 
 def test_drift_will_be_measured_from_the_validation_images_alone(account, first):
     version, artifacts = first
-    scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_PNEUMONIA"]
+    scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_POSITIVE"]
     assert (read_baseline(account, version.version_name) == monitoring.histogram(scores)).all()
 
 
@@ -335,7 +335,7 @@ def test_what_counts_as_not_worse(account, first, log, monkeypatch, difference, 
 
 
 def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, rows, monkeypatch):
-    scored = rows[["IMAGE_ID"]].assign(P_PNEUMONIA=np.linspace(0, 1, len(rows)))
+    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
     kept = {"V_OLD": scored}
     monkeypatch.setattr(promotion, "_kept_scores", lambda project, version: kept.get(version))
     for candidate, reason in (
@@ -359,12 +359,12 @@ def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(acco
         """The model refuses the first image."""
         asked.append(files)
         answers = scoring.score(version, files)
-        answers.loc[0, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
+        answers.loc[0, ["P_POSITIVE", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
         return answers
 
     monkeypatch.setattr(promotion, "score", ask)
     kept = promotion._kept_scores
-    elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_PNEUMONIA": [0.5]})
+    elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_POSITIVE": [0.5]})
     monkeypatch.setattr(
         promotion, "_kept_scores", lambda *given: elsewhere if given[1] == first[0].version_name else kept(*given)
     )

@@ -14,6 +14,7 @@ sys.path.insert(0, str(next(p / "lib" for start in places for p in start.parents
 import cxr
 from cxr.data.pixels import fetch_files
 from cxr.serving import scoring
+from cxr.serving.predictions import write_predictions
 
 IMAGES_AT_ONCE = 512
 log = logging.getLogger("cxr.jobs")
@@ -38,7 +39,7 @@ def main() -> int:
         part = new.iloc[start : start + IMAGES_AT_ONCE]
         files = [path.read_bytes() for path in fetch_files(project, part)]
         answers = scoring.score(version, files)
-        scoring.write_predictions(project, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
+        write_predictions(project, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
         log.info("%d of %d scored", start + len(part), len(new))
     return len(new)
 

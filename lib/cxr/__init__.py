@@ -1,8 +1,8 @@
 """Pneumonia classification of chest X-rays with PyTorch in Snowflake. For research and teaching; not a medical device.
 
-``cxr.open_project()`` returns session and settings, ``cxr.connect()`` only the session, ``cxr.load()`` only the settings.
-Import everything else from its module. These names are imported on first use, because the registered model ships this
-file to places without Snowpark.
+``cxr.open_project()`` returns session and settings; ``cxr.connect()`` and ``cxr.load()`` return one of the two. Import
+everything else from its module. These names are imported on first use, because the registered model ships this file to
+places without Snowpark.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The figures of each class, where there are more than two."""
+"""Metrics of each class, for more than two classes."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def evaluate_classes(
         probabilities: [N, classes].
 
     Returns:
-        A dict for JSON; every figure with its 95% interval over patients, None where it is undefined.
+        A dict for JSON. Each metric has a value and a 95% interval over patients; None where it is undefined.
     """
     everyone = np.ones((1, len(labels)))
 
@@ -42,29 +42,29 @@ def evaluate_classes(
     def accuracy(weights: np.ndarray) -> np.ndarray:
         return weights[:, labels == predictions].sum(1) / weights.sum(1)
 
-    def figure(statistic) -> dict:
+    def metric(statistic) -> dict:
         return with_interval(float(statistic(everyone)[0]), bootstrap_of(statistic, patients, seed=seed))
 
     rows = [
         {
             "class": name,
             "images": int((labels == position).sum()),
-            "auroc": figure(lambda weights, position=position: one_against_rest(weights, position)),
-            "sensitivity": figure(lambda weights, position=position: sensitivity(weights, position)),
+            "auroc": metric(lambda weights, position=position: one_against_rest(weights, position)),
+            "sensitivity": metric(lambda weights, position=position: sensitivity(weights, position)),
         }
         for position, name in enumerate(classes)
     ]
     matrix = confusion_matrix(labels, predictions, labels=range(len(classes)))
     return {
         "classes": rows,
-        "macro_auroc": figure(macro),
-        "accuracy": figure(accuracy),
+        "macro_auroc": metric(macro),
+        "accuracy": metric(accuracy),
         "confusion_matrix": matrix.tolist(),
     }
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> dict:
-    """For JSON: None stands for what is undefined."""
+    """A metric for JSON: `value` and `interval`, with None in the place of NaN."""
 
     def or_none(number: float) -> float | None:
         return None if np.isnan(number) else float(number)

@@ -1,4 +1,4 @@
-"""The card of a registered version: what it is for, what it was made of, how good it is, and what it cannot do."""
+"""The model card of a registered version: intended use, data, quality, limits, lineage."""
 
 from cxr.model.config import ModelConfig
 
@@ -8,37 +8,39 @@ INTENDED = (
     "not for diagnosis, triage or treatment."
 )
 LIMITS = (
-    "Learned from the images of one source. On other hospitals, machines, views or adults its figures do not hold.",
-    "Pneumonia means what that source's readers called so; nothing else is recognised, and NORMAL is not healthy.",
-    "A heat map shows where the network looked, not where the disease is.",
-    "Images in colour, of several frames, or blank are refused; a picture in grey of anything else is answered.",
+    "Trained on images of one source. The metrics do not hold for other hospitals, machines, views, or for adults.",
+    "PNEUMONIA means what the readers of that source labelled so. No other disease is recognised: NORMAL does not mean "
+    "healthy.",
+    "A heat map shows which regions influenced the network, not where the disease is.",
+    "Colour images, multi-frame images and blank images are rejected. Any other greyscale image gets a probability, "
+    "even if it is no chest X-ray.",
 )
 LICENCE = (
-    "Weights follow the licence of the images that they were trained on (the Kermany X-rays: CC BY 4.0, to be cited) "
-    "and of the ImageNet weights that they start from, where they do."
+    "The weights are subject to the licence of the training images (the Kermany X-rays: CC BY 4.0, to be cited) and of "
+    "the ImageNet weights, if training started from them."
 )
 
 
 def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str, str]) -> dict:
-    """Everything of the card, ready for JSON.
+    """The card as a dict for JSON.
 
     Args:
-        run: the training run's id.
-        config: the run's `model.json`.
-        evaluation: the run's `evaluation.json`.
-        lineage: more places that the version comes from, by name.
+        run: id of the training run.
+        config: `model.json` of the run.
+        evaluation: `evaluation.json` of the run.
+        lineage: further sources of the version, by name.
     """
     test = evaluation["test"]
     return {
         "intended_use": INTENDED,
         "architecture": f"{config.backbone} at {config.image_size} px, from {config.weights} weights",
         "data": config.data,
-        "split": "by patient: no patient stands in two of train, validation and test; the threshold is chosen on "
-        "validation alone",
+        "split": "by patient: no patient is in two of train, validation and test; the threshold is chosen on "
+        "validation only",
         "threshold": config.threshold,
         "temperature": config.temperature,
         "quality": {
-            "on": f"{test['images']} images of {test['patients']} patients held out, {test['positive']} positive",
+            "on": f"{test['images']} images of {test['patients']} held-out patients, {test['positive']} positive",
             "interval": "95%, bootstrap over patients",
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
         },
@@ -55,7 +57,7 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
 
 
 def to_markdown(card: dict) -> str:
-    """The card for people, as the version's comment."""
+    """The card as Markdown, for the version's comment."""
     quality = card["quality"]
     rows = "\n".join(f"| {name} | {_figure(metric)} |" for name, metric in quality["metrics"].items())
     limits = "\n".join(f"- {limit}" for limit in card["limits"])

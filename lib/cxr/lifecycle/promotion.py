@@ -1,4 +1,4 @@
-"""Which version is in production: moved by rule, kept with a way back. Old versions stay in the registry."""
+"""Promote a version to production if it is not worse, and roll back. Old versions stay in the registry."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,14 +16,18 @@ from cxr.lifecycle.registry import run_of
 from cxr.serving.scoring import open_registry, score
 
 PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
-MARGIN = 0.01  # of AUROC: a candidate that is further below is not promoted, however few images there are to tell
-FEWEST = 4  # test images with a score of both
-AT_MOST = 1000  # test images that production is asked about anew
+MARGIN = 0.01  # of AUROC: a candidate that is worse by more is not promoted, even if the interval includes zero
+MIN_COMPARED = 4  # test images that both versions have scored
+MAX_RESCORED = 1000  # test images that the production version scores again for the comparison
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`promoted`, and why; `difference` is the candidate's AUROC minus production's, with its 95% interval."""
+    """Whether the candidate was promoted, and the reason.
+
+    `production` is the version in production afterwards. `difference` is the candidate's AUROC minus that of the former
+    production version, with its 95% `interval`; None if they were not compared.
+    """
 
     promoted: bool
     reason: str
@@ -33,11 +37,11 @@ class Decision:
 
 
 def promote(project: Project, candidate: ModelVersion) -> Decision:
-    """Move the alias PRODUCTION, and the model's default, to the candidate if it is not worse than what stands there.
+    """Move the alias PRODUCTION, and the model's default, to the candidate if it is not worse than production.
 
-    Not worse: on the candidate's test images, the 95% interval of the difference in AUROC (bootstrap over patients,
-    both models on the same resamples) does not lie below zero, nor the difference below -0.01.
-    The version that leaves keeps the alias PREVIOUS, for :func:`roll_back`.
+    It counts as worse if, on its own run's test images, the 95% interval of the difference in AUROC is below zero
+    (paired bootstrap over patients) or the difference itself is below -0.01. The former production version gets the
+    alias PREVIOUS, for :func:`roll_back`.
     """
     model = open_registry(project).get_model(project.settings.model_name)
     present = aliases(model).get(PRODUCTION)
@@ -58,21 +62,21 @@ def promote(project: Project, candidate: ModelVersion) -> Decision:
 
 
 def roll_back(project: Project) -> str:
-    """Put the version that was in production before back there, and the present one into its place; its name.
+    """Swap the aliases PRODUCTION and PREVIOUS. Returns the name of the version that is now in production.
 
     Raises:
-        LookupError: there is none.
+        LookupError: no version has the alias PREVIOUS.
     """
     model = open_registry(project).get_model(project.settings.model_name)
     named = aliases(model)
     if PREVIOUS not in named:
-        raise LookupError(f"{project.settings.model_name} has no version with the alias {PREVIOUS} to go back to")
+        raise LookupError(f"cannot roll back: no version of {project.settings.model_name} has the alias {PREVIOUS}")
     _move(model, named.get(PRODUCTION), named[PREVIOUS])
     return named[PREVIOUS]
 
 
 def aliases(model: Model) -> dict[str, str]:
-    """The version behind PRODUCTION and PREVIOUS, where they stand."""
+    """The version names of the aliases PRODUCTION and PREVIOUS, as far as they are set."""
     versions = model.show_versions()
     named = {}
     for name, text in zip(versions["name"], versions["aliases"], strict=True):
@@ -81,8 +85,10 @@ def aliases(model: Model) -> dict[str, str]:
 
 
 def _move(model: Model, present: str | None, chosen: str) -> None:
-    """An alias is taken from one version before another gets it. The default moves first, in one statement of its own,
-    so that who asks for no version is never left without an answer."""
+    """Set default and aliases. An alias must be removed from one version before another can get it.
+
+    The default moves first, in one statement, so that callers who name no version always reach one.
+    """
     model.default = chosen
     for alias in aliases(model):
         model.version(chosen).unset_alias(alias)
@@ -92,21 +98,21 @@ def _move(model: Model, present: str | None, chosen: str) -> None:
 
 
 def _compare(project: Project, candidate: str, present: str) -> dict | str:
-    """The paired bootstrap of two versions on the candidate's test images, or why there can be none.
+    """The paired bootstrap of two versions on the candidate's test images, or the reason why it is impossible.
 
-    Production is asked anew where its run kept no scores of them, as after training on other images. It has not seen
-    them: an image never leaves its split.
+    If the production version's run kept no scores of these images (it was trained on other images), that version scores
+    them now. It was not trained on them, because an image never changes its split.
     """
     new = _kept_scores(project, candidate)
     if new is None:
         return f"the run of {candidate} left no scores, so they cannot be compared"
     rows = read_catalog(project).merge(new, on="IMAGE_ID")
     old = _kept_scores(project, present)
-    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(FEWEST, len(rows)):
-        old = _ask(project, present, rows.head(AT_MOST))
+    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(MIN_COMPARED, len(rows)):
+        old = _score_again(project, present, rows.head(MAX_RESCORED))
     both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
-    if len(both) < FEWEST:
-        return f"only {len(both)} test images have a score of both {candidate} and {present}: {FEWEST} are needed"
+    if len(both) < MIN_COMPARED:
+        return f"only {len(both)} test images have a score of both {candidate} and {present}: {MIN_COMPARED} are needed"
     labels = (both["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
     if labels.min() == labels.max():
         return "the test images of both are of one class, so they cannot be compared"
@@ -115,7 +121,7 @@ def _compare(project: Project, candidate: str, present: str) -> dict | str:
 
 
 def _kept_scores(project: Project, version: str) -> pd.DataFrame | None:
-    """IMAGE_ID and P_PNEUMONIA of the test images of a version's run, where it left them."""
+    """IMAGE_ID and P_PNEUMONIA of the test images of a version's run; None if the run kept no scores."""
     with tempfile.TemporaryDirectory(prefix="cxr-scores-") as scratch:
         folder = runs.fetch(project, run_of(version), Path(scratch))
         if not (folder / runs.SCORES).exists():
@@ -124,8 +130,8 @@ def _kept_scores(project: Project, version: str) -> pd.DataFrame | None:
     return kept.loc[kept["SPLIT"] == "test", ["IMAGE_ID", "P_PNEUMONIA"]]
 
 
-def _ask(project: Project, version: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """The same, from the registered version itself."""
+def _score_again(project: Project, version: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """IMAGE_ID and P_PNEUMONIA of these images, scored now by the registered version."""
     files = [path.read_bytes() for path in fetch_files(project, rows)]
     model = open_registry(project).get_model(project.settings.model_name)
     answers = score(model.version(version), files)

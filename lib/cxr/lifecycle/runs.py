@@ -1,4 +1,4 @@
-"""What training runs leave in Snowflake: artifacts on the stage, metrics in the training log."""
+"""The results of training runs in Snowflake: artifacts on the stage, metrics in the training log."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from cxr.account.tables import merge
 from cxr.lifecycle.tracking import Tracker
 from cxr.model.config import ModelConfig
 
-if TYPE_CHECKING:  # neither registering nor deploying draws
+if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
     from matplotlib.figure import Figure
 
 WEIGHTS_FOLDER = "weights"
@@ -24,7 +24,7 @@ SCORES = "scores.csv"
 
 
 def run_id(state: dict[str, torch.Tensor], config: ModelConfig) -> str:
-    """Twelve hexadecimal digits that follow from the weights and the configuration alone."""
+    """Twelve hexadecimal digits: a hash of the weights and the configuration."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for key, value in sorted(state.items()):
         digest.update(key.encode())
@@ -43,14 +43,17 @@ def save(
     figures: "dict[str, Figure] | None" = None,
     tracker: Tracker | None = None,
 ) -> str:
-    """Put everything the run leaves on the artifacts stage, then write the training log; returns the run's id.
+    """Put a run's artifacts on the stage, then write the training log. Returns the run's id.
 
-    The log comes last, so that a run that stands in it is whole. Saved again, a run stands once.
+    The log is written last, so a run in the log has all its artifacts. Saving a run again adds no rows.
 
     Args:
+        network: with the weights to keep.
+        evaluation: reports of :func:`cxr.evaluation.report.evaluate`, by split.
+        history: metrics of each epoch.
         scores: rows of :func:`scores_of`, so that a later run can be compared on the same images.
-        figures: by name; none may show an X-ray, because images of patients stay on their own stage.
-        tracker: is given the figures and files too, and its run ends.
+        figures: by name. They must not show X-rays: patients' images stay on the images stage.
+        tracker: logs the figures and JSON files to the experiment, and ends its run.
     """
     state = {name: value.cpu() for name, value in network.state_dict().items()}
     name = run_id(state, config)
@@ -89,25 +92,25 @@ def _log_rows(name: str, evaluation: dict, history: list[dict[str, float]]) -> p
 
 
 def scores_of(catalog: pd.DataFrame, probabilities) -> pd.DataFrame:
-    """IMAGE_ID, SPLIT and P_PNEUMONIA of a split's images; `probabilities` [N] in the order of the rows."""
+    """IMAGE_ID, SPLIT and P_PNEUMONIA of a split's images; `probabilities` [N] are in the order of the rows."""
     return catalog[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probabilities)
 
 
 def latest(project: Project) -> str:
-    """The id of the run that ended last.
+    """The id of the run that was saved last.
 
     Raises:
-        LookupError: there is none; says which notebook to run.
+        LookupError: there is none; the message names the notebook to run.
     """
     table = project.session.table(project.training_log)
     newest = table.sort(table["LOGGED_AT"].desc()).select("RUN_ID").first()
     if newest is None:
-        raise LookupError(f"{project.settings.training_log_table} holds no run: run notebooks/03_train.ipynb first")
+        raise LookupError(f"{project.settings.training_log_table} has no run yet: run notebooks/03_train.ipynb first")
     return newest[0]
 
 
 def fetch(project: Project, name: str, folder: Path) -> Path:
-    """The run's artifacts, in `folder`."""
+    """Download the artifacts of a run into `folder`, which is created if needed, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", folder.as_posix())
     return folder
@@ -116,16 +119,16 @@ def fetch(project: Project, name: str, folder: Path) -> Path:
 def read_scores(folder: Path) -> pd.DataFrame:
     """IMAGE_ID, SPLIT and P_PNEUMONIA (calibrated) of a fetched run's validation and test images.
 
-    Labels and patients stand in the catalog alone: join them by IMAGE_ID.
+    Labels and patients are only in the catalog: join by IMAGE_ID.
 
     Raises:
-        FileNotFoundError: the run left no scores.
+        FileNotFoundError: the run has no scores.
     """
     return pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str})
 
 
 def staged_weights(project: Project):
-    """A function for :mod:`cxr.training.pretrained` that fetches a file from `@ARTIFACTS/weights/` if it is there."""
+    """A function for :mod:`cxr.training.pretrained` that downloads a file from `@ARTIFACTS/weights/` if it exists."""
 
     def fetch_file(name: str, folder: Path) -> Path | None:
         try:

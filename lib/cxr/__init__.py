@@ -1,7 +1,8 @@
 """Pneumonia classification of chest X-rays with PyTorch in Snowflake. For research and teaching; not a medical device.
 
-``cxr.connect()`` gives the Snowpark session, ``cxr.load()`` the settings; everything else is imported from its module.
-The names are looked up when they are used, because the registered model ships this package to places without Snowpark.
+``cxr.open_project()`` returns session and settings; ``cxr.connect()`` and ``cxr.load()`` return one of the two. Import
+everything else from its module. These names are imported on first use, because the registered model ships this file to
+places without Snowpark.
 """
 
 import importlib

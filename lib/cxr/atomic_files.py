@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 import os
 import uuid
@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of `path` when the block ends without an error.
+    """Yield a temporary file, which replaces `path` if the block ends without an error.
 
-    A reader finds the old file or the new one, never a part, whatever happens, and two writers do not disturb each
-    other. Only its owner may read the file, because most of what is written this way comes from patients' images.
+    A reader sees the old file or the complete new one, even after a crash, and concurrent writers do not interfere.
+    The mode is 0600 (owner only), because most of these files are derived from patients' images.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:

@@ -1,12 +1,12 @@
-"""Named metrics that a notebook leaves behind for whoever runs it headless."""
+"""Named metrics that a notebook records for headless runs."""
 
 METRICS_TYPE = "application/vnd.cxr.metrics+json"
 
 
 def record(**metrics: float | None) -> None:
-    """Show the metrics as a table and store them in the executed notebook's output, where the runner finds them.
+    """Show the metrics as a table and store them in the cell's output, where `python3 ci run` reads them.
 
-    None, an undefined figure, is left out.
+    None (an undefined metric) is left out.
     """
     from IPython.display import display
 

@@ -1,11 +1,11 @@
-"""Progress bars: widgets where the notebook has them, else text."""
+"""Progress bars: widgets if the notebook supports them, else text."""
 
 import warnings
 
 from tqdm import TqdmWarning
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", TqdmWarning)  # said at every import where ipywidgets is missing; text will do
+    warnings.simplefilter("ignore", TqdmWarning)  # warns at import if ipywidgets is missing; the text bar is enough
     from tqdm.auto import tqdm
 
 __all__ = ["tqdm"]

@@ -1,1 +1,1 @@
-"""Where we stand: the session, the objects that sql/ makes, what is ready, how rows are written."""
+"""The project's account: session, project, the scripts of sql/, readiness, writing rows to tables."""

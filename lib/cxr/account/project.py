@@ -1,4 +1,4 @@
-"""The project in an account: one session, and the names of what this project keeps there."""
+"""The project in an account: one session, and the names of the project's objects there."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,10 @@ from cxr.settings import Settings, load
 
 @dataclass(frozen=True)
 class Project:
-    """What almost every function of this library needs first.
+    """Session and settings. Most functions of this library take it as their first argument.
 
-    `project.catalog` and the like are full names, ready for SQL: settings.py lets nothing but plain identifiers pass.
+    `project.catalog` and the other properties are full names (`DATABASE.SCHEMA.NAME`, stages with a leading `@`). They
+    are safe to put into SQL, because settings.py accepts only plain identifiers.
     """
 
     session: Session
@@ -64,10 +65,13 @@ class Project:
 
 
 def open_project(**overrides) -> Project:
-    """Settings by :func:`cxr.settings.load`, a session by :func:`cxr.account.session.connect`.
+    """A project with settings from :func:`cxr.settings.load` and a session from :func:`cxr.account.session.connect`.
+
+    Args:
+        overrides: settings by name, and `argv` and `environ` of :func:`cxr.settings.load`.
 
     Raises:
-        ValueError, TypeError: a setting is wrong or unknown.
+        ValueError, TypeError: a setting is invalid or unknown.
         RuntimeError: the local account cannot be started.
         snowflake.connector.errors.Error: the connection is refused or unknown.
     """

@@ -1,4 +1,4 @@
-"""Is the account ready? What the project needs of it, what is there, and the statement that makes the rest."""
+"""Is the account ready? What the project needs, what exists, and the statements that create the rest."""
 
 import re
 import shutil
@@ -14,19 +14,24 @@ from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file
 from cxr.account.session import PROJECT
 
-_BROUGHT = ("torch", "torchvision", "snowflake-ml-python>=2.6")  # by Container Runtime itself
+_RUNTIME_PACKAGES = ("torch", "torchvision", "snowflake-ml-python>=2.6")  # Container Runtime has these
 _CREATED = re.compile(r"CREATE (OR REPLACE )?(?P<kind>STAGE|TABLE|VIEW) (IF NOT EXISTS )?(\w+\.)*(?P<name>\w+)")
 
 
 def readiness(project: Project) -> pd.DataFrame:
-    """What the project needs of the account: kind, name, needed for, ready, and the statement that makes it so."""
+    """What the project needs of the account, one row each.
+
+    Returns:
+        Columns `kind`, `name`, `needed for`, `ready` (bool), and `if not`: the statement that creates or grants it,
+        empty where it is ready.
+    """
     rows = [*_objects(project), *_rights(project), *_packages(), _gpu()]
     table = pd.DataFrame(rows, columns=["kind", "name", "needed for", "ready", "if not"])
     return table.assign(**{"if not": table["if not"].mask(table["ready"], "")})
 
 
 def _objects(project: Project) -> Iterator[tuple]:
-    """The statements are those of `sql/`, so that there is one place to change them."""
+    """Warehouse, pools, stages, tables and views, with the statements of `sql/` that create them."""
     account = read_sql_file(PROJECT / "sql" / "10_account.sql", project.settings)
     objects = read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings)
     where = f" IN SCHEMA {project.settings.database}.{project.settings.schema}"
@@ -40,19 +45,19 @@ def _objects(project: Project) -> Iterator[tuple]:
     needed += [(found["kind"], found["name"], "all notebooks", where, objects) for found in made]
     for kind, name, purpose, scope, statements in needed:
         found = project.session.sql(f"SHOW {kind}S LIKE '{name}'{scope}").collect()
-        yield kind, name, purpose, bool(found), _making(statements, kind, name)
+        yield kind, name, purpose, bool(found), _creating_statement(statements, kind, name)
 
 
-def _making(statements: list[str], kind: str, name: str) -> str:
+def _creating_statement(statements: list[str], kind: str, name: str) -> str:
     made = re.compile(rf"CREATE (OR REPLACE )?{kind} (IF NOT EXISTS )?(\w+\.)*{name}\b")
     found = next((" ".join(text.split()) for text in statements if made.match(text)), None)
     return f"{found};" if found else f"name one that exists: CXR_{kind.replace(' ', '_')}"
 
 
 def _rights(project: Project) -> Iterator[tuple]:
-    """Rights beyond this project's own objects, which whoever made them has."""
+    """Privileges on other objects than the project's own: its creator has all privileges on those."""
     role = project.session.sql("SELECT CURRENT_ROLE()").collect()[0][0]
-    held = _held(project.session, role)
+    held = _privileges_of(project.session, role)
     needed = [
         ("USAGE", "DATABASE_ROLE", "SNOWFLAKE.PYPI_REPOSITORY_USER", "packages in bundle and app"),
         ("BIND SERVICE ENDPOINT", "ACCOUNT", "ACCOUNT", "REST calls from outside"),
@@ -65,14 +70,14 @@ def _rights(project: Project) -> Iterator[tuple]:
         yield "RIGHT", what, purpose, has, f"GRANT {what} TO ROLE {role};"
 
 
-def _held(session: Session, role: str) -> set[tuple[str, str, str]]:
-    """(privilege, kind, last part of the name) of everything that a role was granted, itself or through other roles."""
+def _privileges_of(session: Session, role: str) -> set[tuple[str, str, str]]:
+    """(privilege, kind, last part of the name) of every grant to a role, direct or through other roles."""
     held, roles, seen = set(), [role], set()
     while roles:
         seen.add(current := roles.pop())
         try:
             grants = session.sql(f'SHOW GRANTS TO ROLE "{current}"').collect()
-        except SnowparkSQLException:  # this role may not look into that one: what it holds cannot be told
+        except SnowparkSQLException:  # this role cannot see the grants of that one
             continue
         for row in grants:
             name = row["name"].split(".")[-1].strip('"') if row["granted_on"] != "ACCOUNT" else "ACCOUNT"
@@ -83,7 +88,7 @@ def _held(session: Session, role: str) -> set[tuple[str, str, str]]:
 
 
 def _packages() -> Iterator[tuple]:
-    for line in [*_BROUGHT, *(PROJECT / "requirements.txt").read_text().splitlines()]:
+    for line in [*_RUNTIME_PACKAGES, *(PROJECT / "requirements.txt").read_text().splitlines()]:
         if not line or line.startswith("#"):
             continue
         wanted = Requirement(line)
@@ -97,7 +102,7 @@ def _packages() -> Iterator[tuple]:
 
 def _gpu() -> tuple:
     device = None
-    if shutil.which("nvidia-smi"):  # it comes with the driver; torch, which takes seconds to import, needs that too
+    if shutil.which("nvidia-smi"):  # part of the driver, which torch needs; importing torch takes seconds
         import torch
 
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else None

@@ -1,4 +1,4 @@
-"""The objects in the account: make them from `sql/`, and say what is ready and what is not."""
+"""Run the scripts of `sql/`: split them into statements, fill in settings, execute."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,14 @@ _VARIABLE = re.compile(r"<%\s*(\w+)\s*%>")
 
 
 def run_sql_file(project: Project, path: Path) -> list[tuple[str, str]]:
-    """Run the statements of one file of `sql/`; `<% name %>` stands for the setting of that name.
+    """Run the statements of one file of `sql/`, with `<% name %>` replaced by the setting of that name.
 
-    Returns (statement's first line, status) pairs. Raises whatever the failing statement raises.
+    Returns:
+        (first line, status) of each statement.
+
+    Raises:
+        SnowparkSQLException: a statement failed; those before it took effect.
+        AttributeError, ValueError: of :func:`render`.
     """
     return [
         (statement.splitlines()[0], run(project.session, statement))
@@ -23,15 +28,15 @@ def run_sql_file(project: Project, path: Path) -> list[tuple[str, str]]:
 
 
 def read_sql_file(path: Path, settings: Settings) -> list[str]:
-    """The file's statements, in order, without comments, with the settings filled in."""
+    """The file's statements in order, without comments, with the settings filled in. Raises as :func:`render`."""
     return [render(text, settings) for text in split_statements(path.read_text())]
 
 
 def run(session: Session, statement: str) -> str:
-    """Run one statement; its status in words. A database that exists is not created.
+    """Run one statement and return its status in words. `CREATE DATABASE IF NOT EXISTS` is skipped if it exists.
 
-    Snowflake asks for the right to create a database even where IF NOT EXISTS finds one, and a role that may use this
-    database needs no right to create others.
+    Snowflake demands the privilege CREATE DATABASE even if the database exists. A role that only uses the database
+    should not need it.
     """
     made = re.match(r"CREATE DATABASE IF NOT EXISTS (\w+)", statement)
     if made and made[1].upper() in {row["name"] for row in session.sql("SHOW DATABASES").collect()}:
@@ -43,24 +48,24 @@ def run(session: Session, statement: str) -> str:
 
 
 def render(text: str, settings: Settings) -> str:
-    """Fill in `<% name %>`, the Snowflake CLI's own template form.
+    """Replace each `<% name %>`, the template syntax of the Snowflake CLI, by the setting of that name.
 
     Raises:
         AttributeError: there is no such setting.
-        ValueError: its value could end the literal that it stands in.
+        ValueError: the value has a character that could end the SQL literal around it.
     """
 
     def value(match: re.Match) -> str:
         given = str(getattr(settings, match[1]))
         if not re.fullmatch(r"[\w@./ -]*", given):
-            raise ValueError(f"{match[1]}={given!r} holds characters that cannot stand in a SQL script")
+            raise ValueError(f"{match[1]}={given!r} has characters that are not allowed in a SQL script")
         return given
 
     return _VARIABLE.sub(value, text)
 
 
 def split_statements(text: str) -> list[str]:
-    """The statements of a script without its `--` comments; quotes and `$$` bodies may hold semicolons."""
+    """The statements of a script, without `--` comments. A semicolon in quotes or in a `$$` body ends none."""
     tokens = re.findall(r"--[^\n]*|'(?:[^']|'')*'|\$\$.*?\$\$|\"(?:[^\"]|\"\")*\"|;|[^;'\"$-]+|.", text, re.DOTALL)
     statements = [""]
     for token in tokens:

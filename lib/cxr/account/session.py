@@ -19,14 +19,14 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 def connect(connection_name: str | None = None, settings: Settings | None = None) -> Session:
-    """A Snowpark session that stands in this project's database and schema where they exist, in the engineer's role
-    where that role owns them.
+    """A Snowpark session in the project's database and schema if they exist, with the engineer's role if it owns them.
 
-    The connection of that name in `connections.toml`; without a name the active session, as inside Snowflake; else the
-    connection that `CXR_CONNECTION` names; else the local account, started if it is not running.
+    The first of these is taken: the connection `connection_name` of `connections.toml`; the active session (inside
+    Snowflake); the connection named by the environment variable `CXR_CONNECTION`; the local account, which is started
+    if it is not running.
 
     Raises:
-        RuntimeError: the local account cannot be started; says why.
+        RuntimeError: the local account cannot be started; the message has the reason.
         snowflake.connector.errors.Error: the connection is refused or unknown.
     """
     settings = settings or load()
@@ -40,10 +40,10 @@ def connect(connection_name: str | None = None, settings: Settings | None = None
 
 
 def use_owner(session: Session, settings: Settings) -> None:
-    """Take the engineer's role where it owns the database; says so where this user may not.
+    """Switch to the engineer's role if it owns the database; print a hint if this user may not use that role.
 
-    A code bundle runs with its user's default role. What is made in another role is not the engineer's, and the app,
-    which is, could not use it.
+    A code bundle starts with its user's default role. Objects created by another role than the engineer's would not be
+    visible to the app, which the engineer's role owns.
     """
     owners = {row["owner"] for row in session.sql(f"SHOW DATABASES LIKE '{settings.database}'").collect()}
     wanted = settings.engineer_role.upper()
@@ -55,7 +55,7 @@ def use_owner(session: Session, settings: Settings) -> None:
 
 
 def use_schema(session: Session, settings: Settings) -> bool:
-    """Stand in the project's schema; False where it does not exist yet (notebook 01 makes it)."""
+    """Use the project's schema. Returns False if it does not exist yet (notebook 01 creates it)."""
     exists = session.sql(f"SHOW DATABASES LIKE '{settings.database}'").collect()
     if exists and session.sql(f"SHOW SCHEMAS LIKE '{settings.schema}' IN DATABASE {settings.database}").collect():
         session.use_database(settings.database)
@@ -65,14 +65,15 @@ def use_schema(session: Session, settings: Settings) -> bool:
 
 
 def account_directory(settings: Settings) -> Path:
+    """The folder of the local account."""
     return Path(settings.account_dir or PROJECT / ".account").resolve()
 
 
 def start_local_account(settings: Settings) -> dict[str, object]:
-    """Connection parameters of the local account, which is a program of its own; started if it is not running.
+    """Start the local account, a separate process, unless it is running. Returns its connection parameters.
 
     Raises:
-        RuntimeError: it did not start; carries what it said.
+        RuntimeError: it did not start; the message has its error output.
     """
     command = [sys.executable, "-m", "local_account", "start", "--root", str(account_directory(settings))]
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "lib")}
@@ -80,19 +81,19 @@ def start_local_account(settings: Settings) -> dict[str, object]:
     if answer.returncode:
         raise RuntimeError(f"The local account did not start: {answer.stderr.strip() or 'no message'}")
     found = json.loads(answer.stdout)
-    # As in Snowflake, where a programmatic access token is a password and opens service endpoints too.
+    # As in Snowflake: a programmatic access token serves as password and authorises calls of service endpoints.
     os.environ[SERVICE_TOKEN] = found["password"]
     wanted = ("account", "user", "password", "host", "port", "protocol")
     return {key: found[key] for key in wanted} | {
         "warehouse": settings.warehouse,
-        # Without it a client whose account has ended asks on for ever, even while Python ends.
+        # Without a timeout, a client retries for ever after the account has stopped, even while Python exits.
         "network_timeout": 120,
         "session_parameters": {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False},
     }
 
 
 def environment_line(session: Session) -> str:
-    """What runs where, in one line, for the head of each notebook; names the device where PyTorch is in use."""
+    """Account, role, package versions and, if PyTorch is imported, the device: one line for the head of a notebook."""
     place = session.sql("SELECT CURRENT_ACCOUNT(), CURRENT_VERSION(), CURRENT_ROLE()").collect()[0]
     parts = [f"Snowflake {place[1]} on account {place[0]} as {place[2]}", f"Python {platform.python_version()}"]
     parts += [f"{name} {version(name)}" for name in ("torch", "snowflake-ml-python")]

@@ -1,4 +1,4 @@
-"""Write rows to tables: appended or merged, with the types of the table and not of what pandas guesses."""
+"""Append or merge rows into tables, with the column types of the table instead of those that pandas infers."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,14 +11,21 @@ from snowflake.snowpark.types import StructType
 
 
 def append(session: Session, name: str, rows: pd.DataFrame) -> None:
-    """Add the rows; columns are matched by name, and those that the rows lack get their defaults."""
+    """Append the rows. Columns are matched by name; missing columns get their defaults.
+
+    Raises:
+        KeyError: the table lacks a column of the rows.
+    """
     _typed(session, session.table(name), rows).write.mode("append").save_as_table(name, column_order="name")
 
 
 def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str], update: bool = True) -> None:
-    """Insert the rows; those whose keys stand in the table are updated, or left as they are without `update`.
+    """Insert rows with new keys. Rows with known keys are updated if `update`, else left unchanged.
 
     Columns are matched by name.
+
+    Raises:
+        KeyError: the table lacks a column of the rows.
     """
     table = session.table(name)
     source = _typed(session, table, rows)
@@ -33,7 +40,7 @@ def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str], upda
 
 @contextmanager
 def temporary(session: Session, columns: str, rows: pd.DataFrame | None = None) -> Iterator[str]:
-    """The name of a temporary table that holds the rows; dropped in the end."""
+    """Create a temporary table with the rows and yield its name; the table is dropped at the end of the block."""
     name = f"CXR_TEMPORARY_{next(_NUMBERS)}"
     session.sql(f"CREATE OR REPLACE TEMPORARY TABLE {name} ({columns})").collect()
     if rows is not None:
@@ -58,7 +65,7 @@ _NUMBERS = itertools.count(1)
 
 
 def _typed(session: Session, table: Table, rows: pd.DataFrame) -> DataFrame:
-    """A column without a single value has no type in pandas, hence the table's own schema."""
+    """The rows as a Snowpark DataFrame with the table's schema: a column of nulls has no type in pandas."""
     fields = {field.name.strip('"'): field for field in table.schema.fields}
     missing = set(rows.columns) - set(fields)
     if missing:
@@ -69,7 +76,7 @@ def _typed(session: Session, table: Table, rows: pd.DataFrame) -> DataFrame:
 
 
 def _plain(value):
-    """Python's own type for what NumPy and pandas hold: the connector binds no others."""
+    """NumPy and pandas values as built-in Python types, because the connector binds no others."""
     if isinstance(value, pd.Timestamp):
         return value.to_pydatetime()
     return value.item() if hasattr(value, "item") else value

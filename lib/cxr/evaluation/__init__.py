@@ -1,1 +1,1 @@
-"""How good it is: metrics, calibration, threshold, bootstrap intervals, reports, figures."""
+"""Quality of a classifier: metrics, calibration, threshold, bootstrap intervals, reports, figures."""

@@ -1,6 +1,6 @@
 """95% intervals by resampling patients with replacement (percentile method; Efron and Tibshirani 1993).
 
-Whole patients are drawn, because the images of one patient are alike.
+Patients are resampled, not images, because images of one patient are correlated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from cxr.evaluation import metrics
 
 RESAMPLES = 2000
-_BLOCK = 100  # resamples at once; bounds the memory at 100 x images
+_BLOCK = 100  # resamples computed at once: limits the memory to 100 x images
 
 
 def bootstrap(
@@ -21,10 +21,18 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of :func:`cxr.evaluation.metrics.measure`.
+    """95% intervals of the metrics of :func:`cxr.evaluation.metrics.measure`.
 
-    A resample without both classes is left out of the metrics that need them. Resampling inflates the ECE, so its
-    resamples are moved to lie around its value.
+    A resample that lacks a class is left out of the metrics that need both. Resampling inflates the ECE, so its
+    resampled values are shifted to lie around the measured value.
+
+    Args:
+        labels: [N], 1 for positive.
+        probabilities: [N], of being positive.
+        patients: [N], patient ids.
+
+    Returns:
+        (low, high) by name of the metric; NaN where undefined.
     """
     blocks = [
         metrics.measure_weighted(labels, probabilities, threshold, weights)
@@ -39,7 +47,7 @@ def bootstrap(
 def bootstrap_of(
     statistic: Callable[[np.ndarray], np.ndarray], patients: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """The interval of any statistic that takes weights [R, N] and answers [R]."""
+    """The 95% interval of a statistic, a function from weights [R, N] to values [R]."""
     return interval_of(np.concatenate([statistic(weights) for weights in resampled_weights(patients, resamples, seed)]))
 
 
@@ -51,21 +59,21 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict:
-    """Whether a candidate's AUROC is worse than the present model's on the same images.
+    """Compare a candidate's AUROC with that of the present model on the same images.
 
-    Both are measured on the same resamples of patients, so what makes a resample hard cancels out.
+    Both are measured on the same resamples of patients, so variation between resamples cancels out.
 
     Args:
         labels: [N], 1 for positive.
         candidate, present: [N], the two models' probabilities for the same images in the same order.
-        patients: [N].
+        patients: [N], patient ids.
 
     Returns:
-        `difference` (candidate minus present), its 95% `interval` as [low, high], and `worse`: whether the whole
-        interval lies below zero.
+        `difference` (candidate minus present), its 95% `interval` as [low, high], and `worse`: True if the whole
+        interval is below zero.
 
     Raises:
-        ValueError: one class is missing.
+        ValueError: all images are of one class.
     """
     labels = np.asarray(labels).astype(float)
     if not 0 < labels.sum() < len(labels):
@@ -82,7 +90,7 @@ def roc_band(labels: np.ndarray, probabilities: np.ndarray, patients: Sequence[s
     """The ROC curve at 101 values of 1 - specificity, with a pointwise 95% band over resampled patients.
 
     Returns:
-        Lists `false_positive_rate`, `sensitivity`, `low`, `high`; empty where one class is missing.
+        Lists `false_positive_rate`, `sensitivity`, `low`, `high`; empty if all images are of one class.
     """
     labels = np.asarray(labels)
     grid = np.linspace(0, 1, 101)
@@ -92,17 +100,17 @@ def roc_band(labels: np.ndarray, probabilities: np.ndarray, patients: Sequence[s
     truth, curves = labels[order].astype(float), []
     everyone = np.ones((1, len(labels)))
     for weights in (everyone, *resampled_weights(np.asarray(patients)[order], RESAMPLES // 4, seed)):
-        for hits, alarms in zip(*metrics.cumulative_counts(weights, truth, last_of_tie), strict=True):
-            if hits[-1] and alarms[-1]:
-                # At one rate of alarms the curve is as high as its last point there.
-                curves.append(np.interp(grid, np.append(0, alarms / alarms[-1]), np.append(0, hits / hits[-1])))
+        for tps, fps in zip(*metrics.cumulative_counts(weights, truth, last_of_tie), strict=True):
+            if tps[-1] and fps[-1]:
+                # Where the curve rises vertically, np.interp takes the upper end.
+                curves.append(np.interp(grid, np.append(0, fps / fps[-1]), np.append(0, tps / tps[-1])))
     low, high = np.percentile(curves[1:], (2.5, 97.5), axis=0)
     values = {"false_positive_rate": grid, "sensitivity": curves[0], "low": low, "high": high}
     return {name: value.tolist() for name, value in values.items()}
 
 
 def resampled_weights(patients: Sequence[str], resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each image is drawn when patients are drawn with replacement: blocks of [R, N]."""
+    """How often each image is in each resample of patients: blocks of float weights [R, N]."""
     _, patient = np.unique(np.asarray(patients), return_inverse=True)
     count = patient.max() + 1
     rng = np.random.default_rng(seed)
@@ -112,6 +120,7 @@ def resampled_weights(patients: Sequence[str], resamples: int, seed: int) -> Ite
 
 
 def interval_of(values: np.ndarray) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles of the values [R], without NaN; NaN if all are NaN."""
     if np.isnan(values).all():
         return np.nan, np.nan
     low, high = np.nanpercentile(values, (2.5, 97.5)).tolist()

@@ -1,4 +1,4 @@
-"""Calibration and the threshold: both chosen on validation images alone."""
+"""Calibration and threshold. Both are chosen on validation images only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from cxr.model.probabilities import Calibration, p_positive
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """How logits become probabilities, and from which probability on an image is called positive."""
+    """How logits become probabilities, and the probability from which an image is called positive."""
 
     calibration: Calibration
     threshold: float
@@ -27,20 +27,22 @@ def choose_operating_point(
     target_sensitivity: float | None = None,
     threshold: float | None = None,
 ) -> OperatingPoint:
-    """Calibration and threshold, from validation images and shifted copies of them.
+    """Choose calibration and threshold on validation images and shifted copies of them.
 
     Args:
-        catalog: rows with LABEL and SPLIT, in the order of `logits` [N, outputs].
+        catalog: [N] rows with LABEL and SPLIT, in the order of `logits`.
+        logits: [N, outputs].
+        classes: the label set, the negative class first.
         target_sensitivity: see :func:`choose_threshold`.
-        threshold: take this one and choose none.
+        threshold: use this threshold instead of choosing one.
 
     Raises:
-        ValueError: an image of another split than validation is among them.
+        ValueError: a row is of another split than validation.
     """
     if others := set(catalog["SPLIT"]) - {"validation"}:
         raise ValueError(
-            f"calibration and threshold would be chosen on {', '.join(sorted(others))} images; "
-            "what is reported of them would then be too good: give validation images alone"
+            f"calibration and threshold would be chosen on {', '.join(sorted(others))} images, and their metrics would "
+            "then be too good: pass validation images only"
         )
     labels = class_indices(catalog["LABEL"], classes)
     calibration = fit_calibration(labels, logits)
@@ -49,10 +51,10 @@ def choose_operating_point(
 
 
 def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> Calibration:
-    """The temperature and biases with the smallest log loss, for labels int [N] and logits [N, outputs].
+    """The temperature and biases that minimise the log loss, for labels int [N] and logits [N, outputs].
 
-    A temperature alone (Guo et al. 2017) leaves the intercepts where class weights have put them; with a bias for each
-    output this is Platt's scaling (1999). The temperature lies between 0.1 and 10, a bias between -10 and 10.
+    Class weights shift the intercepts, and a temperature alone (Guo et al. 2017) cannot correct that. With a bias for
+    each output this is Platt scaling (1999). Bounds: 0.1 to 10 for the temperature, -10 to 10 for a bias.
     """
     logits = np.asarray(logits, dtype=np.float64)
     outputs = logits.shape[1]
@@ -68,11 +70,15 @@ def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> Calibration:
 
 
 def choose_threshold(labels: np.ndarray, probabilities: np.ndarray, target_sensitivity: float | None = None) -> float:
-    """A threshold for the probability of being positive; give it validation data, never test data.
+    """Choose a threshold for the probability of being positive. Use validation data, never test data.
 
-    The largest threshold that reaches `target_sensitivity`, or, without one, the largest sensitivity + specificity
-    (Youden 1950). The threshold lies midway between two neighbouring probabilities, so that it does not depend on a
-    single value.
+    With `target_sensitivity`: the largest threshold that reaches it. Without: the threshold with the largest
+    sensitivity + specificity (Youden 1950). It is set midway between two neighbouring probabilities, so that it does
+    not depend on a single value.
+
+    Args:
+        labels: bool [N], True for positive.
+        probabilities: [N], of being positive.
     """
     false_positives, sensitivity, thresholds = metrics.roc_curve(labels, probabilities, drop_intermediate=False)
     if target_sensitivity is not None:

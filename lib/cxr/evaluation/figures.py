@@ -1,4 +1,4 @@
-"""Figures of training and of quality."""
+"""Matplotlib figures of training and evaluation."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,13 @@ from cxr.colours import BLUE, GREEN, GREY, ORANGE
 
 
 def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
-    """The ROC curve with its interval, and precision against recall; the operating point in both."""
+    """ROC curve with its band, and precision-recall curve; both mark the operating point.
+
+    Args:
+        evaluation: a report of :func:`cxr.evaluation.report.evaluate`.
+        labels: [N], 1 for positive.
+        probabilities: [N], of being positive.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     band, figures, threshold = evaluation["roc"], evaluation["metrics"], evaluation["threshold"]
     false_positives, sensitivity, _ = metrics.roc_curve(labels, probabilities)
@@ -43,9 +49,11 @@ def _named(name: str, figure: dict) -> str:
 def confusion_and_reliability(
     evaluation: dict, labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]
 ) -> Figure:
-    """The confusion matrix at the threshold, and observed against predicted frequencies before and after calibration.
+    """Confusion matrix at the threshold, and reliability diagram before and after calibration.
 
-    `labels` and `predictions` are int [N], indices into `classes`.
+    Args:
+        evaluation: a report of :func:`cxr.evaluation.report.evaluate`.
+        labels, predictions: int [N], indices into `classes`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     matrix = metrics.confusion_matrix(labels, predictions, labels=range(len(classes)))
@@ -72,10 +80,10 @@ def confusion_and_reliability(
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Training and validation loss, and validation AUROC, by epoch; a line marks the epoch that is kept."""
+    """Training and validation loss, and validation AUROC, by epoch. A line marks the epoch that is kept."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
     epochs = history["epoch"]
-    left.plot(epochs, history["training_loss"], color=BLUE, marker="o", label="training, images changed")
+    left.plot(epochs, history["training_loss"], color=BLUE, marker="o", label="training, augmented images")
     left.plot(epochs, history["validation_loss"], color=ORANGE, marker="s", linestyle="--", label="validation")
     left.set(xlabel="epoch", ylabel="cross-entropy")
     right.plot(epochs, history["validation_auroc"], color=GREEN, marker="o")
@@ -88,7 +96,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
 
 
 def overlay(pixels: np.ndarray, heatmaps: np.ndarray, titles: Sequence[str]) -> Figure:
-    """X-rays above the same X-rays under their heat maps. uint8 [N, H, W] and float [N, H, W] in [0, 1]."""
+    """Two rows: X-rays uint8 [N, H, W], and the same with heat maps float [N, H, W] in [0, 1] on top."""
     figure, axes = plt.subplots(2, len(pixels), figsize=(len(pixels) * 2, 4.4), squeeze=False, layout="constrained")
     for column, (image, heat, title) in enumerate(zip(pixels, heatmaps, titles, strict=True)):
         for row in (0, 1):

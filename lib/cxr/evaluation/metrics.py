@@ -1,7 +1,7 @@
-"""The figures of a screening test: anything but the negative class is positive. Each metric stands here once.
+"""Metrics of a screening test: every class but the negative one is positive.
 
-All take weights, so that resamples of patients (:mod:`cxr.evaluation.bootstrap`) are measured by the same code, many
-at a time. Tests hold every figure against scikit-learn's.
+The functions take weights, so that the same code measures many bootstrap resamples at once
+(:mod:`cxr.evaluation.bootstrap`). Tests compare every metric with scikit-learn's.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ BINS = 10  # of the expected calibration error
 
 
 def measure(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
-    """AUROC, AUPRC, and, at the threshold, sensitivity, specificity, PPV, NPV, F1, accuracy; ECE. NaN where undefined.
+    """AUROC, AUPRC and ECE; sensitivity, specificity, PPV, NPV, F1 and accuracy at the threshold. NaN where undefined.
 
     Args:
         labels: [N], 1 for positive.
@@ -30,17 +30,18 @@ def measure_weighted(
     order, last_of_tie = falling_order(probabilities)
     weights, truth = weights[:, order], np.asarray(labels)[order].astype(float)
     scores = np.asarray(probabilities, dtype=float)[order]
-    hits, alarms = cumulative_counts(weights, truth, last_of_tie)
-    called = scores >= threshold
-    true_positives, false_positives = (weights * truth)[:, called].sum(1), (weights * (1 - truth))[:, called].sum(1)
-    positives, negatives = hits[:, -1], alarms[:, -1]
+    tps, fps = cumulative_counts(weights, truth, last_of_tie)
+    predicted = scores >= threshold
+    true_positives = (weights * truth)[:, predicted].sum(1)
+    false_positives = (weights * (1 - truth))[:, predicted].sum(1)
+    positives, negatives = tps[:, -1], fps[:, -1]
     false_negatives, true_negatives = positives - true_positives, negatives - false_positives
     in_bin = np.eye(BINS)[_bins(scores)] * (scores - truth)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        gains = np.diff(hits, axis=1, prepend=0)
-        average_precision = np.nansum(gains * hits / (hits + alarms), axis=1) / positives
+        gains = np.diff(tps, axis=1, prepend=0)
+        average_precision = np.nansum(gains * tps / (tps + fps), axis=1) / positives
         return {
-            "auroc": _area(hits, alarms),
+            "auroc": _area(tps, fps),
             "auprc": np.where(positives * negatives > 0, average_precision, np.nan),
             "sensitivity": true_positives / positives,
             "specificity": true_negatives / negatives,
@@ -53,7 +54,7 @@ def measure_weighted(
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """The area under the ROC curve under each row of `weights` [R, N]; without them of the images as they are: [R]."""
+    """AUROC under each row of `weights` [R, N]: array [R]. Without weights all images count once, and R is 1."""
     weights = np.ones((1, len(labels))) if weights is None else weights
     order, last_of_tie = falling_order(scores)
     truth = np.asarray(labels)[order].astype(float)
@@ -61,35 +62,38 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = N
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean distance between predicted and observed frequencies over equally wide bins, weighted by their size."""
+    """ECE (Naeini et al. 2015): mean gap between predicted and observed frequency over 10 equally wide bins.
+
+    Bins are weighted by their number of images.
+    """
     which = _bins(probabilities)
     gaps = np.bincount(which, probabilities, BINS) - np.bincount(which, labels, BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(observed, predicted) frequency of positives in each bin that holds images."""
+    """(observed, predicted) frequency of positives in each bin with images."""
     return calibration_curve(labels, probabilities, n_bins=BINS)
 
 
 def falling_order(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order from the highest score to the lowest, and in it the last position of each distinct score."""
+    """Indices from the highest score to the lowest, and the last position of each distinct score in that order."""
     order = np.argsort(-np.asarray(scores), kind="stable")
     return order, np.append(np.flatnonzero(np.diff(np.asarray(scores)[order])), len(order) - 1)
 
 
 def cumulative_counts(weights: np.ndarray, truth: np.ndarray, last_of_tie: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(true positives, false positives) at each distinct score, images in falling order: two arrays [R, scores]."""
-    hits = np.cumsum(weights * truth, axis=1)[:, last_of_tie]
-    alarms = np.cumsum(weights * (1 - truth), axis=1)[:, last_of_tie]
-    return hits, alarms
+    """(true positives, false positives) at each distinct score from the highest down: two arrays [R, scores]."""
+    tps = np.cumsum(weights * truth, axis=1)[:, last_of_tie]
+    fps = np.cumsum(weights * (1 - truth), axis=1)[:, last_of_tie]
+    return tps, fps
 
 
-def _area(hits: np.ndarray, alarms: np.ndarray) -> np.ndarray:
-    before = np.pad(hits, ((0, 0), (1, 0)))[:, :-1]
-    steps = np.diff(alarms, axis=1, prepend=0)
+def _area(tps: np.ndarray, fps: np.ndarray) -> np.ndarray:
+    before = np.pad(tps, ((0, 0), (1, 0)))[:, :-1]
+    steps = np.diff(fps, axis=1, prepend=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (steps * (before + hits) / 2).sum(1) / (hits[:, -1] * alarms[:, -1])
+        return (steps * (before + tps) / 2).sum(1) / (tps[:, -1] * fps[:, -1])
 
 
 def _bins(probabilities: np.ndarray) -> np.ndarray:

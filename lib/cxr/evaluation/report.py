@@ -1,4 +1,4 @@
-"""Everything that is reported of a classifier on one set of images, with intervals, and tables of it for people."""
+"""The evaluation report of a classifier on one set of images, with intervals, and tables of reports for readers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,12 +22,17 @@ def evaluate(
     seed: int = 0,
     keep_scores: bool = False,
 ) -> dict:
-    """The report of one set of images, ready for JSON; None stands for what is undefined.
+    """The report of one set of images, ready for JSON. None stands for an undefined value.
 
     Args:
-        catalog: rows with LABEL and PATIENT_ID, and CAUSE, SEX and AGE_BAND where known, in the order of `logits`.
-        logits: [N, outputs], as the network gives them.
-        keep_scores: put labels and probabilities into it, with patients as numbers: nothing that says whose they are.
+        catalog: [N] rows with LABEL and PATIENT_ID, and CAUSE, SEX and AGE_BAND where known, in the order of `logits`.
+        logits: [N, outputs], uncalibrated.
+        point: calibration and threshold, chosen on validation.
+        classes: the label set, the negative class first.
+        keep_scores: include labels and probabilities, with patients as numbers instead of ids.
+
+    Raises:
+        ValueError: a label is not among `classes`.
     """
     labels, patients = class_indices(catalog["LABEL"], classes), catalog["PATIENT_ID"].to_numpy()
     probabilities = point.calibration.probabilities(logits)
@@ -50,7 +55,7 @@ def evaluate(
         predictions = choose_classes(probabilities, point.threshold)
         report["by_class"] = evaluate_classes(labels, probabilities, predictions, patients, classes, seed)
     if keep_scores:
-        order = np.argsort(scores)  # the catalog's order would tell which image is whose
+        order = np.argsort(scores)  # in the catalog's order, rows could be matched with images
         number = np.unique(patients, return_inverse=True)[1]
         columns = {"labels": truth.astype(int), "probabilities": scores, "patients": number}
         report["scores"] = {name: values[order].tolist() for name, values in columns.items()}
@@ -67,7 +72,7 @@ def _with_intervals(
 def _subgroups(
     catalog: pd.DataFrame, truth: np.ndarray, scores: np.ndarray, threshold: float, seed: int
 ) -> Iterator[dict]:
-    """The figures of each cause, against all negative images, and of each sex and age band, where known."""
+    """AUROC, sensitivity and specificity by sex, age band and cause. A cause is compared with all negative images."""
     patients = catalog["PATIENT_ID"].to_numpy()
     for column in ("CAUSE", "SEX", "AGE_BAND"):
         known = catalog[column].dropna().unique() if column in catalog else ()
@@ -82,9 +87,10 @@ def _subgroups(
 def most_confident(
     truth: np.ndarray, probabilities: np.ndarray, threshold: float, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the predictions furthest from the threshold: up to `count` true positives, and errors.
+    """Indices of the most confident predictions: up to `count` true positives, and up to `count` errors.
 
-    The distance is measured in log-odds, so that a threshold near 0 or 1 does not make one kind of error look sure.
+    Confidence is the distance from the threshold in log-odds. Distances in probability would favour one kind of error
+    if the threshold is near 0 or 1.
     """
     odds = logit(np.clip([*probabilities, threshold], 1e-9, 1 - 1e-9))
     order = np.argsort(-np.abs(odds[:-1] - odds[-1]), kind="stable")
@@ -95,7 +101,7 @@ def most_confident(
 
 
 def as_table(report: dict[str, dict]) -> pd.DataFrame:
-    """Several :func:`evaluate` for people: a column a set of images, a row a metric with its interval."""
+    """Reports of :func:`evaluate` as a table: one column for each set of images, one row for each metric."""
     columns = {
         name: {metric: _words(figure) for metric, figure in part["metrics"].items()}
         | {"ece before calibration": f"{part['ece_before_temperature']:.3f}"}
@@ -106,7 +112,7 @@ def as_table(report: dict[str, dict]) -> pd.DataFrame:
 
 
 def subgroup_table(evaluation: dict) -> pd.DataFrame:
-    """The subgroups of one :func:`evaluate`, a row each."""
+    """The subgroups of one report, a row each."""
     rows = [
         {"group": f"{group['column'].lower().replace('_', ' ')}: {group['value']}", "images": group["images"]}
         | {name: _words(group[name]) for name in ("auroc", "sensitivity", "specificity")}
@@ -116,7 +122,7 @@ def subgroup_table(evaluation: dict) -> pd.DataFrame:
 
 
 def class_table(evaluation: dict) -> pd.DataFrame:
-    """The classes of one :func:`evaluate`, a row each; empty where there are only two."""
+    """The classes of one report, a row each; empty if there are only two."""
     rows = [
         {"class": row["class"], "images": row["images"]}
         | {name: _words(row[name]) for name in ("auroc", "sensitivity")}

@@ -1,1 +1,1 @@
-"""What becomes of a trained network: runs, registered versions, promotion, model card."""
+"""From a trained network to a model in production: runs, tracking, registration, model card, promotion."""

@@ -1,4 +1,4 @@
-"""A training run as a version of the registered model: what is logged, and the proof that it answers as the network."""
+"""Prepare a training run for `Registry.log_model`, and check the registered version against the network."""
 
 import json
 import shutil
@@ -23,29 +23,29 @@ from cxr.model.probabilities import choose_classes, p_positive, to_names
 from cxr.model.registered import XrayClassifier
 from cxr.serving.scoring import score
 
-TOLERANCE = 1e-6  # of a probability, on one device
-# From Snowflake's channel, which a warehouse and a service can both install from; torch is named pytorch there. Ranges,
-# because without a specifier the client pins the versions of this machine, which the channel may not have.
+TOLERANCE = 1e-6  # largest allowed difference of a probability, on the same device
+# From Snowflake's conda channel, which both a warehouse and a service can install from; torch is named pytorch there.
+# Version ranges, because without them the client pins this machine's versions, which the channel may not have.
 CONDA_DEPENDENCIES = (
     "pytorch>=2.4,<3", "torchvision>=0.19,<1", "numpy>=1.26,<3", "pillow>=10", "pydicom>=3,<4"
 )  # fmt: skip
-PREDICT_ROWS, EXPLAIN_ROWS = 32, 8  # of one call: the platform ends calls that take longer than 180 s
+PREDICT_ROWS, EXPLAIN_ROWS = 32, 8  # rows in one call: Snowflake ends calls that take longer than 180 s
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What `Registry.log_model` is given for a run; :func:`prepare` makes it."""
+    """The arguments of `Registry.log_model` for one run, made by :func:`prepare`."""
 
     model: XrayClassifier
     version_name: str
     config: ModelConfig
     card: dict
     signatures: dict[str, model_signature.ModelSignature]
-    validation_scores: np.ndarray | None  # probabilities on validation images; drift is measured from them
+    validation_scores: np.ndarray | None  # probabilities on validation images: the baseline for drift
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The card's figures as the registry's metrics, each with the ends of its interval."""
+        """The card's metrics for the registry: value, `_low` and `_high` of each, without undefined ones."""
         values = {}
         for name, metric in self.card["quality"]["metrics"].items():
             values[f"test_{name}"] = metric["value"]
@@ -55,12 +55,12 @@ class Candidate:
 
     @property
     def comment(self) -> str:
-        """The card for people, in Markdown."""
+        """The model card in Markdown."""
         return to_markdown(self.card)
 
     @property
     def platform(self) -> dict:
-        """Where and how the version runs: code, packages, platforms and the registry's options."""
+        """Code, packages, target platforms and options: further keyword arguments of `log_model`."""
         return {
             "code_paths": [CodePath(str(Path(__file__).parents[2]), filter=part) for part in SHIPPED],
             "conda_dependencies": list(CONDA_DEPENDENCIES),
@@ -73,13 +73,14 @@ SHIPPED = ("cxr/__init__.py", "cxr/model")
 
 
 def options(config: ModelConfig) -> dict:
+    """`options` of `log_model`."""
     return {
         "relax_version": True,
-        # By default a row of the sample input, here a patient's image, would be stored with the model.
+        # By default, the registry stores a row of the sample input with the model: here, a patient's image.
         "capture_sample_input_data": False,
-        # Without it no service of this version could ever run on a GPU.
+        # Without it, no service of this version can run on a GPU.
         "cuda_version": config.cuda_version or "12.4",
-        # The registry makes every method called explain a table function unless told otherwise.
+        # By default, the registry makes a method named explain a table function.
         "method_options": {
             "predict": {"max_batch_size": PREDICT_ROWS},
             "explain": {"max_batch_size": EXPLAIN_ROWS, "function_type": "FUNCTION"},
@@ -88,14 +89,14 @@ def options(config: ModelConfig) -> dict:
 
 
 def prepare(project: Project, run_id: str, artifacts: Path) -> Candidate:
-    """Everything that `log_model` needs of a run.
+    """Everything that `log_model` needs for a run.
 
     Args:
-        artifacts: a folder with the run's `network.pt`, `model.json`, `evaluation.json` and, if it left them, scores;
-            the card is written beside them.
+        artifacts: a folder with the run's `network.pt`, `model.json`, `evaluation.json` and, if there are any, scores.
+            The files to ship are written to its subfolder `shipped`.
 
     Raises:
-        ChangedPreprocessing: images are not prepared as they were when the network was trained.
+        ChangedPreprocessing: today's preprocessing differs from that of the training run.
     """
     config = ModelConfig.read(artifacts / "model.json")
     check_preprocessing(project, run_id, config)
@@ -118,7 +119,7 @@ def prepare(project: Project, run_id: str, artifacts: Path) -> Candidate:
 
 
 def signatures(threshold: float) -> dict[str, model_signature.ModelSignature]:
-    """The model's public interface; `threshold` is the default of PREDICT's parameter."""
+    """Inputs and outputs of PREDICT and EXPLAIN; `threshold` is the default of PREDICT's parameter."""
     text, number = model_signature.DataType.STRING, model_signature.DataType.DOUBLE
     column = model_signature.FeatureSpec
     answer = [column("P_POSITIVE", number), *(column(name, text) for name in ("LABEL", "STATUS", "PROBABILITIES"))]
@@ -135,12 +136,12 @@ def signatures(threshold: float) -> dict[str, model_signature.ModelSignature]:
 
 
 def version_name(run_id: str) -> str:
-    """The version of a run; the same run has the same name, so logging it twice is noticed."""
+    """The version name of a run. It depends on the run id alone, so that a run is never logged twice."""
     return f"V_{run_id.upper()}"
 
 
 def run_of(version_name: str) -> str:
-    """The training run that a version was logged from."""
+    """The id of the training run that a version was logged from."""
     return version_name.removeprefix("V_").lower()
 
 
@@ -159,25 +160,25 @@ def _validation_scores(artifacts: Path) -> np.ndarray | None:
     return scores.loc[scores["SPLIT"] == "validation", "P_POSITIVE"].to_numpy()
 
 
-# ---------------------------------------------------------------- is it the network that was trained?
+# ---------------------------------------------------------------- checks against the trained network
 
 
 class ChangedPreprocessing(ValueError):
-    """Images are not prepared as they were when the network was trained; its figures would not hold."""
+    """The preprocessing differs from that of the training run, so the run's metrics would not hold."""
 
 
 def check_preprocessing(project: Project, run_id: str, config: ModelConfig) -> None:
-    """Compare the preprocessing's version, and the pixels of a few held-out images, with what the run kept.
+    """Compare the preprocessing version, and the pixel hashes of a few held-out images, with those of the run.
 
     Raises:
-        ChangedPreprocessing: one differs; says which, and what to do.
+        ChangedPreprocessing: one differs; the message says which, and what to do.
     """
-    remedy = f"run {run_id} cannot be registered: train again, or check out the code that it was trained with"
+    remedy = f"run {run_id} cannot be registered: train again, or check out the code of that run"
     present = preprocessing.PREPROCESSING_VERSION
     if config.preprocessing_version not in (None, present):
         raise ChangedPreprocessing(
-            f"the network was trained on images of preprocessing version {config.preprocessing_version}, and this "
-            f"code is version {present}; {remedy}"
+            f"the network was trained with preprocessing version {config.preprocessing_version}, but this code has "
+            f"version {present}; {remedy}"
         )
     catalog = project.session.table(project.catalog)
     rows = catalog.filter(catalog["IMAGE_ID"].isin(list(config.pixels))).to_pandas() if config.pixels else []
@@ -193,7 +194,11 @@ def check_preprocessing(project: Project, run_id: str, config: ModelConfig) -> N
 
 
 def ask_network(artifacts: Path, files: list[bytes]) -> np.ndarray:
-    """The calibrated probabilities, float64 [N, classes], of the trained network itself for image files."""
+    """Calibrated probabilities of the trained network for image files: float64 [N, classes].
+
+    Raises:
+        BadImage: a file cannot be decoded.
+    """
     config = ModelConfig.read(artifacts / "model.json")
     network = load_network(config.backbone, config.classes, artifacts / "network.pt")
     pixels = np.stack([preprocessing.load(data, config.image_size) for data in files])
@@ -202,7 +207,7 @@ def ask_network(artifacts: Path, files: list[bytes]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the registered model's probabilities are from the network's on the same images."""
+    """The difference between the registered model and the network on the same images."""
 
     images: int
     largest_difference: float
@@ -210,14 +215,14 @@ class Parity:
 
 
 def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray, config: ModelConfig) -> Parity:
-    """Compare the registered model with the network it was made from, asked for all images and for one alone.
+    """Compare the registered model's predictions with the network's, for all images at once and for the first alone.
 
     Args:
-        files: the images' bytes.
-        expected: the network's calibrated probabilities, [N, classes].
+        files: the bytes of N image files.
+        expected: the network's calibrated probabilities [N, classes], from :func:`ask_network`.
 
     Raises:
-        ValueError: a probability differs by more than 1e-6 or a label differs; the version must not be used.
+        ValueError: a probability differs by more than 1e-6, or a label differs. Do not use such a version.
     """
     answer = score(version, files)
     alone = score(version, files[:1])["P_POSITIVE"].to_numpy(dtype=float)
@@ -227,5 +232,5 @@ def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray
     labels = to_names(choose_classes(expected, config.threshold), config.labels)
     parity = Parity(len(files), difference, bool((answer["LABEL"].to_numpy() == labels).all()))
     if not parity.labels_equal or not difference <= TOLERANCE:
-        raise ValueError(f"{version.version_name} does not answer as the network that it was made from: {parity}")
+        raise ValueError(f"{version.version_name} does not answer as the network it was logged from: {parity}")
     return parity

@@ -1,4 +1,4 @@
-"""A training run on its way: metrics in Snowflake's experiment tracking, checkpoints on the stage."""
+"""A training run in progress: metrics in Snowflake's experiment tracking, checkpoints on the stage."""
 
 import contextlib
 import hashlib
@@ -30,8 +30,8 @@ class Tracker:
             capture_source_info=False,
         )
         self._tracking.set_experiment(project.settings.experiment_name)
-        # The object is one a process, and an earlier run may have broken off.
-        with contextlib.suppress(RuntimeError):  # raised where none is active
+        # Tracking state is global to the process, and an interrupted run may still be active.
+        with contextlib.suppress(RuntimeError):  # raised if no run is active
             self._tracking.end_run(status="FAILED")
         self._tracking.start_run()
         self._finished = False
@@ -42,7 +42,7 @@ class Tracker:
         self._tracking.log_metrics({key: float(value) for key, value in metrics.items()}, step=int(metrics["epoch"]))
 
     def finish(self, name: str, evaluation: dict, files: list[Path]) -> None:
-        """Log the figures of the evaluation and end the run; asked again, it leaves the run as it ended."""
+        """Log the metrics of the evaluation and the files, then end the run. A second call does nothing."""
         if self._finished:
             return
         values = {
@@ -59,12 +59,12 @@ class Tracker:
 
 
 class Checkpoints:
-    """Where a run's checkpoints lie: in a local folder, and copied to the stage, because a node's disk goes with it.
+    """The checkpoints of a run: a local folder, and copies on the stage, because a node's disk is lost with the node.
 
-    The place follows from what is trained on what and how, so that a run finds its own and no other's.
+    The folder's name is a hash of network, images, split, settings and recipe, so that a run finds only its own.
     """
 
-    SECONDS = 60  # between two copies of one file; a GPU's epoch can be shorter than its copying
+    SECONDS = 60  # between two copies of one file: on a GPU, copying can take longer than an epoch
 
     def __init__(self, project: Project, catalog: pd.DataFrame, recipe: "Recipe"):
         settings = project.settings
@@ -76,13 +76,13 @@ class Checkpoints:
         self._copied: dict[str, float] = {}
 
     def fetch(self) -> None:
-        """Get what the stage holds where this machine has nothing."""
+        """Download the checkpoints from the stage unless this machine has some."""
         if not (self.folder / "last.pt").exists() and self._session.sql(f"LIST {self._stage}/").collect():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._session.file.get(f"{self._stage}/", self.folder.as_posix())
 
     def copy(self, path: Path) -> None:
-        """Copy a checkpoint to the stage, unless it was copied a moment ago."""
+        """Copy a checkpoint to the stage, at most once a minute."""
         if time.monotonic() - self._copied.get(path.name, -math.inf) >= self.SECONDS:
             self._session.file.put(path.as_posix(), self._stage, auto_compress=False, overwrite=True)
             self._copied[path.name] = time.monotonic()

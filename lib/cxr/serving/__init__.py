@@ -1,1 +1,1 @@
-"""Ways to ask the registered model, and how its answers are watched."""
+"""Score images with the registered model, record predictions, and monitor them."""

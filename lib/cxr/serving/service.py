@@ -1,4 +1,4 @@
-"""The model's service: whether it runs a version, its state and log, and a client for its public endpoint."""
+"""The model service: which version it runs, its state and log, and a client for its public endpoint."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,13 @@ from cxr.serving.rest_client import ServiceClient
 
 
 def runs_version(service: str, version: ModelVersion) -> bool:
-    """Whether a service of this full name exists and runs this version."""
+    """Whether the service (full name) exists and runs this version."""
     services = version.list_services()
     return not services.empty and service in set(services["name"])
 
 
 def service_state(session: Session, service: str, lines: int = 20) -> tuple[pd.DataFrame, str]:
-    """The service's instances with their status, and the last lines that its first container logged."""
+    """The containers of a service with their status, and the last `lines` of the first container's log."""
     rows = session.sql(f"SHOW SERVICE CONTAINERS IN SERVICE {service}").to_pandas()
     rows.columns = [name.strip('"') for name in rows.columns]
     first = rows.iloc[0]
@@ -31,10 +31,11 @@ def connect_client(session: Session, service: str, token_file: str = "") -> Serv
     """A REST client of a running service.
 
     Args:
-        token_file: holds a programmatic access token, as a mounted secret does; without it, `CXR_SERVICE_TOKEN` is it.
+        token_file: a file with a programmatic access token, such as a mounted secret. Without it, the token is in the
+            environment variable `CXR_SERVICE_TOKEN`.
 
     Raises:
-        LookupError: there is no public endpoint, or no token; says what to do.
+        LookupError: there is no public endpoint or no token; the message says what to do.
         OSError: the file cannot be read.
     """
     endpoints = session.sql(f"SHOW ENDPOINTS IN SERVICE {service}").collect()

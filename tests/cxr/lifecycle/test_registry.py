@@ -12,83 +12,17 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import torch
 from tests.broken_files import write_broken_files
 from tests.drift import read_baseline
 from tests.registration import ensure_service, log_version, predict_in_sql
-from tests.trained import fit_normalisation, model_config, probability, report_of, two
+from tests.trained import model_config
 
-from cxr.account.session import SERVICE_TOKEN, start_local_account
-from cxr.data import catalog, ingest
-from cxr.data.pixels import fetch_files, provenance
-from cxr.lifecycle import model_card, promotion, registry, runs
+from cxr.account.session import SERVICE_TOKEN
+from cxr.lifecycle import model_card, registry, runs
 from cxr.model import preprocessing
-from cxr.model.network import XrayNetwork
-from cxr.phantoms import dataset
 from cxr.serving import monitoring, scoring
 from cxr.serving.predictions import write_predictions
 from cxr.serving.service import connect_client, service_state
-from cxr.settings import LABELS
-
-
-@pytest.fixture(scope="module")
-def rows(account, tmp_path_factory):
-    """30 phantoms of 30 patients, all of them test images."""
-    project = account
-    # Puts this account's token into the environment, where another test's account may have put its own.
-    start_local_account(project.settings)
-    for name in ("catalog_table", "rejected_table", "predictions_table", "training_log_table"):
-        project.session.sql(f"DELETE FROM {project.qualified(getattr(project.settings, name))}").collect()
-    folder = tmp_path_factory.mktemp("phantoms") / "set"
-    dataset.write_phantoms(folder, patients=30, images_per_patient=1, size=128, seed=7)
-    ingest.ingest(project, folder)
-    table = project.catalog
-    project.session.sql(f"UPDATE {table} SET SPLIT = 'test'").collect()
-    return catalog.read_catalog(project)
-
-
-@pytest.fixture(scope="module")
-def files(account, rows):
-    return [path.read_bytes() for path in fetch_files(account, rows)]
-
-
-def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
-    """A run whose scores tell the classes apart as well as `skill` says; its weights are random.
-
-    On validation images they say the opposite, so that nothing can take the one split for the other unnoticed.
-    """
-    project = account
-    torch.manual_seed(seed)
-    network = XrayNetwork("mobilenet_v3_large")
-    torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.3)
-    stack = np.stack([preprocessing.load(data, 64) for data in files])
-    fit_normalisation(network, stack)
-    truth = (rows["LABEL"] == "PNEUMONIA").to_numpy()
-    logits = skill * (2 * truth - 1) + np.random.default_rng(seed).normal(size=len(rows))
-    report = {split: report_of(rows, said) for split, said in (("validation", -logits), ("test", logits))}
-    splits = {"test": logits, "validation": -logits}
-    kept = [runs.scores_of(rows.assign(SPLIT=name), two(probability(x)), LABELS) for name, x in splits.items()]
-    scores = pd.concat(kept)
-    config = model_config(**provenance(stack, rows) | {"seed": seed} | changes)
-    history = [{"epoch": 1, "loss": 0.7}]
-    return runs.save(project, network=network, config=config, evaluation=report, history=history, scores=scores)
-
-
-@pytest.fixture(scope="module")
-def log(account, rows, files, tmp_path_factory):
-    """Registers a run; answers (version, folder of artifacts)."""
-
-    def made(**given):
-        run = save_run(account, rows, files, **given)
-        folder = runs.fetch(account, run, tmp_path_factory.mktemp("run"))
-        return log_version(account, run, folder), folder
-
-    return made
-
-
-@pytest.fixture(scope="module")
-def first(log):
-    return log(seed=0, skill=3.0)
 
 
 def test_every_path_answers_as_the_network_does(account, rows, files, first):
@@ -261,12 +195,12 @@ def test_the_card_travels_with_the_version(first, tmp_path):
     assert model_card.to_markdown(json.loads(card.read_text())) == version.comment
 
 
-def test_a_model_whose_preprocessing_was_changed_is_refused(account, rows, files, monkeypatch, tmp_path):
+def test_a_model_whose_preprocessing_was_changed_is_refused(account, save_run, monkeypatch, tmp_path):
     project = account
-    run = save_run(account, rows, files, seed=5, skill=1.0, preprocessing_version=0)
+    run = save_run(seed=5, skill=1.0, preprocessing_version=0)
     with pytest.raises(registry.ChangedPreprocessing, match="preprocessing version 0"):
         log_version(project, run, runs.fetch(project, run, tmp_path / "a"))
-    run = save_run(account, rows, files, seed=5, skill=1.0)
+    run = save_run(seed=5, skill=1.0)
     original = preprocessing.load
     monkeypatch.setattr(preprocessing, "load", lambda data, size: original(data, size)[::-1])
     with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
@@ -275,9 +209,9 @@ def test_a_model_whose_preprocessing_was_changed_is_refused(account, rows, files
     assert scoring.find_version(scoring.open_registry(project), project.settings.model_name, name) is None
 
 
-def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(account, rows, files, tmp_path):
+def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(account, save_run, tmp_path):
     """Its model.json holds a hash of the preprocessing's file, and no bias."""
-    run = save_run(account, rows, files, seed=6, skill=1.0)
+    run = save_run(seed=6, skill=1.0)
     folder = runs.fetch(account, run, tmp_path / "run")
     found = json.loads((folder / "model.json").read_text())
     del found["preprocessing_version"], found["bias"], found["cuda_version"]
@@ -289,86 +223,9 @@ def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(a
         registry.prepare(account, run, folder)
 
 
-def test_a_version_names_ranges_that_the_channel_can_meet_and_bounds_its_batches(account, rows, files, tmp_path):
-    run = save_run(account, rows, files, seed=7, skill=1.0, cuda_version="12.8")
+def test_a_version_names_ranges_that_the_channel_can_meet_and_bounds_its_batches(account, save_run, tmp_path):
+    run = save_run(seed=7, skill=1.0, cuda_version="12.8")
     platform = registry.prepare(account, run, runs.fetch(account, run, tmp_path / "run")).platform
     assert not [package for package in platform["conda_dependencies"] if "==" in package or "httpx" in package]
     assert platform["options"]["cuda_version"] == "12.8"
     assert all(option["max_batch_size"] <= 32 for option in platform["options"]["method_options"].values())
-
-
-def test_production_moves_to_what_is_not_worse_and_back(account, first, log):
-    project = account
-    model = scoring.open_registry(project).get_model(project.settings.model_name)
-    assert promotion.promote(project, first[0]).promoted
-    worse, better = log(seed=1, skill=0.2)[0], log(seed=2, skill=4.0)[0]
-    refused = promotion.promote(project, worse)
-    assert not refused.promoted and refused.interval[1] < 0 and "worse on the same test patients" in refused.reason
-    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name}
-    assert promotion.promote(project, better).promoted
-    expected = {"PRODUCTION": better.version_name, "PREVIOUS": first[0].version_name}
-    assert promotion.aliases(model) == expected and model.default.version_name == better.version_name
-    assert promotion.promote(project, better).reason == "it is in production already"
-    assert promotion.aliases(model) == expected, "asked twice, the way back stays"
-    assert promotion.roll_back(project) == first[0].version_name
-    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name, "PREVIOUS": better.version_name}
-    assert model.default.version_name == first[0].version_name
-    assert {first[0].version_name, worse.version_name, better.version_name} <= set(model.show_versions()["name"])
-
-
-@pytest.mark.parametrize(
-    ("difference", "interval", "worse", "promoted"),
-    [
-        (-0.005, [-0.009, -0.001], True, False),  # a little, and surely
-        (-0.02, [-0.10, 0.06], False, False),  # more than the margin, however unsure
-        (-0.009, [-0.10, 0.08], False, True),
-    ],
-)
-def test_what_counts_as_not_worse(account, first, log, monkeypatch, difference, interval, worse, promoted):
-    promotion.promote(account, first[0])
-    candidate = log(seed=1, skill=0.2)[0]
-    found = {"difference": difference, "interval": interval, "worse": worse}
-    monkeypatch.setattr(promotion, "_compare", lambda *_: found)
-    assert promotion.promote(account, candidate).promoted == promoted
-    if promoted:
-        promotion.roll_back(account)
-
-
-def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, rows, monkeypatch):
-    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
-    kept = {"V_OLD": scored}
-    monkeypatch.setattr(promotion, "_kept_scores", lambda project, version: kept.get(version))
-    for candidate, reason in (
-        (None, "V_NEW left no scores"),
-        (scored.head(3), "only 3 test images have a score of both V_NEW and V_OLD: 4 are needed"),
-        (scored[rows["LABEL"] == "NORMAL"], "of one class"),
-    ):
-        kept["V_NEW"] = candidate
-        assert reason in promotion._compare(account, "V_NEW", "V_OLD")
-    kept["V_NEW"] = scored.groupby(rows["LABEL"]).head(2)
-    assert set(promotion._compare(account, "V_NEW", "V_OLD")) == {"difference", "interval", "worse"}, "4 are enough"
-
-
-def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(account, rows, first, log, monkeypatch):
-    """As after training on other images: a model that knows only those must not stay for want of a comparison."""
-    project = account
-    promotion.promote(project, first[0])
-    asked = []
-
-    def ask(version, files):
-        """The model refuses the first image."""
-        asked.append(files)
-        answers = scoring.score(version, files)
-        answers.loc[0, ["P_POSITIVE", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
-        return answers
-
-    monkeypatch.setattr(promotion, "score", ask)
-    kept = promotion._kept_scores
-    elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_POSITIVE": [0.5]})
-    monkeypatch.setattr(
-        promotion, "_kept_scores", lambda *given: elsewhere if given[1] == first[0].version_name else kept(*given)
-    )
-    candidate = log(seed=3, skill=6.0)[0]
-    decision = promotion.promote(project, candidate)
-    assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
-    promotion.roll_back(project)

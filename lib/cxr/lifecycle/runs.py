@@ -116,9 +116,12 @@ def latest(project: Project) -> str:
 
 
 def fetch(project: Project, name: str, folder: Path) -> Path:
-    """The run's artifacts, in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", folder.as_posix())
+    """The run's artifacts, in `folder`; two processes may fetch the same run into it at once."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as own:
+        project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", own)
+        for path in Path(own).iterdir():
+            path.replace(folder / path.name)
     return folder
 
 

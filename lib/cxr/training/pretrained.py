@@ -11,6 +11,8 @@ import torchvision
 from cxr.atomic_files import write_atomically
 from cxr.model.network import XrayNetwork, best_device
 
+# Whole hashes of torchvision's files, as several public projects state them; others have eight digits in the name.
+SHA256 = {"resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"}
 FromStage = Callable[[str, Path], Path | None]
 
 
@@ -28,15 +30,16 @@ def build_network(
             f"No ImageNet weights for {backbone} on the stage, in torch's cache or by download: "
             "the network starts from random weights."
         )
-    network = XrayNetwork(backbone, classes, pretrained=found is not None).to(best_device())
+    network = XrayNetwork(backbone, classes, imagenet_weights=found).to(best_device())
     return network, "imagenet" if found else "random"
 
 
 def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[str], None] = print) -> Path | None:
     """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None where none can be had.
 
-    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 does not
-    begin as torchvision's file name says is not used.
+    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 is not the
+    known one, or does not begin as torchvision's file name says, is not used. Files are read with `weights_only=True`,
+    so that none can run code.
     """
     url = torchvision.models.get_model_weights(backbone).DEFAULT.url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
@@ -50,16 +53,18 @@ def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[s
     for source, fetch in sources.items():
         found = fetch()
         if found and found.is_file():
-            if _has_hash_of_its_name(found):
+            if _is_as_published(found):
                 log(f"ImageNet weights for {backbone}: from the {source} ({found.name})")
                 return found
-            log(f"{found.name} from the {source} is damaged (its SHA-256 differs from its name); trying elsewhere")
+            log(f"{found.name} from the {source} is damaged (its SHA-256 is another); trying elsewhere")
     return None
 
 
-def _has_hash_of_its_name(path: Path) -> bool:
+def _is_as_published(path: Path) -> bool:
+    """By the whole SHA-256 where it is known, else by its first digits, which torchvision puts into the name."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2])
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest.startswith(SHA256.get(path.name, path.stem.rpartition("-")[2]))
 
 
 def _download(url: str, path: Path) -> Path | None:

@@ -20,7 +20,7 @@ def answered(account):
     frames = {"V1": rng.uniform(0, 1, 80), "V2": np.append(rng.uniform(0.9, 1, 39), 1.0)}
     truth = []
     for version, scores in frames.items():
-        monitoring.write_baseline(project, version, validation)
+        monitoring.write_baseline(project, version, validation, "NORMAL")
         answers = pd.DataFrame({"P_POSITIVE": scores, "STATUS": "ok"})
         answers["LABEL"] = np.where(scores >= 0.5, "PNEUMONIA", "NORMAL")
         answers.loc[:3, ["P_POSITIVE", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
@@ -93,7 +93,7 @@ def earlier(answered):
     rows["SCORING_ID"] = rows["IMAGE_ID"] = [f"earlier-{number}" for number in range(len(rows))]
     tables.append(project.session, table, rows)
     for version in ("V3", "V4"):
-        monitoring.write_baseline(project, version, validation)
+        monitoring.write_baseline(project, version, validation, "NORMAL")
     yield project, days, validation
     project.session.sql(f"DELETE FROM {table} WHERE IMAGE_ID LIKE 'earlier-%'").collect()
 

@@ -95,6 +95,12 @@ def fuzz(seconds: int) -> int:
     return subprocess.call(command, env=os.environ | {"PYTHONPATH": path})
 
 
+def headers(count: int) -> int:
+    """The test of the same name, for longer."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/cxr/model/test_oracle.py", "-k", "random"]
+    return subprocess.call(command, cwd=ROOT, env=os.environ | {"CXR_ORACLE_EXAMPLES": str(count)})
+
+
 def whole_files(folder: Path, large: bool = True) -> None:
     """One of each kind, good and bad, and large ones whose declared size fits."""
     import numpy as np

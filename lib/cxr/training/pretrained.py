@@ -1,4 +1,4 @@
-"""ImageNet weights for a backbone: from the stage, torch's cache or a download, whichever has them."""
+"""ImageNet weights for a backbone: from the stage, from torch's cache, or downloaded."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,7 +21,13 @@ def build_network(
     from_stage: FromStage = lambda name, folder: None,
     log: Callable[[str], None] = print,
 ) -> tuple[XrayNetwork, str]:
-    """The network on the best device, and the weights that it really starts from: "imagenet" or "random"."""
+    """The network on the best device, and the weights that it really starts from: "imagenet" or "random".
+
+    Args:
+        backbone: name of a torchvision model.
+        weights: "imagenet" or "random". Without ImageNet weights the network starts from random ones, and says so.
+        from_stage: see :func:`find_imagenet_weights`.
+    """
     found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
     if weights == "imagenet" and found is None:
         log(
@@ -33,10 +39,12 @@ def build_network(
 
 
 def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[str], None] = print) -> Path | None:
-    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None where none can be had.
+    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None if there is none.
 
-    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 does not
-    begin as torchvision's file name says is not used.
+    Args:
+        from_stage: `from_stage(file_name, folder)` downloads a staged file into the folder, or returns None.
+
+    A file is used only if its SHA-256 begins with the digits in torchvision's file name.
     """
     url = torchvision.models.get_model_weights(backbone).DEFAULT.url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
@@ -53,7 +61,7 @@ def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[s
             if _has_hash_of_its_name(found):
                 log(f"ImageNet weights for {backbone}: from the {source} ({found.name})")
                 return found
-            log(f"{found.name} from the {source} is damaged (its SHA-256 differs from its name); trying elsewhere")
+            log(f"{found.name} from the {source} is damaged (SHA-256 does not match its name); trying the next source")
     return None
 
 
@@ -64,7 +72,7 @@ def _has_hash_of_its_name(path: Path) -> bool:
 
 def _download(url: str, path: Path) -> Path | None:
     try:
-        # A closed network may swallow packets rather than refuse them: five seconds are enough to find out.
+        # A firewall may drop packets instead of rejecting them, hence the short timeout to connect.
         with httpx.stream("GET", url, timeout=httpx.Timeout(60, connect=5), follow_redirects=True) as answer:
             answer.raise_for_status()
             with write_atomically(path) as file:

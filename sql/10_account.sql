@@ -1,6 +1,6 @@
 -- Roles, database, warehouse, compute pools and privileges: what only an account administrator can create, once.
--- Role: ACCOUNTADMIN. The files of this folder run in the order of their numbers; `python3 ci deploy` runs them, and 90
--- Role: ACCOUNTADMIN. The files run in the order of their numbers; `python3 ci deploy` runs them, and 90
+-- Role: ACCOUNTADMIN. `python3 ci deploy` runs the files of this folder in the order of their numbers; 90 removes
+-- everything. <% name %> is the setting of that name (lib/cxr/settings.py). To read the statements with all names
 -- filled in, or to paste them into a worksheet: `python3 ci deploy --dry-run`. With the Snowflake CLI:
 --     snow sql -f sql/10_account.sql --enable-templating STANDARD -D engineer_role=CXR_ENGINEER -D viewer_role=...
 

@@ -1,6 +1,6 @@
 -- Run the five notebooks headless in the account, in order. Arguments are strings; each names a setting.
 -- Role: <% engineer_role %>, after 30_deploy.sql. `python3 ci deploy --run` runs it. A GPU node runs during this time.
--- EXECUTE waits until its notebook has ended. The notebook runs as your user, with your default role and all your other
+-- EXECUTE waits for its notebook. The notebook runs as your user, with your default role and all your other
 -- roles, not with the active role of this session. cxr.connect() then switches to <% engineer_role %>, so that this role
 -- owns the objects that the notebook creates.
 

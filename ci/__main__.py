@@ -1,6 +1,6 @@
 """`python3 ci JOB`: makes the environment if need be, then does the job in it. `--help` lists the jobs.
 
-Only the standard library is imported before the environment stands.
+Before the environment exists, only the standard library is imported.
 """
 
 import argparse
@@ -12,7 +12,7 @@ JOBS = {
     "run": "execute the five notebooks in order, headless",
     "test": "run every test",
     "app": "open the Streamlit app on the local account",
-    "deploy": "set everything up in an account: a dry run, the local account, or yours",
+    "deploy": "create everything in an account: as a dry run, in the local account, or in yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
     "soak": "run endurance checks: mutations, structures, fuzz, headers, kills, memory",
     "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
@@ -23,16 +23,16 @@ JOBS = {
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs an older Python should be told in one line
+    if sys.version_info < (3, 11):  # noqa: UP036 - a clear message for users of an older Python
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     parser = argparse.ArgumentParser(prog="python3 ci", description=__doc__.splitlines()[0])
     jobs = parser.add_subparsers(dest="job", required=True)
     parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
-    parsers["run"].add_argument("--data", default="", help="a folder of images; without it, phantoms are made")
+    parsers["run"].add_argument("--data", default="", help="a folder of images; default: phantoms")
     parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
-    parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
-    parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
+    parsers["run"].add_argument("--build", default="build", help="the folder for the results")
+    parsers["bench"].add_argument("names", nargs="*", help="names of benchmarks; default: all")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument(
@@ -46,19 +46,22 @@ def main() -> int:
 
 
 def _add_deploy_arguments(add) -> None:
-    add("--connection", help="a connection of connections.toml; without it CXR_CONNECTION, or the local account")
+    add("--connection", help="a connection of connections.toml; default: CXR_CONNECTION, or the local account")
     add("--dry-run", action="store_true", help="print every statement and run none; needs no account")
     add(
-        "--from", dest="start", metavar="STEP", help="begin with this step, after one that failed or is another's to do"
+        "--from",
+        dest="start",
+        metavar="STEP",
+        help="start with this step: after a failed step, or if somebody else has run the steps before",
     )
-    add("--egress", action="store_true", help="let the bundle fetch weights from download.pytorch.org")
-    add("--weights", metavar="FILE", help="put this file of torchvision weights on the artifacts stage")
-    add("--run", action="store_true", help="then run the five notebooks in the account; the service is left asleep")
-    add("--profile", default="default", help="of the notebooks of --run: smoke, default or full")
-    add("--data", default="", help="of --run: images on a stage, @DATABASE.SCHEMA.STAGE/path; without it, phantoms")
-    add("--start-schedule", action="store_true", help="then start retraining, scoring and the alert")
-    add("--build", default="build", help="the folder for a copy of what is uploaded")
-    add("--teardown", metavar="DATABASE", help="remove everything instead; the database's name, to be sure")
+    add("--egress", action="store_true", help="let the bundle download weights from download.pytorch.org")
+    add("--weights", metavar="FILE", help="upload this file of torchvision weights to the artifacts stage")
+    add("--run", action="store_true", help="then run the five notebooks in the account; the service is left suspended")
+    add("--profile", default="default", help="profile for --run: smoke, default or full")
+    add("--data", default="", help="images for --run, on a stage: @DATABASE.SCHEMA.STAGE/path; default: phantoms")
+    add("--start-schedule", action="store_true", help="then start the scheduled retraining and scoring, and the alert")
+    add("--build", default="build", help="the folder for a copy of the uploaded files")
+    add("--teardown", metavar="DATABASE", help="remove everything instead; give the database's name to confirm")
 
 
 def _do(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -8,27 +8,30 @@ from environment import ROOT, install_cli
 
 
 def test(rest: list[str]) -> int:
-    """A file's tests share an account, so they stay on one worker; few workers, because each holds PyTorch."""
+    """Run pytest in parallel. The tests of a file share an account, so one worker runs them all.
+
+    At most four workers, because each loads PyTorch.
+    """
     install_cli()
     workers = min(os.cpu_count() or 1, 4)
     options = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
-    # Threads of several workers on the same cores wait for one another.
+    # More threads than cores would slow the workers down.
     threads = {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // workers)}
     return subprocess.call([sys.executable, "-m", "pytest", *options, *rest], cwd=ROOT, env=threads | os.environ)
 
 
 def lint(rest: list[str]) -> int:
-    """Style, and which package may import which."""
+    """Check style and formatting (ruff), and the import contracts (import-linter)."""
     ruff = [sys.executable, "-m", "ruff"]
     contracts = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"]
     commands = ([*ruff, "check", "."], [*ruff, "format", "--check", "."], contracts)
-    # import-linter finds the packages where Python does.
+    # import-linter finds packages on the Python path.
     environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
     return max(subprocess.call(command, cwd=ROOT, env=environment) for command in commands)
 
 
 def app(rest: list[str]) -> int:
-    """The app reaches the account as it does in Snowflake, through `st.connection("snowflake")`."""
+    """Run the app on the local account, through `st.connection("snowflake")` as in Snowflake."""
     from cxr.account.session import account_directory, start_local_account
     from cxr.settings import load
 
@@ -80,7 +83,7 @@ def _say(work) -> int:
 
 
 def lock(rest: list[str]) -> int:
-    """Pins go by name and version alone: no address of an index, nothing of this machine."""
+    """Write ci/constraints.txt. Pins are `name==version` only, without index URLs or paths of this machine."""
     frozen = subprocess.check_output([sys.executable, "-m", "pip", "freeze", "--exclude-editable"], text=True)
     pins = [line for line in frozen.splitlines() if "==" in line and " @ " not in line]
     head = "# Exact versions of everything that `python3 ci` installs. Renew with `python3 ci lock`."

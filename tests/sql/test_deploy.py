@@ -117,7 +117,7 @@ def test_own_names_reach_the_statements_the_bundle_and_whatever_runs_in_the_acco
     ("arguments", "said"),
     [
         (("--connection", "nowhere"), "No connection to nowhere"),
-        (("--run", "--data", "images"), "the account sees stages alone. Nothing was done."),
+        (("--run", "--data", "images"), "an account can only read stages. Nothing was done."),
         (("--teardown", "OTHER"), "this project's database is MEDICAL_IMAGES. Nothing was done."),
     ],
 )

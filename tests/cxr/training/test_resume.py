@@ -104,7 +104,7 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(data, finish
         Trainer(started(), *data, other).fit(folder, resume=True)
     whole = (folder / "last.pt").read_bytes()
     (folder / "last.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="no whole checkpoint"):
+    with pytest.raises(ValueError, match="damaged checkpoint"):
         Trainer(started(), *data, recipe).fit(folder, resume=True)
 
 

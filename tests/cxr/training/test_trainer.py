@@ -71,9 +71,9 @@ def test_the_given_network_stays_as_it_was_so_that_a_cell_can_be_run_again():
 
 def test_a_missing_class_is_refused_with_the_counts():
     both, one = pictures(8, 0), Examples(pictures(8, 0).pixels, torch.ones(8, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"training holds \[0, 8\] images of the classes 0 to 1"):
+    with pytest.raises(ValueError, match=r"training has \[0, 8\] images of the classes 0 to 1"):
         Trainer(XrayNetwork(), one, both, RECIPE)
-    with pytest.raises(ValueError, match=r"validation holds \[0, 8\]"):
+    with pytest.raises(ValueError, match=r"validation has \[0, 8\]"):
         Trainer(XrayNetwork(), both, one, RECIPE)
 
 

@@ -5,7 +5,7 @@ Each step looks at what is there, so it runs once, and goes on where it was brok
 
 from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file, run
-from cxr.account.session import PROJECT
+from cxr.account.session import PROJECT, use_schema
 from cxr.earlier_versions import OLD_LABELS, OLD_PROBABILITY
 
 _ADDED = ("PATIENT_FROM", "STUDY_ID", "SET_ASIDE", "BURNED_IN")
@@ -13,6 +13,8 @@ _ADDED = ("PATIENT_FROM", "STUDY_ID", "SET_ASIDE", "BURNED_IN")
 
 def upgrade(project: Project) -> list[str]:
     """What was done, a line each; nothing for an account that is up to date or holds no catalog yet."""
+    if not use_schema(project.session, project.settings):
+        return []
     done = []
     columns = _columns(project, project.settings.catalog_table)
     facts = _columns(project, project.settings.facts_table)

@@ -170,7 +170,7 @@ def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape
 
     tab.goto(f"{address}/worklist?split=all&n=20")
     tab.get_by_role("button", name="Score").click()
-    tab.get_by_text("Truth against call").wait_for()
+    tab.get_by_text("Confusion matrix").wait_for()
     with tab.expect_download() as download:
         tab.get_by_role("button", name="Download results").click()
     rows = list(csv.DictReader(download.value.path().open()))
@@ -178,7 +178,7 @@ def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape
     assert all(row["status"] == "ok" for row in rows)
     assert_readable(tab, f"worklist-{shape}")
 
-    for name, last in (("model", "The registered threshold"), ("monitoring", "Refused images")):
+    for name, last in (("model", "The registered threshold"), ("monitoring", "Rejected images")):
         tab.goto(f"{address}/{name}")
         tab.get_by_text(last).first.wait_for()
         assert_readable(tab, f"{name}-{shape}")

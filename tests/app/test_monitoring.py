@@ -40,9 +40,9 @@ def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
     app = open_app("monitoring")
     assert not app.exception
     assert metric(app, "Images") == "180"
-    assert metric(app, "Refused") == "5%"
-    called = (history["LABEL"] == "PNEUMONIA").sum() / (history["STATUS"] == "ok").sum()
-    assert metric(app, "Called pneumonia") == f"{called:.0%}"
+    assert metric(app, "Rejected") == "5%"
+    predicted = (history["LABEL"] == "PNEUMONIA").sum() / (history["STATUS"] == "ok").sum()
+    assert metric(app, "Predicted pneumonia") == f"{predicted:.0%}"
     assert metric(app, "On the latest day").endswith("large")
     refused = app.dataframe[0].value.set_index("Reason")["Images"].to_dict()
     assert refused["blank"] == 9
@@ -80,7 +80,7 @@ def test_one_version_is_shown_without_the_others(open_app, history, session, acc
 
 
 def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, session, account, words):
-    assert "knows the truth of none" in words(open_app("monitoring"))
+    assert "None of these images has a label" in words(open_app("monitoring"))
     catalog = session.table(account.qualified(account.catalog_table)).to_pandas()
     known = catalog.groupby("LABEL").head(1).set_index("LABEL")["IMAGE_ID"]
     rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_PNEUMONIA": 0.9})
@@ -95,7 +95,7 @@ def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, 
 def test_with_nothing_scored_the_page_says_what_to_do(open_app, session, account, words):
     session.sql(f"DELETE FROM {account.qualified(account.predictions_table)}").collect()
     app = open_app("monitoring")
-    assert "Nothing was scored" in words(app)
+    assert "No images were scored" in words(app)
     assert "05_deploy.ipynb" in words(app)
     assert not app.exception
 

@@ -28,7 +28,7 @@ def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_ap
     app = upload(open_app(), "xray.png", xray)
     assert not app.exception
     assert metric(app, "Truth") == "Unknown"
-    side = {"Pneumonia": "at or above", "Normal": "below"}[metric(app, "The model's call")]
+    side = {"Pneumonia": "at or above", "Normal": "below"}[metric(app, "Prediction")]
     assert f"The probability is {side} the threshold of 40.0%" in words(app)
     assert "95% interval" in words(app)
     assert len(app.image) == 2, "the X-ray and its overlay"
@@ -72,8 +72,8 @@ def test_a_staged_image_shows_the_truth(open_app, session, account, words, split
     image = app.query_params["image"]
     truth = session.table(account.qualified(account.catalog_table)).to_pandas().set_index("IMAGE_ID")["LABEL"]
     assert metric(app, "Truth") == truth[image].title()
-    verb = "agrees with" if metric(app, "The model's call") == metric(app, "Truth") else "contradicts"
-    assert f"The call {verb} the catalog ({split} split" in words(app)
+    verb = "agrees with" if metric(app, "Prediction") == metric(app, "Truth") else "contradicts"
+    assert f"The prediction {verb} the catalog ({split} split" in words(app)
     assert ("The model was trained on this image" in words(app)) == (split == "train")
     assert not app.exception
 
@@ -86,7 +86,7 @@ def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, t
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     test = app_account.evaluation(app.selectbox(key="version").value)["test"]
     at = test["metrics"]
-    assert f"calls **{at['sensitivity']['value']:.0%}** (" in words(app)
+    assert f"detects **{at['sensitivity']['value']:.0%}** (" in words(app)
     assert f"clears **{at['specificity']['value']:.0%}** (" in words(app)
     assert f"Measured on {test['images']} images of {test['patients']} patients" in words(app)
     assert not list(tmp_path.rglob("evaluation.json")), "nothing is left where another viewer's file may be"
@@ -95,9 +95,9 @@ def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, t
 @pytest.mark.parametrize(
     ("patients", "error", "meaning"),
     [
-        (500, 0.04, "can be read as a share"),
-        (500, 0.24, "and is no share**: on test patients it was off by 24 points"),
-        (99, 0.04, "99 test patients are too few to say"),
+        (500, 0.04, "The probability is calibrated"),
+        (500, 0.24, "use it only to rank images**: on test patients it was off by 24 points"),
+        (99, 0.04, "99 test patients are too few to check its calibration"),
     ],
 )
 def test_a_probability_is_called_a_share_only_where_it_was_one(
@@ -136,7 +136,7 @@ def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, word
     assert app.text_input(key="q").value == "IM-"
     app.text_input(key="q").set_value("[no such(").run()
     assert app.query_params["q"] in ("[no such(", ["[no such("])
-    assert "No image fits" in words(app)
+    assert "No images found" in words(app)
     app = open_app(source="stage")
     button(app, "Next").click().run()
     assert "page 2 of 17" in words(app)
@@ -233,7 +233,7 @@ def test_a_suspended_service_can_be_woken_or_passed_by(open_app, service, words)
     service("SUSPENDED")
     app = open_app(path="SERVICE")
     assert "The service is suspended" in words(app)
-    assert {"Use the warehouse", "Wake the service"} <= {each.label for each in app.button}
+    assert {"Use the warehouse", "Start the service"} <= {each.label for each in app.button}
     assert not app.exception
 
 

@@ -44,8 +44,8 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     assert latest[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
     shown = {metric.label: int(metric.value) for metric in app.metric}
     assert sum(shown.values()) == 100
-    assert shown["Correct"] == (table["Truth"] == table["Called"]).sum()
-    wrong = table[table["Truth"] != table["Called"]]
+    assert shown["Correct"] == (table["Truth"] == table["Predicted"]).sum()
+    wrong = table[table["Truth"] != table["Predicted"]]
     assert len(wrong) and ((wrong["Result"] == "Missed") == (wrong["Truth"] == "PNEUMONIA")).all()
     assert (table["Result"].tolist()[: 100 - shown["Correct"]]).count("Correct") == 0, "errors come first"
     assert table["Probability"].round(3).nunique() > 50, "each image has an answer of its own"
@@ -88,7 +88,7 @@ def test_filters_narrow_the_worklist_and_the_url_keeps_them(open_app, words):
     button(app, "Score").click().run()
     assert set(app.dataframe[0].value["Truth"]) == {"NORMAL"}
     app.selectbox(key="cause").set_value(app.selectbox(key="cause").options[1]).run()
-    assert "No image fits" in words(app)
+    assert "No image matches" in words(app)
 
 
 def test_a_number_out_of_range_in_the_url_is_no_error(open_app):
@@ -144,7 +144,7 @@ def test_the_csv_is_paired_by_image_id_and_says_which_model_answered(open_app, m
     assert table["patient"].tolist() == known.loc[table["image_id"], "PATIENT_ID"].tolist()
     assert table["model_version"].str.startswith("V_").all()
     assert set(table["path"]) == {"WAREHOUSE"}
-    assert {"called", "probability", "status"} <= set(table)
+    assert {"predicted", "probability", "status"} <= set(table)
 
 
 @pytest.mark.parametrize("cell", ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r=1", "\n=1"])

@@ -1,4 +1,4 @@
-"""Registering, promoting and asking by every path, on a local account with networks that were never trained."""
+"""Registration, promotion, and scoring by every path, on a local account with untrained networks."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def files(account, rows):
 
 
 def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
-    """A run whose scores tell the classes apart as well as `skill` says; its weights are random.
+    """A run with random weights, and with scores that separate the classes by `skill`.
 
     On validation images they say the opposite, so that nothing can take the one split for the other unnoticed.
     """
@@ -74,7 +74,7 @@ def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
 
 @pytest.fixture(scope="module")
 def log(account, rows, files, tmp_path_factory):
-    """Registers a run; answers (version, folder of artifacts)."""
+    """Registers a run; returns (version, folder of artifacts)."""
 
     def made(**given):
         run = save_run(account, rows, files, **given)
@@ -89,7 +89,7 @@ def first(log):
     return log(seed=0, skill=3.0)
 
 
-def test_every_path_answers_as_the_network_does(account, rows, files, first):
+def test_every_path_gives_the_networks_probabilities(account, rows, files, first):
     project = account
     version, artifacts = first
     ids = list(rows["IMAGE_ID"])
@@ -116,7 +116,7 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
 
 
 def score_in_batch(project, version, image_ids: list[str]) -> pd.DataFrame:
-    """By an inference job over the stage's files, in the order given."""
+    """Score by an inference job over staged files; results in the order of the rows."""
     target, ids = f"{project.artifacts_stage}/batch/test/", ", ".join(f"'{image_id}'" for image_id in image_ids)
     project.session.sql(
         f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
@@ -129,7 +129,7 @@ def score_in_batch(project, version, image_ids: list[str]) -> pd.DataFrame:
     return scoring.read_batch(project, target).loc[image_ids].reset_index()
 
 
-def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatch):
+def test_a_version_that_differs_from_its_network_is_rejected(monkeypatch):
     version = SimpleNamespace(version_name="V_1")
     said = pd.DataFrame({"P_PNEUMONIA": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
 
@@ -150,7 +150,7 @@ def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatc
             check(**wrong)
 
 
-def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
+def test_a_service_killed_under_load_loses_and_duplicates_no_prediction(account, rows, files, first):
     project = account
     version, artifacts = first
     service = ensure_service(project, version)
@@ -185,7 +185,7 @@ def listens(process: psutil.Process, port: int) -> bool:
     return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("inet"))
 
 
-def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, first, tmp_path, monkeypatch):
+def test_the_service_answers_any_request_valid_or_not(account, files, first, tmp_path, monkeypatch):
     project = account
     service = ensure_service(project, first[0])
     client = connect_client(project.session, service)
@@ -223,7 +223,7 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
     assert token not in log and url and not any(word in log for word in ("base64!", "iVBOR", "/9j/"))
 
 
-def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account, files, first, log):
+def test_a_service_of_another_version_is_replaced_and_explain_uses_its_own_version(account, files, first, log):
     project = account
     ensure_service(project, first[0])
     other, artifacts = log(seed=1, skill=0.2)
@@ -237,7 +237,7 @@ def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account
     project.session.sql(f"DROP SERVICE {service}").collect()
 
 
-def test_the_card_tells_what_a_person_must_know(first):
+def test_the_card_has_every_section(first):
     version, artifacts = first
     for word in ("Not a medical device", "Limits", "Licence", "bootstrap over patients", "content sha256", "auroc"):
         assert word in version.comment, word
@@ -248,7 +248,7 @@ def test_the_card_tells_what_a_person_must_know(first):
     assert metrics["test_auroc"] == pytest.approx(report["test"]["metrics"]["auroc"]["value"])
 
 
-def test_drift_will_be_measured_from_the_validation_images_alone(account, first):
+def test_the_drift_baseline_uses_validation_images_only(account, first):
     version, artifacts = first
     scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_PNEUMONIA"]
     assert (read_baseline(account, version.version_name) == monitoring.histogram(scores)).all()
@@ -261,7 +261,7 @@ def test_the_card_travels_with_the_version(first, tmp_path):
     assert model_card.to_markdown(json.loads(card.read_text())) == version.comment
 
 
-def test_a_model_whose_preprocessing_was_changed_is_refused(account, rows, files, monkeypatch, tmp_path):
+def test_a_run_with_changed_preprocessing_is_rejected(account, rows, files, monkeypatch, tmp_path):
     project = account
     run = save_run(account, rows, files, seed=5, skill=1.0, preprocessing_version=0)
     with pytest.raises(registry.ChangedPreprocessing, match="preprocessing version 0"):
@@ -275,8 +275,8 @@ def test_a_model_whose_preprocessing_was_changed_is_refused(account, rows, files
     assert scoring.find_version(scoring.open_registry(project), project.settings.model_name, name) is None
 
 
-def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(account, rows, files, tmp_path):
-    """Its model.json holds a hash of the preprocessing's file, and no bias."""
+def test_a_run_without_a_preprocessing_version_is_checked_by_its_pixel_hashes(account, rows, files, tmp_path):
+    """An earlier model.json has a hash of the preprocessing's source file, and no bias."""
     run = save_run(account, rows, files, seed=6, skill=1.0)
     folder = runs.fetch(account, run, tmp_path / "run")
     found = json.loads((folder / "model.json").read_text())
@@ -289,7 +289,7 @@ def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(a
         registry.prepare(account, run, folder)
 
 
-def test_a_version_names_ranges_that_the_channel_can_meet_and_bounds_its_batches(account, rows, files, tmp_path):
+def test_a_version_pins_no_exact_package_and_limits_its_batches(account, rows, files, tmp_path):
     run = save_run(account, rows, files, seed=7, skill=1.0, cuda_version="12.8")
     platform = registry.prepare(account, run, runs.fetch(account, run, tmp_path / "run")).platform
     assert not [package for package in platform["conda_dependencies"] if "==" in package or "httpx" in package]
@@ -297,7 +297,7 @@ def test_a_version_names_ranges_that_the_channel_can_meet_and_bounds_its_batches
     assert all(option["max_batch_size"] <= 32 for option in platform["options"]["method_options"].values())
 
 
-def test_production_moves_to_what_is_not_worse_and_back(account, first, log):
+def test_promote_only_if_not_worse_and_roll_back(account, first, log):
     project = account
     model = scoring.open_registry(project).get_model(project.settings.model_name)
     assert promotion.promote(project, first[0]).promoted
@@ -334,7 +334,7 @@ def test_what_counts_as_not_worse(account, first, log, monkeypatch, difference, 
         promotion.roll_back(account)
 
 
-def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, rows, monkeypatch):
+def test_too_few_images_to_compare_give_a_reason_instead_of_a_comparison(account, rows, monkeypatch):
     scored = rows[["IMAGE_ID"]].assign(P_PNEUMONIA=np.linspace(0, 1, len(rows)))
     kept = {"V_OLD": scored}
     monkeypatch.setattr(promotion, "_kept_scores", lambda project, version: kept.get(version))
@@ -349,14 +349,14 @@ def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, 
     assert set(promotion._compare(account, "V_NEW", "V_OLD")) == {"difference", "interval", "worse"}, "4 are enough"
 
 
-def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(account, rows, first, log, monkeypatch):
-    """As after training on other images: a model that knows only those must not stay for want of a comparison."""
+def test_production_without_scores_of_these_images_scores_them(account, rows, first, log, monkeypatch):
+    """As after training on other images: without a comparison, production could never be replaced."""
     project = account
     promotion.promote(project, first[0])
     asked = []
 
     def ask(version, files):
-        """The model refuses the first image."""
+        """The model rejects the first image."""
         asked.append(files)
         answers = scoring.score(version, files)
         answers.loc[0, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]

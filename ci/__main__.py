@@ -1,4 +1,4 @@
-"""`python3 ci run|test|app|deploy|bench|lint|lock`: makes the environment if need be, then does the job in it.
+"""`python3 ci JOB`: makes the environment if need be, then does the job in it. `--help` lists the jobs.
 
 Before the environment exists, only the standard library is imported.
 """
@@ -14,7 +14,9 @@ JOBS = {
     "app": "open the Streamlit app on the local account",
     "deploy": "create everything in an account: as a dry run, in the local account, or in yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
-    "soak": "run endurance checks: mutations, structures, fuzz, kills, memory",
+    "soak": "run endurance checks: mutations, structures, fuzz, headers, kills, memory",
+    "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
+    "truth": "give cataloged images the labels of a table",
     "lint": "check style with ruff, and imports with import-linter",
     "lock": "write ci/constraints.txt anew from the environment",
 }
@@ -34,10 +36,10 @@ def main() -> int:
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument(
-        "what", nargs="*", help="one of mutations, structures, fuzz, kills, memory, and how many"
+        "what", nargs="*", help="one of mutations, structures, fuzz, headers, kills, memory, and how many"
     )
     arguments, rest = parser.parse_known_args()
-    if rest and arguments.job not in ("test", "app"):
+    if rest and arguments.job not in ("test", "app", "rekey", "truth"):
         parser.error(f"unknown argument: {' '.join(rest)}")
     environment.enter()
     return _do(arguments, rest)

@@ -136,9 +136,9 @@ def soak(client: ServiceClient, files: list[bytes], network: XrayNetwork, reques
                 before = process.memory_info().rss
             lost += answer is None
             if answer and number % 100 == 0:
-                wrong += answer["STATUS"] == "ok" or answer["P_PNEUMONIA"] is not None
+                wrong += answer["STATUS"] == "ok" or answer["P_POSITIVE"] is not None
             elif answer:
-                wrong += abs((answer["P_PNEUMONIA"] or 9) - expected[number % len(files)]) > registry.TOLERANCE
+                wrong += abs((answer["P_POSITIVE"] or 9) - expected[number % len(files)]) > registry.TOLERANCE
     after, took = process.memory_info().rss, time.perf_counter() - start
     print(
         f"{requests} requests, one in 100 malformed, {requests / took:.0f} a second: {lost} lost, {wrong} wrong; "

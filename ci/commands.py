@@ -45,6 +45,43 @@ def app(rest: list[str]) -> int:
         return 0
 
 
+def rekey(rest: list[str]) -> int:
+    """`rest` are settings, such as `--data-csv TABLE`."""
+    import cxr
+    from cxr.data.rekey import rekey as make_anew
+
+    return _say(lambda: make_anew(_project(cxr, rest)))
+
+
+def truth(rest: list[str]) -> int:
+    """`rest` is the table, then settings, such as `--add-class TB`."""
+    import cxr
+    from cxr.data.truth import add_truth
+
+    if not rest or rest[0].startswith("-"):
+        print("python3 ci truth TABLE: a CSV with the columns file and label")
+        return 2
+    return _say(lambda: add_truth(_project(cxr, rest[1:]), rest[0]))
+
+
+def _project(cxr, arguments: list[str]):
+    from cxr.account.project import Project
+
+    settings = cxr.load(argv=arguments)
+    return Project(cxr.connect(settings=settings), settings)
+
+
+def _say(work) -> int:
+    """What was done in numbers, or why nothing was."""
+    try:
+        counts = work()
+    except (ValueError, OSError, RuntimeError) as error:
+        print(error)
+        return 1
+    print(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
+    return 0
+
+
 def lock(rest: list[str]) -> int:
     """Write ci/constraints.txt. Pins are `name==version` only, without index URLs or paths of this machine."""
     frozen = subprocess.check_output([sys.executable, "-m", "pip", "freeze", "--exclude-editable"], text=True)

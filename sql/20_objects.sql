@@ -22,16 +22,20 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     RELATIVE_PATH STRING NOT NULL COMMENT 'Place on the images stage',
     SOURCE STRING NOT NULL COMMENT 'Folder, zip or stage that was ingested',
     SOURCE_NAME STRING NOT NULL COMMENT 'Path in it; a file that changed has a row for each content',
-    LABEL STRING NOT NULL COMMENT 'NORMAL or PNEUMONIA',
+    LABEL STRING COMMENT 'A class of CATALOG_FACTS, upper case; null while nobody knows what the image shows',
     CAUSE STRING COMMENT 'bacteria or virus, where known',
     PATIENT_ID STRING NOT NULL,
-    SPLIT STRING COMMENT 'train, validation or test; all images of a patient share it. Null until an ingest has ended',
+    PATIENT_FROM STRING COMMENT 'The rule that told the patient: table, header, name or none',
+    STUDY_ID STRING COMMENT 'The study in the header, under the same key as patients',
+    SPLIT STRING COMMENT 'train, validation or test; all images of a patient share it. Null without a label, and until an ingest has ended',
     SPLIT_SEED NUMBER(38, 0),
     WIDTH NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     HEIGHT NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     BYTES NUMBER(38, 0) NOT NULL,
     FORMAT STRING NOT NULL,
     VIEW_POSITION STRING,
+    SET_ASIDE STRING COMMENT 'lateral or for_processing: neither trained on nor scored unless asked for',
+    BURNED_IN BOOLEAN COMMENT 'The header says that the pixels show text about the patient',
     LATERALITY STRING,
     SEX STRING,
     AGE_BAND STRING COMMENT 'ten years',
@@ -42,10 +46,22 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     PRIMARY KEY (IMAGE_ID)
 ) COMMENT = 'One row per usable image';
 
+-- Accounts that were made before; cxr.account.migrate fills these columns.
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS PATIENT_FROM STRING;
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS STUDY_ID STRING;
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS SET_ASIDE STRING;
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS BURNED_IN BOOLEAN;
+
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% facts_table %> (
+    NAME STRING NOT NULL COMMENT 'label_set, patient_rules, key_check, last_ingest',
+    VALUE STRING COMMENT 'JSON',
+    WRITTEN_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+) COMMENT = 'What holds for the whole catalog';
+
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
     SOURCE STRING NOT NULL COMMENT 'Folder, zip or stage that was ingested',
     SOURCE_NAME STRING NOT NULL COMMENT 'Path in it',
-    REASON STRING NOT NULL COMMENT 'A code of cxr.model.preprocessing.BadImage, no_label or duplicate',
+    REASON STRING NOT NULL COMMENT 'A code of cxr.model.preprocessing.BadImage, two_classes, changed or duplicate',
     DETAIL STRING,
     REJECTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Files that were found and not cataloged';
@@ -55,12 +71,15 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% predictions_table %> (
     IMAGE_ID STRING COMMENT 'Of the catalog; the SHA-256 of the file for an upload',
     MODEL_NAME STRING NOT NULL,
     MODEL_VERSION STRING NOT NULL,
-    P_PNEUMONIA FLOAT COMMENT 'Null where the image could not be scored',
+    P_POSITIVE FLOAT COMMENT '1 minus the probability of the negative class; null where the image could not be scored',
+    PROBABILITIES STRING COMMENT 'JSON: class -> probability',
     LABEL STRING,
     STATUS STRING NOT NULL COMMENT 'ok, or why there is no probability',
     PATH_TAKEN STRING NOT NULL COMMENT 'WAREHOUSE, SERVICE, REST or BATCH',
     SCORED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Every answer of the model, once; what stands here is never changed';
+
+ALTER TABLE <% database %>.<% schema %>.<% predictions_table %> ADD COLUMN IF NOT EXISTS PROBABILITIES STRING;
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% training_log_table %> (
     RUN_ID STRING NOT NULL COMMENT 'Names the folder runs/RUN_ID on the artifacts stage',
@@ -76,12 +95,25 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% alerts_table %> (
     RAISED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'What the alerts of 40_schedule.sql found';
 
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% promotions_table %> (
+    PROMOTION_ID STRING NOT NULL,
+    STARTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ,
+    PROMOTED_BY STRING DEFAULT CURRENT_USER(),
+    MODEL_NAME STRING NOT NULL,
+    FROM_VERSION STRING COMMENT 'In production before; null for the first',
+    TO_VERSION STRING NOT NULL,
+    STATUS STRING NOT NULL COMMENT 'started, done, or broken off',
+    REASON STRING
+) COMMENT = 'Which version went into production when, by whom, and why';
+
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% baseline_table %> (
     MODEL_NAME STRING NOT NULL,
     MODEL_VERSION STRING NOT NULL,
     TENTH NUMBER(38, 0) NOT NULL COMMENT '0: probabilities below 0.1, ... 9: from 0.9',
-    IMAGES NUMBER(38, 0) NOT NULL
+    IMAGES NUMBER(38, 0) NOT NULL,
+    NEGATIVE_LABEL STRING COMMENT 'The class of the version that means: nothing found'
 ) COMMENT = 'How each version''s probabilities lay on validation images; ten rows a version';
+ALTER TABLE <% database %>.<% schema %>.<% baseline_table %> ADD COLUMN IF NOT EXISTS NEGATIVE_LABEL STRING;
 
 -- A staged file's contents as the model takes them; no built-in of a warehouse reads a file.
 CREATE OR REPLACE FUNCTION <% database %>.<% schema %>.IMAGE_BASE64(URL STRING)
@@ -106,12 +138,18 @@ SELECT
     SPLIT_PART(P.STATUS, ':', 1) AS STATUS,
     P.LABEL,
     C.LABEL AS TRUTH,
-    LEAST(FLOOR(P.P_PNEUMONIA * 10), 9)::INTEGER AS TENTH,
+    P.LABEL <> N.NEGATIVE_LABEL AS POSITIVE,
+    C.LABEL <> N.NEGATIVE_LABEL AS TRULY_POSITIVE,
+    LEAST(FLOOR(P.P_POSITIVE * 10), 9)::INTEGER AS TENTH,
     COUNT(*) AS IMAGES,
-    AVG(P.P_PNEUMONIA) AS MEAN_PROBABILITY
+    AVG(P.P_POSITIVE) AS MEAN_PROBABILITY
 FROM <% database %>.<% schema %>.<% predictions_table %> P
 LEFT JOIN <% database %>.<% schema %>.<% catalog_table %> C ON C.IMAGE_ID = P.IMAGE_ID
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
+LEFT JOIN (
+    SELECT MODEL_NAME, MODEL_VERSION, MAX(NEGATIVE_LABEL) AS NEGATIVE_LABEL
+    FROM <% database %>.<% schema %>.<% baseline_table %> GROUP BY 1, 2
+) N ON N.MODEL_NAME = P.MODEL_NAME AND N.MODEL_VERSION = P.MODEL_VERSION
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 
 -- One row a day and version. STABILITY_INDEX (PSI) compares the day's probabilities with those on validation images:
 -- below 0.1 small, above 0.25 large; half an image is added to each tenth, so that none is empty.
@@ -121,13 +159,13 @@ WITH DAYS AS (
         DAY, MODEL_NAME, MODEL_VERSION,
         SUM(IMAGES) AS ALL_IMAGES,
         SUM(IFF(STATUS = 'ok', IMAGES, 0)) AS SCORED,
-        SUM(IFF(STATUS = 'ok' AND LABEL = 'PNEUMONIA', IMAGES, 0)) AS POSITIVE,
+        SUM(IFF(STATUS = 'ok' AND POSITIVE, IMAGES, 0)) AS POSITIVE,
         SUM(IMAGES * MEAN_PROBABILITY) AS PROBABILITIES,
         SUM(IFF(STATUS = 'ok' AND TRUTH IS NOT NULL, IMAGES, 0)) AS KNOWN,
         SUM(IFF(STATUS = 'ok' AND TRUTH = LABEL, IMAGES, 0)) AS CORRECT,
-        SUM(IFF(STATUS = 'ok' AND TRUTH = 'PNEUMONIA', IMAGES, 0)) AS ILL,
-        SUM(IFF(STATUS = 'ok' AND TRUTH = 'PNEUMONIA' AND LABEL = 'PNEUMONIA', IMAGES, 0)) AS FOUND,
-        SUM(IFF(STATUS = 'ok' AND TRUTH = 'NORMAL' AND LABEL = 'NORMAL', IMAGES, 0)) AS CLEARED
+        SUM(IFF(STATUS = 'ok' AND TRULY_POSITIVE, IMAGES, 0)) AS ILL,
+        SUM(IFF(STATUS = 'ok' AND TRULY_POSITIVE AND POSITIVE, IMAGES, 0)) AS FOUND,
+        SUM(IFF(STATUS = 'ok' AND NOT TRULY_POSITIVE AND NOT POSITIVE, IMAGES, 0)) AS CLEARED
     FROM <% database %>.<% schema %>.<% counts_view %>
     GROUP BY 1, 2, 3
 ),
@@ -158,7 +196,7 @@ SELECT
     D.DAY, D.MODEL_NAME, D.MODEL_VERSION,
     D.ALL_IMAGES AS IMAGES,
     1 - D.SCORED / D.ALL_IMAGES AS SHARE_REFUSED,
-    D.POSITIVE / NULLIF(D.SCORED, 0) AS SHARE_PNEUMONIA,
+    D.POSITIVE / NULLIF(D.SCORED, 0) AS SHARE_POSITIVE,
     D.PROBABILITIES / NULLIF(D.SCORED, 0) AS MEAN_PROBABILITY,
     R.STABILITY_INDEX,
     D.KNOWN AS WITH_TRUTH,

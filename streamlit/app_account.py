@@ -154,7 +154,7 @@ def evaluation(version_name: str) -> dict | None:
 
 
 def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
-    """Predictions of the version's training run for a split: IMAGE_ID, LABEL, PATIENT_ID, P_PNEUMONIA.
+    """Predictions of the version's training run for a split: IMAGE_ID, LABEL, PATIENT_ID, P_POSITIVE.
 
     None if the run has no scores. Images that are no longer in the catalog are left out.
     """
@@ -187,7 +187,7 @@ def recorded_scores(version_name: str, split: str) -> pd.DataFrame:
         ready_session()
         .sql(
             f"""
-            SELECT P.IMAGE_ID, C.LABEL, C.PATIENT_ID, P.P_PNEUMONIA
+            SELECT P.IMAGE_ID, C.LABEL, C.PATIENT_ID, P.P_POSITIVE
             FROM {known.qualified(known.predictions_table)} P
             JOIN {known.qualified(known.catalog_table)} C ON C.IMAGE_ID = P.IMAGE_ID
             WHERE P.MODEL_NAME = ? AND P.MODEL_VERSION = ? AND P.STATUS = 'ok' AND C.SPLIT = ?

@@ -65,7 +65,7 @@ def answer_for(study: Study, choice: Choice) -> Answer:
         start = time.perf_counter()
         row = scoring.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
         # Null values may be missing in the answer.
-        probability, label, heatmap = (row.get(name) for name in ("P_PNEUMONIA", "LABEL", "HEATMAP"))
+        probability, label, heatmap = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP"))
         while len(kept) >= _ANSWERS_KEPT:
             kept.pop(next(iter(kept)))
         kept[key] = Answer(
@@ -87,7 +87,7 @@ def record_answers() -> None:
     waiting = st.session_state.get("unrecorded", [])
     while waiting:
         image_id, choice, answer, request = waiting[0]
-        row = {"P_PNEUMONIA": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
+        row = {"P_POSITIVE": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
         _record([image_id], pd.DataFrame([row]), choice, request)
         waiting.pop(0)
 
@@ -102,7 +102,7 @@ def score_rows(
         report: called with the fraction that is done, and a text for the viewer.
 
     Returns:
-        The rows with TRUTH, P_PNEUMONIA, PREDICTED and STATUS, joined by image id, and the files in the same order.
+        The rows with TRUTH, P_POSITIVE, PREDICTED and STATUS, joined by image id, and the files in the same order.
     """
     report(0.0, "Fetching images from the stage")
     files = app_account.read_staged(list(rows["RELATIVE_PATH"]))

@@ -27,7 +27,8 @@ def log_version(project: Project, run: str, artifacts: Path) -> ModelVersion:
         **candidate.platform,
     )
     if candidate.validation_scores is not None:
-        monitoring.write_baseline(project, candidate.version_name, candidate.validation_scores)
+        negative = candidate.config.labels[0]
+        monitoring.write_baseline(project, candidate.version_name, candidate.validation_scores, negative)
     return version
 
 

@@ -40,3 +40,8 @@ def report_of(rows: pd.DataFrame, logits: np.ndarray, point: OperatingPoint = PO
 def probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """[N] -> [N]: the logistic function."""
     return Calibration(temperature).positive(np.asarray(logits, dtype=float).reshape(-1, 1))
+
+
+def two(positive: np.ndarray) -> np.ndarray:
+    """Probabilities of the positive class, [N] -> of both, [N, 2]."""
+    return np.stack([1 - positive, positive], axis=1)

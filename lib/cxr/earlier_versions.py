@@ -1,4 +1,15 @@
-"""What earlier versions of this project left behind, in today's names. The only place that knows the old ones."""
+"""What earlier versions of this project left behind, in today's names. The only place that knows the old ones.
+
+They knew two classes, NORMAL and PNEUMONIA, and called the probability of the second P_PNEUMONIA. Versions of the model
+that were registered then go on answering so.
+"""
+
+import json
+
+import pandas as pd
+
+OLD_PROBABILITY = "P_PNEUMONIA"
+OLD_LABELS = ("NORMAL", "PNEUMONIA")
 
 
 def read_evaluation(found: dict) -> dict:
@@ -6,3 +17,26 @@ def read_evaluation(found: dict) -> dict:
     return {
         name: part if "positive" in part else part | {"positive": part["pneumonia"]} for name, part in found.items()
     }
+
+
+def read_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """`scores.csv` of a run, and any other table of probabilities: P_POSITIVE in the place of the old name."""
+    return table.rename(columns={OLD_PROBABILITY: "P_POSITIVE"})
+
+
+def read_answer(found: dict) -> dict:
+    """One answer of a version: P_POSITIVE and PROBABILITIES in the place of the old name. An answer may lack nulls."""
+    if OLD_PROBABILITY not in found:
+        return found
+    answer = dict(found)
+    positive = answer["P_POSITIVE"] = answer.pop(OLD_PROBABILITY)
+    if positive is not None and not pd.isna(positive):
+        answer["PROBABILITIES"] = json.dumps(dict(zip(OLD_LABELS, (1 - positive, positive), strict=True)))
+    return answer
+
+
+def read_answers(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of answers, as :func:`read_answer` of each row."""
+    if OLD_PROBABILITY not in table:
+        return table
+    return pd.DataFrame([read_answer(row) for row in table.to_dict("records")], index=table.index)

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 LABELS = ("NORMAL", "PNEUMONIA")
@@ -31,9 +31,11 @@ class Settings:
     code_stage: str = "CODE"
     catalog_table: str = "IMAGE_CATALOG"
     rejected_table: str = "REJECTED_IMAGES"
+    facts_table: str = "CATALOG_FACTS"
     predictions_table: str = "PREDICTIONS"
     training_log_table: str = "TRAINING_LOG"
     alerts_table: str = "ALERTS"
+    promotions_table: str = "PROMOTIONS"
     drift_view: str = "DRIFT"
     experiment_name: str = "PNEUMONIA_TRAINING"
     baseline_table: str = "VALIDATION_BASELINE"
@@ -63,7 +65,15 @@ class Settings:
     data: str = ""  # a folder of images, a .zip, or @database.schema.stage/path; empty: phantoms
     data_mount: str = ""  # where the stage of `data` is mounted, if it is
     data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
-    patient_key: str = ""  # a secret: without it, whoever can guess a patient's id can recognise its digest
+    # A secret, under which patients' ids are stored; or a file that holds it; or the name of the code bundle's secret.
+    patient_key: str = field(default="", repr=False)
+    patient_key_file: str = ""
+    patient_key_secret: str = "cxr_patient_key"
+    negative_label: str = ""  # the class that means "nothing found"; empty: normal, healthy, negative or no finding
+    data_licence: str = ""  # of the images, as the card shall say it
+    label_from: str = ""  # "cause": the cause (bacteria, virus) is the class of what is not negative
+    add_class: str = ""  # classes, with commas, that the catalog does not know yet and shall
+    include_set_aside: bool = False  # train on and score lateral views and images FOR PROCESSING too
     phantom_patients: int = 120
     phantom_difficulty: float = 0.1  # 0: obvious, 1: nearly invisible
     validation_share: float = 0.10
@@ -84,6 +94,7 @@ class Settings:
     target_sensitivity: float = 0.0  # 0: by Youden's index
 
     # Registration and deployment
+    least_auroc: float = 0.75  # on test patients; a version below it does not go into production
     run: str = ""  # a training run's id; empty: the latest
     at_most: int = 0  # number of images that notebook 5 scores by each path; 0: all test images
     keep_service: bool = False  # False: notebook 5 drops the service at its end; True: it suspends the service
@@ -106,6 +117,8 @@ class Settings:
             raise ValueError(f"profile={self.profile!r} is not one of {sorted(PROFILES)}")
         if self.weights not in ("imagenet", "random"):
             raise ValueError(f"weights={self.weights!r} is neither 'imagenet' nor 'random'")
+        if self.label_from not in ("", "cause"):
+            raise ValueError(f"label_from={self.label_from!r} is neither empty nor 'cause'")
         if not 0 < self.validation_share + self.test_share < 1:
             raise ValueError("validation_share + test_share must lie between 0 and 1: training needs patients too")
         if not (0 <= self.threshold < 1 and 0 <= self.target_sensitivity <= 1):
@@ -129,9 +142,9 @@ class Settings:
 _NAMING = ("_stage", "_table", "_view", "_name", "_pool", "_family", "_role", "_rule", "_integration", "_runtime")
 # The settings that name something in the account.
 NAMES = tuple(
-    field.name
-    for field in fields(Settings)
-    if field.name in ("database", "schema", "warehouse") or field.name.endswith(_NAMING)
+    each.name
+    for each in fields(Settings)
+    if each.name in ("database", "schema", "warehouse") or each.name.endswith(_NAMING)
 )
 FILE = Path(__file__).resolve().parents[2] / "settings.json"
 
@@ -158,7 +171,7 @@ def load(argv: list[str] | None = None, environ: dict[str, str] | None = None, *
         ValueError: a value has the wrong type, or a name is not a plain identifier.
         TypeError: an override is not a setting.
     """
-    types = {field.name: field.type for field in fields(Settings)}
+    types = {each.name: each.type for each in fields(Settings)}
     unknown = set(overrides) - set(types)
     if unknown:
         raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")

@@ -78,7 +78,7 @@ def _part(name: str, images: str) -> dict | None:
     rows = app_account.recorded_scores(name, images)
     if rows["LABEL"].nunique() < 2:
         return None
-    truth, probabilities, patients = _truth(rows), rows["P_PNEUMONIA"].to_numpy(dtype=float), rows["PATIENT_ID"]
+    truth, probabilities, patients = _truth(rows), rows["P_POSITIVE"].to_numpy(dtype=float), rows["PATIENT_ID"]
     observed, predicted = reliability(truth, probabilities)
     return {
         "roc": roc_band(truth, probabilities, patients.to_numpy()),
@@ -179,13 +179,13 @@ def _curves(parts: dict[str, dict]) -> None:
 def _compare(name: str, other: str, split: str) -> None:
     """Compare the AUROC of two versions on the images that both have scored."""
     first, second = (_scored(each, split) for each in (name, other))
-    both = first.merge(second[["IMAGE_ID", "P_PNEUMONIA"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
+    both = first.merge(second[["IMAGE_ID", "P_POSITIVE"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
     if both["LABEL"].nunique() < 2:
         return
     found = paired_bootstrap(
         _truth(both),
-        both["P_PNEUMONIA"].to_numpy(dtype=float),
-        both["P_PNEUMONIA_OTHER"].to_numpy(dtype=float),
+        both["P_POSITIVE"].to_numpy(dtype=float),
+        both["P_POSITIVE_OTHER"].to_numpy(dtype=float),
         both["PATIENT_ID"].to_numpy(),
         RESAMPLES,
     )

@@ -77,7 +77,7 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
             "Result": [RESULTS.get(pair, NOT_SCORED) for pair in pairs],
             "Truth": scored["TRUTH"],
             "Predicted": scored["PREDICTED"],
-            "Probability": scored["P_PNEUMONIA"],
+            "Probability": scored["P_POSITIVE"],
             "Patient": scored["PATIENT_ID"],
             "Split": scored["SPLIT"],
             "Status": scored["STATUS"],

@@ -23,7 +23,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 from tests.registration import log_version
-from tests.trained import fit_normalisation, model_config, probability, report_of
+from tests.trained import fit_normalisation, model_config, probability, report_of, two
 
 import cxr
 from cxr.account.project import Project
@@ -37,6 +37,7 @@ from cxr.model.network import XrayNetwork, predict_logits
 from cxr.model.probabilities import Calibration
 from cxr.phantoms import dataset
 from cxr.serving import scoring
+from cxr.settings import LABELS
 
 THRESHOLD = 0.4
 APP = PROJECT / "streamlit" / "streamlit_app.py"
@@ -103,7 +104,7 @@ def log_network(project, folder: Path, seed: int) -> None:
         part, logits = rows[rows["SPLIT"] == split], _logits(network, stack, rows, split)
         point = OperatingPoint(Calibration(), THRESHOLD)
         report[split] = report_of(part, logits, point, keep_scores=split == "validation")
-        kept.append(runs.scores_of(part, probability(logits)))
+        kept.append(runs.scores_of(part, two(probability(logits)), LABELS))
     run = runs.save(
         project,
         network=network,

@@ -21,9 +21,9 @@ def history(session, account):
     rows = []
     for ago, (low, high) in ((3, (0.0, 0.5)), (2, (0.0, 0.5)), (1, (0.5, 1.0))):
         for number, p in enumerate(rng.uniform(low, high, 60)):
-            answer = {"P_PNEUMONIA": p, "LABEL": "PNEUMONIA" if p >= 0.4 else "NORMAL", "STATUS": "ok"}
+            answer = {"P_POSITIVE": p, "LABEL": "PNEUMONIA" if p >= 0.4 else "NORMAL", "STATUS": "ok"}
             if number < 3:
-                answer = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "blank: only 2 grey levels"}
+                answer = {"P_POSITIVE": None, "LABEL": None, "STATUS": "blank: only 2 grey levels"}
             rows.append(answer | {"IMAGE_ID": f"{ago}-{number}", "SCORED_AT": today - dt.timedelta(days=ago)})
     frame = pd.DataFrame(rows).assign(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="WAREHOUSE")
     append(session, table, frame)
@@ -50,7 +50,7 @@ def test_volume_rate_drift_and_rejections_are_shown(open_app, history, words):
 
 
 def answers(account, version, ago, scores):
-    rows = pd.DataFrame({"P_PNEUMONIA": scores, "LABEL": "NORMAL", "STATUS": "ok", "PATH_TAKEN": "WAREHOUSE"})
+    rows = pd.DataFrame({"P_POSITIVE": scores, "LABEL": "NORMAL", "STATUS": "ok", "PATH_TAKEN": "WAREHOUSE"})
     rows["SCORED_AT"] = dt.datetime.combine(dt.date.today(), dt.time(1)) - dt.timedelta(days=ago)
     ids = [f"{version}-{ago}-{number}" for number in range(len(rows))]
     return rows.assign(MODEL_NAME=account.model_name, MODEL_VERSION=version, IMAGE_ID=ids)
@@ -83,7 +83,7 @@ def test_accuracy_is_shown_where_the_truth_is_known(open_app, history, session, 
     assert "None of these images has a label" in words(open_app("monitoring"))
     catalog = session.table(account.qualified(account.catalog_table)).to_pandas()
     known = catalog.groupby("LABEL").head(1).set_index("LABEL")["IMAGE_ID"]
-    rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_PNEUMONIA": 0.9})
+    rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_POSITIVE": 0.9})
     same = dict(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="SERVICE", STATUS="ok")
     append(session, account.qualified(account.predictions_table), rows.assign(**same, SCORED_AT=dt.datetime.now()))
     streamlit.cache_data.clear()  # a minute has passed

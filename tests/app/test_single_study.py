@@ -37,7 +37,7 @@ def test_an_upload_is_scored_by_the_registered_model_and_recorded_once(open_app,
     mine = rows[rows["IMAGE_ID"] == hashlib.sha256(xray).hexdigest()]
     assert len(mine) == 1, "a rerun asks and records nothing again"
     assert mine["PATH_TAKEN"].item() == "WAREHOUSE"
-    assert f"{mine['P_PNEUMONIA'].item():.1%}" == metric(app, "Probability of pneumonia")
+    assert f"{mine['P_POSITIVE'].item():.1%}" == metric(app, "Probability of pneumonia")
 
 
 def test_no_page_ever_imports_torch(open_app, streamlit_secrets, xray, tmp_path):
@@ -124,7 +124,7 @@ def test_another_version_scores_again_and_stays_selected(open_app, second_versio
     assert not app.exception
     rows = session.table(account.qualified(account.predictions_table)).to_pandas()
     said = rows[(rows["IMAGE_ID"] == hashlib.sha256(xray).hexdigest()) & (rows["MODEL_VERSION"] == other)]
-    assert metric(app, "Probability of pneumonia") == f"{said['P_PNEUMONIA'].item():.1%}" != before
+    assert metric(app, "Probability of pneumonia") == f"{said['P_POSITIVE'].item():.1%}" != before
     app.query_params.clear()
     app.switch_page("views/worklist.py").run()
     assert app.selectbox(key="version").value == other
@@ -285,7 +285,7 @@ def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
 
 
 def test_without_a_heat_map_only_the_xray_is_shown(open_app, monkeypatch, xray, words):
-    answer = {"P_PNEUMONIA": 0.5, "LABEL": "PNEUMONIA", "STATUS": "ok"}
+    answer = {"P_POSITIVE": 0.5, "LABEL": "PNEUMONIA", "STATUS": "ok"}
     monkeypatch.setattr(scoring, "explain", lambda *_: answer)
     app = upload(open_app(), "xray.png", xray)
     assert "no heat map" in words(app)

@@ -40,7 +40,7 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     truth = dict(zip(known["IMAGE_ID"].str[:12], known["LABEL"], strict=True))
     assert [truth[image] for image in table["Image"]] == table["Truth"].tolist()
     said = session.table(account.qualified(account.predictions_table)).to_pandas().sort_values("SCORED_AT")
-    latest = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).groupby("IMAGE")["P_PNEUMONIA"].last()
+    latest = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).groupby("IMAGE")["P_POSITIVE"].last()
     assert latest[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
     shown = {metric.label: int(metric.value) for metric in app.metric}
     assert sum(shown.values()) == 100
@@ -60,7 +60,7 @@ def test_images_scored_in_several_calls_stay_paired(open_app, session, account, 
     assert not app.exception and calls == [7, 7, 6]
     table = app.dataframe[0].value
     said = session.table(account.qualified(account.predictions_table)).to_pandas()
-    said = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).drop_duplicates("IMAGE").set_index("IMAGE")["P_PNEUMONIA"]
+    said = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).drop_duplicates("IMAGE").set_index("IMAGE")["P_POSITIVE"]
     assert said[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
 
 
@@ -111,8 +111,8 @@ def test_a_study_of_the_worklist_opens_with_its_heat_map(open_app):
 def test_an_image_that_cannot_be_scored_has_a_reason_and_does_not_stop_the_others(open_app, monkeypatch, words):
 
     def one_bad(version, files, service=None, rows_per_call=64):
-        good = {"P_PNEUMONIA": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok"}
-        bad = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "truncated: the decoder stopped with OSError"}
+        good = {"P_POSITIVE": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok"}
+        bad = {"P_POSITIVE": None, "LABEL": None, "STATUS": "truncated: the decoder stopped with OSError"}
         return pd.DataFrame([bad, *[good] * (len(files) - 1)])
 
     monkeypatch.setattr(scoring, "score", one_bad)

@@ -105,8 +105,8 @@ def test_a_fresh_process_scores_unseen_images_with_the_registered_model(place, r
     )
     assert done.returncode == 0, done.stderr
     *good, bad = json.loads(done.stdout.splitlines()[-1])
-    assert all(row["STATUS"] == "ok" and 0 <= row["P_PNEUMONIA"] <= 1 for row in good)
-    assert bad["P_PNEUMONIA"] is None and bad["STATUS"].startswith("unreadable")
+    assert all(row["STATUS"] == "ok" and 0 <= row["P_POSITIVE"] <= 1 for row in good)
+    assert bad["P_POSITIVE"] is None and bad["STATUS"].startswith("unreadable")
 
 
 def test_the_scoring_job_scores_every_image_without_a_prediction_once(place, report):

@@ -231,7 +231,7 @@ def test_the_alert_reads_real_predictions_and_writes_a_row_on_drift(place):
             f"DATEADD('day', -{days_ago}, SYSDATE()))"
             for score in scores
         )
-        columns = "MODEL_NAME, MODEL_VERSION, PATH_TAKEN, P_PNEUMONIA, STATUS, SCORED_AT"
+        columns = "MODEL_NAME, MODEL_VERSION, PATH_TAKEN, P_POSITIVE, STATUS, SCORED_AT"
         project.session.sql(f"INSERT INTO {predictions} ({columns}) VALUES {rows}").collect()
 
     def raised() -> list[str]:

@@ -32,6 +32,10 @@ class Project:
         return self.qualified(self.settings.rejected_table)
 
     @property
+    def facts(self) -> str:
+        return self.qualified(self.settings.facts_table)
+
+    @property
     def predictions(self) -> str:
         return self.qualified(self.settings.predictions_table)
 
@@ -42,6 +46,10 @@ class Project:
     @property
     def validation_baseline(self) -> str:
         return self.qualified(self.settings.baseline_table)
+
+    @property
+    def promotions(self) -> str:
+        return self.qualified(self.settings.promotions_table)
 
     @property
     def images_stage(self) -> str:

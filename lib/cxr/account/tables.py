@@ -49,6 +49,18 @@ def temporary(session: Session, columns: str, rows: pd.DataFrame | None = None) 
     session.sql(f"DROP TABLE {name}").collect()
 
 
+@contextmanager
+def transaction(session: Session) -> Iterator[None]:
+    """All statements inside take effect, or none. Not for CREATE, DROP and the like: they end a transaction."""
+    session.sql("BEGIN").collect()
+    try:
+        yield
+    except BaseException:
+        session.sql("ROLLBACK").collect()
+        raise
+    session.sql("COMMIT").collect()
+
+
 _NUMBERS = itertools.count(1)
 
 

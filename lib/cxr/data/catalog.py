@@ -1,34 +1,56 @@
 """The table of all images: reading it, splitting it by patient, and flagging near duplicates."""
 
+from pathlib import PurePosixPath
+
 import numpy as np
 import pandas as pd
-from snowflake.snowpark.functions import col
+from snowflake.snowpark.functions import col, sql_expr
 
 from cxr.account.project import Project
 from cxr.account.tables import temporary
-from cxr.data import duplicates
+from cxr.data import duplicates, facts
+from cxr.data.classes import DEFAULT
+from cxr.model.labelset import NEGATIVE_NAMES, LabelSet
 
 _SLICE = 5000  # rows of the catalog that are fetched at a time
 
 
 def assign_splits(project: Project) -> None:
-    """Give every patient without a split one; whoever has one keeps it.
+    """Give every patient without a split one; whoever has one keeps it, and gives it to images that have none yet.
 
-    Within each label, patients stand in the order of a hash of their id and the seed. The first of those without a
-    split fill what test and then validation lack of their shares, so every split has its share of every label, to the
-    patient. A patient with any image of pneumonia counts as one. Each split gets a patient of a label that has three.
+    Only images with a label count, and none that is set aside. A patient stands for the rarest class among theirs that
+    is not the negative one. Within each class, patients stand in the order of a hash of their id and the seed. The
+    first of those without a split fill what test and then validation lack of their shares, so every split has its
+    share of every class, to the patient. Each split gets a patient of a class that has three.
     """
-    numbers = dict(
-        seed=project.settings.seed, test=project.settings.test_share, validation=project.settings.validation_share
-    )
-    project.session.sql(_ASSIGN.format(catalog=project.catalog, **numbers)).collect()
+    settings = project.settings
+    numbers = dict(seed=settings.seed, test=settings.test_share, validation=settings.validation_share)
+    negative = (label_set(project) or DEFAULT).negative
+    text = _ASSIGN.format(catalog=project.catalog, usable=usable(project), **numbers)
+    project.session.sql(text, params=[negative]).collect()
+
+
+def usable(project: Project) -> str:
+    """The condition, for SQL, on images that are neither lateral nor for processing, unless those are asked for."""
+    return "TRUE" if project.settings.include_set_aside else "SET_ASIDE IS NULL"
 
 
 _ASSIGN = """
 MERGE INTO {catalog} C USING (
-    WITH PATIENTS AS (
-        SELECT PATIENT_ID, MAX(LABEL) AS LABEL, MAX(SPLIT) AS SPLIT, SHA2('{seed}:' || PATIENT_ID, 256) AS POSITION
-        FROM {catalog} GROUP BY PATIENT_ID
+    WITH SHOWN AS (
+        SELECT PATIENT_ID, LABEL, MAX(IFF(LABEL = ?, 1, 0)) AS NEGATIVE
+        FROM {catalog} WHERE LABEL IS NOT NULL AND {usable} GROUP BY PATIENT_ID, LABEL
+    ), COUNTED AS (
+        SELECT *, COUNT(*) OVER (PARTITION BY LABEL) AS PATIENTS FROM SHOWN
+    ), RANKED AS (
+        SELECT PATIENT_ID, LABEL,
+            ROW_NUMBER() OVER (PARTITION BY PATIENT_ID ORDER BY NEGATIVE, PATIENTS, LABEL) AS PLACE
+        FROM COUNTED
+    ), HAVE AS (
+        SELECT PATIENT_ID, MAX(SPLIT) AS SPLIT FROM {catalog} GROUP BY PATIENT_ID
+    ), PATIENTS AS (
+        SELECT R.PATIENT_ID, R.LABEL, H.SPLIT, SHA2('{seed}:' || R.PATIENT_ID, 256) AS POSITION
+        FROM RANKED R JOIN HAVE H ON H.PATIENT_ID = R.PATIENT_ID WHERE R.PLACE = 1
     ), WANTED AS (
         SELECT LABEL,
             GREATEST(ROUND(COUNT(*) * {test}), IFF(COUNT(*) >= 2, 1, 0)) - COUNT_IF(SPLIT = 'test') AS TEST,
@@ -41,8 +63,16 @@ MERGE INTO {catalog} C USING (
     SELECT P.PATIENT_ID, COALESCE(P.SPLIT, CASE WHEN F.PLACE <= W.TEST THEN 'test'
         WHEN F.PLACE <= GREATEST(W.TEST, 0) + GREATEST(W.VALID, 0) THEN 'validation' ELSE 'train' END) AS SPLIT
     FROM PATIENTS P JOIN WANTED W ON W.LABEL = P.LABEL LEFT JOIN FRESH F ON F.PATIENT_ID = P.PATIENT_ID
-) S ON C.PATIENT_ID = S.PATIENT_ID AND C.SPLIT IS NULL
+) S ON C.PATIENT_ID = S.PATIENT_ID AND C.SPLIT IS NULL AND C.LABEL IS NOT NULL AND {usable}
 WHEN MATCHED THEN UPDATE SET SPLIT = S.SPLIT, SPLIT_SEED = {seed}"""
+
+
+def label_set(project: Project) -> LabelSet | None:
+    """The classes of the images that are still in their source; None for a catalog without labels."""
+    for phantoms in (False, True):
+        if found := facts.read(project, phantoms).label_set:
+            return found
+    return None
 
 
 def flag_near_duplicates(project: Project) -> None:
@@ -79,14 +109,30 @@ def near_duplicates(project: Project) -> pd.DataFrame:
 
 
 def read_catalog(project: Project) -> pd.DataFrame:
-    """The catalog's images that are still in their source, by image id, so that what follows is reproducible.
+    """The images to train and to measure on: labelled, in a split, still in their source, not set aside; by image id,
+    so that what follows is reproducible.
 
     Raises:
-        LookupError: there are none; says which notebook to run.
+        LookupError: there are none; says what to do.
     """
-    rows = project.session.table(project.catalog)
-    # An ingest that was cut off leaves images without a split; the next one gives them theirs.
-    rows = rows.filter(col("SPLIT").is_not_null() & col("VANISHED_AT").is_null()).sort("IMAGE_ID").to_pandas()
+    # An ingest that was cut off leaves labels without a split; the next one gives them theirs.
+    ready = f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"
+    rows = project.session.table(project.catalog).filter(sql_expr(ready)).sort("IMAGE_ID").to_pandas()
     if rows.empty:
-        raise LookupError(f"{project.settings.catalog_table} is empty: run notebooks/02_data_ingest.ipynb first")
+        raise LookupError(_why_empty(project))
     return rows
+
+
+def _why_empty(project: Project) -> str:
+    table = project.settings.catalog_table
+    names = project.session.sql(f"""
+        SELECT SOURCE_NAME FROM {project.catalog} WHERE LABEL IS NULL AND VANISHED_AT IS NULL
+        ORDER BY SOURCE_NAME LIMIT 1000""").collect()
+    if not names:
+        return f"{table} is empty: run notebooks/02_data_ingest.ipynb first"
+    folders = sorted({PurePosixPath(row[0]).parent.as_posix() for row in names})
+    return (
+        f"{table} holds no image with a label, and nothing can be learnt without. Folders that were found: "
+        f"{', '.join(folders[:10])}. Classes are the folders beside one called {', '.join(NEGATIVE_NAMES)}: name yours "
+        "with negative_label, or give labels in a table (data_csv), and run notebooks/02_data_ingest.ipynb"
+    )

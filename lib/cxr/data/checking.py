@@ -4,16 +4,19 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
+from cxr.account.project import Project
 from cxr.data import duplicates, sources
-from cxr.data.labels import Describe, Origin, from_name, pseudonym
+from cxr.data.labels import Origin
+from cxr.data.patients import PatientRules, pseudonym
 from cxr.model import preprocessing
 
 BATCH = 1000  # files that are checked, uploaded and merged at a time
 WORKERS = 4
 STAGE_FOLDER = "xrays"
+LATERAL_VIEWS = ("LL", "RL", "LATERAL")
 _ENDINGS = {"JPEG": ".jpeg", "MPO": ".jpeg", "PNG": ".png", "TIFF": ".tiff", "DICOM": ".dcm"}
 
 
@@ -24,18 +27,30 @@ class Accepted:
     image_id: str
     relative_path: str
     source_name: str
-    label: str
+    label: str | None
     cause: str | None
     patient_id: str
+    patient_from: str
+    study_id: str | None
     width: int
     height: int
     bytes: int
     format: str
     view_position: str | None
+    set_aside: str | None
+    burned_in: bool | None
     laterality: str | None
     sex: str | None
     age_band: str | None
     perceptual_hash: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a file is no image of the catalog: a code, and a sentence without content of the file."""
+
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -44,110 +59,179 @@ class Found:
 
     source_name: str
     label: str | None
+    cause: str | None = None
+    patient_id: str | None = None  # as a table tells it
     image_id: str | None = None
+    is_new: bool = False
     reason: str | None = None
     detail: str | None = None
 
 
-Batch = tuple[list[Found], list[Accepted]]
+@dataclass(frozen=True)
+class Batch:
+    """What was found, and those of them that are new images. Their files can be placed until the next batch comes."""
 
+    found: list[Found]
+    accepted: list[Accepted]
+    reader: object
 
-def find_files(source, describe: Describe = from_name) -> Iterator[tuple[str, Origin]]:
-    """(name, origin) of the source's images, one after the other."""
-    return ((name, origin) for name in source.names() if (origin := describe(name)))
+    def place(self, project: Project) -> "Batch":
+        """Put the new images onto the stage. What is left out has changed or vanished since it was looked at."""
+        refused = self.reader.place(project, [(row.source_name, row.relative_path) for row in self.accepted])
+        if not refused:
+            return self
+        lost = {row.image_id: refused[row.source_name] for row in self.accepted if row.source_name in refused}
+        found = [
+            replace(file, is_new=False, reason=bad.reason, detail=bad.detail)
+            if (bad := lost.get(file.image_id)) and file.reason is None
+            else file
+            for file in self.found
+        ]
+        return Batch(found, [row for row in self.accepted if row.image_id not in lost], self.reader)
 
 
 def check_files(
     source,
     files: Iterable[tuple[str, Origin]],
     known: Callable[[list[str]], set[str]] = lambda ids: set(),
-    key: str = "",
+    rules: PatientRules = PatientRules(),  # noqa: B008 - it is frozen
 ) -> Iterator[Batch]:
     """Say of each file what it is, in order and in batches; the next batch is being decoded when one is handed out.
 
     Args:
         source: of `sources`.
-        files: of `find_files`.
-        known: those of the ids that need no decoding, because they stand in the catalog.
-        key: see `pseudonym`.
+        files: names, and what is told of them.
+        known: those of the ids that need no decoding, because they are in the catalog.
+        rules: for patients' ids.
     """
-    before: tuple[Callable[[], Batch], dict[str, Future]] | None = None
-    with ThreadPoolExecutor(WORKERS) as pool:
+    started: _Started | None = None
+    with ThreadPoolExecutor(WORKERS) as pool, ExitStack() as open_files:
         files = iter(files)
         while batch := list(islice(files, BATCH)):
-            started = _start(pool, source, batch, known, key, before[1] if before else {})
+            before, started = started, _start(pool, source, batch, known, rules, started)
+            open_files.push(started.stack)
             if before:
-                yield before[0]()
-            before = started
-        if before:
-            yield before[0]()
+                yield before.finish()
+                before.stack.close()
+        if started:
+            yield started.finish()
 
 
-def _start(pool, source, batch, known, key, last: dict[str, Future]) -> tuple[Callable[[], Batch], dict[str, Future]]:
-    """Hash the files of a batch, and begin to decode those that are new. Ends with (how to get the results, by id)."""
-    stack = ExitStack()
-    labelled = [name for name, origin in batch if origin.label]
-    read = stack.enter_context(source.reading(labelled))
-    ids = dict(zip(labelled, pool.map(lambda name: _identify(read, name), labelled), strict=True))
-    there = known([image_id for image_id in ids.values() if isinstance(image_id, str)])
-    decoding: dict[str, Future] = {}
-    for name, origin in batch:
-        image_id = ids.get(name)
-        # The batch before may not be in the catalog yet.
-        if isinstance(image_id, str) and image_id not in there and image_id not in last and image_id not in decoding:
-            decoding[image_id] = pool.submit(_examine, read, name, image_id, origin, key)
+@dataclass(frozen=True)
+class _Started:
+    """A batch whose new files are being decoded; `earlier` are those of the batch before, which may be the same."""
 
-    def results() -> Batch:
-        with stack:
-            verdicts = {image_id: future.result() for image_id, future in (last | decoding).items()}
-        accepted = [verdicts[image_id] for image_id in decoding if isinstance(verdicts[image_id], Accepted)]
-        return [_found(name, origin, ids.get(name), verdicts) for name, origin in batch], accepted
+    files: list[tuple[str, Origin]]
+    ids: dict[str, str | Refused]
+    decoding: dict[str, Future]
+    earlier: dict[str, Future]
+    reader: object
+    stack: ExitStack
 
-    return results, decoding
+    def finish(self) -> Batch:
+        verdicts = {image_id: future.result() for image_id, future in (self.earlier | self.decoding).items()}
+        accepted = [verdicts[image_id] for image_id in self.decoding if isinstance(verdicts[image_id], Accepted)]
+        new = {row.source_name for row in accepted}
+        found = [self._found(name, origin, verdicts, name in new) for name, origin in self.files]
+        return Batch(found, accepted, self.reader)
+
+    def _found(self, name: str, origin: Origin, verdicts: dict[str, Accepted | Refused], is_new: bool) -> Found:
+        patient = origin.patient_id if origin.told_by == "table" else None
+        found = Found(name, origin.label, origin.cause, patient, is_new=is_new)
+        if origin.problem:
+            return replace(found, reason="two_classes", detail=origin.problem)
+        image_id = self.ids[name]
+        bad = image_id if isinstance(image_id, Refused) else verdicts.get(image_id)
+        if isinstance(image_id, str):
+            found = replace(found, image_id=image_id)
+        return replace(found, reason=bad.reason, detail=bad.detail) if isinstance(bad, Refused) else found
 
 
-def _identify(read: sources.Read, name: str) -> str | preprocessing.BadImage:
+def _start(pool, source, files, known, rules: PatientRules, before: _Started | None) -> _Started:
+    """Hash the files of a batch, and begin to decode those that are new."""
+    names = [name for name, origin in files if not origin.problem]
+    with ExitStack() as stack:
+        reader = stack.enter_context(source.reading(names))
+        ids = dict(zip(names, pool.map(lambda name: _identify(reader.read, name), names), strict=True))
+        there = known([image_id for image_id in ids.values() if isinstance(image_id, str)])
+        earlier = before.decoding if before else {}
+        decoding: dict[str, Future] = {}
+        for name, origin in files:
+            image_id = ids.get(name)
+            # The batch before may not be in the catalog yet.
+            if isinstance(image_id, str) and not (image_id in there or image_id in earlier or image_id in decoding):
+                decoding[image_id] = pool.submit(_look, reader.read, name, image_id, origin, rules)
+        return _Started(files, ids, decoding, earlier, reader, stack.pop_all())
+
+
+def _read(read: sources.Read, name: str) -> bytes | Refused:
     try:
-        return hashlib.sha256(read(name)).hexdigest()
+        return read(name)
     except preprocessing.BadImage as bad:
-        return bad
+        return Refused(bad.reason, bad.detail)
     except OSError as error:
-        return preprocessing.BadImage("unreadable", error.strerror or type(error).__name__)
+        return Refused("unreadable", error.strerror or type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - no file may end the run
+        return Refused("unreadable", f"reading it stopped with {type(error).__name__}")
 
 
-def _examine(
-    read: sources.Read, name: str, image_id: str, origin: Origin, key: str
-) -> Accepted | preprocessing.BadImage:
+def _identify(read: sources.Read, name: str) -> str | Refused:
+    data = _read(read, name)
+    return data if isinstance(data, Refused) else hashlib.sha256(data).hexdigest()
+
+
+def _look(read: sources.Read, name: str, image_id: str, origin: Origin, rules: PatientRules) -> Accepted | Refused:
+    data = _read(read, name)
+    if isinstance(data, Refused):
+        return data
+    if hashlib.sha256(data).hexdigest() != image_id:
+        return Refused("changed", "the file was written to while it was read; the next run looks at it again")
+    return examine(data, name, origin, rules)
+
+
+def examine(data: bytes, name: str, origin: Origin, rules: PatientRules = PatientRules()) -> Accepted | Refused:  # noqa: B008
+    """What a file's bytes are: a row of the catalog, or why they are none."""
     try:
-        data = read(name)
-        if hashlib.sha256(data).hexdigest() != image_id:
-            raise preprocessing.BadImage("changed", "the file was written to while it was read")
         xray = preprocessing.decode(data, at_least=256)
+        fingerprint = duplicates.fingerprint(xray.pixels)
     except preprocessing.BadImage as bad:
-        return bad
-    except OSError as error:
-        return preprocessing.BadImage("unreadable", error.strerror or type(error).__name__)
-    patient = origin.patient_id or (xray.patient_digest and pseudonym(xray.patient_digest, key))
-    # Nothing tells: a patient of its own.
-    patient = patient or f"file-{hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()[:16]}"
-    place = f"{STAGE_FOLDER}/{image_id}{_ENDINGS[xray.format]}"
-    size = (xray.width, xray.height, len(data), xray.format)
-    facts = (xray.view_position, xray.laterality, xray.sex, xray.age_band, duplicates.fingerprint(xray.pixels))
-    return Accepted(image_id, place, name, origin.label, origin.cause, patient, *size, *facts)
+        return Refused(bad.reason, bad.detail)
+    except Exception as error:  # noqa: BLE001 - no file may end the run
+        return Refused("unreadable", f"the decoder stopped with {type(error).__name__}")
+    image_id = hashlib.sha256(data).hexdigest()
+    patient, patient_from = rules.identify(
+        name, origin.patient_id, origin.told_by, xray.patient_digest, xray.format == "DICOM"
+    )
+    study = getattr(xray, "study_digest", None)
+    return Accepted(
+        image_id=image_id,
+        relative_path=f"{STAGE_FOLDER}/{image_id}{_ENDINGS[xray.format]}",
+        source_name=name,
+        label=origin.label,
+        cause=origin.cause,
+        patient_id=patient,
+        patient_from=patient_from,
+        study_id=pseudonym(study, rules.key, "study") if study else None,
+        width=xray.width,
+        height=xray.height,
+        bytes=len(data),
+        format=xray.format,
+        view_position=xray.view_position,
+        set_aside=_why_set_aside(xray),
+        burned_in=getattr(xray, "burned_in", None),
+        laterality=xray.laterality,
+        sex=xray.sex,
+        age_band=xray.age_band,
+        perceptual_hash=fingerprint,
+    )
 
 
-def _found(name: str, origin: Origin, image_id: str | preprocessing.BadImage | None, verdicts: dict) -> Found:
-    if origin.label is None:
-        return Found(name, None, None, "no_label", "neither a folder nor the table says what the image shows")
-    bad = image_id if isinstance(image_id, preprocessing.BadImage) else verdicts.get(image_id)
-    if isinstance(bad, preprocessing.BadImage):
-        return Found(name, origin.label, image_id if isinstance(image_id, str) else None, bad.reason, bad.detail)
-    return Found(name, origin.label, image_id)
+def _why_set_aside(xray: preprocessing.XRay) -> str | None:
+    if xray.view_position in LATERAL_VIEWS:
+        return "lateral"
+    return "for_processing" if getattr(xray, "for_processing", False) else None
 
 
-def count_files(source, describe: Describe = from_name) -> int:
-    """How many images the source holds. Raises FileNotFoundError for none."""
-    total = sum(1 for _ in find_files(source, describe))
-    if not total:
-        raise FileNotFoundError(f"{source.name} holds no images below NORMAL or PNEUMONIA (or train/NORMAL and so on)")
-    return total
+def count_files(source, describe: object = None) -> int:
+    """How many files a source lists. `survey` says more, and its answer can be ingested without a second listing."""
+    return sum(1 for _ in source.names())

@@ -1,89 +1,103 @@
-"""Whose image it is and what it shows, as its name or a table tells. Write another rule for other names."""
+"""What an image shows and whose it is, as its name or a table tells."""
 
-import csv
-import hashlib
-import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cxr.settings import LABELS, Settings
+from cxr.data.classes import DEFAULT, find_label_set
+from cxr.data.label_table import Row, read_table
+from cxr.data.patients import VERSION, cause_of_name, patient_of_name, patient_of_table
+from cxr.model.labelset import LabelSet
+from cxr.settings import Settings
 
-_PERSON = re.compile(r"person(\d+)_(bacteria|virus)", re.IGNORECASE)
-_STUDY = re.compile(r"IM-(\d+)-")
-_CAUSES = ("bacteria", "virus")
+_SEVERAL = re.compile(r"[|;]")  # between the findings of one cell
 
 
 @dataclass(frozen=True)
 class Origin:
-    """`label` is None where nothing tells it; `patient_id` is None where only the header can."""
+    """`label` is None where nothing tells it; `patient_id` is None where only the header can.
+
+    `told_by` says what told the patient, "table" or "name"; `problem` why the file cannot have one label.
+    """
 
     label: str | None
     patient_id: str | None = None
     cause: str | None = None
+    told_by: str | None = field(default=None, compare=False)
+    problem: str | None = field(default=None, compare=False)
 
 
-Describe = Callable[[str], Origin | None]  # None: the name is no image's
+Describe = Callable[[str], Origin | None]  # None: neither the name nor a table says anything
+
+
+def from_name(name: str, labels: LabelSet = DEFAULT) -> Origin | None:
+    """The label is the folder, the patient and the cause stand in the file's name. None below no folder of a class."""
+    origin = Describer(labels)(name)
+    return origin if origin.label or origin.problem else None
+
+
+def from_csv(table: str | Path, key: str, labels: LabelSet | None = None) -> Describe:
+    """A rule that looks a file up in a table; what the table lacks, the name tells.
+
+    Args:
+        table: see `label_table.read_table`; the classes are the values of its column `label` where one is negative.
+        key: see `patients.patient_of_table`; patients' ids are stored under it.
+        labels: the classes, instead.
+
+    Raises:
+        ValueError: the table cannot be understood.
+    """
+    read = read_table(table)
+    labels = labels or find_label_set((), single(read.labels())) or DEFAULT
+    return Describer(labels, find_row=read.find, key=key)
 
 
 def rule(settings: Settings) -> Describe:
-    """The rule that the settings ask for: by name, or by a table as well."""
+    """By name, or by a table as well; `survey` finds the classes of a source too."""
     return from_csv(settings.data_csv, settings.patient_key) if settings.data_csv else from_name
 
 
-def from_name(name: str) -> Origin | None:
-    """The rule for the Kermany data: the label is the folder, the patient and the cause stand in the file's name.
-
-    `person12_bacteria_34.jpeg` is patient person12, `IM-0115-0001.jpeg` and `NORMAL2-IM-0115-0001.jpeg` are study
-    IM-0115, taken as one patient because nothing says otherwise. Files below no folder of a label are left alone.
-    """
-    path = PurePosixPath(name)
-    label = next((part for part in reversed(path.parts[:-1]) if part in LABELS), None)
-    if label is None:
-        return None
-    # Radiology software exports DICOM under names like IM-0001-0001 too, and there they name no patient.
-    if path.suffix.lower() == ".dcm":
-        return Origin(label)
-    if match := _PERSON.search(path.name):
-        return Origin(label, f"person{int(match[1])}", match[2].lower())
-    if match := _STUDY.search(path.name):
-        return Origin(label, f"IM-{match[1]}")
-    return Origin(label)
+def single(labels: set[str]) -> set[str]:
+    """Without cells that hold several findings."""
+    return {label for label in labels if not _SEVERAL.search(label)}
 
 
-def from_csv(table: str | Path, key: str) -> Describe:
-    """A rule that looks a file up by its path or its bare name in a table; what the table lacks, the name tells.
+@dataclass(frozen=True)
+class Describer:
+    """Says of each name what image it is. With `by_cause`, folders of `folders` and the cause make the label."""
 
-    Args:
-        table: a CSV in UTF-8 with a column `file` and any of `label`, `patient_id`, `cause`.
-        key: see `pseudonym`; patients' ids are stored under it.
+    labels: LabelSet = DEFAULT
+    find_row: Callable[[str], Row | None] = lambda name: None
+    key: str = field(default="", repr=False)
+    version: int = VERSION
+    by_cause: bool = False
+    folders: LabelSet | None = None
 
-    Raises:
-        ValueError: it has no column `file`, or none of the others.
-    """
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = {name.strip().lower(): name for name in reader.fieldnames or ()}
-        if "file" not in columns or not columns.keys() & {"label", "patient_id", "cause"}:
-            raise ValueError(f"{table} needs a column `file` and one of label, patient_id, cause; it has {[*columns]}")
-        rows = {}
-        for row in reader:
-            told = {name: (row[column] or "").strip() for name, column in columns.items()}
-            rows[told["file"]] = tuple(told.get(name, "") for name in ("label", "patient_id", "cause"))
+    def __call__(self, name: str) -> Origin:
+        row = self.find_row(name)
+        cause = (row.cause.lower() if row else "") or cause_of_name(name)
+        label, problem = self._label(name, row)
+        if self.by_cause and label and label != self._folders.negative:
+            label = self.labels.find(cause) if cause else None
+        if row and row.patient_id:
+            patient, told_by = patient_of_table(row.patient_id, self.key, self.version), "table"
+        else:
+            patient = patient_of_name(name, self.version)
+            told_by = "name" if patient else None
+        return Origin(label, patient, cause, told_by, problem)
 
-    def describe(name: str) -> Origin:
-        label, patient, cause = rows.get(name) or rows.get(PurePosixPath(name).name) or ("", "", "")
-        named = from_name(name) or Origin(None)
-        return Origin(
-            (label.upper() if label.upper() in LABELS else None) if label else named.label,
-            pseudonym(patient, key) if patient else named.patient_id,
-            (cause.lower() if cause.lower() in _CAUSES else None) if cause else named.cause,
-        )
+    @property
+    def _folders(self) -> LabelSet:
+        return self.folders or self.labels
 
-    return describe
-
-
-def pseudonym(patient: str, key: str) -> str:
-    """A patient's id that cannot be turned back without the key (HMAC-SHA-256, 64 bits)."""
-    return "patient-" + hmac.digest(key.encode(), patient.encode(), hashlib.sha256).hex()[:16]
+    def _label(self, name: str, row: Row | None) -> tuple[str | None, str | None]:
+        if row and row.label:
+            if _SEVERAL.search(row.label):
+                return None, f"the table says {row.label!r}; several findings at once are not supported"
+            return self._folders.find(row.label), None
+        parts = PurePosixPath(name).parts[:-1]
+        found = dict.fromkeys(label for part in parts if (label := self._folders.find(part)))
+        if len(found) > 1:
+            return None, f"its folders say {' and '.join(found)}; several findings at once are not supported"
+        return next(iter(found), None), None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,7 @@ def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:
 
     Raises:
         FileNotFoundError: the stage lacks files that the catalog names.
+        ValueError: a file that was fetched is not what it is named by.
     """
     names = [Path(place).name for place in catalog["RELATIVE_PATH"]]
     mount = Path(project.settings.images_mount)
@@ -47,15 +49,38 @@ def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:
         return [mount / STAGE_FOLDER / name for name in names]
     folder = cache_directory() / "files"
     folder.mkdir(exist_ok=True, mode=0o700)
-    if not set(names) <= {entry.name for entry in os.scandir(folder)}:
+    before = {entry.name for entry in os.scandir(folder)}
+    if not set(names) <= before:
         project.session.file.get(f"{project.images_stage}/{STAGE_FOLDER}/", folder.as_posix())
-    missing = set(names) - {entry.name for entry in os.scandir(folder)}
-    if missing:
+    fetched = {entry.name for entry in os.scandir(folder)}
+    if missing := set(names) - fetched:
         raise FileNotFoundError(
             f"{len(missing)} of {len(names)} cataloged images are not on {project.images_stage} "
             f"(first: {min(missing)}); run notebooks/02_data_ingest.ipynb again"
         )
+    _refuse_other_content(project, folder, fetched - before, set(names))
     return [folder / name for name in names]
+
+
+def _refuse_other_content(project: Project, folder: Path, fetched: set[str], wanted: set[str]) -> None:
+    """A file is named by its content: one that is not is taken away again, and refused if it is wanted."""
+    others = [name for name in sorted(fetched) if not is_named_by_content(folder / name, (folder / name).read_bytes())]
+    for name in others:
+        (folder / name).unlink()
+    if wrong := [name for name in others if name in wanted]:
+        place = f"{project.images_stage}/{STAGE_FOLDER}"
+        raise ValueError(
+            f"{len(wrong)} files on {place} do not hold what their names say (first: {wrong[0]}): somebody wrote over "
+            f"them, or they were damaged. REMOVE {place}/{wrong[0]} and so on, then run notebooks/02_data_ingest.ipynb"
+        )
+
+
+def is_named_by_content(file: Path, data: bytes) -> bool:
+    """Whether these bytes are those that a file of the images stage is named by. True for files of other names."""
+    return not _IMAGE_ID.fullmatch(file.stem) or hashlib.sha256(data).hexdigest() == file.stem
+
+
+_IMAGE_ID = re.compile("[0-9a-f]{64}")
 
 
 def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
@@ -130,7 +155,10 @@ def _load(files: Sequence[Path], size: int) -> np.ndarray:
     stack = np.empty((len(files), size, size), np.uint8)
     for position, file in enumerate(files):
         try:
-            stack[position] = preprocessing.load(file.read_bytes(), size)
+            data = file.read_bytes()
+            if not is_named_by_content(file, data):
+                raise preprocessing.BadImage("changed", "the file does not hold what its name says")
+            stack[position] = preprocessing.load(data, size)
         except preprocessing.BadImage as bad:
             raise preprocessing.BadImage(
                 bad.reason, f"{file.name}: {bad.detail}; run notebooks/02_data_ingest.ipynb"

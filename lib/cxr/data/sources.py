@@ -4,10 +4,14 @@ A source lists names, reads bytes and places files under new names; nothing else
 relative, with forward slashes, and come in a stable order.
 """
 
+import hashlib
+import itertools
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import time
 import warnings
@@ -15,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -31,6 +36,10 @@ Placed = Sequence[tuple[str, str]]  # (name in the source, place on the images s
 PHANTOMS = "phantoms/"  # how the names of sources of phantoms begin
 _STAGE_PLACE = re.compile(r"@([A-Za-z_][\w$]*\.){0,2}[A-Za-z_][\w$]*(/.*)?")
 Read = Callable[[str], bytes]  # raises OSError or BadImage
+Refusals = dict[str, BadImage]  # by name in the source
+UPLOAD_BYTES = 512 * 2**20  # copied and sent at a time
+# What a damaged entry of a zip, or one of a kind that Python does not know, raises.
+_BROKEN_ENTRY = (zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError, KeyError, IndexError, struct.error)
 
 
 def open_source(project: Project, data: str | Path) -> "Folder | Zip | Stage":
@@ -61,16 +70,19 @@ class Folder:
         self.root = root.resolve()
         phantoms = (self.root / MANIFEST).exists()
         self.name = PHANTOMS + self.root.name if phantoms else self.root.as_posix()
+        self.unlisted: list[str] = []  # folders that may not be looked into
 
     def names(self) -> Iterator[str]:
-        for folder, folders, files in os.walk(self.root):
+        self.unlisted.clear()
+        for folder, folders, files in os.walk(self.root, onerror=lambda error: self.unlisted.append(error.filename)):
             folders[:] = sorted(name for name in folders if name[0] != ".")
             below = Path(folder).relative_to(self.root)
-            yield from ((below / name).as_posix() for name in sorted(files) if name[0] != ".")
+            names = ((below / name).as_posix() for name in sorted(files) if name[0] != ".")
+            yield from (name for name in names if name != MANIFEST)
 
     @contextmanager
-    def reading(self, names: Sequence[str]) -> Iterator[Read]:
-        yield self.read
+    def reading(self, names: Sequence[str]) -> Iterator["Folder"]:
+        yield self
 
     def read(self, name: str) -> bytes:
         path = self.root / name
@@ -80,11 +92,8 @@ class Folder:
         refuse_large(found.st_size)
         return path.read_bytes()
 
-    def place(self, project: Project, files: Placed) -> None:
-        with private_folder() as scratch:
-            for name, place in files:
-                Path(scratch, PurePosixPath(place).name).symlink_to(self.root / name)
-            put(project, scratch, files)
+    def place(self, project: Project, files: Placed) -> Refusals:
+        return upload(project, self.read, files)
 
 
 class Zip:
@@ -92,34 +101,35 @@ class Zip:
 
     def __init__(self, path: Path):
         self.name = path.resolve().as_posix()
+        self.unlisted: list[str] = []
         try:
             self.archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, *_BROKEN_ENTRY) as error:
             raise ValueError(f"{path} is no zip that can be read: {error}") from None
+        # Some programs of Windows write backslashes.
+        self._entries = {e.filename.replace("\\", "/"): e for e in self.archive.infolist() if not e.is_dir()}
 
     def names(self) -> Iterator[str]:
-        names = {entry.filename for entry in self.archive.infolist() if not entry.is_dir()}
-        yield from sorted(name for name in names if not any(p[:1] == "." or p == "__MACOSX" for p in name.split("/")))
+        hidden = (name for name in self._entries if any(p[:1] == "." or p == "__MACOSX" for p in name.split("/")))
+        yield from sorted(self._entries.keys() - set(hidden))
 
     @contextmanager
-    def reading(self, names: Sequence[str]) -> Iterator[Read]:
-        yield self.read
+    def reading(self, names: Sequence[str]) -> Iterator["Zip"]:
+        yield self
 
     def read(self, name: str) -> bytes:
-        refuse_large(self.archive.getinfo(name).file_size)
+        entry = self._entries[name]
+        refuse_large(entry.file_size)
         try:
-            with self.archive.open(name) as file:
+            with self.archive.open(entry) as file:
                 data = file.read(MAX_BYTES + 1)  # the size in the directory may lie
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
+        except (zipfile.BadZipFile, *_BROKEN_ENTRY) as error:
             raise OSError(None, f"the zip's entry stopped with {type(error).__name__}") from None
         refuse_large(len(data))
         return data
 
-    def place(self, project: Project, files: Placed) -> None:
-        with private_folder() as scratch:
-            for name, place in files:
-                Path(scratch, PurePosixPath(place).name).write_bytes(self.read(name))
-            put(project, scratch, files)
+    def place(self, project: Project, files: Placed) -> Refusals:
+        return upload(project, self.read, files)
 
 
 class Stage:
@@ -136,6 +146,7 @@ class Stage:
         self.name = url.rstrip("/")
         self.stage, _, self.path = self.name.partition("/")
         self.mount = Folder(mount) if mount and mount.is_dir() else None
+        self.unlisted: list[str] = []
 
     def names(self) -> Iterator[str]:
         try:
@@ -151,25 +162,60 @@ class Stage:
         yield from (row[0] for row in rows.to_local_iterator() if not PurePosixPath(row[0]).name.startswith("."))
 
     @contextmanager
-    def reading(self, names: Sequence[str]) -> Iterator[Read]:
+    def reading(self, names: Sequence[str]) -> Iterator["MountedFiles | CopiedFiles"]:
         if self.mount:
-            yield self.mount.read
+            yield MountedFiles(self, self.mount)
             return
-        with private_folder() as scratch:
+        with private_folder() as scratch, temporary_stage(self.session) as own:
             # GET forgets folders, and takes no list of files: numbers keep names apart, one folder makes one GET.
             numbers = {name: str(number) for number, name in enumerate(names)}
-            with temporary_stage(self.session) as own:
-                self.copy(own, numbers.items())
-                self.session.file.get(own, scratch)
-            yield lambda name: Folder(Path(scratch)).read(numbers[name])
+            self.copy(f"{self.name}/", own, numbers.items())
+            self.session.file.get(own, scratch)
+            yield CopiedFiles(self, own, Folder(Path(scratch)), numbers)
 
-    def place(self, project: Project, files: Placed) -> None:
-        self.copy(project.images_stage, files)
-
-    def copy(self, target: str, files: Placed) -> None:
-        rows = pd.DataFrame([(f"{self.name}/{name}", place) for name, place in files], columns=["URL", "PLACE"])
+    def copy(self, home: str, target: str, files: Placed) -> None:
+        rows = pd.DataFrame([(home + name, place) for name, place in files], columns=["URL", "PLACE"])
         with temporary(self.session, "URL STRING, PLACE STRING", rows) as table:
             self.session.sql(f"COPY FILES INTO {target} FROM (SELECT URL, PLACE FROM {table})").collect()
+
+
+@dataclass(frozen=True)
+class CopiedFiles:
+    """Copies on a stage of our own, where nobody changes them: they are checked, and they are placed."""
+
+    stage: Stage
+    own: str
+    folder: Folder
+    numbers: dict[str, str]
+
+    def read(self, name: str) -> bytes:
+        return self.folder.read(self.numbers[name])
+
+    def place(self, project: Project, files: Placed) -> Refusals:
+        self.stage.copy(f"{self.own}/", project.images_stage, [(self.numbers[name], place) for name, place in files])
+        return {}
+
+
+@dataclass(frozen=True)
+class MountedFiles:
+    """Files that are read through the stage's mount and placed from stage to stage."""
+
+    stage: Stage
+    mount: Folder
+
+    def read(self, name: str) -> bytes:
+        return self.mount.read(name)
+
+    def place(self, project: Project, files: Placed) -> Refusals:
+        self.stage.copy(f"{self.stage.name}/", project.images_stage, files)
+        # Still the same after the copy: then it was the same while it was copied.
+        refused = {
+            name: bad for name, place in files if isinstance(bad := read_checked(self.read, name, place), BadImage)
+        }
+        for name, place in files:
+            if name in refused:
+                project.session.sql(f"REMOVE {project.images_stage}/{place}").collect()
+        return refused
 
 
 def refresh(session: Session, stage: str) -> None:
@@ -190,9 +236,50 @@ def private_folder() -> Iterator[str]:
 
 @contextmanager
 def temporary_stage(session: Session) -> Iterator[str]:
-    session.sql("CREATE OR REPLACE TEMPORARY STAGE CXR_INCOMING ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')").collect()
-    yield "@CXR_INCOMING"
-    session.sql("DROP STAGE CXR_INCOMING").collect()
+    home = (session.get_current_database(), session.get_current_schema())
+    name = ".".join(part.strip('"') for part in (*home, f"CXR_INCOMING_{next(_NUMBERS)}"))
+    session.sql(f"CREATE OR REPLACE TEMPORARY STAGE {name} ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')").collect()
+    yield f"@{name}"
+    session.sql(f"DROP STAGE {name}").collect()
+
+
+_NUMBERS = itertools.count(1)
+
+
+def read_checked(read: Read, name: str, place: str) -> bytes | BadImage:
+    """The file's bytes, if they are still those that its place on the stage is named by."""
+    try:
+        data = read(name)
+    except BadImage as bad:
+        return bad
+    except OSError as error:
+        return BadImage("unreadable", error.strerror or type(error).__name__)
+    if hashlib.sha256(data).hexdigest() != PurePosixPath(place).stem:
+        return BadImage("changed", "the file was written to while it was read; the next run looks at it again")
+    return data
+
+
+def upload(project: Project, read: Read, files: Placed) -> Refusals:
+    """Upload what has the content that its place is named by, and say which files have another one by now.
+
+    Copies go up, so that nobody can change a file between the look at its content and the upload.
+    """
+    refused, waiting = {}, list(reversed(files))
+    while waiting:
+        with private_folder() as scratch:
+            placed, size = [], 0
+            while waiting and size < UPLOAD_BYTES:
+                name, place = waiting.pop()
+                data = read_checked(read, name, place)
+                if isinstance(data, BadImage):
+                    refused[name] = data
+                    continue
+                Path(scratch, PurePosixPath(place).name).write_bytes(data)
+                placed.append((name, place))
+                size += len(data)
+            if placed:
+                put(project, scratch, placed)
+    return refused
 
 
 def put(project: Project, folder: str, files: Placed) -> None:

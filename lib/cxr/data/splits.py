@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+NAMES = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Split:

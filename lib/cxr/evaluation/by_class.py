@@ -1,4 +1,4 @@
-"""Metrics of each class, for more than two classes."""
+"""The figures of each class, where there are more than two."""
 
 from collections.abc import Sequence
 
@@ -24,15 +24,12 @@ def evaluate_classes(
         probabilities: [N, classes].
 
     Returns:
-        A dict for JSON. Each metric has a value and a 95% interval over patients; None where it is undefined.
+        A dict for JSON; every figure with its 95% interval over patients, None where it is undefined.
     """
     everyone = np.ones((1, len(labels)))
 
     def one_against_rest(weights: np.ndarray, position: int) -> np.ndarray:
         return auroc(labels == position, probabilities[:, position], weights)
-
-    def macro(weights: np.ndarray) -> np.ndarray:
-        return np.mean([one_against_rest(weights, position) for position in range(len(classes))], axis=0)
 
     def sensitivity(weights: np.ndarray, position: int) -> np.ndarray:
         own = labels == position
@@ -42,29 +39,35 @@ def evaluate_classes(
     def accuracy(weights: np.ndarray) -> np.ndarray:
         return weights[:, labels == predictions].sum(1) / weights.sum(1)
 
-    def metric(statistic) -> dict:
+    def figure(statistic) -> dict:
         return with_interval(float(statistic(everyone)[0]), bootstrap_of(statistic, patients, seed=seed))
 
     rows = [
         {
             "class": name,
             "images": int((labels == position).sum()),
-            "auroc": metric(lambda weights, position=position: one_against_rest(weights, position)),
-            "sensitivity": metric(lambda weights, position=position: sensitivity(weights, position)),
+            "auroc": figure(lambda weights, position=position: one_against_rest(weights, position)),
+            "sensitivity": figure(lambda weights, position=position: sensitivity(weights, position)),
         }
         for position, name in enumerate(classes)
     ]
     matrix = confusion_matrix(labels, predictions, labels=range(len(classes)))
     return {
         "classes": rows,
-        "macro_auroc": metric(macro),
-        "accuracy": metric(accuracy),
+        "macro_auroc": figure(lambda weights: macro_auroc(labels, probabilities, weights)),
+        "accuracy": figure(accuracy),
         "confusion_matrix": matrix.tolist(),
     }
 
 
+def macro_auroc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """The mean over the classes of each one's AUROC against the rest, under each row of `weights` [R, N]: [R]."""
+    classes = range(probabilities.shape[1])
+    return np.mean([auroc(labels == number, probabilities[:, number], weights) for number in classes], axis=0)
+
+
 def with_interval(value: float, interval: tuple[float, float]) -> dict:
-    """A metric for JSON: `value` and `interval`, with None in the place of NaN."""
+    """For JSON: None stands for what is undefined."""
 
     def or_none(number: float) -> float | None:
         return None if np.isnan(number) else float(number)

@@ -1,51 +1,58 @@
-"""The model card of a registered version: intended use, data, quality, limits, lineage."""
+"""The card of a registered version: what it is for, what it was made of, how good it is, and what it cannot do."""
+
+import re
 
 from cxr.model.config import ModelConfig
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "ece")
 INTENDED = (
-    "Research and teaching: a probability of pneumonia for one frontal chest X-ray of a child. Not a medical device; "
-    "not for diagnosis, triage or treatment."
+    "Research and teaching: the probability of each class for one frontal chest X-ray. Not a medical device; not for "
+    "diagnosis, triage or treatment."
 )
 LIMITS = (
-    "Trained on images of one source. The metrics do not hold for other hospitals, machines, views, or for adults.",
-    "PNEUMONIA means what the readers of that source labelled so. No other disease is recognised: NORMAL does not mean "
-    "healthy.",
-    "A heat map shows which regions influenced the network, not where the disease is.",
-    "Colour images, multi-frame images and blank images are rejected. Any other greyscale image gets a probability, "
-    "even if it is no chest X-ray.",
+    "Learned from the images of one source. On other hospitals, machines, views or ages its figures do not hold.",
+    "A class means what that source's readers meant by it; nothing else is recognised, and {negative} is not healthy.",
+    "A heat map shows where the network looked, not where the disease is.",
+    "Images in colour, of several frames, or blank are rejected; a picture in grey of anything else is answered.",
+)
+PHANTOMS = "Trained on synthetic drawings: its figures say nothing about patients."
+UNTRUSTED = (
+    "The split cannot be trusted: most images are patients of their own, so images of one person may stand in training "
+    "and test, and every figure may be too good."
 )
 LICENCE = (
-    "The weights are subject to the licence of the training images (the Kermany X-rays: CC BY 4.0, to be cited) and of "
-    "the ImageNet weights, if training started from them."
+    "Weights follow the licence of the images that they were trained on{images}, and of the weights they start from."
 )
 
 
 def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str, str]) -> dict:
-    """The card as a dict for JSON.
+    """Everything of the card, ready for JSON.
 
     Args:
-        run: id of the training run.
-        config: `model.json` of the run.
-        evaluation: `evaluation.json` of the run.
-        lineage: further sources of the version, by name.
+        run: the training run's id.
+        config: the run's `model.json`.
+        evaluation: the run's `evaluation.json`.
+        lineage: more places that the version comes from, by name.
     """
     test = evaluation["test"]
     return {
         "intended_use": INTENDED,
         "architecture": f"{config.backbone} at {config.image_size} px, from {config.weights} weights",
+        "classes": list(config.labels),
         "data": config.data,
-        "split": "by patient: no patient is in two of train, validation and test; the threshold is chosen on "
-        "validation only",
+        "split": "by patient: no patient stands in two of train, validation and test; the threshold is chosen on "
+        "validation alone",
         "threshold": config.threshold,
         "temperature": config.temperature,
+        "bias": list(config.bias),
         "quality": {
-            "on": f"{test['images']} images of {test['patients']} held-out patients, {test['positive']} positive",
+            "on": f"{test['images']} images of {test['patients']} patients held out, {test['positive']} positive",
             "interval": "95%, bootstrap over patients",
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
+            "by_class": test.get("by_class", {}),
         },
-        "limits": list(LIMITS),
-        "licence": LICENCE,
+        "limits": _limits(config),
+        "licence": LICENCE.format(images=f" ({facts['licence']})" if (facts := _facts(config)).get("licence") else ""),
         "lineage": {
             "run": run,
             "seed": config.seed,
@@ -56,8 +63,19 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
     }
 
 
+def _facts(config: ModelConfig) -> dict:
+    return config.data if isinstance(config.data, dict) else {}
+
+
+def _limits(config: ModelConfig) -> list[str]:
+    facts = _facts(config)
+    warnings = [PHANTOMS] if facts.get("phantoms") else []
+    warnings += [UNTRUSTED] if facts.get("split_trusted") is False else []
+    return [*warnings, *(limit.format(negative=config.labels[0]) for limit in LIMITS)]
+
+
 def to_markdown(card: dict) -> str:
-    """The card as Markdown, for the version's comment."""
+    """The card for people, as the version's comment."""
     quality = card["quality"]
     rows = "\n".join(f"| {name} | {_figure(metric)} |" for name, metric in quality["metrics"].items())
     limits = "\n".join(f"- {limit}" for limit in card["limits"])
@@ -66,24 +84,58 @@ def to_markdown(card: dict) -> str:
 
 **Model.** {card["architecture"]}; threshold {card["threshold"]:.3f}, temperature {card["temperature"]:.3f}.
 
-**Data.** {card["data"]}. Split {card["split"]}.
+**Data.** {_data_in_words(card["data"])}. Split {card["split"]}.
 
 **Quality** on {quality["on"]} ({quality["interval"]}):
 
 | metric | value |
 | --- | --- |
 {rows}
-
+{_classes_in_words(quality.get("by_class", {}))}
 **Limits**
 
 {limits}
 
-**Licence.** {card["licence"]}
+**Licence.** {plain(card["licence"])}
 
 **Lineage**
 
 {lineage}
 """
+
+
+def _data_in_words(data: dict | str) -> str:
+    if isinstance(data, str):
+        return plain(data)
+    kind = "phantoms (synthetic)" if data["phantoms"] else "images"
+    classes = ", ".join(f"{count:,} {plain(name)}" for name, count in data["classes"].items())
+    by = ", ".join(
+        f"{count:,} by {'none' if rule == 'none' else 'the ' + rule}"
+        for rule, count in data["patients_by"].items()
+        if count
+    )
+    words = [f"{data['images']:,} {kind} of {data['patients']:,} patients: {classes}", f"patients found: {by}"]
+    for title in ("ages", "views"):
+        if data[title]:
+            words.append(f"{title}: " + ", ".join(f"{plain(value)} {count:,}" for value, count in data[title].items()))
+    return "; ".join(words)
+
+
+def _classes_in_words(by_class: dict) -> str:
+    if not by_class:
+        return ""
+    head = "\n| class | images | AUROC against the rest | sensitivity |\n| --- | --- | --- | --- |\n"
+    rows = [
+        f"| {plain(row['class'])} | {row['images']} | {_figure(row['auroc'])} | {_figure(row['sensitivity'])} |\n"
+        for row in by_class["classes"]
+    ]
+    macro, accuracy = _figure(by_class["macro_auroc"]), _figure(by_class["accuracy"])
+    return f"{head}{''.join(rows)}\nMacro AUROC {macro}; accuracy over all classes {accuracy}.\n"
+
+
+def plain(text: str) -> str:
+    """Text from data or settings for a place where Markdown is read: no link, picture or markup can be made of it."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 
 def _figure(metric: dict) -> str:

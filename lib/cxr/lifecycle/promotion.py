@@ -1,82 +1,137 @@
-"""Promote a version to production if it is not worse, and roll back. Old versions stay in the registry."""
+"""Which version is in production: moved by rule, recorded, with a way back. Old versions stay in the registry."""
 
-import tempfile
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from snowflake.ml.model import Model, ModelVersion
 
 from cxr.account.project import Project
-from cxr.data.catalog import read_catalog
-from cxr.data.pixels import fetch_files
-from cxr.evaluation.bootstrap import paired_bootstrap
-from cxr.lifecycle import runs
+from cxr.data.pixels import cache_directory
+from cxr.earlier_versions import read_evaluation
+from cxr.lifecycle import promotion_records, runs
+from cxr.lifecycle.comparison import Comparison, compare
 from cxr.lifecycle.registry import run_of
-from cxr.serving.scoring import open_registry, score
+from cxr.model.config import ModelConfig
+from cxr.serving.scoring import open_registry
 
 PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
-MARGIN = 0.01  # of AUROC: a candidate that is worse by more is not promoted, even if the interval includes zero
-MIN_COMPARED = 4  # test images that both versions have scored
-MAX_RESCORED = 1000  # test images that the production version scores again for the comparison
+MARGIN = 0.01  # of AUROC: a candidate that is further below is not promoted, however few images there are to tell
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the candidate was promoted, and the reason.
+    """`promoted`, and why; `production` is the version in production now, None where there is none.
 
-    `production` is the version in production afterwards. `difference` is the candidate's AUROC minus that of the former
-    production version, with its 95% `interval`; None if they were not compared.
+    `difference` is the candidate's AUROC minus production's, with its 95% interval.
     """
 
     promoted: bool
     reason: str
-    production: str
+    production: str | None
     difference: float | None = None
     interval: tuple[float, float] | None = None
 
 
-def promote(project: Project, candidate: ModelVersion) -> Decision:
-    """Move the alias PRODUCTION, and the model's default, to the candidate if it is not worse than production.
+def promote(project: Project, candidate: ModelVersion, across_labels: bool = False) -> Decision:
+    """Move the alias PRODUCTION, and the model's default, to the candidate if it is good enough and not worse.
 
-    It counts as worse if, on its own run's test images, the 95% interval of the difference in AUROC is below zero
-    (paired bootstrap over patients) or the difference itself is below -0.01. The former production version gets the
-    alias PREVIOUS, for :func:`roll_back`.
+    Good enough: trained on patients and not on phantoms, by no smoke run; test AUROC at least `least_auroc`, its 95%
+    interval above 0.5. Not worse: on the candidate's test images, the 95% interval of the difference in AUROC
+    (bootstrap over patients, both models on the same resamples) does not lie below zero, nor the difference below
+    -0.01; with the same three or more classes, the macro AUROC likewise. The version that leaves keeps the alias
+    PREVIOUS, for :func:`roll_back`.
+
+    Args:
+        across_labels: compare versions of different classes too, by the screening AUROC alone.
     """
     model = open_registry(project).get_model(project.settings.model_name)
-    present = aliases(model).get(PRODUCTION)
-    if present == candidate.version_name:
+    present, name = repair(project, model), candidate.version_name
+    if present == name:
         return Decision(True, "it is in production already", present)
+    if why := below_the_floor(project, name):
+        return Decision(False, why, present)
     if present is None:
-        _move(model, None, candidate.version_name)
-        return Decision(True, "it is the first", candidate.version_name)
-    found = _compare(project, candidate.version_name, present)
+        return _move_and_record(project, model, None, name, "it is the first")
+    found = compare(project, model, name, present, across_labels)
     if isinstance(found, str):
         return Decision(False, found, present)
-    value, interval = found["difference"], tuple(found["interval"])
-    words = f"AUROC {value:+.4f} (95% {interval[0]:+.4f} to {interval[1]:+.4f}) against {present}"
-    if found["worse"] or value < -MARGIN:
-        return Decision(False, f"worse on the same test patients: {words}", present, value, interval)
-    _move(model, present, candidate.version_name)
-    return Decision(True, f"not worse on the same test patients: {words}", candidate.version_name, value, interval)
+    if worse := [each for each in found if each.worse or each.difference < -MARGIN]:
+        return _decide(False, f"worse on the same test patients: {_in_words(worse, present)}", present, worse[0])
+    moved = _move_and_record(project, model, present, name, f"not worse: {_in_words(found, present)}")
+    return _decide(moved.promoted, moved.reason, moved.production, found[0])
+
+
+def below_the_floor(project: Project, version: str) -> str | None:
+    """Why a version must not be in production whatever stands there; None where nothing speaks against it."""
+    folder = artifacts(project, version)
+    config = ModelConfig.read(folder / "model.json")
+    if isinstance(config.data, dict) and config.data["phantoms"]:
+        return "it was trained on phantoms, which say nothing about patients"
+    if config.profile == "smoke":
+        return "a smoke run proves that the parts work; its quality means nothing"
+    test = read_evaluation(json.loads((folder / "evaluation.json").read_text()))["test"]["metrics"]["auroc"]
+    least, value, low = project.settings.least_auroc, test["value"], test["interval"][0]
+    if value is None or low is None:
+        return "its AUROC on test patients is undefined, because they are of one class"
+    if value < least or low <= 0.5:
+        return (
+            f"AUROC {value:.3f} (95% from {low:.3f}) on test patients: {least:.2f}, and above 0.5 for sure, is needed"
+        )
+    return None
 
 
 def roll_back(project: Project) -> str:
-    """Swap the aliases PRODUCTION and PREVIOUS. Returns the name of the version that is now in production.
+    """Put the version that was in production before back there, and the present one into its place; its name.
 
     Raises:
-        LookupError: no version has the alias PREVIOUS.
+        LookupError: there is none.
+        RuntimeError: another promotion is under way.
     """
     model = open_registry(project).get_model(project.settings.model_name)
-    named = aliases(model)
+    present, named = repair(project, model), aliases(model)
     if PREVIOUS not in named:
-        raise LookupError(f"cannot roll back: no version of {project.settings.model_name} has the alias {PREVIOUS}")
-    _move(model, named.get(PRODUCTION), named[PREVIOUS])
+        raise LookupError(f"{project.settings.model_name} has no version with the alias {PREVIOUS} to go back to")
+    moved = _move_and_record(project, model, present, named[PREVIOUS], "rolled back")
+    if not moved.promoted:
+        raise RuntimeError(moved.reason)
     return named[PREVIOUS]
 
 
+def version_in_use(project: Project) -> tuple[ModelVersion, str]:
+    """The version in production, else the model's default, and a sentence that says which it is."""
+    model = open_registry(project).get_model(project.settings.model_name)
+    production = aliases(model).get(PRODUCTION)
+    if production:
+        return model.version(production), f"{production}, which is in production"
+    return model.default, f"{model.default.version_name}, which is not in production"
+
+
+def repair(project: Project, model: Model) -> str | None:
+    """The version in production, after what a broken-off promotion left is put right; None where there is none.
+
+    Where the alias is gone, the last recorded version is production: what a promotion that ended put there, what one
+    that was broken off had found there.
+    """
+    promotion_records.wait_for_others(project)
+    present, record = aliases(model).get(PRODUCTION), promotion_records.last(project)
+    names = set(model.show_versions()["name"])
+    if present is None and record:
+        kept = record.to_version if record.status == "done" else record.from_version
+        if kept in names:
+            _move(model, None, kept)
+            present = kept
+    if record and record.status == "started" and present != record.to_version:
+        promotion_records.end(project, record.promotion_id, "broken off")
+    elif record and record.status == "started":
+        promotion_records.end(project, record.promotion_id, "done")
+    if present is not None and model.default.version_name != present:
+        model.default = present
+    return present
+
+
 def aliases(model: Model) -> dict[str, str]:
-    """The version names of the aliases PRODUCTION and PREVIOUS, as far as they are set."""
+    """The version behind PRODUCTION and PREVIOUS, where they are set."""
     versions = model.show_versions()
     named = {}
     for name, text in zip(versions["name"], versions["aliases"], strict=True):
@@ -84,11 +139,30 @@ def aliases(model: Model) -> dict[str, str]:
     return named
 
 
-def _move(model: Model, present: str | None, chosen: str) -> None:
-    """Set default and aliases. An alias must be removed from one version before another can get it.
+def artifacts(project: Project, version: str) -> Path:
+    """A local folder with what the version's training run left."""
+    run_id = run_of(version)
+    return runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
 
-    The default moves first, in one statement, so that callers who name no version always reach one.
-    """
+
+def _move_and_record(project: Project, model: Model, present: str | None, chosen: str, reason: str) -> Decision:
+    promotion_id = promotion_records.begin(project, present, chosen, reason)
+    if promotion_id is None or aliases(model).get(PRODUCTION) != present:
+        if promotion_id:
+            promotion_records.end(project, promotion_id, "gave way")
+        now = aliases(model).get(PRODUCTION)
+        return Decision(False, "another promotion was under way: run this again", now)
+    _move(model, present, chosen)
+    now = aliases(model).get(PRODUCTION)
+    promotion_records.end(project, promotion_id, "done" if now == chosen else "gave way")
+    if now != chosen:
+        return Decision(False, f"another promotion came between: {now} is in production", now)
+    return Decision(True, reason, chosen)
+
+
+def _move(model: Model, present: str | None, chosen: str) -> None:
+    """An alias is taken from one version before another gets it. The default moves first, in one statement of its own,
+    so that a caller who names no version is never left without an answer."""
     model.default = chosen
     for alias in aliases(model):
         model.version(chosen).unset_alias(alias)
@@ -97,43 +171,10 @@ def _move(model: Model, present: str | None, chosen: str) -> None:
         model.version(present).set_alias(PREVIOUS)
 
 
-def _compare(project: Project, candidate: str, present: str) -> dict | str:
-    """The paired bootstrap of two versions on the candidate's test images, or the reason why it is impossible.
-
-    If the production version's run kept no scores of these images (it was trained on other images), that version scores
-    them now. It was not trained on them, because an image never changes its split.
-    """
-    new = _kept_scores(project, candidate)
-    if new is None:
-        return f"the run of {candidate} left no scores, so they cannot be compared"
-    rows = read_catalog(project).merge(new, on="IMAGE_ID")
-    old = _kept_scores(project, present)
-    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(MIN_COMPARED, len(rows)):
-        old = _score_again(project, present, rows.head(MAX_RESCORED))
-    both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
-    if len(both) < MIN_COMPARED:
-        return f"only {len(both)} test images have a score of both {candidate} and {present}: {MIN_COMPARED} are needed"
-    labels = (both["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
-    if labels.min() == labels.max():
-        return "the test images of both are of one class, so they cannot be compared"
-    new_scores, old_scores = both["P_PNEUMONIA_NEW"].to_numpy(), both["P_PNEUMONIA_OLD"].to_numpy()
-    return paired_bootstrap(labels, new_scores, old_scores, both["PATIENT_ID"].to_numpy())
+def _in_words(found: list[Comparison], present: str) -> str:
+    parts = [f"{c.metric} {c.difference:+.4f} (95% {c.interval[0]:+.4f} to {c.interval[1]:+.4f})" for c in found]
+    return f"{', '.join(parts)} against {present}"
 
 
-def _kept_scores(project: Project, version: str) -> pd.DataFrame | None:
-    """IMAGE_ID and P_PNEUMONIA of the test images of a version's run; None if the run kept no scores."""
-    with tempfile.TemporaryDirectory(prefix="cxr-scores-") as scratch:
-        folder = runs.fetch(project, run_of(version), Path(scratch))
-        if not (folder / runs.SCORES).exists():
-            return None
-        kept = runs.read_scores(folder)
-    return kept.loc[kept["SPLIT"] == "test", ["IMAGE_ID", "P_PNEUMONIA"]]
-
-
-def _score_again(project: Project, version: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """IMAGE_ID and P_PNEUMONIA of these images, scored now by the registered version."""
-    files = [path.read_bytes() for path in fetch_files(project, rows)]
-    model = open_registry(project).get_model(project.settings.model_name)
-    answers = score(model.version(version), files)
-    asked = pd.DataFrame({"IMAGE_ID": list(rows["IMAGE_ID"]), "P_PNEUMONIA": answers["P_PNEUMONIA"].astype(float)})
-    return asked.dropna()
+def _decide(promoted: bool, reason: str, production: str | None, found: Comparison) -> Decision:
+    return Decision(promoted, reason, production, found.difference, found.interval)

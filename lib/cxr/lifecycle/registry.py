@@ -122,7 +122,7 @@ def signatures(threshold: float) -> dict[str, model_signature.ModelSignature]:
     """Inputs and outputs of PREDICT and EXPLAIN; `threshold` is the default of PREDICT's parameter."""
     text, number = model_signature.DataType.STRING, model_signature.DataType.DOUBLE
     column = model_signature.FeatureSpec
-    answer = [column("P_PNEUMONIA", number), column("LABEL", text), column("STATUS", text)]
+    answer = [column("P_POSITIVE", number), *(column(name, text) for name in ("LABEL", "STATUS", "PROBABILITIES"))]
     return {
         "predict": model_signature.ModelSignature(
             inputs=[column("IMAGE", text)],
@@ -157,7 +157,7 @@ def _validation_scores(artifacts: Path) -> np.ndarray | None:
     if not (artifacts / SCORES).exists():
         return None
     scores = read_scores(artifacts)
-    return scores.loc[scores["SPLIT"] == "validation", "P_PNEUMONIA"].to_numpy()
+    return scores.loc[scores["SPLIT"] == "validation", "P_POSITIVE"].to_numpy()
 
 
 # ---------------------------------------------------------------- checks against the trained network
@@ -225,8 +225,8 @@ def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray
         ValueError: a probability differs by more than 1e-6, or a label differs. Do not use such a version.
     """
     answer = score(version, files)
-    alone = score(version, files[:1])["P_PNEUMONIA"].to_numpy(dtype=float)
-    asked = np.concatenate([answer["P_PNEUMONIA"].to_numpy(dtype=float), alone])
+    alone = score(version, files[:1])["P_POSITIVE"].to_numpy(dtype=float)
+    asked = np.concatenate([answer["P_POSITIVE"].to_numpy(dtype=float), alone])
     positive = p_positive(expected)
     difference = float(np.abs(asked - np.concatenate([positive, positive[:1]])).max())
     labels = to_names(choose_classes(expected, config.threshold), config.labels)

@@ -1,22 +1,26 @@
-"""The results of training runs in Snowflake: artifacts on the stage, metrics in the training log."""
+"""What training runs leave in Snowflake: artifacts on the stage, metrics in the training log."""
 
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from cxr import earlier_versions
 from cxr.account.project import Project
 from cxr.account.tables import merge
 from cxr.lifecycle.tracking import Tracker
 from cxr.model.config import ModelConfig
+from cxr.model.probabilities import p_positive
 
-if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
+if TYPE_CHECKING:  # neither registering nor deploying draws
     from matplotlib.figure import Figure
 
 WEIGHTS_FOLDER = "weights"
@@ -24,7 +28,7 @@ SCORES = "scores.csv"
 
 
 def run_id(state: dict[str, torch.Tensor], config: ModelConfig) -> str:
-    """Twelve hexadecimal digits: a hash of the weights and the configuration."""
+    """Twelve hexadecimal digits that follow from the weights and the configuration alone."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for key, value in sorted(state.items()):
         digest.update(key.encode())
@@ -43,17 +47,14 @@ def save(
     figures: "dict[str, Figure] | None" = None,
     tracker: Tracker | None = None,
 ) -> str:
-    """Put a run's artifacts on the stage, then write the training log. Returns the run's id.
+    """Put everything the run leaves on the artifacts stage, then write the training log; returns the run's id.
 
-    The log is written last, so a run in the log has all its artifacts. Saving a run again adds no rows.
+    The log comes last, so that a run that stands in it is whole. Saved again, a run stands once.
 
     Args:
-        network: with the weights to keep.
-        evaluation: reports of :func:`cxr.evaluation.report.evaluate`, by split.
-        history: metrics of each epoch.
         scores: rows of :func:`scores_of`, so that a later run can be compared on the same images.
-        figures: by name. They must not show X-rays: patients' images stay on the images stage.
-        tracker: logs the figures and JSON files to the experiment, and ends its run.
+        figures: by name; none may show an X-ray, because images of patients stay on their own stage.
+        tracker: is given the figures and files too, and its run ends.
     """
     state = {name: value.cpu() for name, value in network.state_dict().items()}
     name = run_id(state, config)
@@ -91,44 +92,52 @@ def _log_rows(name: str, evaluation: dict, history: list[dict[str, float]]) -> p
     return pd.DataFrame(rows).assign(LOGGED_AT=pd.Timestamp.now("UTC").tz_localize(None))
 
 
-def scores_of(catalog: pd.DataFrame, probabilities) -> pd.DataFrame:
-    """IMAGE_ID, SPLIT and P_PNEUMONIA of a split's images; `probabilities` [N] are in the order of the rows."""
-    return catalog[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probabilities)
+def scores_of(catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
+    """IMAGE_ID, SPLIT, P_POSITIVE and PROBABILITIES (JSON) of a split's images.
+
+    Args:
+        probabilities: [N, classes], calibrated, in the order of the rows; class 0 is the negative one.
+    """
+    texts = [json.dumps(dict(zip(labels, row, strict=True))) for row in probabilities.tolist()]
+    return catalog[["IMAGE_ID", "SPLIT"]].assign(P_POSITIVE=p_positive(probabilities), PROBABILITIES=texts)
 
 
 def latest(project: Project) -> str:
-    """The id of the run that was saved last.
+    """The id of the run that ended last.
 
     Raises:
-        LookupError: there is none; the message names the notebook to run.
+        LookupError: there is none; says which notebook to run.
     """
     table = project.session.table(project.training_log)
     newest = table.sort(table["LOGGED_AT"].desc()).select("RUN_ID").first()
     if newest is None:
-        raise LookupError(f"{project.settings.training_log_table} has no run yet: run notebooks/03_train.ipynb first")
+        raise LookupError(f"{project.settings.training_log_table} holds no run: run notebooks/03_train.ipynb first")
     return newest[0]
 
 
 def fetch(project: Project, name: str, folder: Path) -> Path:
-    """Download the artifacts of a run into `folder`, which is created if needed, and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", folder.as_posix())
+    """The run's artifacts, in `folder`; two processes may fetch the same run into it at once."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as own:
+        project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", own)
+        for path in Path(own).iterdir():
+            path.replace(folder / path.name)
     return folder
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """IMAGE_ID, SPLIT and P_PNEUMONIA (calibrated) of a fetched run's validation and test images.
+    """IMAGE_ID, SPLIT and P_POSITIVE (calibrated) of a fetched run's validation and test images.
 
-    Labels and patients are only in the catalog: join by IMAGE_ID.
+    Labels and patients stand in the catalog alone: join them by IMAGE_ID.
 
     Raises:
-        FileNotFoundError: the run has no scores.
+        FileNotFoundError: the run left no scores.
     """
-    return pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str})
+    return earlier_versions.read_scores(pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str}))
 
 
 def staged_weights(project: Project):
-    """A function for :mod:`cxr.training.pretrained` that downloads a file from `@ARTIFACTS/weights/` if it exists."""
+    """A function for :mod:`cxr.training.pretrained` that fetches a file from `@ARTIFACTS/weights/` if it is there."""
 
     def fetch_file(name: str, folder: Path) -> Path | None:
         try:

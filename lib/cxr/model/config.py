@@ -21,7 +21,8 @@ class ModelConfig:
     weights: str  # that training started from: "imagenet" or "random"
     seed: int
     best_epoch: int
-    data: str  # what it was trained on, in words
+    data: dict | str  # what it was trained on: facts, or, in a run of an earlier version, words
+    profile: str = "default"  # of the settings: a smoke run proves that parts work and is never good
     cuda_version: str | None = None  # of the PyTorch that trained it, on a GPU
     content: str = ""  # SHA-256 of the image ids with their labels and splits
     pixels: dict[str, str] = field(default_factory=dict)  # image id -> SHA-256 of its pixels as the network saw them

@@ -6,7 +6,7 @@ that is repeated, a million empty chunks.
 
 import struct
 
-from cxr.model.codestreams import check_scans
+from cxr.model.dicom.codestreams import check_scans
 from cxr.model.xray import BadImage
 
 MAX_ENTRIES = 1000  # of a directory

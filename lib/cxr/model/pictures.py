@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image
 
-from cxr.model.colours import greyscale
+from cxr.model.colourfulness import greyscale
 from cxr.model.limits import MAX_PIXELS, check_size
 from cxr.model.picture_parts import check_parts
 from cxr.model.xray import BadImage, XRay

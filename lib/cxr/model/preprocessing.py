@@ -4,7 +4,7 @@ Training, evaluation, the registered model and the app all call :func:`load`, so
 
 * JPEG, PNG and TIFF (`pictures`): 8 bits as they are, more bits from the image's own smallest to its largest value.
   Palettes and CMYK go through RGB, transparency is laid on black, EXIF orientation and WhiteIsZero are applied.
-* DICOM (`dicom`): the order of steps stands in `dicom_grey_levels`, the window in `dicom_window`. Nothing of the header
+* DICOM (`dicom`): the order of steps stands in `dicom.grey_levels`, the window in `dicom.window`. Nothing of the header
   is kept but what :class:`XRay` names.
 * Colour (`colours`): three equal channels are greyscale; a coloured image is refused.
 * Several images in a file, and whatever would be shown wrongly because it is not understood, are refused by name.
@@ -18,8 +18,8 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from cxr.model.dicom import decode_dicom
-from cxr.model.dicom_reading import is_dicom
+from cxr.model.dicom.decoding import decode_dicom
+from cxr.model.dicom.reading import is_dicom
 from cxr.model.limits import MAX_BYTES
 from cxr.model.pictures import decode_picture
 from cxr.model.xray import BadImage, XRay

@@ -1,9 +1,10 @@
-"""The registered model: base64 images in, a probability, a label and a status out.
+"""The registered model: base64 images in, probabilities, a label and a status out.
 
 The registry ships this package with it; it needs nothing else of this project.
 """
 
 import base64
+import json
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from cxr.model.probabilities import choose_classes, p_positive, to_names
 
 # Stands for the threshold that validation chose; the registry allows a parameter no other type than float.
 OWN = math.nan
+# P_POSITIVE: 1 minus the probability of the negative class. PROBABILITIES: JSON, class -> probability, of sum 1.
+OUTPUTS = ("P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES")
 CHUNK = 32  # images decoded and scored together; bounds the memory whatever batch arrives
 
 
@@ -39,16 +42,16 @@ class XrayClassifier(custom_model.CustomModel):
 
     @custom_model.inference_api
     def predict(self, X: pd.DataFrame, *, threshold: float = OWN) -> pd.DataFrame:
-        """IMAGE (base64) -> P_PNEUMONIA, LABEL, STATUS; by default at the threshold that validation chose."""
+        """IMAGE (base64) -> :data:`OUTPUTS`; by default at the threshold that validation chose."""
         return self._score(X, self.config.threshold if math.isnan(threshold) else threshold)
 
     @custom_model.inference_api
     def explain(self, X: pd.DataFrame) -> pd.DataFrame:
-        """IMAGE (base64) -> P_PNEUMONIA, LABEL, STATUS at the model's own threshold, HEATMAP (base64 PNG)."""
+        """IMAGE (base64) -> :data:`OUTPUTS` at the model's own threshold, and HEATMAP (base64 PNG)."""
         return self._score(X, self.config.threshold, heatmaps=True)
 
     def _score(self, X: pd.DataFrame, threshold: float, heatmaps: bool = False) -> pd.DataFrame:
-        columns = ["P_PNEUMONIA", "LABEL", "STATUS"] + (["HEATMAP"] if heatmaps else [])
+        columns = [*OUTPUTS, "HEATMAP"] if heatmaps else list(OUTPUTS)
         if not 0 <= threshold <= 1:
             answers = [_refused("bad_threshold: the threshold must lie between 0 and 1")] * len(X)
         else:
@@ -58,7 +61,7 @@ class XrayClassifier(custom_model.CustomModel):
                 for start in range(0, len(texts), CHUNK):
                     decoded = list(pool.map(self._decode, texts[start : start + CHUNK]))
                     answers += self._score_chunk(decoded, threshold, heatmaps)
-        return pd.DataFrame(answers, columns=columns).astype({"P_PNEUMONIA": "float64"})
+        return pd.DataFrame(answers, columns=columns).astype({"P_POSITIVE": "float64"})
 
     def _decode(self, text: str) -> np.ndarray | preprocessing.BadImage:
         try:
@@ -78,9 +81,12 @@ class XrayClassifier(custom_model.CustomModel):
         images = torch.from_numpy(pixels)
         probabilities = self.config.calibration.probabilities(predict_logits(self.network, images).numpy())
         columns = {
-            "P_PNEUMONIA": p_positive(probabilities).tolist(),
+            "P_POSITIVE": p_positive(probabilities).tolist(),
             "LABEL": to_names(choose_classes(probabilities, threshold), self.config.labels).tolist(),
             "STATUS": ["ok"] * len(pixels),
+            "PROBABILITIES": [
+                json.dumps(dict(zip(self.config.labels, row, strict=True))) for row in probabilities.tolist()
+            ],
         }
         if heatmaps:
             maps = grad_cam(self.network, images, output_of_interest(probabilities))
@@ -89,4 +95,4 @@ class XrayClassifier(custom_model.CustomModel):
 
 
 def _refused(status: str) -> dict:
-    return {"P_PNEUMONIA": np.nan, "LABEL": None, "STATUS": status}
+    return {"P_POSITIVE": np.nan, "STATUS": status}

@@ -1,7 +1,6 @@
-"""Monitoring of a model in use: counts of its predictions, drift, and accuracy where the true label is known.
+"""What becomes of a model in use: counts of its answers, drift, and how often it was right once the truth is known.
 
-The views PREDICTION_COUNTS and MONITORING (sql/20_objects.sql) compute these; this module queries them. Their rows are
-aggregates, not single images.
+The views PREDICTION_COUNTS and MONITORING (sql/20_objects.sql) compute; this module asks them. No row is one image's.
 """
 
 import numpy as np
@@ -10,20 +9,20 @@ import pandas as pd
 from cxr.account.project import Project
 from cxr.account.tables import merge
 
-BINS = 10  # of the probability; the views call such a bin TENTH
-SMALL, LARGE = 0.10, 0.25  # usual limits of the population stability index
+BINS = 10  # the views' tenths of probability
+SMALL, LARGE = 0.10, 0.25  # the usual reading of the population stability index
 
 
 def counts(project: Project, days: int) -> pd.DataFrame:
-    """Predictions of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH."""
+    """How many answers of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH.
+
+    POSITIVE and TRULY_POSITIVE say whether LABEL and TRUTH are not the version's negative class.
+    """
     return _recent(project, project.settings.counts_view, days)
 
 
 def daily(project: Project, days: int) -> pd.DataFrame:
-    """One row for each of the last `days` and each version, with the columns of the view MONITORING.
-
-    Among them: IMAGES, SHARE_REFUSED, SHARE_PNEUMONIA, STABILITY_INDEX, and ACCURACY where the truth is known.
-    """
+    """A row a day and version: IMAGES, SHARE_REFUSED, SHARE_POSITIVE, STABILITY_INDEX, and ACCURACY where known."""
     return _recent(project, project.settings.monitoring_view, days)
 
 
@@ -38,22 +37,27 @@ def _recent(project: Project, view: str, days: int) -> pd.DataFrame:
 
 
 def _is_text(name: str) -> bool:
-    return name in ("DAY", "MODEL_NAME", "MODEL_VERSION", "PATH_TAKEN", "STATUS", "LABEL", "TRUTH")
+    return name in (
+        "DAY",
+        "MODEL_NAME",
+        "MODEL_VERSION",
+        "PATH_TAKEN",
+        "STATUS",
+        "LABEL",
+        "TRUTH",
+        "POSITIVE",
+        "TRULY_POSITIVE",
+    )
 
 
 def histogram(probabilities: np.ndarray) -> np.ndarray:
-    """The number of probabilities in each of 10 equally wide bins, int [10], binned as in the views."""
-    bins = np.minimum(np.floor(np.asarray(probabilities, dtype=float) * BINS), BINS - 1).astype(int)
-    return np.bincount(bins, minlength=BINS)
+    """How many of them lie in each tenth, int [10], as the views count."""
+    tenths = np.minimum(np.floor(np.asarray(probabilities, dtype=float) * BINS), BINS - 1).astype(int)
+    return np.bincount(tenths, minlength=BINS)
 
 
-def write_baseline(project: Project, version: str, probabilities: np.ndarray) -> None:
-    """Store the histogram of a version's probabilities on validation images: the baseline for drift.
-
-    Args:
-        version: name of the model version.
-        probabilities: [N], of being positive.
-    """
+def write_baseline(project: Project, version: str, probabilities: np.ndarray, negative_label: str) -> None:
+    """Keep how a version's probabilities lie on validation images, and its negative class, for the views."""
     rows = pd.DataFrame({"TENTH": range(BINS), "IMAGES": histogram(probabilities)})
-    rows = rows.assign(MODEL_NAME=project.settings.model_name, MODEL_VERSION=version)
+    rows = rows.assign(MODEL_NAME=project.settings.model_name, MODEL_VERSION=version, NEGATIVE_LABEL=negative_label)
     merge(project.session, project.validation_baseline, rows, keys=["MODEL_NAME", "MODEL_VERSION", "TENTH"])

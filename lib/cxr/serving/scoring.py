@@ -1,4 +1,4 @@
-"""Call the registered model from SQL or Python. Does not import torch, so that the app can use it."""
+"""Ask the registered model, from SQL or Python, and read its answers. Holds no torch, so that the app can import it."""
 
 import base64
 import json
@@ -13,10 +13,14 @@ from snowflake.ml.model import ModelVersion
 from snowflake.ml.registry import Registry
 from snowflake.snowpark import DataFrame, Session
 
+from cxr import earlier_versions
 from cxr.account.project import Project
 from cxr.serving.rest_client import ANSWER
 
 ROWS_PER_CALL = 64
+# A STRING of Snowflake holds 16 MB, and base64 makes a third more of a file. Larger ones go through a batch job.
+LARGEST_IN_SQL = 16 * 2**20 * 3 // 4
+_TOO_LARGE = {"STATUS": f"too_large: more than {LARGEST_IN_SQL / 1e6:.1f} MB; ask about it in a batch job"}
 
 
 def open_registry(project: Project) -> Registry:
@@ -24,7 +28,7 @@ def open_registry(project: Project) -> Registry:
 
 
 def find_version(registry: Registry, model_name: str, version_name: str | None = None) -> ModelVersion | None:
-    """A version of the model, by default the default version; None if the model or the version does not exist."""
+    """A version of the model, the default one without a name; None where there is none."""
     models = registry.show_models()
     if models.empty or model_name.upper() not in set(models["name"]):
         return None
@@ -35,51 +39,50 @@ def find_version(registry: Registry, model_name: str, version_name: str | None =
 
 
 def as_sql(version: ModelVersion) -> str:
-    """A version in SQL, as in `SELECT MODEL(DB.SCHEMA.MODEL, VERSION)!PREDICT(...)`."""
+    """How SQL names a version: `SELECT MODEL(DB.SCHEMA.MODEL, VERSION)!PREDICT(...)`."""
     return f"MODEL({version.fully_qualified_model_name}, {version.version_name})"
 
 
 def read_answers(query: DataFrame) -> pd.DataFrame:
-    """Run a query with the columns IMAGE_ID and ANSWER. Returns P_PNEUMONIA, LABEL and STATUS by IMAGE_ID."""
+    """P_POSITIVE, LABEL, STATUS and PROBABILITIES by IMAGE_ID, of a query with the columns IMAGE_ID and ANSWER."""
     rows = query.collect()
-    answers = pd.DataFrame([json.loads(row["ANSWER"]) for row in rows], columns=ANSWER)
+    answers = pd.DataFrame([earlier_versions.read_answer(json.loads(row["ANSWER"])) for row in rows], columns=ANSWER)
     return answers.set_index(pd.Index([row["IMAGE_ID"] for row in rows], name="IMAGE_ID")).sort_index()
 
 
 def score(
     version: ModelVersion, files: Sequence[bytes], service: str | None = None, rows_per_call: int = ROWS_PER_CALL
 ) -> pd.DataFrame:
-    """P_PNEUMONIA, LABEL and STATUS of each image, in the order of `files`.
-
-    Args:
-        files: the bytes of image files.
-        service: name of a service; without it, a warehouse runs the model.
-    """
-    parts = [files[start : start + rows_per_call] for start in range(0, len(files), rows_per_call)]
-    answers = [version.run(encode(part), function_name="predict", service_name=service) for part in parts]
-    return pd.concat(answers, ignore_index=True)[ANSWER]
+    """The answers for each image, on a warehouse or through a service, in the order given: [N] rows of `ANSWER`."""
+    asked = [number for number, data in enumerate(files) if len(data) <= LARGEST_IN_SQL]
+    answers = {number: _TOO_LARGE for number in range(len(files))}
+    for start in range(0, len(asked), rows_per_call):
+        part = asked[start : start + rows_per_call]
+        found = version.run(encode([files[number] for number in part]), function_name="predict", service_name=service)
+        answers |= zip(part, earlier_versions.read_answers(found).to_dict("records"), strict=True)
+    return pd.DataFrame([answers[number] for number in range(len(files))], columns=ANSWER)
 
 
 def encode(files: Sequence[bytes]) -> pd.DataFrame:
-    """The model's input: a column IMAGE with the files as base64 text."""
+    """The model's input: one column IMAGE of base64 text."""
     return pd.DataFrame({"IMAGE": [base64.b64encode(data).decode() for data in files]})
 
 
 def explain(session: Session, version: ModelVersion, data: bytes, service: str | None = None) -> dict:
-    """P_PNEUMONIA, LABEL, STATUS and HEATMAP (base64 of a PNG) of one image, with a single statement.
+    """P_POSITIVE, LABEL, STATUS, PROBABILITIES and HEATMAP of one image, in one statement.
 
-    Three times as fast as `ModelVersion.run`, which uploads a table and calls the model twice.
+    Three times as fast as `ModelVersion.run`, which uploads a table and asks the model twice.
     """
     given = [base64.b64encode(data).decode()]
     answer = session.sql(f"SELECT {service or as_sql(version)}!EXPLAIN(?)", params=given).collect()
-    return json.loads(answer[0][0])
+    return earlier_versions.read_answer(json.loads(answer[0][0]))
 
 
 def batch_specification(target: str) -> str:
-    """The YAML specification of an inference job whose input column IMAGE has stage paths of the files.
+    """The YAML of an inference job that reads the files whose stage paths stand in the column IMAGE.
 
     Args:
-        target: stage folder for the results; it must be empty.
+        target: the stage folder for the answers, which must be empty.
     """
     return f"""
 output: {{stage_location: "{target}", mode: error}}
@@ -88,25 +91,24 @@ input: {{column_handling: {{IMAGE: {{input_format: full_stage_path, convert_to: 
 
 
 def read_batch(project: Project, target: str) -> pd.DataFrame:
-    """Read an inference job's results from `target`, then empty it: P_PNEUMONIA, LABEL and STATUS by IMAGE_ID."""
+    """The answers by IMAGE_ID of an inference job that wrote to `target`, which is then emptied."""
     with tempfile.TemporaryDirectory(prefix="cxr-batch-") as folder:
-        # The folder also has a marker file, _SUCCESS.
+        # The marker _SUCCESS lies beside the Parquet files.
         project.session.file.get(target, folder, pattern=".*[.]parquet")
         answers = pd.concat([pd.read_parquet(path) for path in Path(folder).rglob("*.parquet")])
     project.session.sql(f"REMOVE {target}").collect()
-    return answers.set_index("IMAGE_ID")[ANSWER].sort_index()
+    return earlier_versions.read_answers(answers).set_index("IMAGE_ID")[ANSWER].sort_index()
 
 
 @dataclass(frozen=True)
 class Timed:
-    """The predictions of one path, and how long they took in seconds."""
+    """The answers of one path, and the seconds that they took."""
 
     answers: pd.DataFrame
     seconds: float
 
 
 def timed(ask: Callable[[], pd.DataFrame]) -> Timed:
-    """Call `ask` and measure its time."""
     start = time.perf_counter()
     answers = ask()
     return Timed(answers, time.perf_counter() - start)

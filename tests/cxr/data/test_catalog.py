@@ -1,6 +1,7 @@
-"""Names, tables, checks and fingerprints. What needs an account stands in test_ingest.py and test_sources.py."""
+"""Checks and fingerprints. What needs an account stands in test_ingest.py and test_sources.py."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,45 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.broken_files import write_broken_files
 
-from cxr.data import checking, duplicates, ingest
-from cxr.data.labels import Origin, from_csv, from_name
+from cxr.data import checking, duplicates
+from cxr.data.labels import Describer
+from cxr.data.patients import PatientRules
 from cxr.data.sources import Folder
 from cxr.phantoms.dataset import phantom
-
-
-@pytest.mark.parametrize(
-    ("name", "origin"),
-    [
-        ("train/PNEUMONIA/person12_bacteria_34.jpeg", Origin("PNEUMONIA", "person12", "bacteria")),
-        ("test/PNEUMONIA/person0012_virus_3.jpeg", Origin("PNEUMONIA", "person12", "virus")),
-        ("NORMAL/IM-0115-0001.jpeg", Origin("NORMAL", "IM-0115")),
-        ("NORMAL/deeper/NORMAL2-IM-0115-0001-0002.jpeg", Origin("NORMAL", "IM-0115")),
-        ("NORMAL/IM-0001-0001.dcm", Origin("NORMAL")),
-        ("NORMAL/a.png", Origin("NORMAL")),
-        ("readme.txt", None),
-        ("NORMAL", None),
-    ],
-)
-def test_names_tell_label_patient_and_cause(name, origin):
-    assert from_name(name) == origin
-
-
-def test_a_table_is_stronger_than_the_name_and_hides_patients_behind_a_key(tmp_path):
-    table = tmp_path / "labels.csv"
-    table.write_text("\ufeffFile,Label,patient_id\na.png,pneumonia,4711\nNORMAL/b.png,,4711\nc.png,unclear,\n")
-    describe = from_csv(table, key="secret")
-    first, second = describe("scans/a.png"), describe("NORMAL/b.png")
-    assert (first.label, second.label) == ("PNEUMONIA", "NORMAL")
-    assert first.patient_id == second.patient_id and "4711" not in first.patient_id
-    assert from_csv(table, key="another")("scans/a.png").patient_id != first.patient_id
-    assert describe("NORMAL/c.png").label is None, "what the table says of the label is no label"
-    assert describe("NORMAL/IM-0115-0001.png") == Origin("NORMAL", "IM-0115"), "not in the table"
-
-
-def test_a_table_that_lacks_columns_is_named_with_what_it_has(tmp_path):
-    (tmp_path / "t.csv").write_text("image,class\n")
-    with pytest.raises(ValueError, match=r"t.csv needs a column `file`.*image"):
-        from_csv(tmp_path / "t.csv", "")
 
 
 @pytest.fixture
@@ -62,22 +29,17 @@ def folder(tmp_path):
 
 def checked(folder, **options):
     source = Folder(folder)
-    return checking.check_files(source, checking.find_files(source), **options)
+    batches = checking.check_files(source, ((name, Describer()(name)) for name in source.names()), **options)
+    return [(batch.found, batch.accepted) for batch in batches]
 
 
-def test_files_are_found_below_their_labels_in_a_stable_order(folder):
+def test_files_are_listed_in_a_stable_order_without_hidden_ones(folder):
     (folder / "train" / "NORMAL" / ".DS_Store").write_text("not ours")
-    (folder / "README.txt").write_text("not below a label")
-    assert [name for name, _ in checking.find_files(Folder(folder))] == [
+    assert list(Folder(folder).names()) == [
         "test/PNEUMONIA/person1_virus_1.png",
         "train/NORMAL/IM-0001-0001.png",
         "val/NORMAL/IM-0002-0001.png",
     ]
-
-
-def test_a_folder_without_labels_says_what_it_lacks(tmp_path):
-    with pytest.raises(FileNotFoundError, match="NORMAL"):
-        checking.count_files(Folder(tmp_path))
 
 
 def test_every_file_is_accepted_or_refused_with_a_reason(folder):
@@ -96,7 +58,7 @@ def test_every_file_is_accepted_or_refused_with_a_reason(folder):
 
 
 def test_the_stage_never_sees_a_file_name(folder):
-    for row in next(checked(folder))[1]:
+    for row in checked(folder)[0][1]:
         assert row.relative_path == f"xrays/{row.image_id}.png"
 
 
@@ -106,11 +68,15 @@ def test_patients_of_dicom_files_come_from_the_header_behind_the_key(tmp_path):
     for path in (tmp_path / "NORMAL").iterdir():
         if path.name not in keep:
             path.unlink()
-    ids = [{row.source_name: row.patient_id for row in next(checked(tmp_path, key=key))[1]} for key in ("a", "b", "a")]
+    ids = [
+        {row.source_name: row.patient_id for row in checked(tmp_path, rules=PatientRules(key=key))[0][1]}
+        for key in ("a", "b", "a")
+    ]
     assert ids[0] == ids[2]
     assert ids[0]["NORMAL/one_frame.dcm"] != ids[1]["NORMAL/one_frame.dcm"]
     assert ids[0]["NORMAL/one_frame.dcm"].startswith("patient-") and "P0001" not in str(ids)
-    assert ids[0]["NORMAL/plain.jpeg"].startswith("file-"), "nothing tells: a patient of its own"
+    assert ids[0]["NORMAL/plain.jpeg"].startswith("file-"), "no id found: a patient of its own"
+    assert ids[0]["NORMAL/plain.jpeg"] != ids[1]["NORMAL/plain.jpeg"], "which is under the key too"
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -124,17 +90,20 @@ def test_batches_change_nothing(folder, monkeypatch, batch):
     monkeypatch.setattr(checking, "BATCH", batch)
     parts = list(checked(folder))
     assert len(parts) > 1
-    assert [file for found, _ in parts for file in found] == whole[0]
+    # Nobody tells this run what the batches before have accepted, so a twin in a later one is new to it.
+    old = [replace(file, is_new=False) for found, _ in parts for file in found]
+    assert old == [replace(file, is_new=False) for file in whole[0]]
     # What the batch before holds is not handed out again; what came earlier the account knows.
-    accepted = {}
-    for _, rows in checked(folder, known=lambda ids: set(accepted) & set(ids)):
-        accepted.update({row.image_id: row for row in rows})
+    accepted, source = {}, Folder(folder)
+    files = ((name, Describer()(name)) for name in source.names())
+    for part in checking.check_files(source, files, known=lambda ids: set(accepted) & set(ids)):
+        accepted.update({row.image_id: row for row in part.accepted})
     assert list(accepted.values()) == whole[1]
 
 
 def test_known_images_are_not_decoded_again(folder, monkeypatch):
     ids = {hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.png")}
-    monkeypatch.setattr(ingest.images, "decode", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(checking.preprocessing, "decode", lambda *_, **__: pytest.fail("decoded"))
     ((found, accepted),) = checked(folder, known=lambda asked: ids)
     assert {file.image_id for file in found} == ids and not accepted
 

@@ -52,6 +52,10 @@ def rows_of(project, name) -> pd.DataFrame:
     return project.session.table(project.qualified(getattr(project.settings, name))).to_pandas()
 
 
+def with_settings(project, **changed):
+    return replace(project, settings=replace(project.settings, **changed))
+
+
 def add_up(counts) -> bool:
     return counts["found"] == counts["cataloged"] + counts["rejected"] + counts["already_there"]
 
@@ -144,16 +148,21 @@ def test_another_source_neither_hides_images_nor_doubles_them(empty, phantoms, t
     assert len(catalog.read_catalog(project)) == 5, "what the second source holds too is taken over by it"
 
 
-def test_the_same_bytes_under_two_labels_are_told(empty, phantoms, tmp_path):
+def test_the_same_bytes_under_two_classes_are_refused_by_name_wherever_they_lie(empty, phantoms, tmp_path):
     project = empty
-    (sick, *_) = sorted(phantoms.glob("PNEUMONIA/*"))
-    folder = copied([sick], phantoms, tmp_path)
-    (folder / "NORMAL").mkdir()
-    shutil.copyfile(sick, folder / "NORMAL" / "IM-0001-0001.jpeg")
-    assert ingest.ingest(project, folder)["rejected"] == 1
-    (row,) = rows_of(project, "rejected_table").itertuples()
-    assert (row.REASON, row.SOURCE_NAME) == ("duplicate", f"PNEUMONIA/{sick.name}")
-    assert row.DETAIL == "the same bytes as NORMAL/IM-0001-0001.jpeg, which is labelled NORMAL"
+    (sick, *_), (healthy, *_) = (sorted(phantoms.glob(f"{label}/*")) for label in ("PNEUMONIA", "NORMAL"))
+    folder = copied([sick, healthy], phantoms, tmp_path)
+    assert ingest.ingest(project, folder)["cataloged"] == 2
+    shutil.copyfile(sick, folder / "NORMAL" / "IM-0900-0001.jpeg")
+    counts = ingest.ingest(project, folder)
+    assert add_up(counts) and (counts["rejected"], counts["already_there"], counts["vanished"]) == (2, 1, 1)
+    rejected = rows_of(project, "rejected_table")
+    assert set(rejected["REASON"]) == {"two_classes"}
+    assert set(rejected["SOURCE_NAME"]) == {"NORMAL/IM-0900-0001.jpeg", f"PNEUMONIA/{sick.name}"}
+    assert "NORMAL and PNEUMONIA" in rejected["DETAIL"][0] and "several findings" in rejected["DETAIL"][0]
+    assert catalog.read_catalog(project)["SOURCE_NAME"].tolist() == [f"NORMAL/{healthy.name}"]
+    (folder / "NORMAL" / "IM-0900-0001.jpeg").unlink()
+    assert ingest.ingest(project, folder)["labelled"] == 1 and len(catalog.read_catalog(project)) == 2
 
 
 def test_of_twins_the_one_that_is_cataloged_already_stays(empty, phantoms, tmp_path):
@@ -205,16 +214,16 @@ def test_near_duplicates_are_flagged_not_dropped(empty, phantoms, tmp_path):
     assert (row.SPLIT, row.LIKE_SPLIT) == (splits[row.SOURCE_NAME], splits[row.LIKE_NAME])
 
 
-def test_a_table_gives_labels_and_what_has_none_is_rejected(empty, phantoms, tmp_path):
+def test_a_table_gives_labels_and_patients(empty, phantoms, tmp_path):
     project = empty
     for number, file in enumerate(sorted(phantoms.rglob("*.jpeg"))[:3]):
         shutil.copyfile(file, tmp_path / f"{number}.jpeg")
     table = tmp_path / "told.csv"
-    table.write_text("file,label,patient_id\n0.jpeg,NORMAL,A\n1.jpeg,PNEUMONIA,A\n")
-    counts = ingest.ingest(project.session, tmp_path, replace(project.settings, data_csv=str(table)))
-    assert add_up(counts) and (counts["cataloged"], counts["rejected"]) == (2, 2)
-    rejected = rows_of(project, "rejected_table").set_index("SOURCE_NAME")["REASON"]
-    assert rejected.to_dict() == {"2.jpeg": "no_label", "told.csv": "no_label"}
+    table.write_text("file,label,patient_id\n0.jpeg,NORMAL,A\n1.jpeg,PNEUMONIA,A\n5.jpeg,NORMAL,B\n")
+    counts = ingest.ingest(with_settings(project, data_csv=str(table)), tmp_path)
+    assert add_up(counts) and (counts["cataloged"], counts["rejected"], counts["documents"]) == (3, 0, 1)
+    assert (counts["table_rows_left"], counts["files_without_row"], counts["unlabelled"]) == (1, 1, 1)
+    assert (counts["patients_by_table"], counts["patients_by_none"]) == (2, 1)
     rows = catalog.read_catalog(project)
     assert set(rows["LABEL"]) == {"NORMAL", "PNEUMONIA"} and rows["PATIENT_ID"].nunique() == 1
 
@@ -271,8 +280,7 @@ def patients(project, labels: Iterable[tuple[str, str]]) -> None:
 
 
 def test_splits_hold_their_share_of_each_label_and_nobody_moves_when_others_come(empty):
-    project = empty
-    project.settings = replace(project.settings, test_share=0.2, validation_share=0.1)
+    project = with_settings(empty, test_share=0.2, validation_share=0.1)
     patients(project, [(f"p{i}", ("NORMAL", "PNEUMONIA", "PNEUMONIA")[i % 3]) for i in range(90)])
     before = catalog.read_catalog(project).set_index("PATIENT_ID")["SPLIT"]
     patients(project, [(f"q{i}", ("NORMAL", "PNEUMONIA")[i % 2]) for i in range(60)])
@@ -284,12 +292,12 @@ def test_splits_hold_their_share_of_each_label_and_nobody_moves_when_others_come
             assert splits.to_dict() == {"train": 7 * count // 10, "test": count // 5, "validation": count // 10}
 
 
-def test_a_patient_with_any_image_of_pneumonia_counts_as_one(empty):
+def test_a_patient_counts_for_the_rarest_class_that_is_not_the_negative_one(empty):
     """Ten who have images of both labels, among ninety healthy ones: the splits share out the ten."""
     project = empty
     both = [(f"p{i}", label) for i in range(10) for label in ("NORMAL", "PNEUMONIA")]
     healthy = [(f"n{i}", "NORMAL") for i in range(90)]
-    patients(project.session, replace(project.settings, test_share=0.2, validation_share=0.1), both + healthy)
+    patients(with_settings(project, test_share=0.2, validation_share=0.1), both + healthy)
     rows = catalog.read_catalog(project)
     ill = rows[rows["LABEL"] == "PNEUMONIA"]["SPLIT"].value_counts()
     assert ill.to_dict() == {"train": 7, "test": 2, "validation": 1}
@@ -298,16 +306,8 @@ def test_a_patient_with_any_image_of_pneumonia_counts_as_one(empty):
 
 def test_when_test_has_more_than_its_share_validation_still_gets_its_own(empty):
     project = empty
-    patients(
-        project.session,
-        replace(project.settings, test_share=0.5, validation_share=0.1),
-        [(f"p{i}", "NORMAL") for i in range(20)],
-    )
-    patients(
-        project.session,
-        replace(project.settings, test_share=0.1, validation_share=0.2),
-        [(f"q{i}", "NORMAL") for i in range(10)],
-    )
+    patients(with_settings(project, test_share=0.5, validation_share=0.1), [(f"p{i}", "NORMAL") for i in range(20)])
+    patients(with_settings(project, test_share=0.1, validation_share=0.2), [(f"q{i}", "NORMAL") for i in range(10)])
     splits = catalog.read_catalog(project)["SPLIT"].value_counts()
     assert splits.to_dict() == {"test": 10, "train": 14, "validation": 6}
 
@@ -318,7 +318,7 @@ def test_a_split_follows_from_patients_and_seed_and_few_patients_fill_every_spli
     splits = []
     for seed in (0, 0, 1, 2):
         project.session.sql(f"DELETE FROM {project.catalog}").collect()
-        patients(project.session, replace(project.settings, seed=seed), labels)
+        patients(with_settings(project, seed=seed), labels)
         rows = catalog.read_catalog(project)
         assert set(rows.groupby("LABEL")["SPLIT"].nunique()) == {3}
         splits.append(tuple(rows["SPLIT"]))
@@ -367,6 +367,41 @@ def test_files_that_vanished_from_the_stage_are_missed_by_number(empty, phantoms
         decoded(project, rows)
 
 
+def test_a_file_that_the_stage_has_lost_is_brought_back_by_the_next_ingest_and_nothing_else_changes(empty, phantoms):
+    project = empty
+    ingest.ingest(project, phantoms)
+    before = rows_of(project, "catalog_table")
+    lost = before.iloc[0]
+    project.session.sql(f"REMOVE {project.images_stage}/{lost['RELATIVE_PATH']}").collect()
+    project.session.sql(
+        f"UPDATE {project.catalog} SET PATIENT_ID = 'kept' WHERE IMAGE_ID = '{lost['IMAGE_ID']}'"
+    ).collect()
+    before = rows_of(project, "catalog_table")
+    ingest.ingest(project, phantoms)
+    assert rows_of(project, "catalog_table").equals(before)
+    assert len(decoded(project, catalog.read_catalog(project))) == len(before)
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_staged_image_with_other_content_than_its_name_says_is_never_used(empty, phantoms, tmp_path, mounted):
+    project = empty
+    ingest.ingest(project, phantoms)
+    rows = catalog.read_catalog(project)
+    wrong, other = rows["RELATIVE_PATH"].iloc[:2]
+    mount = tmp_path / "mount"
+    project.session.file.get(f"{project.images_stage}/xrays/", (mount / "xrays").as_posix())
+    shutil.copyfile(mount / other, mount / wrong)
+    if mounted:
+        project = with_settings(project, images_mount=str(mount))
+    else:
+        project.session.file.put(
+            f"file://{mount / wrong}", f"{project.images_stage}/xrays", auto_compress=False, overwrite=True
+        )
+    with pytest.raises(ValueError, match="what (their|its) names? says?"):
+        decoded(project, rows)
+    assert mounted or not (cache_directory() / "files" / os.path.basename(wrong)).exists()  # noqa: PTH119
+
+
 def test_an_empty_catalog_says_which_notebook_to_run(empty):
     project = empty
     with pytest.raises(LookupError, match="02_data_ingest"):
@@ -377,17 +412,17 @@ def test_an_empty_catalog_says_which_notebook_to_run(empty):
 
 def test_rows_are_appended_with_the_tables_types_even_when_a_column_is_empty(empty):
     project = empty
-    answers = pd.DataFrame({"P_PNEUMONIA": [np.nan, 0.25], "LABEL": [None, "NORMAL"], "STATUS": ["blank: x", "ok"]})
+    answers = pd.DataFrame({"P_POSITIVE": [np.nan, 0.25], "LABEL": [None, "NORMAL"], "STATUS": ["blank: x", "ok"]})
     for part in (answers.head(1), answers):
         write_predictions(project, ["a", "b"][: len(part)], part, "V1", "WAREHOUSE")
     table = project.session.table(project.predictions).to_pandas()
-    assert len(table) == 2 and table["P_PNEUMONIA"].notna().sum() == 1, "an answer that is written twice stands once"
+    assert len(table) == 2 and table["P_POSITIVE"].notna().sum() == 1, "an answer that is written twice stands once"
     assert table["SCORED_AT"].notna().all()
-    other = answers.tail(1).assign(P_PNEUMONIA=0.75)
+    other = answers.tail(1).assign(P_POSITIVE=0.75)
     for path in ("WAREHOUSE", "REST"):
         write_predictions(project, ["b"], other, "V1", path)
     table = project.session.table(project.predictions).to_pandas().set_index("PATH_TAKEN")
-    assert table["P_PNEUMONIA"].dropna().to_dict() == {"WAREHOUSE": 0.25, "REST": 0.75}, "kept as it was, by each path"
+    assert table["P_POSITIVE"].dropna().to_dict() == {"WAREHOUSE": 0.25, "REST": 0.75}, "kept as it was, by each path"
     with pytest.raises(KeyError, match="NO_SUCH"):
         tables.append(project.session, project.predictions, pd.DataFrame({"NO_SUCH": [1]}))
 

@@ -1,5 +1,7 @@
 """The same images from a folder, a zip, a stage and a stage's mount give the same catalog."""
 
+import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -12,7 +14,8 @@ import pytest
 from tests.broken_files import write_broken_files
 
 from cxr.data import catalog, ingest
-from cxr.data.sources import Folder, Stage, Zip, open_source, private_folder
+from cxr.data.sources import CopiedFiles, Folder, MountedFiles, Stage, Zip, open_source, private_folder
+from cxr.data.survey import survey
 from cxr.model import preprocessing
 from cxr.phantoms.dataset import write_phantoms
 
@@ -39,9 +42,13 @@ def expected(account, folder):
     return ingested(account, folder)
 
 
+def with_settings(project, **changed):
+    return replace(project, settings=replace(project.settings, **changed))
+
+
 def ingested(project, data):
-    for name in ("catalog_table", "rejected_table"):
-        project.session.sql(f"DELETE FROM {project.qualified(getattr(project.settings, name))}").collect()
+    for table in (project.catalog, project.rejected):
+        project.session.sql(f"DELETE FROM {table}").collect()
     project.session.sql(f"REMOVE {project.images_stage}").collect()
     counts = ingest.ingest(project, data)
     rows = catalog.read_catalog(project)
@@ -93,7 +100,7 @@ def test_through_the_mount_of_a_stage_nothing_is_fetched_either(empty, expected,
     project = empty
     for way in ("put", "get"):
         monkeypatch.setattr(type(project.session.file), way, lambda *_, **__: pytest.fail("copied through the client"))
-    assert ingested(project.session, replace(project.settings, data_mount=str(folder)), staged) == expected
+    assert ingested(with_settings(project, data_mount=str(folder)), staged) == expected
 
 
 @pytest.mark.parametrize("url", ["@RAW; DROP TABLE X", "@'RAW'", "@a.b.c.d/x", "@"])
@@ -129,6 +136,83 @@ def test_entries_of_a_zip_that_lie_or_are_damaged_are_refused(tmp_path, monkeypa
     for name in source.names():
         with pytest.raises((OSError, preprocessing.BadImage)):
             source.read(name)
+
+
+def test_an_entry_that_cannot_be_read_is_refused_and_the_rest_of_the_zip_is_cataloged(empty, folder, tmp_path):
+    image = next((folder / "PNEUMONIA").glob("*.jpeg")).read_bytes()
+    path = tmp_path / "odd.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("NORMAL/torn.jpeg", "NORMAL/unknown.jpeg", "NORMAL/locked.jpeg"):
+            file.writestr(name, image + name.encode())
+        file.writestr("NORMAL\\windows.jpeg", image)
+    data = bytearray(path.read_bytes())
+    data[data.find(image) + 500] ^= 255  # no longer what its checksum says
+    for name, offset, value in (("unknown", 10, 99), ("locked", 8, 1)):  # method of compression, flags
+        entry = data.rfind(b"PK\x01\x02", 0, data.rfind(f"NORMAL/{name}".encode()))
+        local = data.find(b"PK\x03\x04", data.find(f"NORMAL/{name}".encode()) - 40)
+        data[entry + offset : entry + offset + 2] = data[local + offset - 2 : local + offset] = value.to_bytes(
+            2, "little"
+        )
+    path.write_bytes(data)
+    counts = ingest.ingest(empty, path)
+    assert (counts["cataloged"], counts["rejected"]) == (1, 3)
+    assert catalog.read_catalog(empty)["SOURCE_NAME"].tolist() == ["NORMAL/windows.jpeg"]
+
+
+def test_what_is_no_file_is_refused_and_the_rest_of_the_folder_is_cataloged(empty, folder, tmp_path):
+    (tmp_path / "NORMAL").mkdir()
+    shutil.copyfile(next((folder / "NORMAL").glob("*.jpeg")), tmp_path / "NORMAL" / "IM-0001-0001.jpeg")
+    os.mkfifo(tmp_path / "NORMAL" / "pipe.jpeg")
+    (tmp_path / "NORMAL" / "gone.jpeg").symlink_to(tmp_path / "nowhere")
+    counts = ingest.ingest(empty, tmp_path)
+    assert (counts["cataloged"], counts["rejected"]) == (1, 2)
+
+
+def test_folders_that_cannot_be_looked_into_are_counted(empty, folder, tmp_path, monkeypatch):
+    (tmp_path / "NORMAL").mkdir()
+    shutil.copyfile(next((folder / "NORMAL").glob("*.jpeg")), tmp_path / "NORMAL" / "IM-0001-0001.jpeg")
+    (tmp_path / "locked").mkdir()
+    scan = os.scandir
+
+    def refusing(path="."):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = survey(empty, tmp_path)
+    assert found.summary()[-2].startswith("1 folders cannot be looked into")
+    assert ingest.ingest(empty, found)["folders_unread"] == 1
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_staged_file_that_is_overwritten_after_the_look_never_comes_under_the_old_id(
+    empty, folder, staged, tmp_path, monkeypatch, mounted
+):
+    """Without a mount the copy that was looked at is placed; with one, the file is looked at again after the copy."""
+    project, new = empty, b"other bytes"
+    mount = tmp_path / "mount"
+    shutil.copytree(folder, mount)
+    if mounted:
+        project = replace(project, settings=replace(project.settings, data_mount=str(mount)))
+    name = next((folder / "PNEUMONIA").glob("*.jpeg")).relative_to(folder).as_posix()
+    kind = MountedFiles if mounted else CopiedFiles
+    place = kind.place
+
+    def late(self, project, files):
+        (mount / name).write_bytes(new)
+        project.session.file.put_stream(io.BytesIO(new), f"{staged}/{name}", auto_compress=False, overwrite=True)
+        return place(self, project, files)
+
+    monkeypatch.setattr(kind, "place", late)
+    counts = ingest.ingest(project, staged)
+    rejected = project.session.table(project.rejected).filter("REASON = 'changed'").count()
+    assert rejected == (1 if mounted else 0) and counts["rejected"] == 1 + rejected
+    home = tmp_path / "fetched"
+    project.session.file.get(f"{project.images_stage}/xrays/", home.as_posix())
+    assert len(list(home.iterdir())) == counts["cataloged"]
+    for file in home.iterdir():
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == file.stem
 
 
 def test_a_folder_lists_what_is_no_plain_file_and_refuses_to_read_it(tmp_path):

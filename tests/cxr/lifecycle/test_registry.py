@@ -12,81 +12,17 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import torch
 from tests.broken_files import write_broken_files
 from tests.drift import read_baseline
 from tests.registration import ensure_service, log_version, predict_in_sql
-from tests.trained import fit_normalisation, model_config, probability, report_of
+from tests.trained import model_config
 
-from cxr.account.session import SERVICE_TOKEN, start_local_account
-from cxr.data import catalog, ingest
-from cxr.data.pixels import fetch_files, provenance
-from cxr.lifecycle import model_card, promotion, registry, runs
+from cxr.account.session import SERVICE_TOKEN
+from cxr.lifecycle import model_card, registry, runs
 from cxr.model import preprocessing
-from cxr.model.network import XrayNetwork
-from cxr.phantoms import dataset
 from cxr.serving import monitoring, scoring
 from cxr.serving.predictions import write_predictions
 from cxr.serving.service import connect_client, service_state
-
-
-@pytest.fixture(scope="module")
-def rows(account, tmp_path_factory):
-    """30 phantoms of 30 patients, all of them test images."""
-    project = account
-    # Puts this account's token into the environment, where another test's account may have put its own.
-    start_local_account(project.settings)
-    for name in ("catalog_table", "rejected_table", "predictions_table", "training_log_table"):
-        project.session.sql(f"DELETE FROM {project.qualified(getattr(project.settings, name))}").collect()
-    folder = tmp_path_factory.mktemp("phantoms") / "set"
-    dataset.write_phantoms(folder, patients=30, images_per_patient=1, size=128, seed=7)
-    ingest.ingest(project, folder)
-    table = project.catalog
-    project.session.sql(f"UPDATE {table} SET SPLIT = 'test'").collect()
-    return catalog.read_catalog(project)
-
-
-@pytest.fixture(scope="module")
-def files(account, rows):
-    return [path.read_bytes() for path in fetch_files(account, rows)]
-
-
-def save_run(account, rows, files, seed: int, skill: float, **changes) -> str:
-    """A run with random weights, and with scores that separate the classes by `skill`.
-
-    On validation images they say the opposite, so that nothing can take the one split for the other unnoticed.
-    """
-    project = account
-    torch.manual_seed(seed)
-    network = XrayNetwork("mobilenet_v3_large")
-    torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.3)
-    stack = np.stack([preprocessing.load(data, 64) for data in files])
-    fit_normalisation(network, stack)
-    truth = (rows["LABEL"] == "PNEUMONIA").to_numpy()
-    logits = skill * (2 * truth - 1) + np.random.default_rng(seed).normal(size=len(rows))
-    report = {split: report_of(rows, said) for split, said in (("validation", -logits), ("test", logits))}
-    scores = rows[["IMAGE_ID", "SPLIT"]].assign(P_PNEUMONIA=probability(logits))
-    scores = pd.concat([scores, scores.assign(SPLIT="validation", P_PNEUMONIA=probability(-logits))])
-    config = model_config(**provenance(stack, rows) | {"seed": seed} | changes)
-    history = [{"epoch": 1, "loss": 0.7}]
-    return runs.save(project, network=network, config=config, evaluation=report, history=history, scores=scores)
-
-
-@pytest.fixture(scope="module")
-def log(account, rows, files, tmp_path_factory):
-    """Registers a run; returns (version, folder of artifacts)."""
-
-    def made(**given):
-        run = save_run(account, rows, files, **given)
-        folder = runs.fetch(account, run, tmp_path_factory.mktemp("run"))
-        return log_version(account, run, folder), folder
-
-    return made
-
-
-@pytest.fixture(scope="module")
-def first(log):
-    return log(seed=0, skill=3.0)
 
 
 def test_every_path_gives_the_networks_probabilities(account, rows, files, first):
@@ -107,9 +43,9 @@ def test_every_path_gives_the_networks_probabilities(account, rows, files, first
         "BATCH": score_in_batch(project, version, ids),
     }
     for path, answer in answers.items():
-        assert np.abs(answer["P_PNEUMONIA"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
+        assert np.abs(answer["P_POSITIVE"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
         assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all(), path
-    assert client.predict(files[3:4]).loc[0, "P_PNEUMONIA"] == pytest.approx(expected[3], abs=1e-6)
+    assert client.predict(files[3:4]).loc[0, "P_POSITIVE"] == pytest.approx(expected[3], abs=1e-6)
     assert not project.session.sql(f"LIST {project.artifacts_stage}/batch/").collect(), (
         "a batch job leaves nothing behind"
     )
@@ -131,7 +67,7 @@ def score_in_batch(project, version, image_ids: list[str]) -> pd.DataFrame:
 
 def test_a_version_that_differs_from_its_network_is_rejected(monkeypatch):
     version = SimpleNamespace(version_name="V_1")
-    said = pd.DataFrame({"P_PNEUMONIA": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
+    said = pd.DataFrame({"P_POSITIVE": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
 
     def check(answers, expected=(0.2, 0.8), threshold=0.5):
         monkeypatch.setattr(registry, "score", lambda version, files: answers[len(files)])
@@ -143,8 +79,8 @@ def test_a_version_that_differs_from_its_network_is_rejected(monkeypatch):
     for wrong in (
         dict(answers=as_the_network, expected=(0.2, 0.8 + 2e-6)),
         dict(answers=as_the_network, threshold=0.1),  # the label of the first would be another
-        dict(answers={2: said.assign(P_PNEUMONIA=[0.2, None]), 1: said.head(1)}),
-        dict(answers={2: said, 1: said.head(1).assign(P_PNEUMONIA=0.3)}),  # another answer when asked alone
+        dict(answers={2: said.assign(P_POSITIVE=[0.2, None]), 1: said.head(1)}),
+        dict(answers={2: said, 1: said.head(1).assign(P_POSITIVE=0.3)}),  # another answer when asked alone
     ):
         with pytest.raises(ValueError, match="V_1 does not answer as the network"):
             check(**wrong)
@@ -174,7 +110,7 @@ def test_a_service_killed_under_load_loses_and_duplicates_no_prediction(account,
     assert len(killed) == 1, "the service was killed"
     assert (answers["STATUS"] == "ok").all()
     expected = registry.ask_network(artifacts, files)[:, 1]
-    assert np.abs(answers["P_PNEUMONIA"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
+    assert np.abs(answers["P_POSITIVE"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
     for _ in range(2):  # the second as by a caller who does not know that the first succeeded
         write_predictions(project, ids, answers, version.version_name, "REST")
     table = project.session.table(project.predictions).to_pandas()
@@ -197,7 +133,7 @@ def test_the_service_answers_any_request_valid_or_not(account, files, first, tmp
     said = [status.split(":")[0] for status in answers["STATUS"]]
     assert said[1] == "empty" and said[-2] == "too_large"
     assert {"unreadable", "truncated", "not_greyscale", "multiframe", "too_large"} <= set(said)
-    assert broken and answers["P_PNEUMONIA"].notna().equals(answers["STATUS"] == "ok")
+    assert broken and answers["P_POSITIVE"].notna().equals(answers["STATUS"] == "ok")
     refused = client.predict(files[:1], threshold=1.5)
     assert refused.loc[0, "STATUS"].startswith("bad_threshold")
     token, url = os.environ[SERVICE_TOKEN], str(client._client.base_url)
@@ -230,9 +166,7 @@ def test_a_service_of_another_version_is_replaced_and_explain_uses_its_own_versi
     service = ensure_service(project, other)
     of_first, of_other = (registry.ask_network(each, files[:1])[0, 1] for each in (first[1], artifacts))
     assert abs(of_first - of_other) > 1e-3
-    asked = {
-        path: scoring.explain(project.session, first[0], files[0], path)["P_PNEUMONIA"] for path in (None, service)
-    }
+    asked = {path: scoring.explain(project.session, first[0], files[0], path)["P_POSITIVE"] for path in (None, service)}
     assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
     project.session.sql(f"DROP SERVICE {service}").collect()
 
@@ -250,7 +184,7 @@ def test_the_card_has_every_section(first):
 
 def test_the_drift_baseline_uses_validation_images_only(account, first):
     version, artifacts = first
-    scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_PNEUMONIA"]
+    scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_POSITIVE"]
     assert (read_baseline(account, version.version_name) == monitoring.histogram(scores)).all()
 
 
@@ -261,12 +195,12 @@ def test_the_card_travels_with_the_version(first, tmp_path):
     assert model_card.to_markdown(json.loads(card.read_text())) == version.comment
 
 
-def test_a_run_with_changed_preprocessing_is_rejected(account, rows, files, monkeypatch, tmp_path):
+def test_a_run_with_changed_preprocessing_is_rejected(account, save_run, monkeypatch, tmp_path):
     project = account
-    run = save_run(account, rows, files, seed=5, skill=1.0, preprocessing_version=0)
+    run = save_run(seed=5, skill=1.0, preprocessing_version=0)
     with pytest.raises(registry.ChangedPreprocessing, match="preprocessing version 0"):
         log_version(project, run, runs.fetch(project, run, tmp_path / "a"))
-    run = save_run(account, rows, files, seed=5, skill=1.0)
+    run = save_run(seed=5, skill=1.0)
     original = preprocessing.load
     monkeypatch.setattr(preprocessing, "load", lambda data, size: original(data, size)[::-1])
     with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
@@ -275,9 +209,9 @@ def test_a_run_with_changed_preprocessing_is_rejected(account, rows, files, monk
     assert scoring.find_version(scoring.open_registry(project), project.settings.model_name, name) is None
 
 
-def test_a_run_without_a_preprocessing_version_is_checked_by_its_pixel_hashes(account, rows, files, tmp_path):
+def test_a_run_without_a_preprocessing_version_is_checked_by_its_pixel_hashes(account, save_run, tmp_path):
     """An earlier model.json has a hash of the preprocessing's source file, and no bias."""
-    run = save_run(account, rows, files, seed=6, skill=1.0)
+    run = save_run(seed=6, skill=1.0)
     folder = runs.fetch(account, run, tmp_path / "run")
     found = json.loads((folder / "model.json").read_text())
     del found["preprocessing_version"], found["bias"], found["cuda_version"]
@@ -289,86 +223,9 @@ def test_a_run_without_a_preprocessing_version_is_checked_by_its_pixel_hashes(ac
         registry.prepare(account, run, folder)
 
 
-def test_a_version_pins_no_exact_package_and_limits_its_batches(account, rows, files, tmp_path):
-    run = save_run(account, rows, files, seed=7, skill=1.0, cuda_version="12.8")
+def test_a_version_pins_no_exact_package_and_limits_its_batches(account, save_run, tmp_path):
+    run = save_run(seed=7, skill=1.0, cuda_version="12.8")
     platform = registry.prepare(account, run, runs.fetch(account, run, tmp_path / "run")).platform
     assert not [package for package in platform["conda_dependencies"] if "==" in package or "httpx" in package]
     assert platform["options"]["cuda_version"] == "12.8"
     assert all(option["max_batch_size"] <= 32 for option in platform["options"]["method_options"].values())
-
-
-def test_promote_only_if_not_worse_and_roll_back(account, first, log):
-    project = account
-    model = scoring.open_registry(project).get_model(project.settings.model_name)
-    assert promotion.promote(project, first[0]).promoted
-    worse, better = log(seed=1, skill=0.2)[0], log(seed=2, skill=4.0)[0]
-    refused = promotion.promote(project, worse)
-    assert not refused.promoted and refused.interval[1] < 0 and "worse on the same test patients" in refused.reason
-    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name}
-    assert promotion.promote(project, better).promoted
-    expected = {"PRODUCTION": better.version_name, "PREVIOUS": first[0].version_name}
-    assert promotion.aliases(model) == expected and model.default.version_name == better.version_name
-    assert promotion.promote(project, better).reason == "it is in production already"
-    assert promotion.aliases(model) == expected, "asked twice, the way back stays"
-    assert promotion.roll_back(project) == first[0].version_name
-    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name, "PREVIOUS": better.version_name}
-    assert model.default.version_name == first[0].version_name
-    assert {first[0].version_name, worse.version_name, better.version_name} <= set(model.show_versions()["name"])
-
-
-@pytest.mark.parametrize(
-    ("difference", "interval", "worse", "promoted"),
-    [
-        (-0.005, [-0.009, -0.001], True, False),  # a little, and surely
-        (-0.02, [-0.10, 0.06], False, False),  # more than the margin, however unsure
-        (-0.009, [-0.10, 0.08], False, True),
-    ],
-)
-def test_what_counts_as_not_worse(account, first, log, monkeypatch, difference, interval, worse, promoted):
-    promotion.promote(account, first[0])
-    candidate = log(seed=1, skill=0.2)[0]
-    found = {"difference": difference, "interval": interval, "worse": worse}
-    monkeypatch.setattr(promotion, "_compare", lambda *_: found)
-    assert promotion.promote(account, candidate).promoted == promoted
-    if promoted:
-        promotion.roll_back(account)
-
-
-def test_too_few_images_to_compare_give_a_reason_instead_of_a_comparison(account, rows, monkeypatch):
-    scored = rows[["IMAGE_ID"]].assign(P_PNEUMONIA=np.linspace(0, 1, len(rows)))
-    kept = {"V_OLD": scored}
-    monkeypatch.setattr(promotion, "_kept_scores", lambda project, version: kept.get(version))
-    for candidate, reason in (
-        (None, "V_NEW left no scores"),
-        (scored.head(3), "only 3 test images have a score of both V_NEW and V_OLD: 4 are needed"),
-        (scored[rows["LABEL"] == "NORMAL"], "of one class"),
-    ):
-        kept["V_NEW"] = candidate
-        assert reason in promotion._compare(account, "V_NEW", "V_OLD")
-    kept["V_NEW"] = scored.groupby(rows["LABEL"]).head(2)
-    assert set(promotion._compare(account, "V_NEW", "V_OLD")) == {"difference", "interval", "worse"}, "4 are enough"
-
-
-def test_production_without_scores_of_these_images_scores_them(account, rows, first, log, monkeypatch):
-    """As after training on other images: without a comparison, production could never be replaced."""
-    project = account
-    promotion.promote(project, first[0])
-    asked = []
-
-    def ask(version, files):
-        """The model rejects the first image."""
-        asked.append(files)
-        answers = scoring.score(version, files)
-        answers.loc[0, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
-        return answers
-
-    monkeypatch.setattr(promotion, "score", ask)
-    kept = promotion._kept_scores
-    elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_PNEUMONIA": [0.5]})
-    monkeypatch.setattr(
-        promotion, "_kept_scores", lambda *given: elsewhere if given[1] == first[0].version_name else kept(*given)
-    )
-    candidate = log(seed=3, skill=6.0)[0]
-    decision = promotion.promote(project, candidate)
-    assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
-    promotion.roll_back(project)

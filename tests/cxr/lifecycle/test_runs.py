@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib import pyplot as plt
-from tests.trained import model_config, probability, report_of
+from tests.trained import model_config, probability, report_of, two
 
 from cxr.account.project import Project
 from cxr.atomic_files import write_atomically
 from cxr.lifecycle import runs, tracking
+from cxr.settings import LABELS
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import CHECKPOINTS
 
@@ -42,7 +43,7 @@ def test_a_run_leaves_its_files_its_log_and_its_experiment(empty, rows, tmp_path
     project = empty
     logits = np.linspace(2, -2, 10)
     report = {"test": report_of(rows, logits)}
-    scores = runs.scores_of(rows, probability(logits))
+    scores = runs.scores_of(rows, two(probability(logits)), LABELS)
     tracker = tracking.Tracker(project, {"learning_rate": 0.003})
     for metrics in HISTORY:
         tracker.epoch(metrics)

@@ -54,7 +54,7 @@ def test_the_answers_are_the_networks(model, network):
     pixels = torch.from_numpy(np.stack([preprocessing.load(data, 64) for data in FILES]))
     expected = probability(predict_logits(network, pixels), CONFIG.temperature)
     answer = model.predict(rows(*FILES))
-    assert np.abs(answer["P_PNEUMONIA"] - expected).max() < 1e-6
+    assert np.abs(answer["P_POSITIVE"] - expected).max() < 1e-6
     assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all()
     assert (answer["STATUS"] == "ok").all()
 
@@ -65,9 +65,9 @@ def test_bad_rows_say_why_and_good_rows_are_answered_all_the_same(model):
         "ok", "unreadable", "not_base64", "empty", "empty", "truncated", "ok",
     ]  # fmt: skip
     bad = answer["STATUS"] != "ok"
-    assert answer["P_PNEUMONIA"].isna().equals(bad) and answer["LABEL"].isna().equals(bad)
+    assert answer["P_POSITIVE"].isna().equals(bad) and answer["LABEL"].isna().equals(bad)
     alone = model.predict(rows(FILES[1]))
-    assert answer["P_PNEUMONIA"].iloc[6] == pytest.approx(alone["P_PNEUMONIA"].iloc[0], abs=1e-6)
+    assert answer["P_POSITIVE"].iloc[6] == pytest.approx(alone["P_POSITIVE"].iloc[0], abs=1e-6)
 
 
 def test_a_batch_of_bad_rows_alone_is_answered(model):
@@ -80,18 +80,18 @@ def test_a_batch_of_bad_rows_alone_is_answered(model):
 def test_the_threshold_moves_the_label_and_nothing_else(model):
     low, high = (model.predict(rows(*FILES[:4]), threshold=value) for value in (0.0, 1.0))
     assert (low["LABEL"] == "PNEUMONIA").all() and (high["LABEL"] == "NORMAL").all()
-    assert low["P_PNEUMONIA"].equals(high["P_PNEUMONIA"])
+    assert low["P_POSITIVE"].equals(high["P_POSITIVE"])
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.5])
 def test_a_threshold_that_is_no_probability_is_refused_in_every_row(model, threshold):
     answer = model.predict(rows(*FILES[:2]), threshold=threshold)
-    assert answer["STATUS"].str.startswith("bad_threshold").all() and answer["P_PNEUMONIA"].isna().all()
+    assert answer["STATUS"].str.startswith("bad_threshold").all() and answer["P_POSITIVE"].isna().all()
 
 
 def test_explain_adds_a_heat_map_to_the_same_answer(model):
     answer, plain = model.explain(rows(*FILES[:3])), model.predict(rows(*FILES[:3]))
-    assert answer["P_PNEUMONIA"].to_numpy() == pytest.approx(plain["P_PNEUMONIA"].to_numpy(), abs=1e-6)
+    assert answer["P_POSITIVE"].to_numpy() == pytest.approx(plain["P_POSITIVE"].to_numpy(), abs=1e-6)
     heatmap = Image.open(io.BytesIO(base64.b64decode(answer.loc[0, "HEATMAP"])))
     assert heatmap.size == (64, 64) and heatmap.mode == "L"
 

@@ -20,10 +20,10 @@ def answered(account):
     frames = {"V1": rng.uniform(0, 1, 80), "V2": np.append(rng.uniform(0.9, 1, 39), 1.0)}
     truth = []
     for version, scores in frames.items():
-        monitoring.write_baseline(project, version, validation)
-        answers = pd.DataFrame({"P_PNEUMONIA": scores, "STATUS": "ok"})
+        monitoring.write_baseline(project, version, validation, "NORMAL")
+        answers = pd.DataFrame({"P_POSITIVE": scores, "STATUS": "ok"})
         answers["LABEL"] = np.where(scores >= 0.5, "PNEUMONIA", "NORMAL")
-        answers.loc[:3, ["P_PNEUMONIA", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
+        answers.loc[:3, ["P_POSITIVE", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
         ids = [f"{version}-{number}" for number in range(len(scores))]
         for _ in range(2):  # as after a failure
             predictions.write_predictions(project, ids, answers, version, "REST")
@@ -47,8 +47,8 @@ def test_the_views_count_a_day_as_by_hand(answered):
         row = rows.loc[version]
         assert row["IMAGES"] == len(answers) and row["WITH_TRUTH"] == len(known)
         assert row["SHARE_REFUSED"] == pytest.approx(4 / len(answers))
-        assert row["SHARE_PNEUMONIA"] == pytest.approx((ok["LABEL"] == "PNEUMONIA").mean())
-        assert row["MEAN_PROBABILITY"] == pytest.approx(ok["P_PNEUMONIA"].mean())
+        assert row["SHARE_POSITIVE"] == pytest.approx((ok["LABEL"] == "PNEUMONIA").mean())
+        assert row["MEAN_PROBABILITY"] == pytest.approx(ok["P_POSITIVE"].mean())
         ill = known["IMAGE_ID"].str.split("-").str[1].astype(int) % 4 == 0
         called = known["LABEL"] == "PNEUMONIA"
         assert row["ACCURACY"] == pytest.approx((called == ill).mean())
@@ -60,7 +60,7 @@ def test_drift_is_the_stability_index_of_a_day_and_the_validation_baseline(answe
     project, frames, validation = answered
     rows = monitoring.daily(project, 1).set_index("MODEL_VERSION")["STABILITY_INDEX"]
     for version, answers in frames.items():
-        after = monitoring.histogram(answers["P_PNEUMONIA"].dropna())
+        after = monitoring.histogram(answers["P_POSITIVE"].dropna())
         assert rows[version] == pytest.approx(stability_index(monitoring.histogram(validation), after))
     assert rows["V1"] < monitoring.LARGE < rows["V2"]
     assert (read_baseline(project, "V1") == monitoring.histogram(validation)).all()
@@ -85,7 +85,7 @@ def earlier(answered):
     days |= {("V3", 7): np.append(rng.permutation(validation)[:80], [np.nan] * 20), ("V4", 6): np.full(29, 0.95)}
     table, rows = project.predictions, []
     for (version, ago), scores in days.items():
-        day = pd.DataFrame({"P_PNEUMONIA": scores, "MODEL_VERSION": version, "MODEL_NAME": project.settings.model_name})
+        day = pd.DataFrame({"P_POSITIVE": scores, "MODEL_VERSION": version, "MODEL_NAME": project.settings.model_name})
         day["STATUS"] = np.where(np.isnan(scores), "blank: only 2 grey levels", "ok")
         day["SCORED_AT"] = pd.Timestamp(today) - pd.Timedelta(days=ago) + pd.Timedelta(hours=12)
         rows += [day, day.assign(MODEL_NAME="Z_ANOTHER")]
@@ -93,7 +93,7 @@ def earlier(answered):
     rows["SCORING_ID"] = rows["IMAGE_ID"] = [f"earlier-{number}" for number in range(len(rows))]
     tables.append(project.session, table, rows)
     for version in ("V3", "V4"):
-        monitoring.write_baseline(project, version, validation)
+        monitoring.write_baseline(project, version, validation, "NORMAL")
     yield project, days, validation
     project.session.sql(f"DELETE FROM {table} WHERE IMAGE_ID LIKE 'earlier-%'").collect()
 

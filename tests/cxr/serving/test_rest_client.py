@@ -33,7 +33,7 @@ def service():
             split = body["dataframe_split"]
             seen["sizes"].append(len(split["data"]))
             seen["thresholds"].append(body.get("params", {}).get("threshold"))
-            answers = [[i, {"P_PNEUMONIA": i / 100, "LABEL": "NORMAL", "STATUS": "ok"}] for i in split["index"]]
+            answers = [[i, {"P_POSITIVE": i / 100, "LABEL": "NORMAL", "STATUS": "ok"}] for i in split["index"]]
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"data": answers[::-1]}).encode())
@@ -52,7 +52,7 @@ def test_large_requests_are_split_and_results_keep_their_order(service):
     seen, address = service
     answers = rest_client.ServiceClient(address, "secret").predict([b"x"] * 150, threshold=0.25)
     assert sorted(seen["sizes"], reverse=True) == [32, 32, 32, 32, 22] and seen["thresholds"] == [0.25] * 5
-    assert answers["P_PNEUMONIA"].tolist()[30:34] == [0.30, 0.31, 0.0, 0.01]
+    assert answers["P_POSITIVE"].tolist()[30:34] == [0.30, 0.31, 0.0, 0.01]
     assert set(seen["tokens"]) == {'Snowflake Token="secret"'}
 
 

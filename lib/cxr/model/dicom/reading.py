@@ -3,7 +3,7 @@
 import io
 import logging
 
-from cxr.model.dicom_elements import NAMES, element
+from cxr.model.dicom.elements import NAMES, element
 from cxr.model.xray import BadImage
 
 MAX_READS = 40_000  # of the file while its header is parsed: two to four for each element, nested ones too

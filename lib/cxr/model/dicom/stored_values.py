@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxr.model.dicom_elements import word, words
+from cxr.model.dicom.elements import word, words
 from cxr.model.xray import BadImage
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from cxr.model.dicom_elements import code_string, text
+from cxr.model.dicom.elements import code_string, text
 
 VIEWS = ("PA", "AP", "LL", "RL", "LATERAL", "LLD", "RLD", "LLO", "RLO")
 

@@ -10,9 +10,9 @@ import struct
 import numpy as np
 from PIL import Image
 
-from cxr.model import codestreams
-from cxr.model.dicom_elements import element, raw_bytes, word
-from cxr.model.dicom_stored_values import Layout
+from cxr.model.dicom import codestreams
+from cxr.model.dicom.elements import element, raw_bytes, word
+from cxr.model.dicom.stored_values import Layout
 from cxr.model.xray import BadImage
 
 MAX_FRAGMENTS = 20_000

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxr.model.dicom_elements import code_string, numbers, raw_bytes
-from cxr.model.dicom_lookup_tables import table_of_sequence
-from cxr.model.dicom_reading import first_item
-from cxr.model.dicom_stored_values import Layout, padding
-from cxr.model.dicom_window import window
+from cxr.model.dicom.elements import code_string, numbers, raw_bytes
+from cxr.model.dicom.lookup_tables import table_of_sequence
+from cxr.model.dicom.reading import first_item
+from cxr.model.dicom.stored_values import Layout, padding
+from cxr.model.dicom.window import window
 from cxr.model.xray import BadImage
 
 LEAST_FILLED = 0.25  # of the range of BitsStored

@@ -3,14 +3,14 @@
 import numpy as np
 from PIL import Image
 
-from cxr.model.colours import greyscale
-from cxr.model.dicom_elements import code_string, element, numbers, raw_bytes, word
-from cxr.model.dicom_facts import facts
-from cxr.model.dicom_grey_levels import grey_levels
-from cxr.model.dicom_lookup_tables import lookup_table
-from cxr.model.dicom_pixel_data import pixel_words
-from cxr.model.dicom_reading import first_item, read_header
-from cxr.model.dicom_stored_values import Layout, layout
+from cxr.model.colourfulness import greyscale
+from cxr.model.dicom.elements import code_string, element, numbers, raw_bytes, word
+from cxr.model.dicom.facts import facts
+from cxr.model.dicom.grey_levels import grey_levels
+from cxr.model.dicom.lookup_tables import lookup_table
+from cxr.model.dicom.pixel_data import pixel_words
+from cxr.model.dicom.reading import first_item, read_header
+from cxr.model.dicom.stored_values import Layout, layout
 from cxr.model.limits import check_size
 from cxr.model.xray import BadImage, XRay
 

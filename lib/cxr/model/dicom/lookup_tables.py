@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxr.model.dicom_elements import element, raw_bytes, words
-from cxr.model.dicom_reading import first_item
+from cxr.model.dicom.elements import element, raw_bytes, words
+from cxr.model.dicom.reading import first_item
 from cxr.model.xray import BadImage
 
 

@@ -1,0 +1,79 @@
+"""Bring an account that an earlier version of this project made to the present form, keeping every row.
+
+Each step looks at what is there, so it runs once, and goes on where it was broken off.
+"""
+
+from cxr.account.project import Project
+from cxr.account.scripts import read_sql_file, run
+from cxr.account.session import PROJECT
+from cxr.earlier_versions import OLD_LABELS, OLD_PROBABILITY
+
+_ADDED = ("PATIENT_FROM", "STUDY_ID", "SET_ASIDE", "BURNED_IN")
+
+
+def upgrade(project: Project) -> list[str]:
+    """What was done, a line each; nothing for an account that is up to date or holds no catalog yet."""
+    done = []
+    columns = _columns(project, project.settings.catalog_table)
+    facts = _columns(project, project.settings.facts_table)
+    if columns and (not facts or not set(_ADDED) <= columns.keys()):
+        for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
+            if statement.startswith(("ALTER TABLE", "CREATE TABLE")):
+                run(project.session, statement)
+        project.session.sql(_FILL.format(catalog=project.catalog)).collect()
+        done.append(f"{project.settings.catalog_table}: columns {', '.join(_ADDED)}; {project.settings.facts_table}")
+    done += _upgrade_answers(project)
+    if columns and (columns.get("LABEL") is False or "LABEL_BEFORE" in columns):
+        _let_labels_be_null(project, columns)
+        done.append(f"{project.settings.catalog_table}: LABEL may be null")
+    return done
+
+
+def _upgrade_answers(project: Project) -> list[str]:
+    """Answers name any positive class; a baseline names its version's negative one."""
+    done, names = [], project.settings
+    if OLD_PROBABILITY in _columns(project, names.predictions_table):
+        project.session.sql(
+            f"ALTER TABLE {project.predictions} RENAME COLUMN {OLD_PROBABILITY} TO P_POSITIVE"
+        ).collect()
+        project.session.sql(
+            f"ALTER TABLE {project.predictions} ADD COLUMN IF NOT EXISTS PROBABILITIES STRING"
+        ).collect()
+        done.append(f"{names.predictions_table}: {OLD_PROBABILITY} is P_POSITIVE; column PROBABILITIES")
+    baseline = _columns(project, names.baseline_table)
+    if baseline and "NEGATIVE_LABEL" not in baseline:
+        table = project.validation_baseline
+        project.session.sql(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS NEGATIVE_LABEL STRING").collect()
+        project.session.sql(f"UPDATE {table} SET NEGATIVE_LABEL = ?", params=[OLD_LABELS[0]]).collect()
+        done.append(f"{names.baseline_table}: column NEGATIVE_LABEL")
+    return done
+
+
+def _columns(project: Project, table: str) -> dict[str, bool]:
+    """Column -> whether it may be null; empty for a table that is not there."""
+    if not project.session.sql(
+        f"SHOW TABLES LIKE '{table}' IN SCHEMA {project.settings.database}.{project.settings.schema}"
+    ).collect():
+        return {}
+    rows = project.session.sql(f"DESCRIBE TABLE {project.qualified(table)}").collect()
+    return {row["name"]: row["null?"] == "Y" for row in rows}
+
+
+# By the rules of before: 'patient-' begins an id under a key, 'file-' that of a file without a patient.
+_FILL = """
+UPDATE {catalog} SET
+    PATIENT_FROM = CASE WHEN STARTSWITH(PATIENT_ID, 'file-') THEN 'none'
+        WHEN NOT STARTSWITH(PATIENT_ID, 'patient-') THEN 'name'
+        WHEN FORMAT = 'DICOM' THEN 'header' ELSE 'table' END,
+    SET_ASIDE = IFF(VIEW_POSITION IN ('LL', 'RL', 'LATERAL'), 'lateral', NULL)
+WHERE PATIENT_FROM IS NULL"""
+
+
+def _let_labels_be_null(project: Project, columns: dict[str, bool]) -> None:
+    """By a column beside the old one: whatever moment this is broken off at, one of them holds every label."""
+    alter = f"ALTER TABLE {project.catalog}"
+    if "LABEL" in columns and columns["LABEL"] is False:
+        project.session.sql(f"{alter} ADD COLUMN IF NOT EXISTS LABEL_BEFORE STRING").collect()
+        project.session.sql(f"UPDATE {project.catalog} SET LABEL_BEFORE = LABEL").collect()
+        project.session.sql(f"{alter} DROP COLUMN LABEL").collect()
+    project.session.sql(f"{alter} RENAME COLUMN LABEL_BEFORE TO LABEL").collect()

@@ -1,0 +1,38 @@
+"""Read the headers of cataloged DICOM files again, from the images stage."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cxr.account.project import Project
+from cxr.data import sources
+from cxr.data.checking import STAGE_FOLDER
+from cxr.data.pixels import is_named_by_content
+from cxr.model import preprocessing
+
+_AT_ONCE = 500
+
+
+def patient_digests(project: Project, rows: pd.DataFrame) -> dict[str, str]:
+    """Image id -> digest of the patient's id; images whose header names no patient are left out.
+
+    Args:
+        rows: of the catalog, with IMAGE_ID and RELATIVE_PATH.
+
+    Raises:
+        ValueError: a file does not hold what its name says.
+    """
+    found = {}
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows.iloc[start : start + _AT_ONCE]
+        with sources.private_folder() as scratch:
+            for place in part["RELATIVE_PATH"]:
+                project.session.file.get(f"{project.images_stage}/{place}", scratch)
+            for row in part.itertuples():
+                file = Path(scratch, Path(row.RELATIVE_PATH).name)
+                data = file.read_bytes()
+                if not is_named_by_content(file, data):
+                    raise ValueError(f"{STAGE_FOLDER}/{file.name} on the stage does not hold what its name says")
+                if digest := preprocessing.decode(data, at_least=256).patient_digest:
+                    found[row.IMAGE_ID] = digest
+    return found

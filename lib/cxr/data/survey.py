@@ -1,0 +1,154 @@
+"""What a source holds and how it is to be read, before a byte is read or anything is changed."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from cxr.account.project import Project
+from cxr.data import facts as catalog_facts
+from cxr.data import sources
+from cxr.data.classes import agree, find_label_set, is_document
+from cxr.data.facts import Facts
+from cxr.data.keys import key_for
+from cxr.data.label_table import LabelTable, Matches, read_table
+from cxr.data.labels import Describer, single
+from cxr.data.patients import PatientRules, cause_of_name, patient_of_name
+from cxr.model.labelset import LabelSet
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A source that was listed, once, and how each of its files is described.
+
+    `documents` are tables, texts and the like below no folder of a class, which are not looked at.
+    """
+
+    source: object = field(repr=False)
+    names: list[str] = field(repr=False)
+    documents: list[str] = field(repr=False)
+    describe: Describer = field(repr=False)
+    rules: PatientRules
+    facts: Facts
+    needs_key: bool
+    matches: Matches | None = field(repr=False)
+
+    @property
+    def labels(self) -> LabelSet:
+        return self.describe.labels
+
+    @property
+    def phantoms(self) -> bool:
+        return self.source.name.startswith(sources.PHANTOMS)
+
+    @cached_property
+    def counts(self) -> Counter:
+        """Files of each class."""
+        return Counter(label for name in self.names if (label := self.describe(name).label))
+
+    def summary(self) -> list[str]:
+        """What was found, a line each, for a person who may have to say something more about it."""
+        counts = self.counts
+        unlabelled = len(self.names) - counts.total()
+        classes = ", ".join(f"{counts[name]:,} {name}" for name in self.labels.names if counts[name]) or "no class"
+        lines = [f"{len(self.names):,} files in {self.source.name}: {classes}"]
+        if unlabelled:
+            below = {_folder(name) for name in self.names if self.describe(name).label is None}
+            lines.append(f"{unlabelled:,} files have no label; they lie in {_some(sorted(below))}")
+        if self.documents:
+            lines.append(f"{len(self.documents):,} files are tables or texts: {_some(self.documents)}")
+        if self.source.unlisted:
+            lines.append(f"{len(self.source.unlisted):,} folders cannot be looked into: {_some(self.source.unlisted)}")
+        if self.matches:
+            left = self.matches.rows_left
+            lines.append(
+                f"The table names {len(self.matches.rows):,} of the files, {len(self.matches.files_left):,} not"
+            )
+            if left:
+                lines.append(f"{len(left):,} rows of the table are no file: {_some(left)}")
+        if len(counts) == 1:
+            lines.append(one_class(next(iter(counts)), self.labels))
+        return lines
+
+
+def one_class(found: str, labels: LabelSet) -> str:
+    """What to do about a set of images that all show the same."""
+    other = "of another class" if found == labels.negative else f"of the negative class ({labels.negative})"
+    return (
+        f"All labelled images are {found}: nothing can be learnt from one class. Add images {other}; if there are "
+        "some, name their folder with negative_label, or give their labels in a table (data_csv)"
+    )
+
+
+def _folder(name: str) -> str:
+    return PurePosixPath(name).parent.as_posix()
+
+
+def _some(names) -> str:
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+
+
+def survey(project: Project, data: str | Path) -> Survey:
+    """List a source, find its classes, and make sure that they and the patients' key fit the catalog.
+
+    Raises:
+        FileNotFoundError: there is no such source, or it holds no file that may be an image.
+        ValueError: its table, classes or key cannot be used; says what to do.
+    """
+    settings = project.settings
+    source = sources.open_source(project, data)
+    listed = list(source.names())
+    facts = catalog_facts.read(project, phantoms=source.name.startswith(sources.PHANTOMS))
+    table = read_table(settings.data_csv) if settings.data_csv else None
+    folders, labels = _label_sets(project, listed, table, facts)
+    plain = Describer(labels, by_cause=settings.label_from == "cause", folders=folders)
+    documents = [name for name in listed if is_document(name) and not _in_class(plain, name)]
+    passed_over = set(documents)
+    names = [name for name in listed if name not in passed_over]
+    if not names:
+        raise FileNotFoundError(
+            f"{source.name} holds no image: X-rays are looked for in every folder, those of {labels.negative} and of "
+            "other classes side by side"
+        )
+    matches = table.match(names, source.name) if table else None
+    rows = matches.rows if matches else {}
+    needs_key = any(patient_of_name(name, facts.patient_rules) is None for name in names)
+    told = {row.patient_id for row in rows.values() if row.patient_id}
+    needs_key = needs_key or bool(told)
+    rules = PatientRules(facts.patient_rules, key_for(project, facts, needs_key, told))
+    describe = Describer(labels, rows.get, rules.key, rules.version, plain.by_cause, folders)
+    return Survey(source, names, documents, describe, rules, facts, needs_key, matches)
+
+
+def _in_class(describe: Describer, name: str) -> bool:
+    origin = describe(name)
+    return bool(origin.label or origin.problem)
+
+
+def _label_sets(
+    project: Project, names: list[str], table: LabelTable | None, facts: Facts
+) -> tuple[LabelSet | None, LabelSet]:
+    """(the classes that folders and table name, the classes that images get)."""
+    settings = project.settings
+    told = single(table.labels()) if table else set()
+    found = find_label_set(names, told, settings.negative_label)
+    add = [name for name in settings.add_class.split(",") if name.strip()]
+    if settings.label_from != "cause":
+        labels = agree(facts.label_set, found, add, facts.fixed)
+        _refuse_unknown(table, told, labels, labels)
+        return None, labels
+    folders = found or agree(None, None)
+    causes = {cause for name in names if (cause := cause_of_name(name))} | (table.causes() if table else set())
+    _refuse_unknown(table, told, folders, folders)
+    return folders, agree(facts.label_set, LabelSet.of([folders.negative, *causes], folders.negative), add, facts.fixed)
+
+
+def _refuse_unknown(table: LabelTable | None, told: set[str], labels: LabelSet, known: LabelSet) -> None:
+    if unknown := sorted(label for label in told if label not in labels):
+        raise ValueError(
+            f"{table.name}: {', '.join(unknown)} is no class of this catalog ({', '.join(known.names)}). Name the "
+            'negative class with negative_label="...", or add what is meant with add_class="...", or correct the table'
+        )

@@ -1,0 +1,107 @@
+"""Two versions on the same test images: the candidate's, which neither of them was trained on."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from snowflake.ml.model import Model
+
+from cxr.account.project import Project
+from cxr.data.catalog import read_catalog
+from cxr.data.pixels import cache_directory, fetch_files
+from cxr.data.splits import class_indices
+from cxr.evaluation.bootstrap import bootstrap_of, paired_bootstrap
+from cxr.evaluation.by_class import macro_auroc
+from cxr.lifecycle import runs
+from cxr.lifecycle.registry import run_of
+from cxr.model.config import ModelConfig
+from cxr.serving.scoring import score
+
+FEWEST = 4  # test images with a score of both
+AT_MOST = 1000  # test images that the present version is asked about anew
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`difference` of a metric, candidate minus present, with its 95% interval; `worse`: all of it lies below zero."""
+
+    metric: str
+    difference: float
+    interval: tuple[float, float]
+    worse: bool
+
+
+def compare(
+    project: Project, model: Model, candidate: str, present: str, across_labels: bool = False
+) -> list[Comparison] | str:
+    """By AUROC of the screening question and, with the same three or more classes, by macro AUROC; or why not.
+
+    The present version is asked anew where its run kept no scores of these images, as after training on others. It
+    has not seen them: an image never leaves its split.
+    """
+    labels, before = read_labels(project, candidate), read_labels(project, present)
+    if set(labels) != set(before) and not across_labels:
+        return (
+            f"{candidate} knows the classes {', '.join(labels)}, and {present} {', '.join(before)}: to compare them by "
+            "the screening question alone, use promote(..., across_labels=True)"
+        )
+    new = kept_scores(project, candidate)
+    if new is None:
+        return f"the run of {candidate} left no scores, so they cannot be compared"
+    rows = read_catalog(project).merge(new, on="IMAGE_ID")
+    old = kept_scores(project, present)
+    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(FEWEST, len(rows)):
+        old = ask(project, model, present, rows.head(AT_MOST))
+    both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
+    if len(both) < FEWEST:
+        return f"only {len(both)} test images have a score of both {candidate} and {present}: {FEWEST} are needed"
+    truth = class_indices(both["LABEL"], labels)
+    if not 0 < (truth > 0).sum() < len(truth):
+        return "the test images of both are of one class, so they cannot be compared"
+    patients = both["PATIENT_ID"].to_numpy()
+    scores = (both[f"P_POSITIVE_{which}"].to_numpy(dtype=float) for which in ("NEW", "OLD"))
+    found = paired_bootstrap(truth > 0, *scores, patients)
+    comparisons = [Comparison("AUROC", found["difference"], tuple(found["interval"]), found["worse"])]
+    if len(labels) > 2 and set(labels) == set(before) and "PROBABILITIES_OLD" in both:
+        comparisons.append(_compare_macro(both, truth, labels, patients))
+    return comparisons
+
+
+def _compare_macro(both: pd.DataFrame, truth: np.ndarray, labels: tuple[str, ...], patients: np.ndarray) -> Comparison:
+    new, old = (_matrix(both[f"PROBABILITIES_{which}"], labels) for which in ("NEW", "OLD"))
+
+    def difference(weights: np.ndarray | None) -> np.ndarray:
+        return macro_auroc(truth, new, weights) - macro_auroc(truth, old, weights)
+
+    interval = bootstrap_of(difference, patients)
+    return Comparison("macro AUROC", float(difference(None)[0]), interval, interval[1] < 0)
+
+
+def _matrix(texts: pd.Series, labels: tuple[str, ...]) -> np.ndarray:
+    """JSON of class -> probability, [N] -> [N, classes]."""
+    return np.array([[json.loads(text)[label] for label in labels] for text in texts])
+
+
+def read_labels(project: Project, version: str) -> tuple[str, ...]:
+    """The classes of a version; the first is the negative one."""
+    run_id = run_of(version)
+    folder = runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
+    return ModelConfig.read(folder / "model.json").labels
+
+
+def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
+    """IMAGE_ID, P_POSITIVE and PROBABILITIES of the test images of a version's run, where it left them."""
+    run_id = run_of(version)
+    folder = runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
+    if not (folder / runs.SCORES).exists():
+        return None
+    kept = runs.read_scores(folder)
+    return kept[kept["SPLIT"] == "test"].drop(columns="SPLIT")
+
+
+def ask(project: Project, model: Model, version: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The same, from the registered version itself."""
+    files = [path.read_bytes() for path in fetch_files(project, rows)]
+    answers = score(model.version(version), files)[["P_POSITIVE", "PROBABILITIES"]]
+    return answers.assign(IMAGE_ID=list(rows["IMAGE_ID"]), P_POSITIVE=answers["P_POSITIVE"].astype(float)).dropna()

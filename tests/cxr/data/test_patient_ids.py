@@ -1,0 +1,186 @@
+"""Patient ids in the account: under a key, by rules that stay, changed all at once; and what the split is worth."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.cxr.data.test_any_labels import draw, rows_of, with_settings
+
+from cxr.account import tables
+from cxr.account.patient_key import find_patient_key
+from cxr.data import facts, ingest, notices
+from cxr.data.patients import key_check, patient_of_table
+from cxr.data.rekey import rekey
+
+
+def write_dicom(path: Path, patient: str, seed: int) -> None:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+    header = Dataset()
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = SecondaryCaptureImageStorage
+    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = f"1.2.3.{seed + 1}"
+    header.PatientID, header.Modality = patient, "DX"
+    header.Rows, header.Columns = 48, 48
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 8, 8, 7, 0
+    header.PixelData = np.random.default_rng(seed).integers(0, 255, (48, 48), dtype=np.uint8).tobytes()
+    file = io.BytesIO()
+    header.save_as(file, enforce_file_format=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(file.getvalue())
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """Twelve people with two DICOM images each, in two classes."""
+    for number in range(24):
+        write_dicom(tmp_path / ("NORMAL" if number % 4 < 2 else "TB") / f"{number}", f"10000{number // 2:02}", number)
+    return tmp_path
+
+
+def test_on_a_laptop_a_key_is_made_and_kept_where_only_its_owner_can_read_it(account):
+    key = find_patient_key(account)
+    assert not key.chosen and len(key.value) == 64 and key.value not in repr(key)
+    file = Path(account.settings.account_dir) / "patient.key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert find_patient_key(account) == key
+    assert find_patient_key(with_settings(account, patient_key="mine")).value == "mine"
+
+
+def test_a_key_can_stand_in_a_file_or_be_the_bundles_secret(account, tmp_path, monkeypatch):
+    (tmp_path / "key").write_text("from a file\n")
+    assert find_patient_key(with_settings(account, patient_key_file=str(tmp_path / "key"))).value == "from a file"
+    (tmp_path / "key").write_text("\n")
+    with pytest.raises(ValueError, match="is empty"):
+        find_patient_key(with_settings(account, patient_key_file=str(tmp_path / "key")))
+    (tmp_path / "cxr_patient_key").mkdir()
+    (tmp_path / "cxr_patient_key" / "secret_string").write_text("from a secret")
+    monkeypatch.setenv("SNOWFLAKE_CONTAINER_SERVICES_SECRET_PATH_PREFIX", str(tmp_path))
+    assert find_patient_key(account).value == "from a secret"
+
+
+def test_without_a_key_ids_of_headers_and_files_are_refused_with_what_to_do(empty, scans, monkeypatch, tmp_path):
+    monkeypatch.setattr("cxr.data.keys.find_patient_key", lambda project: None)
+    with pytest.raises(ValueError, match="CXR_PATIENT_KEY"):
+        ingest.ingest(empty, scans)
+    assert rows_of(empty).empty
+    named = draw(tmp_path / "named", "NORMAL/IM-0001-0001.png", "TB/person1_virus_1.png")
+    assert ingest.ingest(empty, named)["cataloged"] == 2, "names that are no one's id need none"
+
+
+def test_another_key_is_refused_and_rekey_changes_all_ids_at_once(empty, scans):
+    project = empty
+    ingest.ingest(project, scans)
+    before = rows_of(project)
+    assert before["PATIENT_ID"].nunique() == 12 and set(before["PATIENT_FROM"]) == {"header"}
+    other = with_settings(project, patient_key="open sesame")
+    with pytest.raises(ValueError, match=r"made under another key.*ci rekey"):
+        ingest.ingest(other, scans)
+    counts = rekey(other)
+    assert counts == {"images": 24, "changed": 24, "moved": 0, "patients_before": 12, "patients_after": 12}
+    after = rows_of(project)
+    assert after["SPLIT"].equals(before["SPLIT"]), "the same people in the same splits"
+    assert ingest.ingest(other, scans)["already_there"] == 24
+    with pytest.raises(ValueError, match="another key"):
+        ingest.ingest(project, scans)
+    assert "sesame" not in str(facts.read_all(project))
+
+
+def begun_before(project, key=""):
+    """A catalog as an earlier version of this project left it: the first rules, ids under a key that nobody wrote down.
+
+    It holds one image, which has vanished since.
+    """
+    rows = pd.DataFrame({"IMAGE_ID": ["0" * 64], "PATIENT_ID": [patient_of_table("somebody", key, version=1)]}).assign(
+        RELATIVE_PATH="x", SOURCE="old", SOURCE_NAME="old.png", LABEL="TB", WIDTH=1, HEIGHT=1, BYTES=1, FORMAT="PNG",
+        PERCEPTUAL_HASH="0" * 64, SPLIT="train", PATIENT_FROM="table", VANISHED_AT=pd.Timestamp(2026, 1, 1),
+    )  # fmt: skip
+    tables.append(project.session, project.catalog, rows)
+    project.session.sql(f"DELETE FROM {project.facts}").collect()
+
+
+def test_a_person_in_the_table_is_the_same_person_in_a_header(empty, scans, tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_text("file,patient_id\nNORMAL/0,1000000\n")
+    ingest.ingest(with_settings(empty, data_csv=str(table)), scans)
+    rows = rows_of(empty)
+    assert rows.loc["NORMAL/0", "PATIENT_FROM"] == "table" and rows.loc["NORMAL/1", "PATIENT_FROM"] == "header"
+    assert rows.loc["NORMAL/0", "PATIENT_ID"] == rows.loc["NORMAL/1", "PATIENT_ID"]
+
+
+def test_a_catalog_that_was_begun_without_a_key_keeps_its_ids_says_so_and_can_be_rekeyed(empty, scans):
+    project = empty
+    begun_before(project)
+    draw(scans, "TB/VIRUS-77-0001.png", "TB/BACTERIA-77-0002.png", "NORMAL/own.png")
+    ingest.ingest(project, scans)
+    before = rows_of(project)
+    assert before["PATIENT_ID"].nunique() == 16, "the first rules know no Mendeley name"
+    draw(scans, "NORMAL/own2.png")
+    write_dicom(scans / "NORMAL" / "99", "1000000", 99)
+    with pytest.raises(ValueError, match=r"under no key.*ci rekey"):
+        ingest.ingest(with_settings(project, patient_key="mine"), scans)
+    ingest.ingest(project, scans)
+    rows = rows_of(project)
+    assert rows.loc["NORMAL/99", "PATIENT_ID"] == before.loc["NORMAL/0", "PATIENT_ID"], "a known person keeps the id"
+    said = " ".join(notices.notices(project))
+    assert "under no key" in said and "rules of version 1" in said
+    (scans / "people.csv").write_text("file,patient_id\nold.png,somebody\n")
+    counts = rekey(with_settings(project, data_csv=str(scans / "people.csv")))
+    assert counts["patients_before"] - counts["patients_after"] == 1
+    rows = rows_of(project)
+    assert rows.loc["TB/VIRUS-77-0001.png", "PATIENT_ID"] == rows.loc["TB/BACTERIA-77-0002.png", "PATIENT_ID"]
+    assert rows.groupby("PATIENT_ID")["SPLIT"].nunique().max() == 1, "nobody stands in two splits"
+    assert not set(before["PATIENT_ID"]) & set(rows["PATIENT_ID"])
+    assert "key" not in " ".join(notices.notices(project))
+
+
+def test_a_catalog_that_was_begun_under_a_key_that_was_not_written_down_goes_on_with_it(empty, scans, tmp_path):
+    project = with_settings(empty, patient_key="the old one")
+    begun_before(project, "the old one")
+    table = tmp_path / "people.csv"
+    table.write_text("file,patient_id\nNORMAL/0,somebody\n")
+    assert ingest.ingest(with_settings(project, data_csv=str(table)), scans)["patients_by_table"] == 1
+    assert facts.read(project).key_check == key_check("the old one")
+    project.session.sql(f"DELETE FROM {project.facts}").collect()
+    assert ingest.ingest(project, scans)["already_there"] == 24, "a header tells it too"
+    project.session.sql(f"DELETE FROM {project.facts}").collect()
+    with pytest.raises(ValueError, match="ci rekey"):
+        ingest.ingest(with_settings(project, patient_key="a new one"), scans)
+
+
+def test_someone_who_comes_into_two_splits_goes_where_a_model_may_have_learnt(empty, tmp_path):
+    project = empty
+    draw(tmp_path, *(f"{'TB' if i % 2 else 'NORMAL'}/{i}.png" for i in range(30)))
+    ingest.ingest(project, tmp_path)
+    splits = rows_of(project)["SPLIT"]
+    train, test = (splits[splits == name].index[0] for name in ("train", "test"))
+    validation, test2 = splits[splits == "validation"].index[0], splits[splits == "test"].index[1]
+    table = tmp_path / "people.csv"
+    table.write_text(f"file,patient_id\n{train},A\n{test},A\n{validation},B\n{test2},B\n")
+    counts = rekey(with_settings(project, data_csv=str(table)))
+    assert counts["moved"] == 2
+    after = rows_of(project)["SPLIT"]
+    assert (after[test], after[test2]) == ("train", "validation")
+    with pytest.raises(ValueError, match="4 images have their patient from a table: give it again"):
+        rekey(project)
+
+
+def test_a_split_of_images_that_are_patients_of_their_own_is_not_to_be_trusted(empty, tmp_path):
+    project = empty
+    draw(tmp_path, "NORMAL/IM-0001-0001.png", "TB/a.png", "TB/b.png")
+    counts = ingest.ingest(project, tmp_path)
+    assert (counts["patients_by_name"], counts["patients_by_none"]) == (1, 2)
+    found = notices.patient_yield(project)
+    assert not found.trusted and found == replace(found, table=0, header=0, name=1, none=2)
+    assert any(line.startswith("The split cannot be trusted") for line in notices.notices(project))
+    assert facts.read_all(project)["last_ingest"]["counts"]["patients_by_none"] == 2
+    (tmp_path / "p.csv").write_text("file,patient_id\na.png,1\nb.png,2\n")
+    ingest.ingest(project, draw(tmp_path, "TB/person1_virus_1.png", "TB/person2_virus_1.png"))
+    assert notices.patient_yield(project).trusted
+    assert not any("trusted" in line for line in notices.notices(project))

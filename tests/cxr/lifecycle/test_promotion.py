@@ -1,0 +1,206 @@
+"""Which version is in production: only one that is good enough and not worse, whatever broke off or ran beside it."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr.account.project import Project
+from cxr.lifecycle import comparison, promotion, promotion_records
+from cxr.lifecycle.comparison import Comparison
+from cxr.serving import scoring
+
+NORMAL_AND = ("NORMAL", "PNEUMONIA")
+
+
+@pytest.fixture
+def model(account, first):
+    """The registered model, with nothing in production and no record."""
+    opened = scoring.open_registry(account).get_model(account.settings.model_name)
+    for name in promotion.aliases(opened).values():
+        for alias in [alias for alias, of in promotion.aliases(opened).items() if of == name]:
+            opened.version(name).unset_alias(alias)
+    account.session.sql(f"DELETE FROM {account.promotions}").collect()
+    return opened
+
+
+def records(project: Project) -> list[tuple]:
+    rows = project.session.table(project.promotions).sort("STARTED_AT").collect()
+    return [(row["FROM_VERSION"], row["TO_VERSION"], row["STATUS"]) for row in rows]
+
+
+def test_promote_only_if_not_worse_and_roll_back(account, first, log, model):
+    name = first[0].version_name
+    assert promotion.promote(account, first[0]).promoted
+    worse, better = log(seed=1, skill=1.0)[0], log(seed=2, skill=4.0)[0]
+    refused = promotion.promote(account, worse)
+    assert not refused.promoted and refused.difference < -0.01 and "worse on the same test patients" in refused.reason
+    assert promotion.aliases(model) == {"PRODUCTION": name}
+    assert promotion.promote(account, better).promoted
+    expected = {"PRODUCTION": better.version_name, "PREVIOUS": name}
+    assert promotion.aliases(model) == expected and model.default.version_name == better.version_name
+    assert promotion.promote(account, better).reason == "it is in production already"
+    assert promotion.aliases(model) == expected, "asked twice, the way back stays"
+    assert promotion.roll_back(account) == name
+    assert promotion.aliases(model) == {"PRODUCTION": name, "PREVIOUS": better.version_name}
+    assert model.default.version_name == name
+    assert {name, worse.version_name, better.version_name} <= set(model.show_versions()["name"])
+    assert records(account) == [
+        (None, name, "done"), (name, better.version_name, "done"), (better.version_name, name, "done"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (dict(skill=0.0), "AUROC 0."),
+        (dict(skill=3.0, data={"phantoms": True, **dict.fromkeys(("images", "patients"), 1)}), "phantoms"),
+        (dict(skill=3.0, profile="smoke"), "smoke run"),
+    ],
+)
+def test_a_first_version_too_must_pass_the_floor(account, model, save_run, tmp_path, changes, reason):
+    run = save_run(seed=9, **changes)
+    version = f"V_{run.upper()}"
+    assert reason in promotion.below_the_floor(account, version)
+
+
+def test_what_is_in_use_is_named_and_said_to_be_in_production_or_not(account, first, model):
+    version, words = promotion.version_in_use(account)
+    assert words == f"{version.version_name}, which is not in production"
+    promotion.promote(account, first[0])
+    assert promotion.version_in_use(account)[1] == f"{first[0].version_name}, which is in production"
+
+
+class Killed(BaseException):
+    """As a kill: nothing of ours runs after it."""
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+def test_after_a_kill_between_two_moves_the_old_version_stays_and_a_worse_one_does_not_pass_as_the_first(
+    account, first, log, model, monkeypatch, after
+):
+    promotion.promote(account, first[0])
+    better, worse = log(seed=2, skill=4.0)[0], log(seed=1, skill=1.0)[0]
+    moves = []
+
+    def or_die(move):
+        def counted(self, *arguments):
+            moves.append(move)
+            if len(moves) == after:
+                raise Killed
+            return move(self, *arguments)
+
+        return counted
+
+    version_class = type(first[0])
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        for name in ("set_alias", "unset_alias"):
+            patch.setattr(version_class, name, or_die(getattr(version_class, name)))
+        patch.setattr(promotion_records, "end", or_die(promotion_records.end))
+        promotion.promote(account, better)
+    monkeypatch.setattr(promotion_records, "wait_for_others", lambda project: None)  # as a minute later
+    decision = promotion.promote(account, worse)
+    assert not decision.promoted and "worse" in decision.reason
+    production = promotion.aliases(model)["PRODUCTION"]
+    assert production in (first[0].version_name, better.version_name) and decision.production == production
+    assert model.default.version_name == production
+    assert records(account)[-1][2] in ("done", "broken off")
+
+
+def test_an_alias_that_is_gone_comes_back_from_the_record(account, first, log, model):
+    promotion.promote(account, first[0])
+    model.version(first[0].version_name).unset_alias("PRODUCTION")
+    worse = log(seed=1, skill=1.0)[0]
+    assert not promotion.promote(account, worse).promoted
+    assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name}
+
+
+def test_of_two_promotions_at_once_one_waits_or_gives_way_and_alias_and_default_agree(account, first, log, model):
+    candidates = [log(seed=2, skill=4.0)[0], log(seed=3, skill=6.0)[0]]
+    promotion.promote(account, first[0])
+    decisions = []
+    threads = [threading.Thread(target=lambda c=c: decisions.append(promotion.promote(account, c))) for c in candidates]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    production = promotion.aliases(model)["PRODUCTION"]
+    assert model.default.version_name == production and len(decisions) == 2
+    assert production in {c.version_name for c in candidates}
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "worse", "promoted"),
+    [
+        (-0.005, (-0.009, -0.001), True, False),  # a little, and surely
+        (-0.02, (-0.10, 0.06), False, False),  # more than the margin, however unsure
+        (-0.009, (-0.10, 0.08), False, True),
+    ],
+)
+def test_what_counts_as_not_worse(account, first, log, model, monkeypatch, difference, interval, worse, promoted):
+    promotion.promote(account, first[0])
+    candidate = log(seed=1, skill=1.0)[0]
+    found = [Comparison("AUROC", 0.1, (0.0, 0.2), False), Comparison("macro AUROC", difference, interval, worse)]
+    monkeypatch.setattr(promotion, "compare", lambda *_: found)
+    assert promotion.promote(account, candidate).promoted == promoted
+
+
+def test_too_few_images_to_compare_give_a_reason_instead_of_a_comparison(account, rows, monkeypatch):
+    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
+    kept = {"V_OLD": scored}
+    monkeypatch.setattr(comparison, "kept_scores", lambda project, version: kept.get(version))
+    monkeypatch.setattr(comparison, "read_labels", lambda project, version: NORMAL_AND)
+    for candidate, reason in (
+        (None, "V_NEW left no scores"),
+        (scored.head(3), "only 3 test images have a score of both V_NEW and V_OLD: 4 are needed"),
+        (scored[rows["LABEL"] == "NORMAL"], "of one class"),
+    ):
+        kept["V_NEW"] = candidate
+        assert reason in comparison.compare(account, None, "V_NEW", "V_OLD")
+    kept["V_NEW"] = scored.groupby(rows["LABEL"]).head(2)
+    (found,) = comparison.compare(account, None, "V_NEW", "V_OLD")
+    assert found.metric == "AUROC", "4 are enough"
+
+
+def test_versions_of_other_classes_are_compared_only_when_told_to(account, rows, monkeypatch):
+    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
+    monkeypatch.setattr(comparison, "kept_scores", lambda project, version: scored)
+    classes = {"V_NEW": NORMAL_AND, "V_OLD": ("NORMAL", "BACTERIA", "VIRUS")}
+    monkeypatch.setattr(comparison, "read_labels", lambda project, version: classes[version])
+    assert "knows the classes NORMAL, PNEUMONIA" in comparison.compare(account, None, "V_NEW", "V_OLD")
+    (found,) = comparison.compare(account, None, "V_NEW", "V_OLD", across_labels=True)
+    assert found.metric == "AUROC" and found.difference == 0
+
+
+def test_production_without_scores_of_these_images_scores_them(account, rows, first, log, model, monkeypatch):
+    """As after training on other images: a model that knows only those must not stay for want of a comparison."""
+    promotion.promote(account, first[0])
+    asked = []
+
+    def ask(version, files):
+        """The model refuses the first image."""
+        asked.append(files)
+        answers = scoring.score(version, files)
+        answers.loc[0, ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES"]] = [
+            None,
+            None,
+            "blank: few grey levels",
+            None,
+        ]
+        return answers
+
+    monkeypatch.setattr(comparison, "score", ask)
+    kept = comparison.kept_scores
+    elsewhere = pd.DataFrame({"IMAGE_ID": ["of another set"], "P_POSITIVE": [0.5], "PROBABILITIES": ["{}"]})
+    monkeypatch.setattr(
+        comparison, "kept_scores", lambda *given: elsewhere if given[1] == first[0].version_name else kept(*given)
+    )
+    decision = promotion.promote(account, log(seed=3, skill=6.0)[0])
+    assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
+
+
+def test_a_floor_can_be_raised(account, first):
+    strict = Project(account.session, replace(account.settings, least_auroc=1.1))
+    assert "1.10" in promotion.below_the_floor(strict, first[0].version_name)

@@ -15,8 +15,8 @@ JOBS = {
     "deploy": "create everything in an account: as a dry run, in the local account, or in yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
     "soak": "run endurance checks: mutations, structures, fuzz, headers, kills, memory",
-    "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
-    "truth": "give cataloged images the labels of a table",
+    "rekey": "compute all patient ids of the catalog again, with the present rules and key",
+    "truth": "label cataloged images from a table",
     "lint": "check style with ruff, and imports with import-linter",
     "lock": "write ci/constraints.txt anew from the environment",
 }

@@ -46,22 +46,22 @@ def app(rest: list[str]) -> int:
 
 
 def rekey(rest: list[str]) -> int:
-    """`rest` are settings, such as `--data-csv TABLE`."""
+    """Compute all patient ids of the catalog again. `rest`: settings, such as `--data-csv TABLE`."""
     import cxr
     from cxr.data.rekey import rekey as make_anew
 
-    return _say(lambda: make_anew(_project(cxr, rest)))
+    return _print_counts(lambda: make_anew(_project(cxr, rest)))
 
 
 def truth(rest: list[str]) -> int:
-    """`rest` is the table, then settings, such as `--add-class TB`."""
+    """Label cataloged images from a table. `rest`: the table, then settings, such as `--add-class TB`."""
     import cxr
     from cxr.data.truth import add_truth
 
     if not rest or rest[0].startswith("-"):
         print("python3 ci truth TABLE: a CSV with the columns file and label")
         return 2
-    return _say(lambda: add_truth(_project(cxr, rest[1:]), rest[0]))
+    return _print_counts(lambda: add_truth(_project(cxr, rest[1:]), rest[0]))
 
 
 def _project(cxr, arguments: list[str]):
@@ -71,8 +71,8 @@ def _project(cxr, arguments: list[str]):
     return Project(cxr.connect(settings=settings), settings)
 
 
-def _say(work) -> int:
-    """What was done in numbers, or why nothing was."""
+def _print_counts(work) -> int:
+    """Print the counts of what was done, or the error. Returns the exit code."""
     try:
         counts = work()
     except (ValueError, OSError, RuntimeError) as error:

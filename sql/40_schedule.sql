@@ -21,7 +21,7 @@ AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT 
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 5 * * * UTC'
-    COMMENT = 'Scores every image that the default version has not scored'
+    COMMENT = 'Scores every image that the version in production has not scored'
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'jobs/score_new_images.py'
 WITH SPECIFICATION $$
 bundle:

@@ -65,15 +65,15 @@ class Settings:
     data: str = ""  # a folder of images, a .zip, or @database.schema.stage/path; empty: phantoms
     data_mount: str = ""  # where the stage of `data` is mounted, if it is
     data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
-    # A secret, under which patients' ids are stored; or a file that holds it; or the name of the code bundle's secret.
+    # Secret key for the digests of patient ids: the key, a file with it, or the name of a secret of the code bundle.
     patient_key: str = field(default="", repr=False)
     patient_key_file: str = ""
     patient_key_secret: str = "cxr_patient_key"
     negative_label: str = ""  # the class that means "nothing found"; empty: normal, healthy, negative or no finding
-    data_licence: str = ""  # of the images, as the card shall say it
-    label_from: str = ""  # "cause": the cause (bacteria, virus) is the class of what is not negative
-    add_class: str = ""  # classes, with commas, that the catalog does not know yet and shall
-    include_set_aside: bool = False  # train on and score lateral views and images FOR PROCESSING too
+    data_licence: str = ""  # of the images, for the model card
+    label_from: str = ""  # "cause": use the cause (bacteria, virus) as the class of positive images
+    add_class: str = ""  # new classes to add to the catalog, separated by commas
+    include_set_aside: bool = False  # also train on and score lateral views and images FOR PROCESSING
     phantom_patients: int = 120
     phantom_difficulty: float = 0.1  # 0: obvious, 1: nearly invisible
     validation_share: float = 0.10
@@ -94,7 +94,7 @@ class Settings:
     target_sensitivity: float = 0.0  # 0: by Youden's index
 
     # Registration and deployment
-    least_auroc: float = 0.75  # on test patients; a version below it does not go into production
+    least_auroc: float = 0.75  # on test patients; a version below it is not promoted to production
     run: str = ""  # a training run's id; empty: the latest
     at_most: int = 0  # number of images that notebook 5 scores by each path; 0: all test images
     keep_service: bool = False  # False: notebook 5 drops the service at its end; True: it suspends the service

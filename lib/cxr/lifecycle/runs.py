@@ -1,4 +1,4 @@
-"""What training runs leave in Snowflake: artifacts on the stage, metrics in the training log."""
+"""The results of training runs in Snowflake: artifacts on the stage, metrics in the training log."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from cxr.lifecycle.tracking import Tracker
 from cxr.model.config import ModelConfig
 from cxr.model.probabilities import p_positive
 
-if TYPE_CHECKING:  # neither registering nor deploying draws
+if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
     from matplotlib.figure import Figure
 
 WEIGHTS_FOLDER = "weights"
@@ -28,7 +28,7 @@ SCORES = "scores.csv"
 
 
 def run_id(state: dict[str, torch.Tensor], config: ModelConfig) -> str:
-    """Twelve hexadecimal digits that follow from the weights and the configuration alone."""
+    """Twelve hexadecimal digits: a hash of the weights and the configuration."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for key, value in sorted(state.items()):
         digest.update(key.encode())
@@ -47,14 +47,17 @@ def save(
     figures: "dict[str, Figure] | None" = None,
     tracker: Tracker | None = None,
 ) -> str:
-    """Put everything the run leaves on the artifacts stage, then write the training log; returns the run's id.
+    """Put a run's artifacts on the stage, then write the training log. Returns the run's id.
 
-    The log comes last, so that a run that stands in it is whole. Saved again, a run stands once.
+    The log is written last, so a run in the log has all its artifacts. Saving a run again adds no rows.
 
     Args:
+        network: with the weights to keep.
+        evaluation: reports of :func:`cxr.evaluation.report.evaluate`, by split.
+        history: metrics of each epoch.
         scores: rows of :func:`scores_of`, so that a later run can be compared on the same images.
-        figures: by name; none may show an X-ray, because images of patients stay on their own stage.
-        tracker: is given the figures and files too, and its run ends.
+        figures: by name. They must not show X-rays: patients' images stay on the images stage.
+        tracker: logs the figures and JSON files to the experiment, and ends its run.
     """
     state = {name: value.cpu() for name, value in network.state_dict().items()}
     name = run_id(state, config)
@@ -103,20 +106,20 @@ def scores_of(catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence
 
 
 def latest(project: Project) -> str:
-    """The id of the run that ended last.
+    """The id of the run that was saved last.
 
     Raises:
-        LookupError: there is none; says which notebook to run.
+        LookupError: there is none; the message names the notebook to run.
     """
     table = project.session.table(project.training_log)
     newest = table.sort(table["LOGGED_AT"].desc()).select("RUN_ID").first()
     if newest is None:
-        raise LookupError(f"{project.settings.training_log_table} holds no run: run notebooks/03_train.ipynb first")
+        raise LookupError(f"{project.settings.training_log_table} has no run yet: run notebooks/03_train.ipynb first")
     return newest[0]
 
 
 def fetch(project: Project, name: str, folder: Path) -> Path:
-    """The run's artifacts, in `folder`; two processes may fetch the same run into it at once."""
+    """Download a run's artifacts into `folder` and return it. Two processes can fetch the same run at the same time."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as own:
         project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", own)
@@ -128,16 +131,16 @@ def fetch(project: Project, name: str, folder: Path) -> Path:
 def read_scores(folder: Path) -> pd.DataFrame:
     """IMAGE_ID, SPLIT and P_POSITIVE (calibrated) of a fetched run's validation and test images.
 
-    Labels and patients stand in the catalog alone: join them by IMAGE_ID.
+    Labels and patients are only in the catalog: join by IMAGE_ID.
 
     Raises:
-        FileNotFoundError: the run left no scores.
+        FileNotFoundError: the run has no scores.
     """
     return earlier_versions.read_scores(pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str}))
 
 
 def staged_weights(project: Project):
-    """A function for :mod:`cxr.training.pretrained` that fetches a file from `@ARTIFACTS/weights/` if it is there."""
+    """A function for :mod:`cxr.training.pretrained` that downloads a file from `@ARTIFACTS/weights/` if it exists."""
 
     def fetch_file(name: str, folder: Path) -> Path | None:
         try:

@@ -1,4 +1,4 @@
-"""ImageNet weights for a backbone: from the stage, torch's cache or a download, whichever has them."""
+"""ImageNet weights for a backbone: from the stage, from torch's cache, or downloaded."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torchvision
 from cxr.atomic_files import write_atomically
 from cxr.model.network import XrayNetwork, best_device
 
-# Whole hashes of torchvision's files, as several public projects state them; others have eight digits in the name.
+# Full hashes of torchvision's files, from several public projects. Of other files only eight digits are known.
 SHA256 = {"resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"}
 FromStage = Callable[[str, Path], Path | None]
 
@@ -23,7 +23,13 @@ def build_network(
     from_stage: FromStage = lambda name, folder: None,
     log: Callable[[str], None] = print,
 ) -> tuple[XrayNetwork, str]:
-    """The network on the best device, and the weights that it really starts from: "imagenet" or "random"."""
+    """The network on the best device, and the weights that it really starts from: "imagenet" or "random".
+
+    Args:
+        backbone: name of a torchvision model.
+        weights: "imagenet" or "random". Without ImageNet weights the network starts from random ones, and says so.
+        from_stage: see :func:`find_imagenet_weights`.
+    """
     found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
     if weights == "imagenet" and found is None:
         log(
@@ -35,11 +41,13 @@ def build_network(
 
 
 def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[str], None] = print) -> Path | None:
-    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None where none can be had.
+    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None if there is none.
 
-    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 is not the
-    known one, or does not begin as torchvision's file name says, is not used. Files are read with `weights_only=True`,
-    so that none can run code.
+    A file is used only if its SHA-256 is the known one or, without a known one, begins with the digits in torchvision's
+    file name. Files are read with `weights_only=True`, so that they cannot run code.
+
+    Args:
+        from_stage: `from_stage(file_name, folder)` downloads a staged file into the folder, or returns None.
     """
     url = torchvision.models.get_model_weights(backbone).DEFAULT.url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
@@ -56,12 +64,12 @@ def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[s
             if _is_as_published(found):
                 log(f"ImageNet weights for {backbone}: from the {source} ({found.name})")
                 return found
-            log(f"{found.name} from the {source} is damaged (its SHA-256 is another); trying elsewhere")
+            log(f"{found.name} from the {source} is damaged (its SHA-256 differs); trying the next source")
     return None
 
 
 def _is_as_published(path: Path) -> bool:
-    """By the whole SHA-256 where it is known, else by its first digits, which torchvision puts into the name."""
+    """Whether the SHA-256 is the known one; if none is known, whether it begins with the digits in the file name."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return digest.startswith(SHA256.get(path.name, path.stem.rpartition("-")[2]))
@@ -69,7 +77,7 @@ def _is_as_published(path: Path) -> bool:
 
 def _download(url: str, path: Path) -> Path | None:
     try:
-        # A closed network may swallow packets rather than refuse them: five seconds are enough to find out.
+        # A firewall may drop packets instead of rejecting them, hence the short timeout to connect.
         with httpx.stream("GET", url, timeout=httpx.Timeout(60, connect=5), follow_redirects=True) as answer:
             answer.raise_for_status()
             with write_atomically(path) as file:

@@ -1,4 +1,4 @@
-"""ImageNet weights: where they come from, and what is not used."""
+"""ImageNet weights: their sources, and damaged files."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from cxr.training import pretrained
 
 @pytest.fixture
 def weight_file(monkeypatch, tmp_path):
-    """A weight file whose name tells its hash, as torchvision's do, and an empty cache of torch."""
+    """A weight file with its hash in its name, as torchvision's, and an empty torch cache."""
     content = b"weights"
     name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
 
@@ -25,7 +25,7 @@ def weight_file(monkeypatch, tmp_path):
     return name, content
 
 
-def test_weights_are_taken_from_the_stage_first(weight_file):
+def test_weights_on_the_stage_are_preferred(weight_file):
     name, content = weight_file
     said = []
 

@@ -101,9 +101,9 @@ def _seeds(folder: Path) -> None:
     from tests.bad_structures import build
 
     whole_files(folder, large=False)
-    for seed in range(300):
+    for seed in range(500):
         data = build(np.random.default_rng(seed))
-        if len(data) < 100_000:
+        if len(data) < 20_000:
             (folder / f"structure-{seed}").write_bytes(data)
 
 

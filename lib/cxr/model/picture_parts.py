@@ -6,7 +6,7 @@ that is repeated, a million empty chunks.
 
 import struct
 
-from cxr.model.codestreams import MAX_SCANS, check_scans
+from cxr.model.codestreams import MAX_SCANS, check_scans, first_scan
 from cxr.model.xray import BadImage
 
 MAX_ENTRIES = 1000  # of a directory
@@ -24,7 +24,7 @@ def check_parts(data: bytes) -> None:
     """Raises BadImage for what would take a decoder too long; other kinds of file pass."""
     if data.startswith(b"\xff\xd8"):
         check_scans(data)
-        _check_directories_inside(data)
+        _check_directories_inside(data[: first_scan(data)])
     elif data.startswith(b"\x89PNG"):
         _check_png(data)
     elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -32,7 +32,7 @@ def check_parts(data: bytes) -> None:
 
 
 def _check_directories_inside(data: bytes) -> None:
-    """EXIF (APP1) and the index of a picture of several (APP2), wherever they stand."""
+    """EXIF (APP1) and the index of a picture of several (APP2), in a JPEG's headers."""
     for mark in (b"Exif\0\0", b"MPF\0"):
         place, found = data.find(mark), 0
         while place >= 0:

@@ -90,7 +90,7 @@ def fuzz(seconds: int) -> int:
     if not corpus.is_dir():
         corpus.mkdir(parents=True)
         _seeds(corpus)
-    limits = [f"-max_total_time={seconds}", "-rss_limit_mb=2048", "-timeout=20", "-max_len=200000"]
+    limits = [f"-max_total_time={seconds}", "-rss_limit_mb=2048", "-timeout=20", "-max_len=30000"]
     command = [sys.executable, "-c", FUZZ, str(corpus), *limits, f"-artifact_prefix={FUZZER}/", "-verbosity=1"]
     path = os.pathsep.join([str(ROOT / "lib"), str(ROOT), str(packages)])
     return subprocess.call(command, env=os.environ | {"PYTHONPATH": path})
@@ -101,9 +101,9 @@ def _seeds(folder: Path) -> None:
     from tests.bad_structures import build
 
     whole_files(folder, large=False)
-    for seed in range(300):
+    for seed in range(500):
         data = build(np.random.default_rng(seed))
-        if len(data) < 100_000:
+        if len(data) < 20_000:
             (folder / f"structure-{seed}").write_bytes(data)
 
 

@@ -74,17 +74,18 @@ class Settings:
     label_from: str = ""  # "cause": use the cause (bacteria, virus) as the class of positive images
     add_class: str = ""  # new classes to add to the catalog, separated by commas
     include_set_aside: bool = False  # also train on and score lateral views and images FOR PROCESSING
-    phantom_patients: int = 120
-    phantom_difficulty: float = 0.1  # 0: obvious, 1: nearly invisible
+    phantom_patients: int = 200
+    phantom_difficulty: float = 0.0  # 0: obvious, 1: nearly invisible
     validation_share: float = 0.10
     test_share: float = 0.10
+    phantom_test_share: float = 0.20  # few phantoms are drawn, and a test set needs some dozens
     seed: int = 0
 
     # Training
     profile: str = "default"
     backbone: str = "resnet18"
     weights: str = "imagenet"  # or "random"
-    image_size: int = 128  # side in pixels
+    image_size: int = 0  # side in pixels; 0: 128, or 64 for phantoms
     epochs: int = 0  # 0: chosen by the number of images (cxr.training.recipe)
     batch_size: int = 32
     learning_rate: float = 3e-3  # for a batch of 32
@@ -123,7 +124,7 @@ class Settings:
             raise ValueError("validation_share + test_share must lie between 0 and 1: training needs patients too")
         if not (0 <= self.threshold < 1 and 0 <= self.target_sensitivity <= 1):
             raise ValueError("threshold and target_sensitivity must lie between 0 and 1")
-        if not 32 <= self.image_size <= 1024:
+        if self.image_size and not 32 <= self.image_size <= 1024:
             raise ValueError(f"image_size={self.image_size} is outside 32 to 1024 pixels")
 
     def qualified(self, name: str) -> str:

@@ -77,6 +77,11 @@ def save(
             tracker.finish(name, evaluation, [path for path in folder.iterdir() if path.suffix in (".json", ".png")])
     rows = _log_rows(name, evaluation, history)
     merge(project.session, project.training_log, rows, keys=["RUN_ID", "EPOCH", "METRIC"])
+    # By the account's clock: those of two machines may differ, and the latest run is looked for by this column.
+    project.session.sql(
+        f"UPDATE {project.training_log} SET LOGGED_AT = CURRENT_TIMESTAMP()::TIMESTAMP_NTZ WHERE RUN_ID = ?",
+        params=[name],
+    ).collect()
     return name
 
 
@@ -92,7 +97,7 @@ def _log_rows(name: str, evaluation: dict, history: list[dict[str, float]]) -> p
         for part, measured in evaluation.items()
         for key, metric in measured["metrics"].items()
     ]
-    return pd.DataFrame(rows).assign(LOGGED_AT=pd.Timestamp.now("UTC").tz_localize(None))
+    return pd.DataFrame(rows)
 
 
 def scores_of(catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:

@@ -88,7 +88,7 @@ RLE_HEADER = struct.pack("<16I", 1, 64, *[0] * 14)
         (uid.JPEGBaseline8Bit, jpeg_of(0, 96), "size that Rows and Columns say"),
         (uid.JPEGBaseline8Bit, encoded(np.dstack([U8] * 3), "JPEG"), "size that Rows and Columns say"),
         (uid.JPEGBaseline8Bit, j2k(U8), "not the JPEG"),
-        (uid.JPEGBaseline8Bit, encoded(U8, "JPEG")[:300], "segments end"),
+        (uid.JPEGBaseline8Bit, encoded(U8, "JPEG")[:300], "not one frame header"),
         (uid.JPEGBaseline8Bit, encoded(U8, "JPEG").replace(b"\xff\xc0", b"\xff\xc9"), "arithmetic"),
         (uid.JPEG2000, j2k_with(8, ">II", 13_000, 13_000), "more JPEG 2000"),
         (uid.JPEG2000, j2k_with(8, ">II", 95, 120), "size that Rows and Columns say"),

@@ -90,6 +90,13 @@ def test_a_tiff_that_does_not_say_which_end_is_white_is_refused():
     assert "PhotometricInterpretation" in refusal(tiff(U8, None))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_compressed_in_an_odd_way_is_refused(order):
+    samples = U16.astype(f"{order}u2")
+    check(tiff(samples, 1, _259=1))
+    assert "compressed in a way" in refusal(tiff(samples, 1, _259=34925))
+
+
 def test_signed_bytes_are_refused():
     assert "8 bits with a sign" in refusal(tiff((U8.astype(int) - 128).astype(np.int8), 1, 2))
 

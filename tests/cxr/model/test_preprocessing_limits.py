@@ -67,39 +67,55 @@ def jpeg_with(mark: bytes, marker: int, body: bytes) -> bytes:
     return data[:2] + struct.pack(">BBH", 0xFF, marker, 2 + len(mark) + len(body)) + mark + body + data[2:]
 
 
-HOSTILE = {
-    "deflated": lambda: deflated(10),
-    "deflated behind a long meta": lambda: deflated(50_000),
-    "elements without end": lambda: META + b"\x09\x00\x10\x10LO\x00\x00" * 10**6,
-    "items without end": lambda: META + SEQUENCE + (ITEM + bytes(4)) * 10**6,
-    "sequences in sequences": lambda: META + (SEQUENCE + ITEM + UNDEFINED) * 50_000,
-    "a table's items without end": lambda: dicom(U8, 8, 8, raw={"VOILUTSequence": ("SQ", (ITEM + bytes(4)) * 10**6)}),
-    "fragments without end": lambda: dicom(
-        U8, 8, 8, syntax=JPEGBaseline8Bit, codestream=[encoded("JPEG")], Rows=120
-    ).replace(ITEM + b"\x04" + bytes(7), (ITEM + bytes(4)) * 10**6, 1),
-    "scans": lambda: repeated_scans(500),
-    "overlapping entries in EXIF": lambda: jpeg_with(b"Exif\0\0", 0xE1, directory(900).ljust(60_000, b"\0")),
-    "overlapping entries in an index": lambda: jpeg_with(b"MPF\0", 0xE2, directory(900).ljust(60_000, b"\0")),
-    "overlapping entries in a TIFF": lambda: directory(900) + bytes(10**6),
-    "a chain of directories": lambda: chain(10**5),
-    "a directory that follows itself": lambda: directory(3, next_one=8) + bytes(10**6),
-    "empty chunks": lambda: png_with(b"IDAT", b"", 10**6),
-    "profiles that inflate": lambda: png_with(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**6)), 10**4),
+HOSTILE = {  # name -> (what is said of it, how it is made)
+    "deflated": ("deflated", lambda: deflated(10)),
+    "deflated behind a long meta": ("deflated", lambda: deflated(50_000)),
+    "elements without end": ("too many elements", lambda: META + b"\x09\x00\x10\x10LO\x00\x00" * 10**6),
+    "items without end": ("too many elements", lambda: META + SEQUENCE + (ITEM + bytes(4)) * 10**6),
+    "sequences in sequences": ("RecursionError", lambda: META + (SEQUENCE + ITEM + UNDEFINED) * 50_000),
+    "a table's items without end": (
+        "too many elements",
+        lambda: dicom(U8, 8, 8, raw={"VOILUTSequence": ("SQ", (ITEM + bytes(4)) * 10**6)}),
+    ),
+    "fragments without end": (
+        "too many elements",
+        lambda: dicom(U8, 8, 8, syntax=JPEGBaseline8Bit, codestream=[encoded("JPEG")], Rows=120).replace(
+            ITEM + b"\x04" + bytes(7), (ITEM + bytes(4)) * 10**6, 1
+        ),
+    ),
+    "scans": ("scans", lambda: repeated_scans(500)),
+    "overlapping entries in EXIF": (
+        "larger than the file",
+        lambda: jpeg_with(b"Exif\0\0", 0xE1, directory(900).ljust(60_000, b"\0")),
+    ),
+    "overlapping entries in an index": (
+        "larger than the file",
+        lambda: jpeg_with(b"MPF\0", 0xE2, directory(900).ljust(60_000, b"\0")),
+    ),
+    "overlapping entries in a TIFF": ("larger than the file", lambda: directory(900) + bytes(10**6)),
+    "a chain of directories": ("multiframe", lambda: chain(10**5)),
+    "a directory that follows itself": ("multiframe", lambda: directory(3, next_one=8) + bytes(10**6)),
+    "empty chunks": ("too many chunks", lambda: png_with(b"IDAT", b"", 10**6)),
+    "profiles that inflate": (
+        "too many chunks",
+        lambda: png_with(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**6)), 10**4),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_made_to_hurt_is_refused_at_once(name):
-    data = HOSTILE[name]()
+    said, make = HOSTILE[name]
+    data = make()
     start = time.process_time()
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImage, match=said):
         preprocessing.decode(data, at_least=256)
     assert time.process_time() - start < 2
 
 
 def test_files_of_bad_structure_are_read_or_refused_in_time():
     said, slowest = Counter(), 0.0
-    for seed in range(60):
+    for seed in range(40):
         data = build(np.random.default_rng(seed))
         start = time.process_time()
         try:

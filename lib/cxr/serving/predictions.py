@@ -31,7 +31,7 @@ def write_predictions(
     """
     model = project.settings.model_name
     keys = ["\n".join((image_id, model, version, path, request)) for image_id in image_ids]
-    rows = answers[ANSWER].assign(
+    rows = answers.reindex(columns=ANSWER).assign(
         SCORING_ID=[hashlib.sha256(key.encode()).hexdigest() for key in keys],
         IMAGE_ID=list(image_ids),
         MODEL_NAME=model,

@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 
 from cxr.model.network import best_device, has_bfloat16
 
+SMALLEST_REDUCED = 96  # pixels a side: smaller images are seen at full size in every epoch
+FEW = 1000  # training images: so few are seen for more epochs on any device
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -32,7 +35,14 @@ class Recipe:
 
 
 def recipe_for(
-    images: int, *, epochs: int, batch_size: int, learning_rate: float, seed: int, pretrained: bool = False
+    images: int,
+    *,
+    image_size: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    pretrained: bool = False,
 ) -> Recipe:
     """The recipe for a number of training images.
 
@@ -41,7 +51,8 @@ def recipe_for(
     Args:
         epochs: 0 chooses 5 to 12 epochs, so that training sees about 50,000 images. On a device without bfloat16 an
             epoch takes three times as long: there it chooses 5 to 8 epochs, for about 20,000 images, and the first
-            epochs use half the image side.
+            epochs use half the image side. Fewer than 1,000 images are seen for 12 epochs on any device, and images of
+            less than 96 pixels a side at full size in every epoch.
         batch_size: the largest batch.
         learning_rate: for a batch of 32; scaled in proportion to the batch.
         pretrained: train only the head for an epoch, then use learning rates that fall from the head to the first
@@ -50,9 +61,10 @@ def recipe_for(
     seen, most, small_size = (50_000, 12, 0.75) if has_bfloat16(best_device()) else (20_000, 8, 0.5)
     size = max(4, min(batch_size, images // 16))
     recipe = Recipe(
-        epochs=epochs or min(most, max(5, round(seen / images))),
+        epochs=epochs or (12 if images < FEW else min(most, max(5, round(seen / images)))),
         batch_size=size,
         learning_rate=learning_rate * size / 32,
+        small_epochs=Recipe.small_epochs if image_size >= SMALLEST_REDUCED else 0.0,
         small_size=small_size,
         seed=seed,
     )

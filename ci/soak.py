@@ -3,6 +3,7 @@
 python3 ci soak mutations [20000]   damaged files: no crash, no hang over 2 s, no more than 512 MB
 python3 ci soak kills [20]          ingest, killed at random moments: the next run completes the catalog
 python3 ci soak memory [50000]      peak memory of the ingest of so many images against a tenth of them
+python3 ci soak fuzz [300]          seconds of requests made to break the local account's server and its services
 """
 
 import json
@@ -17,6 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import soak_requests
 from environment import ROOT
 
 HANG = 2.0  # seconds of one core for one file
@@ -25,7 +27,12 @@ STUCK = 60.0  # seconds without an answer, on however busy a machine
 
 
 def run(arguments: list[str]) -> int:
-    known = {"mutations": (mutations, 20_000), "kills": (kills, 20), "memory": (memory, 50_000)}
+    known = {
+        "mutations": (mutations, 20_000),
+        "kills": (kills, 20),
+        "memory": (memory, 50_000),
+        "fuzz": (soak_requests.fuzz, 300),
+    }
     if not arguments or arguments[0] not in known:
         print(__doc__)
         return 1

@@ -4,6 +4,7 @@ Only the standard library is imported before the environment stands.
 """
 
 import argparse
+import os
 import sys
 
 import environment
@@ -14,6 +15,7 @@ JOBS = {
     "app": "open the Streamlit app on the local account",
     "deploy": "set everything up in an account: a dry run, the local account, or yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
+    "score": "catalog a folder and score every image in it with the version in use",
     "soak": "run endurance checks: mutations, structures, fuzz, kills, memory",
     "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
     "truth": "give cataloged images the labels of a table",
@@ -32,6 +34,10 @@ def main() -> int:
     parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
     parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
+    parsers["score"].add_argument("--out", default="build/scores.csv", help="the CSV of results")
+    parsers["score"].add_argument("--data", required=True, help="a folder, a zip, or @stage/path")
+    for name in ("run", "score"):
+        _add_label_arguments(parsers[name].add_argument)
     parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
@@ -43,6 +49,23 @@ def main() -> int:
         parser.error(f"unknown argument: {' '.join(rest)}")
     environment.enter()
     return _do(arguments, rest)
+
+
+def _add_label_arguments(add) -> None:
+    add("--data-csv", metavar="TABLE", help="a CSV with the columns file and any of label, patient_id, cause")
+    add("--negative-label", metavar="CLASS", help="the class that means: nothing found")
+    add("--add-class", metavar="CLASSES", help="with commas: classes that the catalog does not know yet and shall")
+    add("--label-from", choices=["cause"], help="the causes in the files' names are the classes")
+    add("--include-set-aside", choices=["true", "false"], help="use lateral views and images FOR PROCESSING too")
+
+
+def _pass_settings_on(arguments: argparse.Namespace) -> None:
+    """Options that are settings; they reach notebooks, which are processes of their own, as variables."""
+    for name in ("data_csv", "negative_label", "add_class", "label_from", "include_set_aside"):
+        if value := getattr(arguments, name, None):
+            # Notebooks run in a folder of their own.
+            value = os.path.abspath(value) if name == "data_csv" else value  # noqa: PTH100
+            os.environ[f"CXR_{name.upper()}"] = value
 
 
 def _add_deploy_arguments(add) -> None:
@@ -62,6 +85,7 @@ def _add_deploy_arguments(add) -> None:
 
 
 def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _pass_settings_on(arguments)
     if arguments.job == "run":
         import notebooks
 
@@ -80,6 +104,8 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
         return soak.run(arguments.what)
     import commands
 
+    if arguments.job == "score":
+        return commands.score(arguments.data, arguments.out)
     return getattr(commands, arguments.job)(rest)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from environment import ROOT, install_cli
 
@@ -61,6 +62,26 @@ def truth(rest: list[str]) -> int:
     return _say(lambda: add_truth(_project(cxr, rest[1:]), rest[0]))
 
 
+def score(data: str, out: str) -> int:
+    """Every image of a folder is answered, or has a reason."""
+    import cxr
+    from cxr.lifecycle.promotion import version_in_use
+    from cxr.serving.scoring_job import score_folder
+
+    def work() -> dict[str, int]:
+        project = _project(cxr, [])
+        version, in_words = version_in_use(project)
+        print(f"{project.settings.model_name} version {in_words}")
+        scores, table = score_folder(project, data, version), Path(out).resolve()
+        scores.write(table)
+        print(f"{table}: a row for each file, the images of a study together")
+        reasons = scores.results["STATUS"].str.split(":").str[0].value_counts()
+        counts = {"files": len(scores.results), "answered": scores.answered}
+        return counts | reasons.drop("ok", errors="ignore").to_dict()
+
+    return _say(work)
+
+
 def _project(cxr, arguments: list[str]):
     from cxr.account.project import Project
 
@@ -72,7 +93,7 @@ def _say(work) -> int:
     """What was done in numbers, or why nothing was."""
     try:
         counts = work()
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, LookupError) as error:
         print(error)
         return 1
     print(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))

@@ -91,8 +91,12 @@ def _some(names) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 
 
-def survey(project: Project, data: str | Path) -> Survey:
+def survey(project: Project, data: str | Path, any_folders: bool = False) -> Survey:
     """List a source, find its classes, and make sure that they and the patients' key fit the catalog.
+
+    Args:
+        any_folders: folders are classes only where the catalog knows them, or has none yet. What lies in others has no
+            label, and no folder is refused: for images that are to be scored.
 
     Raises:
         FileNotFoundError: there is no such source, or it holds no file that may be an image.
@@ -103,7 +107,7 @@ def survey(project: Project, data: str | Path) -> Survey:
     listed = list(source.names())
     facts = catalog_facts.read(project, phantoms=source.name.startswith(sources.PHANTOMS))
     table = read_table(settings.data_csv) if settings.data_csv else None
-    folders, labels = _label_sets(project, listed, table, facts)
+    folders, labels = _label_sets(project, listed, table, facts, any_folders)
     plain = Describer(labels, by_cause=settings.label_from == "cause", folders=folders)
     documents = [name for name in listed if is_document(name) and not _in_class(plain, name)]
     passed_over = set(documents)
@@ -129,13 +133,16 @@ def _in_class(describe: Describer, name: str) -> bool:
 
 
 def _label_sets(
-    project: Project, names: list[str], table: LabelTable | None, facts: Facts
+    project: Project, names: list[str], table: LabelTable | None, facts: Facts, any_folders: bool
 ) -> tuple[LabelSet | None, LabelSet]:
     """(the classes that folders and table name, the classes that images get)."""
     settings = project.settings
     told = single(table.labels()) if table else set()
     found = find_label_set(names, told, settings.negative_label)
     add = [name for name in settings.add_class.split(",") if name.strip()]
+    if any_folders and found and facts.label_set and not told:
+        wanted = facts.label_set.extended(add)
+        found = found if all(name in wanted for name in found.names) else None
     if settings.label_from != "cause":
         labels = agree(facts.label_set, found, add, facts.fixed)
         _refuse_unknown(table, told, labels, labels)

@@ -13,7 +13,7 @@ from cxr.lifecycle import promotion_records, runs
 from cxr.lifecycle.comparison import Comparison, compare
 from cxr.lifecycle.registry import run_of
 from cxr.model.config import ModelConfig
-from cxr.serving.scoring import open_registry
+from cxr.serving.scoring import find_version, open_registry
 
 PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
 MARGIN = 0.01  # of AUROC: a candidate that is further below is not promoted, however few images there are to tell
@@ -99,8 +99,15 @@ def roll_back(project: Project) -> str:
 
 
 def version_in_use(project: Project) -> tuple[ModelVersion, str]:
-    """The version in production, else the model's default, and a sentence that says which it is."""
-    model = open_registry(project).get_model(project.settings.model_name)
+    """The version in production, else the model's default, and a sentence that says which it is.
+
+    Raises:
+        LookupError: the model has no version yet.
+    """
+    registry, name = open_registry(project), project.settings.model_name
+    if find_version(registry, name) is None:
+        raise LookupError(f"{name} has no version yet: run notebooks 03_train and 04_register")
+    model = registry.get_model(name)
     production = aliases(model).get(PRODUCTION)
     if production:
         return model.version(production), f"{production}, which is in production"

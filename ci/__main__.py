@@ -30,7 +30,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 ci", description=__doc__.splitlines()[0])
     jobs = parser.add_subparsers(dest="job", required=True)
     parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
-    parsers["run"].add_argument("--data", default="", help="a folder of images; without it, phantoms are made")
+    parsers["run"].add_argument(
+        "--data", default="", help="a folder or zip of images, or kermany; without it, phantoms are made"
+    )
     parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
     parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")

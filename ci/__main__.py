@@ -16,6 +16,8 @@ JOBS = {
     "deploy": "set everything up in an account: a dry run, the local account, or yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
     "score": "catalog a folder and score every image in it with the version in use",
+    "evaluate": "measure a registered version on a labelled folder from elsewhere, which is not cataloged",
+    "forget": "remove everything of one patient, and name the versions that learned from their images",
     "soak": "run endurance checks: mutations, structures, fuzz, kills, memory",
     "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
     "truth": "give cataloged images the labels of a table",
@@ -38,7 +40,11 @@ def main() -> int:
     parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
     parsers["score"].add_argument("--out", default="build/scores.csv", help="the CSV of results")
     parsers["score"].add_argument("--data", required=True, help="a folder, a zip, or @stage/path")
-    for name in ("run", "score"):
+    parsers["evaluate"].add_argument("--data", required=True, help="a folder, a zip, @stage/path, or kermany")
+    parsers["evaluate"].add_argument("--version", default="", help="of the model; without it, the one in use")
+    parsers["evaluate"].add_argument("--out", default="build/evaluation", help="the folder for report and figures")
+    parsers["forget"].add_argument("--patient", metavar="ID", required=True, help="that of the catalog, or yours")
+    for name in ("run", "score", "evaluate"):
         _add_label_arguments(parsers[name].add_argument)
     parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
@@ -108,6 +114,10 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
 
     if arguments.job == "score":
         return commands.score(arguments.data, arguments.out)
+    if arguments.job == "evaluate":
+        return commands.evaluate(arguments.data, arguments.version, arguments.out)
+    if arguments.job == "forget":
+        return commands.forget(arguments.patient)
     return getattr(commands, arguments.job)(rest)
 
 

@@ -82,6 +82,59 @@ def score(data: str, out: str) -> int:
     return _say(work)
 
 
+def evaluate(data: str, version: str, out: str) -> int:
+    """Nothing of the folder is cataloged."""
+    import cxr
+    from cxr.data import kermany
+    from cxr.lifecycle.external_evaluation import evaluate_outside
+    from cxr.lifecycle.external_report import write_report
+    from cxr.lifecycle.promotion import find_named, version_in_use
+
+    def work() -> dict[str, int]:
+        project = _project(cxr, [])
+        asked, in_words = find_named(project, version) if version else version_in_use(project)
+        print(f"{project.settings.model_name} version {in_words}")
+        place = kermany.fetch_release(project.settings).test if data == kermany.NAME else data
+        found = evaluate_outside(project, asked, place)
+        print(f"the report: {write_report(found, Path(out).resolve())}")
+        for name in ("auroc", "sensitivity", "specificity", "ece"):
+            here, own = (_figure(part["metrics"][name]) for part in (found.report, found.own_test))
+            print(f"{name}: {here}; on its own test patients {own}")
+        measured = {"images": found.report["images"], "patients": found.report["patients"]}
+        return measured | {f"left out: {why}": count for why, count in found.outside.left_out.items()}
+
+    return _say(work)
+
+
+def _figure(figure: dict) -> str:
+    if None in (figure["value"], *figure["interval"]):
+        return "undefined"
+    return "{:.3f} (95% {:.3f} to {:.3f})".format(figure["value"], *figure["interval"])
+
+
+def forget(patient: str) -> int:
+    """What a model learned cannot be taken out of it, so the versions are named, before anything is removed."""
+    import cxr
+    from cxr.lifecycle import forgetting
+
+    def work() -> dict[str, int]:
+        project = _project(cxr, [])
+        found = forgetting.find_patient(project, patient)
+        if not found.sources:
+            print("The catalog holds no image of this patient. (ISSUER|ID, where the DICOM headers name an issuer.)")
+        for use in found.uses:
+            print(f"{use}: train again without the patient, or delete it")
+        counts = forgetting.forget(project, found)
+        for source, files in found.sources.items():
+            print(f"{files:,} files of {source} are still there: delete them too, or the next ingest brings them back")
+        for left in ("notebooks", "figures", "scores.csv"):
+            if found.sources and (ROOT / "build" / left).exists():
+                print(f"build/{left} may show the patient: delete it")
+        return counts
+
+    return _say(work)
+
+
 def _project(cxr, arguments: list[str]):
     from cxr.account.project import Project
 

@@ -114,6 +114,23 @@ def version_in_use(project: Project) -> tuple[ModelVersion, str]:
     return model.default, f"{model.default.version_name}, which is not in production"
 
 
+def find_named(project: Project, name: str) -> tuple[ModelVersion, str]:
+    """A version by its name, and a sentence that says whether it is in production.
+
+    Raises:
+        LookupError: there is none of that name; names those that there are.
+    """
+    registry, model_name = open_registry(project), project.settings.model_name
+    version = find_version(registry, model_name, name.upper())
+    if version is None:
+        known = find_version(registry, model_name) and registry.get_model(model_name).show_versions()["name"]
+        there = ", ".join(known) if known is not None else "none"
+        raise LookupError(f"{model_name} has no version {name}; there are: {there}")
+    production = aliases(registry.get_model(model_name)).get(PRODUCTION)
+    found = version.version_name
+    return version, f"{found}, which is {'' if found == production else 'not '}in production"
+
+
 def repair(project: Project, model: Model) -> str | None:
     """The version in production, after what a broken-off promotion left is put right; None where there is none.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # neither registering nor deploying draws
 
 WEIGHTS_FOLDER = "weights"
 SCORES = "scores.csv"
+IMAGES = "images.csv"
 
 
 def run_id(state: dict[str, torch.Tensor], config: ModelConfig) -> str:
@@ -44,6 +45,7 @@ def save(
     evaluation: dict,
     history: list[dict[str, float]],
     scores: pd.DataFrame | None = None,
+    images: pd.DataFrame | None = None,
     figures: "dict[str, Figure] | None" = None,
     tracker: Tracker | None = None,
 ) -> str:
@@ -53,6 +55,8 @@ def save(
 
     Args:
         scores: rows of :func:`scores_of`, so that a later run can be compared on the same images.
+        images: the catalog's rows that the run was made of. Their ids and splits are kept, and no patient, so that it
+            can be told which versions learned from an image (`cxr.lifecycle.run_images`).
         figures: by name; none may show an X-ray, because images of patients stay on their own stage.
         tracker: is given the figures and files too, and its run ends.
     """
@@ -66,6 +70,8 @@ def save(
             (folder / f"{file}.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         if scores is not None:
             scores.to_csv(folder / SCORES, index=False)
+        if images is not None:
+            images[["IMAGE_ID", "SPLIT"]].sort_values("IMAGE_ID").to_csv(folder / IMAGES, index=False)
         for file, figure in (figures or {}).items():
             figure.savefig(folder / f"{file}.png", dpi=120)
         target = f"{project.artifacts_stage}/runs/{name}"
@@ -120,6 +126,15 @@ def fetch(project: Project, name: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", folder.as_posix())
     return folder
+
+
+def list_files(project: Project) -> dict[str, set[str]]:
+    """Run id -> the names of the files that it left on the stage."""
+    found: dict[str, set[str]] = {}
+    for row in project.session.sql(f"LIST {project.artifacts_stage}/runs/").collect():
+        run, name = row["name"].split("/")[-2:]
+        found.setdefault(run, set()).add(name)
+    return found
 
 
 def read_scores(folder: Path) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """`python3 ci JOB`: makes the environment if need be, then does the job in it. `--help` lists the jobs.
 
-Only the standard library is imported before the environment stands.
+Before the environment exists, only the standard library is imported.
 """
 
 import argparse
@@ -13,44 +13,42 @@ JOBS = {
     "run": "execute the five notebooks in order, headless",
     "test": "run every test",
     "app": "open the Streamlit app on the local account",
-    "deploy": "set everything up in an account: a dry run, the local account, or yours",
+    "deploy": "create everything in an account: as a dry run, in the local account, or in yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
-    "score": "catalog a folder and score every image in it with the version in use",
-    "evaluate": "measure a registered version on a labelled folder from elsewhere, which is not cataloged",
-    "forget": "remove everything of one patient, and name the versions that learned from their images",
-    "soak": "run endurance checks: mutations, structures, fuzz, kills, memory",
-    "rekey": "make all patient ids of the catalog anew, by the present rules and under the present key",
-    "truth": "give cataloged images the labels of a table",
+    "score": "catalog a folder and score its images with the version in use",
+    "evaluate": "measure a registered version on a labelled folder from elsewhere, without cataloging it",
+    "forget": "remove everything about one patient, and list the versions that were trained on their images",
+    "soak": "run endurance checks: mutations, structures, fuzz, headers, kills, memory",
+    "rekey": "compute all patient ids of the catalog again, with the present rules and key",
+    "truth": "label cataloged images from a table",
     "lint": "check style with ruff, and imports with import-linter",
     "lock": "write ci/constraints.txt anew from the environment",
 }
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs an older Python should be told in one line
+    if sys.version_info < (3, 11):  # noqa: UP036 - a clear message for users of an older Python
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     parser = argparse.ArgumentParser(prog="python3 ci", description=__doc__.splitlines()[0])
     jobs = parser.add_subparsers(dest="job", required=True)
     parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
-    parsers["run"].add_argument(
-        "--data", default="", help="a folder or zip of images, or kermany; without it, phantoms are made"
-    )
+    parsers["run"].add_argument("--data", default="", help="a folder or zip of images, or kermany; default: phantoms")
     parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
-    parsers["run"].add_argument("--build", default="build", help="the folder for what the run leaves")
-    parsers["score"].add_argument("--out", default="build/scores.csv", help="the CSV of results")
+    parsers["run"].add_argument("--build", default="build", help="the folder for the results")
     parsers["score"].add_argument("--data", required=True, help="a folder, a zip, or @stage/path")
+    parsers["score"].add_argument("--out", default="build/scores.csv", help="the CSV with the results")
     parsers["evaluate"].add_argument("--data", required=True, help="a folder, a zip, @stage/path, or kermany")
-    parsers["evaluate"].add_argument("--version", default="", help="of the model; without it, the one in use")
+    parsers["evaluate"].add_argument("--version", default="", help="a version of the model; default: the one in use")
     parsers["evaluate"].add_argument("--out", default="build/evaluation", help="the folder for report and figures")
-    parsers["forget"].add_argument("--patient", metavar="ID", required=True, help="that of the catalog, or yours")
+    parsers["forget"].add_argument("--patient", metavar="ID", required=True, help="from the catalog, or the hospital's")
     for name in ("run", "score", "evaluate"):
         _add_label_arguments(parsers[name].add_argument)
-    parsers["bench"].add_argument("names", nargs="*", help="benchmarks by name; all without any")
+    parsers["bench"].add_argument("names", nargs="*", help="names of benchmarks; default: all")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument(
-        "what", nargs="*", help="one of mutations, structures, fuzz, kills, memory, and how many"
+        "what", nargs="*", help="one of mutations, structures, fuzz, headers, kills, memory, and how many"
     )
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job not in ("test", "app", "rekey", "truth"):
@@ -77,19 +75,22 @@ def _pass_settings_on(arguments: argparse.Namespace) -> None:
 
 
 def _add_deploy_arguments(add) -> None:
-    add("--connection", help="a connection of connections.toml; without it CXR_CONNECTION, or the local account")
+    add("--connection", help="a connection of connections.toml; default: CXR_CONNECTION, or the local account")
     add("--dry-run", action="store_true", help="print every statement and run none; needs no account")
     add(
-        "--from", dest="start", metavar="STEP", help="begin with this step, after one that failed or is another's to do"
+        "--from",
+        dest="start",
+        metavar="STEP",
+        help="start with this step: after a failed step, or if somebody else has run the steps before",
     )
-    add("--egress", action="store_true", help="let the bundle fetch weights from download.pytorch.org")
-    add("--weights", metavar="FILE", help="put this file of torchvision weights on the artifacts stage")
-    add("--run", action="store_true", help="then run the five notebooks in the account; the service is left asleep")
-    add("--profile", default="default", help="of the notebooks of --run: smoke, default or full")
-    add("--data", default="", help="of --run: images on a stage, @DATABASE.SCHEMA.STAGE/path; without it, phantoms")
-    add("--start-schedule", action="store_true", help="then start retraining, scoring and the alert")
-    add("--build", default="build", help="the folder for a copy of what is uploaded")
-    add("--teardown", metavar="DATABASE", help="remove everything instead; the database's name, to be sure")
+    add("--egress", action="store_true", help="let the bundle download weights from download.pytorch.org")
+    add("--weights", metavar="FILE", help="upload this file of torchvision weights to the artifacts stage")
+    add("--run", action="store_true", help="then run the five notebooks in the account; the service is left suspended")
+    add("--profile", default="default", help="profile for --run: smoke, default or full")
+    add("--data", default="", help="images for --run, on a stage: @DATABASE.SCHEMA.STAGE/path; default: phantoms")
+    add("--start-schedule", action="store_true", help="then start the scheduled retraining and scoring, and the alert")
+    add("--build", default="build", help="the folder for a copy of the uploaded files")
+    add("--teardown", metavar="DATABASE", help="remove everything instead; give the database's name to confirm")
 
 
 def _do(arguments: argparse.Namespace, rest: list[str]) -> int:

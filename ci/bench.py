@@ -1,4 +1,4 @@
-"""Benchmarks. Each prints a ratio of two rates that were measured in turns in one run, because machines differ."""
+"""Benchmarks. Each prints the ratio of two rates measured alternately in one run, because machines differ."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ROUNDS = 5
 
 
 def run(names: list[str], short: bool = False) -> int:
-    """Run the named benchmarks, all without a name; 1 for an unknown name."""
+    """Run the named benchmarks, or all. Returns 1 if a name is unknown."""
     known = {"training": training, "ingest": ingest, "app": app, "serving": lambda: serving(short)}
     if unknown := set(names) - set(known):
         print(f"No benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
@@ -27,9 +27,9 @@ def run(names: list[str], short: bool = False) -> int:
 
 
 def compare(title: str, ours: Callable[[], int], yardstick: Callable[[], int]) -> None:
-    """Each callable does its work once and returns how many images it handled.
+    """Print the ratio of two rates in images per second. Each callable does its work once and returns its images.
 
-    The ratio of CPU times is printed too: on a machine with other work it is the steadier one.
+    The ratio of CPU times is printed too: it varies less on a busy machine.
     """
     rates, costs = ({"ours": [], "yardstick": []} for _ in range(2))
     for _ in range(ROUNDS):
@@ -62,8 +62,10 @@ def serving(short: bool) -> None:
 
 
 def ingest() -> None:
-    """Decoding into the cache against bare loops over the same files on the same cores: of the same decoder, and of
-    Pillow alone, which reads, reduces and resizes but checks nothing."""
+    """Decoding into the cache, compared with two plain loops over the same files on the same cores.
+
+    One loop uses the same decoder; the other uses Pillow only, which reads, reduces and resizes but checks nothing.
+    """
     import io
 
     from PIL import Image
@@ -98,7 +100,7 @@ def ingest() -> None:
                 files.append(Path(scratch, f"{side}-{number}.jpeg"))
                 chest = phantom("NORMAL", rng=np.random.default_rng(number % 40))
                 Image.fromarray(chest).resize((side, side * 7 // 8)).save(files[-1], quality=90)
-            files *= 8  # a run of a second or more, as with the thousands of files of a real set
+            files *= 8  # so that a round takes a second or more
 
             def ours(files=files) -> int:
                 build(files, size, Path(scratch, "stack.npy"))
@@ -116,9 +118,9 @@ def ingest() -> None:
 
 
 def app() -> None:
-    """Seconds from an upload to the whole page, by the running service, against the bare question to the service.
+    """Seconds from an upload to the complete page, compared with a direct call of the same service.
 
-    On the account that the notebooks left; a service that was not there before is dropped at the end.
+    Uses the account of the last `python3 ci run`. A service that did not exist before is dropped at the end.
     """
     import io
 
@@ -139,7 +141,7 @@ def app() -> None:
         sys.exit("No model is registered. Run `python3 ci run` first.")
     there = not version.list_services().empty
     service = ensure_service(project, version)
-    # The connector has read its own configuration already; Streamlit reads secrets first.
+    # The connector has already read its configuration; Streamlit prefers its own secrets.
     login = {key: value for key, value in start_local_account(settings).items() if key != "session_parameters"}
     secrets = Path(tempfile.mkdtemp(), "secrets.toml")
     secrets.touch(mode=0o600)
@@ -149,14 +151,14 @@ def app() -> None:
     page.query_params["path"] = "SERVICE"
     page.run()
     secrets.unlink()
-    pages, questions = [], []
+    pages, calls = [], []
     for number in range(2 * ROUNDS + 1):
         buffer = io.BytesIO()
         pixels = dataset.phantom("PNEUMONIA", rng=np.random.default_rng(number), size=1024)
         Image.fromarray(pixels).save(buffer, "JPEG")
         start = time.perf_counter()
         scoring.explain(session, version, buffer.getvalue(), service)
-        questions.append(time.perf_counter() - start)
+        calls.append(time.perf_counter() - start)
         page.file_uploader[0].upload(f"{number}.jpeg", buffer.getvalue())
         start = time.perf_counter()
         page.run()
@@ -165,10 +167,10 @@ def app() -> None:
             sys.exit("The page shows no overlay: " + "; ".join(each.value for each in [*page.error, *page.warning]))
     if not there:
         session.sql(f"DROP SERVICE {service}").collect()
-    pages, questions = pages[1:], questions[1:]  # the first answers wait for imports
-    ratios = [whole / bare for whole, bare in zip(pages, questions, strict=True)]
+    pages, calls = pages[1:], calls[1:]  # the first calls include imports
+    ratios = [whole / bare for whole, bare in zip(pages, calls, strict=True)]
     print(
-        f"from a 1024 px upload to the whole page: {statistics.median(pages):.2f} s (at most {max(pages):.2f}), "
-        f"the bare question to the service {statistics.median(questions):.2f} s; ratio {statistics.median(ratios):.1f} "
+        f"from a 1024 px upload to the complete page: {statistics.median(pages):.2f} s (at most {max(pages):.2f}), "
+        f"a direct call of the service {statistics.median(calls):.2f} s; ratio {statistics.median(ratios):.1f} "
         f"({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} rounds)"
     )

@@ -1,6 +1,6 @@
-"""The service against the bare work of decoding and scoring on the same cores; its latency; a long run with bad images.
+"""Throughput of the service compared with decoding and scoring in one process; latency; a long run with bad images.
 
-The service is a process of its own on a local account, and the client and its base64 share the cores with it.
+The service is a separate process of a local account. The client, with its base64 encoding, uses the same cores.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def run(rounds: int, short: bool) -> None:
 
 @contextmanager
 def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], XrayNetwork]]:
-    """A running service of a ResNet-18 at 96 px with random weights, 128 phantoms of 512 px, and the network itself."""
+    """Yields a client of a running service (ResNet-18, 96 px, random weights), 128 phantom files, and the network."""
     os.environ["CXR_CACHE_DIR"] = str(scratch / "cache")
     project = open_project(argv=[], environ={}, account_dir=str(scratch / "account"))
     session = project.session
@@ -83,7 +83,7 @@ def throughput(client: ServiceClient, files: list[bytes], network: XrayNetwork, 
     works: dict[str, Callable] = {"service": lambda: client.predict(files), "bare": bare}
     rates = {name: [] for name in works}
     for work in works.values():
-        work()  # both start warm
+        work()  # warm up
     for _ in range(rounds):
         for name, work in works.items():
             start = time.perf_counter()
@@ -91,7 +91,7 @@ def throughput(client: ServiceClient, files: list[bytes], network: XrayNetwork, 
             rates[name].append(len(files) / (time.perf_counter() - start))
     ratios = [a / b for a, b in zip(rates["service"], rates["bare"], strict=True)]
     print(
-        f"service in batches of {ROWS_PER_CALL} against decoding and network in one process: "
+        f"service in batches of {ROWS_PER_CALL}, compared with decoding and network in one process: "
         f"{statistics.median(rates['service']):.1f} against {statistics.median(rates['bare']):.1f} images/s; "
         f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds)",
         flush=True,
@@ -115,7 +115,7 @@ def latency(client: ServiceClient, files: list[bytes], requests: int) -> None:
 
 
 def soak(client: ServiceClient, files: list[bytes], network: XrayNetwork, requests: int) -> None:
-    """Every hundredth request is damaged. Lost: no answer. Wrong: another answer than the network's."""
+    """Every hundredth request is malformed. Lost: no answer. Wrong: not the network's probability."""
     pixels = np.stack([preprocessing.load(data, 96) for data in files])
     expected = probability(predict_logits(network, torch.from_numpy(pixels)).squeeze(1))
     bad = [b"", b"no image", files[0][:200]]

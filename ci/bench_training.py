@@ -1,4 +1,4 @@
-"""How fast training is, against what the same machine could do and against what tutorials do."""
+"""Speed of training, compared with the bare training step on the same machine and with a tutorial's loop."""
 
 import statistics
 import tempfile
@@ -31,7 +31,7 @@ def run(compare: Callable, rounds: int) -> None:
 
 
 def epoch_of(images: torch.Tensor, labels: torch.Tensor, side: int) -> Callable[[], int]:
-    """One epoch of this project's loop, at its full image size."""
+    """A function that trains one epoch with this project's trainer at full image size."""
     network = XrayNetwork().to(images.device)
     examples = Examples(images, labels)
     trainer = Trainer(network, examples, examples, Recipe(epochs=10_000, batch_size=BATCH))
@@ -51,7 +51,7 @@ def random_images(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def against_a_tensor_in_memory(compare: Callable, side: int, count: int) -> None:
-    """The yardstick trains on one batch that is ready as the network wants it, and averages no weights."""
+    """The yardstick trains on one prepared batch, without data loading, augmentation or weight averaging."""
     device = best_device()
     images, labels = random_images(count, side)
     network = XrayNetwork().to(device, memory_format=torch.channels_last).train()
@@ -74,7 +74,7 @@ def against_a_tensor_in_memory(compare: Callable, side: int, count: int) -> None
 
 
 def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
-    """Files to trained network, both ways. Ours decodes once, and the decoding is in its time."""
+    """From files to a trained network, with this project's loop and a tutorial's. Times include decoding."""
     from torchvision import datasets, models, transforms
 
     device = best_device()
@@ -127,10 +127,10 @@ def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
 
 
 def _folder_of_originals(scratch: Path) -> Path:
-    """Full-size X-rays as tutorials find them, where the sample stands; else phantoms of a realistic size."""
+    """A folder of full-size X-rays, if the sample is available; else of phantoms of a realistic size."""
     folder = scratch / "originals"
     if not ORIGINALS.is_dir():
-        print("The sample of full-size X-rays is not here: phantoms of 1024 px in their place.")
+        print("The sample of full-size X-rays is not available; phantoms of 1024 px are used instead.")
         return dataset.write_phantoms(folder, patients=36, size=1024, seed=1)
     for place in ORIGINALS.rglob("*.jpeg"):
         target = folder / place.parent.name / place.name
@@ -140,7 +140,7 @@ def _folder_of_originals(scratch: Path) -> Path:
 
 
 def few_and_many_images(rounds: int, side: int = 32) -> None:
-    """Whole epochs; small images, so that reaching for them and not the network sets the time."""
+    """Time per image with 50,000 and with 1,000 images; small ones, so that data access dominates."""
     few, many = (epoch_of(*random_images(count, side), side) for count in (1_000, 50_000))
 
     def seconds(work: Callable[[], int]) -> float:

@@ -9,27 +9,30 @@ from environment import ROOT, install_cli
 
 
 def test(rest: list[str]) -> int:
-    """A file's tests share an account, so they stay on one worker; few workers, because each holds PyTorch."""
+    """Run pytest in parallel. The tests of a file share an account, so one worker runs them all.
+
+    At most four workers, because each loads PyTorch.
+    """
     install_cli()
     workers = min(os.cpu_count() or 1, 4)
     options = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
-    # Threads of several workers on the same cores wait for one another.
+    # More threads than cores would slow the workers down.
     threads = {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // workers)}
     return subprocess.call([sys.executable, "-m", "pytest", *options, *rest], cwd=ROOT, env=threads | os.environ)
 
 
 def lint(rest: list[str]) -> int:
-    """Style, and which package may import which."""
+    """Check style and formatting (ruff), and the import contracts (import-linter)."""
     ruff = [sys.executable, "-m", "ruff"]
     contracts = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"]
     commands = ([*ruff, "check", "."], [*ruff, "format", "--check", "."], contracts)
-    # import-linter finds the packages where Python does.
+    # import-linter finds packages on the Python path.
     environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
     return max(subprocess.call(command, cwd=ROOT, env=environment) for command in commands)
 
 
 def app(rest: list[str]) -> int:
-    """The app reaches the account as it does in Snowflake, through `st.connection("snowflake")`."""
+    """Run the app on the local account, through `st.connection("snowflake")` as in Snowflake."""
     from cxr.account.session import account_directory, start_local_account
     from cxr.settings import load
 
@@ -44,22 +47,22 @@ def app(rest: list[str]) -> int:
 
 
 def rekey(rest: list[str]) -> int:
-    """`rest` are settings, such as `--data-csv TABLE`."""
+    """Compute all patient ids of the catalog again. `rest`: settings, such as `--data-csv TABLE`."""
     import cxr
     from cxr.data.rekey import rekey as make_anew
 
-    return _say(lambda: make_anew(_project(cxr, rest)))
+    return _print_counts(lambda: make_anew(_project(cxr, rest)))
 
 
 def truth(rest: list[str]) -> int:
-    """`rest` is the table, then settings, such as `--add-class TB`."""
+    """Label cataloged images from a table. `rest`: the table, then settings, such as `--add-class TB`."""
     import cxr
     from cxr.data.truth import add_truth
 
     if not rest or rest[0].startswith("-"):
         print("python3 ci truth TABLE: a CSV with the columns file and label")
         return 2
-    return _say(lambda: add_truth(_project(cxr, rest[1:]), rest[0]))
+    return _print_counts(lambda: add_truth(_project(cxr, rest[1:]), rest[0]))
 
 
 def score(data: str, out: str) -> int:
@@ -79,7 +82,7 @@ def score(data: str, out: str) -> int:
         counts = {"files": len(scores.results), "answered": scores.answered}
         return counts | reasons.drop("ok", errors="ignore").to_dict()
 
-    return _say(work)
+    return _print_counts(work)
 
 
 def evaluate(data: str, version: str, out: str) -> int:
@@ -103,7 +106,7 @@ def evaluate(data: str, version: str, out: str) -> int:
         measured = {"images": found.report["images"], "patients": found.report["patients"]}
         return measured | {f"left out: {why}": count for why, count in found.outside.left_out.items()}
 
-    return _say(work)
+    return _print_counts(work)
 
 
 def _figure(figure: dict) -> str:
@@ -132,7 +135,7 @@ def forget(patient: str) -> int:
                 print(f"build/{left} may show the patient: delete it")
         return counts
 
-    return _say(work)
+    return _print_counts(work)
 
 
 def _project(cxr, arguments: list[str]):
@@ -142,8 +145,8 @@ def _project(cxr, arguments: list[str]):
     return Project(cxr.connect(settings=settings), settings)
 
 
-def _say(work) -> int:
-    """What was done in numbers, or why nothing was."""
+def _print_counts(work) -> int:
+    """Print the counts of what was done, or the error. Returns the exit code."""
     try:
         counts = work()
     except (ValueError, OSError, RuntimeError, LookupError) as error:
@@ -154,7 +157,7 @@ def _say(work) -> int:
 
 
 def lock(rest: list[str]) -> int:
-    """Pins go by name and version alone: no address of an index, nothing of this machine."""
+    """Write ci/constraints.txt. Pins are `name==version` only, without index URLs or paths of this machine."""
     frozen = subprocess.check_output([sys.executable, "-m", "pip", "freeze", "--exclude-editable"], text=True)
     pins = [line for line in frozen.splitlines() if "==" in line and " @ " not in line]
     head = "# Exact versions of everything that `python3 ci` installs. Renew with `python3 ci lock`."

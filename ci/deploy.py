@@ -1,4 +1,4 @@
-"""`python3 ci deploy`: run the scripts of `sql/` and upload the repository, in your account or in the local one."""
+"""`python3 ci deploy`: run the scripts of `sql/` and upload the repository, to your account or the local account."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ from cxr.settings import NAMES, Settings, load
 from environment import ROOT
 
 UPLOADED = ("notebooks", "jobs", "lib/cxr", "sql", "streamlit", "code_bundle.yml", "requirements.txt")
-YOU = '"<you>"'  # stands for the connection's user until there is a connection
+YOU = '"<you>"'  # placeholder for the user's name, until there is a connection
 ADMINISTRATOR = "ACCOUNTADMIN"
 
 
@@ -32,11 +32,11 @@ class Step:
 
 
 def deploy(arguments: argparse.Namespace) -> int:
-    """0 when every step is done; the first statement that fails ends it with 1."""
+    """Returns 0 if every step is done. The first failing statement ends the deployment, which then returns 1."""
     settings = replace(load(argv=[], profile=arguments.profile, data=arguments.data), keep_service=True)
     if arguments.run and settings.data and not settings.data.startswith("@"):
-        print(f"--data {settings.data}: the account sees stages alone. Nothing was done. Put the images on one, as in")
-        print("docs/data.md, and name it: --data @DATABASE.SCHEMA.STAGE/path")
+        print(f"--data {settings.data}: an account can only read stages. Nothing was done. Put the images on a stage,")
+        print("as docs/data.md describes, and name it: --data @DATABASE.SCHEMA.STAGE/path")
         return 1
     if arguments.teardown and arguments.teardown != settings.database:
         print(f"--teardown {arguments.teardown}: this project's database is {settings.database}. Nothing was done.")
@@ -75,8 +75,8 @@ def execute(session: Session, steps: list[Step]) -> int:
                 print(f"--   {run(session, text)}", flush=True)
             except (SnowparkClientException, ConnectorError, OSError) as error:
                 print(f"\nStatement {number} of {len(step.statements)} of step {step.name} failed:\n{error}")
-                print("\nWhat was done before it stays, and every statement can run again. When the cause is mended,")
-                print(f"give the same command with --from {step.name}")
+                print("\nThe statements before it took effect, and every statement can run again. Fix the cause, then")
+                print(f"run the same command with --from {step.name}")
                 return 1
     print("\nDone: " + ", ".join(step.name for step in steps))
     return 0
@@ -93,11 +93,11 @@ def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
         *put_statements(write_payload(Path(arguments.build).resolve() / "deploy", settings, arguments.egress), stage),
     ]
     wanted = [
-        Step("account", "roles, machines, rights", as_role(ADMINISTRATOR, account)),
+        Step("account", "roles, compute, privileges", as_role(ADMINISTRATOR, account)),
         Step("objects", "schema, stages, tables", as_role(settings.engineer_role, script("20_objects"))),
     ]
     if arguments.egress:
-        wanted.append(Step("egress", "the way to one named host", as_role(ADMINISTRATOR, script("25_egress"))))
+        wanted.append(Step("egress", "external access to one host", as_role(ADMINISTRATOR, script("25_egress"))))
     if arguments.weights:
         source = Path(arguments.weights).resolve()
         weights = [put(source.as_posix(), f"{settings.artifacts}/weights")]
@@ -112,24 +112,24 @@ def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
         wanted.append(Step("run", "the five notebooks, in the account", as_role(settings.engineer_role, headless)))
     if arguments.start_schedule:
         start = as_role(settings.engineer_role, script("45_start_schedule"))
-        wanted.append(Step("start", "the schedule runs from now on", start))
+        wanted.append(Step("start", "start the schedule", start))
     return wanted
 
 
 def teardown(settings: Settings) -> list[Step]:
     statements = read_sql_file(ROOT / "sql" / "90_teardown.sql", settings)
-    return [Step("teardown", "everything away", as_role(ADMINISTRATOR, statements))]
+    return [Step("teardown", "remove everything", as_role(ADMINISTRATOR, statements))]
 
 
 def as_role(role: str, statements: list[str]) -> list[str]:
     return [f"USE ROLE {role}", *statements]
 
 
-# ---------------------------------------------------------------- the files
+# ---------------------------------------------------------------- uploaded files
 
 
 def write_payload(folder: Path, settings: Settings, egress: bool) -> Path:
-    """Copy what the account needs to the folder, with the names that these settings give."""
+    """Copy the files that the account needs to the folder, with the names of these settings. Returns the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in needed_files():
         target = folder / name
@@ -142,11 +142,11 @@ def write_payload(folder: Path, settings: Settings, egress: bool) -> Path:
 
 
 def needed_files() -> list[str]:
-    """Paths in the repository: those that git tracks, where this is a clone, else all that lie there."""
+    """Paths relative to the repository: the tracked files in a git clone, else all files."""
     listed = subprocess.run(["git", "ls-files", *UPLOADED], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode == 0 and listed.stdout:
         return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-    print("This is no git clone: every file of its folders is uploaded.", file=sys.stderr)
+    print("This is not a git clone: all files of the folders are uploaded.", file=sys.stderr)
     found = [
         path for name in UPLOADED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
     ]
@@ -156,6 +156,7 @@ def needed_files() -> list[str]:
 
 
 def bundle_specification(settings: Settings, egress: bool) -> str:
+    """`code_bundle.yml` with the names of these settings."""
     bundle = yaml.safe_load((ROOT / "code_bundle.yml").read_text())["bundle"]
     bundle["compute_options"] = {
         "compute_pool": settings.gpu_pool,
@@ -169,13 +170,13 @@ def bundle_specification(settings: Settings, egress: bool) -> str:
 
 
 def own_names(settings: Settings) -> dict[str, str]:
-    """Names that differ from the defaults: the app and the notebooks in the account have to know them too."""
+    """Names that differ from the defaults, for settings.json: app and notebooks in the account need them too."""
     defaults = Settings()
     return {name: value for name in NAMES if (value := getattr(settings, name)) != getattr(defaults, name)}
 
 
 def put_statements(folder: Path, stage: str) -> Iterator[str]:
-    """One PUT for each folder and kind of file: a pattern must not meet a folder."""
+    """One PUT for each folder and file suffix, so that no pattern matches a folder."""
     kinds = {(path.parent, path.suffix) for path in folder.rglob("*") if path.is_file()}
     for parent, suffix in sorted(kinds):
         relative = parent.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""The virtual environment: made once, reused while nothing that defines it has changed."""
+"""The virtual environment: created once, and again when the files that define it change."""
 
 import hashlib
 import os
@@ -18,12 +18,12 @@ CLI_PINS = ROOT / "ci" / "constraints-cli.txt"
 
 
 def enter() -> None:
-    """Go on in the project's environment; installs it first where it is missing or out of date."""
+    """Continue in the project's environment. Installs it first if it is missing or out of date."""
     wanted = _definition()
     current = STAMP.read_text() if STAMP.exists() else ""
     if current != wanted:
         _install(wanted)
-    # On a busy machine, OpenMP threads that spin while they wait slow PyTorch down by a factor of up to nine.
+    # On a busy machine, OpenMP threads that wait actively slow PyTorch down, by up to nine times.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.path.append(str(ROOT))  # benchmarks and endurance checks share helpers with the tests
     if Path(sys.prefix).resolve() != FOLDER.resolve():
@@ -44,7 +44,7 @@ def _install(wanted: str) -> None:
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "-q"]
     command += ["-c", str(ROOT / "ci" / "constraints.txt"), "-e", f"{ROOT}[local,test]"]
     print("  " + " ".join(command).replace(str(ROOT), "."), flush=True)
-    # pip's warnings name where it looked for packages, which is nobody's business in a log.
+    # stderr is captured, because pip's warnings name the package index, which may be private.
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"pip could not install the environment (exit code {done.returncode}):\n{done.stderr}")
@@ -53,7 +53,10 @@ def _install(wanted: str) -> None:
 
 
 def install_cli() -> None:
-    """The Snowflake CLI, beside the project: it pins other versions of the same clients. Tests skip where it is not."""
+    """Install the Snowflake CLI in an environment of its own, because it pins other versions of the Snowflake clients.
+
+    Tests that need it are skipped if this fails.
+    """
     stamp, wanted = CLI_FOLDER / "cxr-stamp", CLI_PINS.read_text()
     if stamp.exists() and stamp.read_text() == wanted:
         return

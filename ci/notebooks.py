@@ -1,4 +1,4 @@
-"""Execute the notebooks in order through nbconvert and report what each did."""
+"""Execute the notebooks in order with nbconvert, and write a report."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 
 
 def run(data: str, profile: str, only: str, build: str) -> int:
-    """0 if every notebook ran; the first that fails ends the run with 1."""
+    """Returns 0 if every notebook ran. The first failing notebook ends the run, which then returns 1."""
     chosen = [path for path in NOTEBOOKS if path.name.startswith(only)]
     if not chosen:
         print(f"No notebook begins with {only!r}; there are {', '.join(path.stem for path in NOTEBOOKS)}.")
@@ -38,7 +38,7 @@ def run(data: str, profile: str, only: str, build: str) -> int:
         print(error)
         return 1
     os.environ["CXR_PROFILE"] = profile
-    # Whatever the caller draws with, the notebooks keep their pictures.
+    # The notebooks need the inline backend to keep their figures, even if the caller has set another one.
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     settings = load(argv=[])
     folder = Path(build).resolve()
@@ -82,8 +82,8 @@ def _find(data: str) -> str:
 
 def _execute(source: Path, target: Path) -> dict:
     notebook = nbformat.read(source, as_version=4)
-    # The kernel's own warnings say nothing about the notebook; garbage collection of imported modules makes imports
-    # a sixth slower.
+    # Warnings of the kernel itself are of no interest. With the default threshold, garbage collection makes imports a
+    # sixth slower.
     arguments = ["--log-level=40", "--IPKernelApp.exec_lines=import gc; gc.set_threshold(10_000)"]
     runner = ExecutePreprocessor(timeout=None, kernel_name="python3", extra_arguments=arguments)
     entry = {"name": source.stem, "status": "ok"}
@@ -95,7 +95,7 @@ def _execute(source: Path, target: Path) -> dict:
             entry |= {"status": "failed", "cell": _failed_cell(notebook), "error": _short(error)}
     entry |= {"seconds": round(time.perf_counter() - start, 1), "peak_rss_mb": round(memory.peak / 2**20, 1)}
     entry["metrics"] = _metrics(notebook)
-    # A progress bar writes a line for each step; a reader wants the last.
+    # A progress bar writes a line for each step; keep only the last.
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
     _keep_pictures(notebook, source.stem, target.parents[1] / "figures")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def _execute(source: Path, target: Path) -> dict:
 
 
 def _failed_cell(notebook) -> str:
-    """The cell that raised, or, when the kernel died, the last that had begun."""
+    """The name of the cell that raised; if the kernel died, of the last cell that had started."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     raised = [cell for cell in code if any(output.output_type == "error" for output in cell.outputs)]
     begun = [cell for cell in code if "execution" in cell.metadata]
@@ -127,7 +127,7 @@ def _metrics(notebook) -> dict[str, float]:
 
 
 def _keep_pictures(notebook, stem: str, folder: Path) -> None:
-    """Each picture of the notebook as a file named by its cell."""
+    """Save each figure of the notebook as a file named after its cell."""
     folder.mkdir(parents=True, exist_ok=True)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -144,7 +144,7 @@ def _print_table(report: dict) -> None:
 
 
 class _MemoryWatch:
-    """The largest resident size of this process's children while the context is open, in bytes."""
+    """Measures the largest total resident memory of this process's children, in bytes (`peak`)."""
 
     def __enter__(self):
         self.peak = 0

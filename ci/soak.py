@@ -3,6 +3,7 @@
 python3 ci soak mutations [20000]   damaged files: no crash, none over 2 s or 300 MB
 python3 ci soak structures [5000]   files of bad structure: the same
 python3 ci soak fuzz [600]          seconds of a coverage-guided search for a file that breaks a limit (atheris)
+python3 ci soak headers [3000]      DICOM headers made at random, against highdicom and DCMTK
 python3 ci soak kills [20]          ingest, killed at random moments: the next run completes the catalog
 python3 ci soak memory [50000]      peak memory of the ingest of so many images against a tenth of them
 """
@@ -25,6 +26,7 @@ def run(arguments: list[str]) -> int:
         "mutations": (soak_files.mutations, 20_000),
         "structures": (soak_files.structures, 5000),
         "fuzz": (soak_files.fuzz, 600),
+        "headers": (soak_files.headers, 3000),
         "kills": (kills, 20),
         "memory": (memory, 50_000),
     }

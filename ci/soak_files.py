@@ -55,6 +55,7 @@ FUZZ = """
 import sys, time, warnings
 import atheris
 with atheris.instrument_imports(include=["cxr.model", "PIL", "pydicom"]):
+    import pydicom.pixels  # which the decoder imports late
     from cxr.model import preprocessing
 warnings.simplefilter("ignore")
 
@@ -88,11 +89,28 @@ def fuzz(seconds: int) -> int:
         subprocess.run([*command, "--target", str(packages), "atheris"], check=True)
     if not corpus.is_dir():
         corpus.mkdir(parents=True)
-        whole_files(corpus, large=False)
-    limits = [f"-max_total_time={seconds}", "-rss_limit_mb=2048", "-timeout=20", "-max_len=200000"]
+        _seeds(corpus)
+    limits = [f"-max_total_time={seconds}", "-rss_limit_mb=2048", "-timeout=20", "-max_len=30000"]
     command = [sys.executable, "-c", FUZZ, str(corpus), *limits, f"-artifact_prefix={FUZZER}/", "-verbosity=1"]
     path = os.pathsep.join([str(ROOT / "lib"), str(ROOT), str(packages)])
     return subprocess.call(command, env=os.environ | {"PYTHONPATH": path})
+
+
+def _seeds(folder: Path) -> None:
+    import numpy as np
+    from tests.bad_structures import build
+
+    whole_files(folder, large=False)
+    for seed in range(500):
+        data = build(np.random.default_rng(seed))
+        if len(data) < 20_000:
+            (folder / f"structure-{seed}").write_bytes(data)
+
+
+def headers(count: int) -> int:
+    """The test of the same name, for longer."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/cxr/model/test_oracle.py", "-k", "random"]
+    return subprocess.call(command, cwd=ROOT, env=os.environ | {"CXR_ORACLE_EXAMPLES": str(count)})
 
 
 def whole_files(folder: Path, large: bool = True) -> None:

@@ -1,7 +1,7 @@
 """Run a notebook as a script: `python jobs/run_notebook.py notebooks/03_train.ipynb [--epochs 5 ...]`.
 
-For places that take a script where a code bundle takes a notebook, such as ML Jobs. The cells run in order in one
-process; pictures go where the notebook saves them, nothing else is kept of its outputs.
+For platforms that run scripts but not notebooks, such as ML Jobs. The cells run in order in one process. Cell outputs
+are not kept, except for files that the notebook saves.
 """
 
 import json
@@ -15,7 +15,7 @@ def main(path: Path, arguments: list[str]) -> None:
     sys.argv = [str(path), *arguments]
     os.chdir(path.parent)
     cells = json.loads(path.read_text())["cells"]
-    # The module of the cells has to be __main__, as in a kernel, so that what they define can be pickled.
+    # The cells run in the module __main__, as in a kernel, so that what they define can be pickled.
     names = sys.modules["__main__"].__dict__
     for cell in cells:
         if cell["cell_type"] == "code":

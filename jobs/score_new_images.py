@@ -1,7 +1,7 @@
-"""Ask the version in production (else the default) about every cataloged image that it has not answered for.
+"""Score every cataloged image that the version in production (else the default version) has not scored yet.
 
-The task SCORE_NEW_IMAGES runs it once a day (sql/40_schedule.sql). It can run any number of times and be ended at any
-moment (`cxr.serving.scoring_job`).
+The task SCORE_NEW_IMAGES runs this job once a day (sql/40_schedule.sql). It can be interrupted and run again at any
+time: predictions are written every 512 images, and the next run continues from there.
 """
 
 import logging
@@ -19,7 +19,11 @@ log = logging.getLogger("cxr.jobs")
 
 
 def main() -> int:
-    """The number of images that were scored."""
+    """Returns the number of scored images.
+
+    Raises:
+        LookupError: no model is registered.
+    """
     project = cxr.open_project()
     version, in_words = version_in_use(project)
     log.info("version %s", in_words)
@@ -27,7 +31,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Snowflake keeps what is logged, not what is printed. The clients' own messages hold statements: warnings only.
+    # Snowflake keeps log messages, but not printed text. The clients log their statements, hence only their warnings.
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     log.info("done: %d images", main())

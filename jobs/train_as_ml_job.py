@@ -1,10 +1,9 @@
 """Train as an ML Job, from a laptop or a CI runner: `python jobs/train_as_ml_job.py [--epochs 5 ...]`.
 
-This stands where older guides built a Docker image by hand, pushed it to an image repository and wrote a service
-specification: Snowflake runs this folder as it is, on Container Runtime. Arguments go to notebook 03's settings.
-For those who prefer SQL, `EXECUTE CODE BUNDLE` does the same (sql/35_run.sql).
+Snowflake runs the uploaded folder on Container Runtime: there is no container image to build. Arguments are settings of
+notebook 03. In SQL, `EXECUTE CODE BUNDLE` does the same (sql/35_run.sql).
 
-Named connection: `CXR_CONNECTION`. It was never run against an account.
+Set the environment variable `CXR_CONNECTION` to the name of the connection. Never tested on a real account.
 """
 
 import sys
@@ -22,7 +21,7 @@ PAYLOAD = ROOT / "build" / "deploy"  # `python3 ci deploy --dry-run` writes it
 
 def main() -> None:
     if not PAYLOAD.is_dir():
-        raise SystemExit("There is no build/deploy: python3 ci deploy --dry-run writes it.")
+        raise SystemExit("build/deploy does not exist. Run python3 ci deploy --dry-run, which writes it.")
     settings = cxr.load()
     job = submit_directory(
         str(PAYLOAD),

@@ -1,7 +1,8 @@
--- Optional: let notebooks fetch ImageNet weights themselves, from one named host and no other.
--- Without this file nothing leaves the account: put the weight file on the stage <% artifacts_stage %>, folder weights/
--- (docs/data.md says how), and training finds it there. Trial accounts cannot create such an integration.
--- Role: ACCOUNTADMIN, after 20_objects.sql. `python3 ci deploy --egress` runs it and adds the integration to the bundle.
+-- Optional: external access to one host, so that notebooks can download ImageNet weights.
+-- Without this file the account has no external access: put the weight file on the stage <% artifacts_stage %>, folder
+-- weights/ (see docs/data.md), where training finds it. Trial accounts cannot create such an integration.
+-- Role: ACCOUNTADMIN, after 20_objects.sql. `python3 ci deploy --egress` runs it and adds the integration to
+-- the bundle.
 
 CREATE NETWORK RULE IF NOT EXISTS <% database %>.<% schema %>.<% egress_rule %>
     MODE = EGRESS TYPE = HOST_PORT VALUE_LIST = ('download.pytorch.org:443')

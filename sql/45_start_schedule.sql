@@ -1,5 +1,5 @@
--- Start the schedule of 40_schedule.sql: from here on it costs what docs/operations.md says, until SUSPEND.
--- Role: <% engineer_role %>. `python3 ci deploy --start-schedule` runs it. A task before the one that it waits for.
+-- Start the schedule of 40_schedule.sql. It costs what docs/operations.md lists, until you suspend it.
+-- Role: <% engineer_role %>. `python3 ci deploy --start-schedule` runs it. A dependent task is resumed before its root.
 
 ALTER TASK <% database %>.<% schema %>.REGISTER RESUME;
 ALTER TASK <% database %>.<% schema %>.RETRAIN RESUME;

@@ -1,9 +1,9 @@
--- Snowflake's own model monitor over PREDICTIONS: its dashboard, its drift and its alerts beside the view <% monitoring_view %>.
--- Never tried against an account. The platform asks that the version was logged with a tabular task, that the monitor
--- stands in the model's schema, and that classes are numbers. Role: <% engineer_role %>, after notebook 05. The
--- project does without it.
+-- Optional: Snowflake's model monitor over PREDICTIONS, with its dashboard, drift metrics and alerts, beside the view
+-- <% monitoring_view %>. Never tried on a real account. Snowflake requires that the version was logged with a tabular
+-- task, that the monitor is in the model's schema, and that classes are numbers. Role: <% engineer_role %>, after
+-- notebook 05. The project does not depend on it.
 
--- One row an answer that could be given; classes as 0 and 1, the truth where the catalog knows it.
+-- One row for each prediction with status ok; classes are 0 and 1; the truth is null if the catalog has no label.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.MONITORED AS
 SELECT
     P.SCORING_ID,
@@ -20,7 +20,7 @@ LEFT JOIN (
 ) N ON N.MODEL_NAME = P.MODEL_NAME AND N.MODEL_VERSION = P.MODEL_VERSION
 WHERE P.STATUS = 'ok';
 
--- VERSION takes an alias too, as far as is documented; else name the version.
+-- According to the documentation, VERSION accepts an alias. If it does not, name the version.
 CREATE MODEL MONITOR IF NOT EXISTS <% database %>.<% schema %>.XRAY_MONITOR WITH
     MODEL = <% database %>.<% schema %>.<% model_name %>
     VERSION = 'PRODUCTION'

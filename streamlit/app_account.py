@@ -1,4 +1,4 @@
-"""What the app reads from the account. Cached here is only what belongs to every viewer alike."""
+"""Everything that the app reads from the account. Only data that all viewers may see is cached here."""
 
 import io
 import json
@@ -27,12 +27,12 @@ _CATALOG_COLUMNS = (
 
 
 class NotReady(LookupError):
-    """Something is not there yet; the message says what to do about it."""
+    """Something does not exist yet; the message tells the viewer what to do."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model, and what the registry says of it."""
+    """A version of the registered model, with its metadata from the registry."""
 
     name: str
     asked: ModelVersion
@@ -44,33 +44,33 @@ class Version:
 
 
 def settings() -> Settings:
-    return load(argv=[])  # the process's arguments are Streamlit's
+    return load(argv=[])  # the command-line arguments belong to Streamlit
 
 
 @st.cache_resource(show_spinner=False)
 def session() -> Session:
-    """One session for all viewers: Streamlit's connection is shared, and each call would open another session on it."""
+    """One session for all viewers: Streamlit shares the connection, and each call would open another session on it."""
     return st.connection("snowflake").session()
 
 
 def ready_session() -> Session:
-    """The session, standing in the project's schema. Raises NotReady where there is no such schema."""
+    """The session, using the project's schema. Raises NotReady if there is no such schema."""
     found = session()
     if not found.get_current_schema() and not use_schema(found, settings()):
         raise NotReady(
-            f"There is no schema {settings().database}.{settings().schema} yet, or this app may not use it. "
+            f"The schema {settings().database}.{settings().schema} does not exist, or this app cannot access it. "
             "Run `notebooks/01_setup.ipynb`."
         )
     return found
 
 
 def project() -> Project:
-    """The session and the names of this project's objects. Raises NotReady where there is no schema."""
+    """The session and the names of this project's objects. Raises NotReady if there is no schema."""
     return Project(ready_session(), settings())
 
 
 def reconnect() -> None:
-    """Forget the session and everything read through it; the next use opens a new one."""
+    """Close the session and clear all caches; the next use opens a new session."""
     st.connection("snowflake").reset()
     st.cache_resource.clear()
     st.cache_data.clear()
@@ -78,7 +78,7 @@ def reconnect() -> None:
 
 @st.cache_resource(ttl=60, show_spinner=False)
 def versions() -> dict[str, Version]:
-    """The model's versions by name, newest first. Raises NotReady where there is none."""
+    """The model's versions by name, newest first. Raises NotReady if there is none."""
     name = settings().model_name
     registry = scoring.open_registry(project())
     if scoring.find_version(registry, name) is None:
@@ -113,17 +113,17 @@ def services(version_name: str) -> list[dict[str, str]]:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def catalog() -> pd.DataFrame:
-    """The catalog without source names, which may hold a person's. Raises NotReady where it is empty."""
+    """The catalog without SOURCE_NAME, which may contain a person's name. Raises NotReady if the catalog is empty."""
     table = settings().qualified(settings().catalog_table)
-    there = "SPLIT IS NOT NULL AND VANISHED_AT IS NULL"  # as cxr.data.catalog.read_catalog has it
+    there = "SPLIT IS NOT NULL AND VANISHED_AT IS NULL"  # as in cxr.data.catalog.read_catalog
     rows = ready_session().sql(f"SELECT {_CATALOG_COLUMNS} FROM {table} WHERE {there} ORDER BY IMAGE_ID").to_pandas()
     if rows.empty:
-        raise NotReady("The catalog holds no image yet. Run `notebooks/02_data_ingest.ipynb`.")
+        raise NotReady("The catalog has no images yet. Run `notebooks/02_data_ingest.ipynb`.")
     return rows
 
 
 def catalog_or_empty() -> pd.DataFrame:
-    """The catalog, for pages that can do without."""
+    """The catalog, or an empty table with its columns, for pages that also work without it."""
     try:
         return catalog()
     except NotReady:
@@ -131,32 +131,32 @@ def catalog_or_empty() -> pd.DataFrame:
 
 
 def read_staged(places: list[str]) -> list[bytes]:
-    """The files at these places of the images stage, fetched in one transfer. Raises NotReady where one is missing."""
+    """Files of the images stage, by their paths, fetched in one transfer. Raises NotReady if one is missing."""
     names = [Path(place).name for place in places]
     with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
-        # A pattern needs no escaping when every character but letters and digits may be any character.
+        # Every character but letters and digits becomes `.` (any character), so the pattern needs no escaping.
         pattern = f".*({'|'.join(re.sub('[^0-9A-Za-z]', '.', name) for name in names)})"
         ready_session().file.get(f"{settings().images}/{STAGE_FOLDER}/", folder, pattern=pattern)
         there = {path.name: path for path in Path(folder).rglob("*")}
         missing = [name for name in names if name not in there]
         if missing:
             raise NotReady(
-                f"{len(missing)} of {len(names)} images stand in the catalog and not on the stage. "
+                f"{len(missing)} of {len(names)} images are in the catalog but not on the stage. "
                 "Run `notebooks/02_data_ingest.ipynb` again."
             )
         return [there[name].read_bytes() for name in names]
 
 
 def evaluation(version_name: str) -> dict | None:
-    """What the version's training run measured; None where its artifacts are not on the stage."""
+    """The evaluation of the version's training run; None if its artifacts are not on the stage."""
     found = _artifact(version_name, "evaluation.json")
     return None if found is None else read_evaluation(json.loads(found))
 
 
 def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
-    """What the version's training run said of a split's images: IMAGE_ID, LABEL, PATIENT_ID, P_POSITIVE.
+    """Predictions of the version's training run for a split: IMAGE_ID, LABEL, PATIENT_ID, P_POSITIVE.
 
-    None where the run left no scores. Images that have left the catalog since are left out.
+    None if the run has no scores. Images that are no longer in the catalog are left out.
     """
     found = _artifact(version_name, "scores.csv")
     if found is None:
@@ -168,9 +168,9 @@ def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
 
 @st.cache_data(ttl=600, max_entries=100, show_spinner=False)
 def _artifact(version_name: str, name: str) -> bytes | None:
-    """A file of the version's training run; None where the stage does not hold it."""
+    """A file of the version's training run; None if it is not on the stage."""
     run = version_name.removeprefix("V_").lower()
-    # Not by get_stream: it leaves each file under its bare name in the folder that all viewers share.
+    # Not get_stream: it leaves the file in a temporary folder that all viewers share.
     with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
         try:
             ready_session().file.get(f"{settings().artifacts}/runs/{run}/{name}", folder)
@@ -181,7 +181,7 @@ def _artifact(version_name: str, name: str) -> bytes | None:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def recorded_scores(version_name: str, split: str) -> pd.DataFrame:
-    """As :func:`run_scores`, from the answers on record: the latest of each image, by any path."""
+    """As :func:`run_scores`, from the table PREDICTIONS: the latest prediction of each image, by any path."""
     known = settings()
     return (
         ready_session()

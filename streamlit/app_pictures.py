@@ -1,4 +1,4 @@
-"""Pictures and charts. Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes differ too."""
+"""Images and charts, in the palette of Okabe and Ito, which colour-blind readers can distinguish."""
 
 import base64
 import inspect
@@ -14,9 +14,9 @@ from cxr.model import preprocessing
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
 OKABE_ITO = [BLUE, ORANGE, GREEN, "#E69F00", "#56B4E9", "#CC79A7", GREY]
-THUMBNAIL = 96  # pixels a side
-_HAS_ALT = "alt" in inspect.signature(st.image).parameters  # younger than the oldest Streamlit that is supported
-# Matplotlib's inferno at eight places; the library would cost a second at the app's start.
+THUMBNAIL = 96  # side in pixels
+_HAS_ALT = "alt" in inspect.signature(st.image).parameters  # not in the oldest supported Streamlit
+# Matplotlib's colour map inferno at eight positions; importing matplotlib would delay the app by a second.
 _INFERNO = np.array(
     [
         (0, 0, 4),
@@ -36,25 +36,30 @@ def show(pixels: np.ndarray, caption: str, width: int | str = "stretch") -> None
 
 
 def overlay(pixels: np.ndarray, heatmap: bytes, opacity: float) -> np.ndarray:
-    """The X-ray under its heat map: uint8 [height, width, 3]. Where the map is zero the X-ray stays as it is."""
+    """The X-ray uint8 [height, width] with its heat map on top: uint8 [height, width, 3].
+
+    Args:
+        heatmap: a greyscale PNG. Where it is 0, the X-ray is unchanged.
+        opacity: of the heat map, 0 to 1.
+    """
     height, width = pixels.shape
     with Image.open(io.BytesIO(heatmap)) as image:
         heat = np.asarray(image.convert("L").resize((width, height), Image.Resampling.BILINEAR))
     places = np.linspace(0, 255, len(_INFERNO))
     levels = np.arange(256)
     colours = np.stack([np.interp(levels, places, _INFERNO[:, channel]) for channel in range(3)], axis=1)
-    share = (np.float32(opacity / 255) * heat)[..., None]
-    return np.rint(pixels[..., None] * (1 - share) + colours.astype(np.float32)[heat] * share).astype(np.uint8)
+    alpha = (np.float32(opacity / 255) * heat)[..., None]
+    return np.rint(pixels[..., None] * (1 - alpha) + colours.astype(np.float32)[heat] * alpha).astype(np.uint8)
 
 
 def is_lit(heatmap: bytes) -> bool:
-    """Whether the map is more than zero anywhere."""
+    """Whether any pixel of the heat map is above zero."""
     with Image.open(io.BytesIO(heatmap)) as image:
         return image.convert("L").getextrema()[1] > 0
 
 
 def thumbnail(data: bytes) -> str:
-    """A small JPEG as a data address; empty for a file that cannot be read."""
+    """A small JPEG as a data URL; empty if the file cannot be decoded."""
     try:
         pixels = preprocessing.decode(data, at_least=2 * THUMBNAIL).pixels
     except preprocessing.BadImage:
@@ -67,7 +72,7 @@ def thumbnail(data: bytes) -> str:
 
 
 def gauge(probability: float, threshold: float) -> alt.Chart:
-    """The probability as a bar from 0 to 1, the threshold as a line across it."""
+    """The probability as a bar from 0% to 100%, with the threshold as a line."""
     scale = alt.Scale(domain=[0, 1])
     axis = alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], title=None, grid=False)
     colour = ORANGE if probability >= threshold else BLUE
@@ -77,21 +82,21 @@ def gauge(probability: float, threshold: float) -> alt.Chart:
     return alt.layer(bar, line).properties(height=44)
 
 
-def confusion(truth: pd.Series, called: pd.Series, labels: tuple[str, ...]) -> alt.Chart:
-    """Counts of truth (rows) against call (columns); the colour is the share of the row."""
-    counts = pd.crosstab(truth, called).reindex(index=labels, columns=labels, fill_value=0)
-    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    cells = counts.stack().rename("images").reset_index().set_axis(["truth", "called", "images"], axis=1)
-    cells["share"] = share.stack().to_numpy()
+def confusion(truth: pd.Series, predicted: pd.Series, labels: tuple[str, ...]) -> alt.Chart:
+    """Confusion matrix: truth in rows, predictions in columns. The colour is the fraction of the row."""
+    counts = pd.crosstab(truth, predicted).reindex(index=labels, columns=labels, fill_value=0)
+    fraction = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    cells = counts.stack().rename("images").reset_index().set_axis(["truth", "predicted", "images"], axis=1)
+    cells["fraction"] = fraction.stack().to_numpy()
     where = dict(
-        x=alt.X("called:N", sort=list(labels), title="Called", axis=alt.Axis(labelAngle=0, orient="top")),
+        x=alt.X("predicted:N", sort=list(labels), title="Predicted", axis=alt.Axis(labelAngle=0, orient="top")),
         y=alt.Y("truth:N", sort=list(labels), title="Truth"),
     )
     squares = (
         alt.Chart(cells)
         .mark_rect()
         .encode(
-            **where, color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE]), legend=None)
+            **where, color=alt.Color("fraction:Q", scale=alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE]), legend=None)
         )
     )
     numbers = (
@@ -100,15 +105,15 @@ def confusion(truth: pd.Series, called: pd.Series, labels: tuple[str, ...]) -> a
         .encode(
             **where,
             text="images:Q",
-            color=alt.condition(alt.datum.share > 0.5, alt.value("white"), alt.value("black")),
-            tooltip=["truth", "called", "images", alt.Tooltip("share:Q", format=".0%")],
+            color=alt.condition(alt.datum.fraction > 0.5, alt.value("white"), alt.value("black")),
+            tooltip=["truth", "predicted", "images", alt.Tooltip("fraction:Q", format=".0%")],
         )
     )
     return alt.layer(squares, numbers).properties(height=220)
 
 
 def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
-    """ROC curves with their bands, and the point of each threshold.
+    """ROC curves with their bands, and a dot at each threshold.
 
     Args:
         curves: version, false_positive_rate, sensitivity, low, high.
@@ -128,11 +133,11 @@ def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
     return alt.layer(*layers).properties(height=340)
 
 
-def reliability(shares: pd.DataFrame) -> alt.LayerChart:
-    """Observed share of pneumonia (`observed`) against the `predicted` one, for each `version`."""
-    where = dict(x=_unit("predicted", "predicted probability"), y=_unit("observed", "observed share"))
+def reliability(frequencies: pd.DataFrame) -> alt.LayerChart:
+    """Reliability diagram: columns `predicted` (probability), `observed` (frequency of pneumonia) and `version`."""
+    where = dict(x=_unit("predicted", "predicted probability"), y=_unit("observed", "observed frequency"))
     style = dict(color=_by_version(), strokeDash=alt.StrokeDash("version:N", legend=None))
-    line = alt.Chart(shares).mark_line(point=True, clip=True).encode(**where, **style)
+    line = alt.Chart(frequencies).mark_line(point=True, clip=True).encode(**where, **style)
     return alt.layer(_diagonal(), line).properties(height=340)
 
 

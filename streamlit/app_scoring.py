@@ -1,4 +1,4 @@
-"""Ask the registered model, and keep what it says: for one image with its heat map, or for many in few calls."""
+"""Call the registered model and record its predictions: for one image with its heat map, or for many images."""
 
 import base64
 import hashlib
@@ -17,8 +17,8 @@ from PIL import Image
 from cxr.model import preprocessing
 from cxr.serving import predictions, scoring
 
-MAX_UPLOAD_BYTES = 12 * 2**20  # base64 makes a third more of it, and a text holds 16 MB
-SHOWN_PIXELS = 800  # the longer side; half a desktop's width
+MAX_UPLOAD_BYTES = 12 * 2**20  # 16 MB as base64, the largest text in Snowflake
+SHOWN_PIXELS = 800  # the longer side; half the width of a desktop screen
 IMAGES_PER_CALL = 100
 BYTES_PER_CALL = 64 * 2**20
 _ANSWERS_KEPT = 20
@@ -26,7 +26,7 @@ _ANSWERS_KEPT = 20
 
 @dataclass(frozen=True)
 class Study:
-    """One image that a viewer looks at; `pixels` is uint8 [height, width], at most about a screen large."""
+    """One image to show and score; `pixels` is uint8 [height, width], reduced to at most 800 pixels a side."""
 
     image_id: str
     data: bytes
@@ -38,7 +38,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said; `heatmap` is a greyscale PNG. Without a probability `status` says why."""
+    """The model's prediction; `heatmap` is a greyscale PNG. Without a probability, `status` has the reason."""
 
     probability: float | None
     label: str | None
@@ -48,7 +48,7 @@ class Answer:
 
 
 def open_study(data: bytes) -> Study:
-    """Check a file before it is sent anywhere. Raises preprocessing.BadImage."""
+    """Decode and check a file before it is sent to the model. Raises preprocessing.BadImage."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise preprocessing.BadImage("too_large", f"more than {MAX_UPLOAD_BYTES // 2**20} MB")
     xray = preprocessing.decode(data, at_least=SHOWN_PIXELS)
@@ -58,13 +58,13 @@ def open_study(data: bytes) -> Study:
 
 
 def answer_for(study: Study, choice: Choice) -> Answer:
-    """The model's answer with its heat map. A viewer's reruns do not ask again; nobody else sees what is kept."""
+    """The prediction with its heat map. It is kept in the viewer's own session, so that reruns do not call again."""
     kept = st.session_state.setdefault("answers", {})
     key = (study.image_id, choice.version.name, choice.path)
     if key not in kept:
         start = time.perf_counter()
         row = scoring.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
-        # An answer may leave out what is null.
+        # Null values may be missing in the answer.
         probability, label, heatmap = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP"))
         while len(kept) >= _ANSWERS_KEPT:
             kept.pop(next(iter(kept)))
@@ -80,9 +80,9 @@ def answer_for(study: Study, choice: Choice) -> Answer:
 
 
 def record_answers() -> None:
-    """Append what this viewer was answered to the predictions table, each answer once.
+    """Write this viewer's predictions to the predictions table, each once.
 
-    Called when the answer is on the screen, and at the start of every run, because a viewer may have moved on before.
+    Called after a prediction is shown, and at the start of every run, in case the viewer left the page before.
     """
     waiting = st.session_state.get("unrecorded", [])
     while waiting:
@@ -95,14 +95,14 @@ def record_answers() -> None:
 def score_rows(
     rows: pd.DataFrame, choice: Choice, report: Callable[[float, str], None]
 ) -> tuple[pd.DataFrame, list[bytes]]:
-    """Fetch, score and record images of the catalog; up to 100 images, or 64 MB, travel in one call.
+    """Fetch, score and record images of the catalog, in calls of up to 100 images or 64 MB.
 
     Args:
         rows: of the catalog.
-        report: told the share done and what is being done.
+        report: called with the fraction that is done, and a text for the viewer.
 
     Returns:
-        the rows with P_POSITIVE, CALLED and STATUS, paired by image id, and the files in the same order.
+        The rows with TRUTH, P_POSITIVE, PREDICTED and STATUS, joined by image id, and the files in the same order.
     """
     report(0.0, "Fetching images from the stage")
     files = app_account.read_staged(list(rows["RELATIVE_PATH"]))
@@ -114,12 +114,12 @@ def score_rows(
         _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request())
         answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
     report(1.0, "Done")
-    said = pd.concat(answers, ignore_index=True).rename(columns={"LABEL": "CALLED"})
-    return rows.rename(columns={"LABEL": "TRUTH"}).merge(said, on="IMAGE_ID", validate="one_to_one"), files
+    predicted = pd.concat(answers, ignore_index=True).rename(columns={"LABEL": "PREDICTED"})
+    return rows.rename(columns={"LABEL": "TRUTH"}).merge(predicted, on="IMAGE_ID", validate="one_to_one"), files
 
 
 def _parts(sizes: list[int]) -> list[tuple[int, int]]:
-    """(start, end) of runs of files that travel together."""
+    """(start, end) of the files of each call."""
     parts, start, weight = [], 0, 0
     for position, size in enumerate(sizes):
         if position > start and (position - start == IMAGES_PER_CALL or weight + size > BYTES_PER_CALL):
@@ -130,7 +130,7 @@ def _parts(sizes: list[int]) -> list[tuple[int, int]]:
 
 
 def _new_request() -> str:
-    """Every question of a viewer counts, and is kept once, however often keeping it is tried."""
+    """A new id for each prediction of a viewer, so that repeated writes of it add one row only."""
     return uuid.uuid4().hex
 
 
@@ -140,7 +140,7 @@ def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request
 
 
 def to_csv(table: pd.DataFrame) -> bytes:
-    """UTF-8, with lower-case names. A text that a spreadsheet would take for a formula gets a quote in front."""
+    """The table as UTF-8 CSV with lower-case column names. Text that a spreadsheet could run as a formula is quoted."""
     shown = table.rename(columns=str.lower)
     for name in shown.select_dtypes(exclude="number"):
         shown[name] = shown[name].map(_cell)
@@ -150,5 +150,5 @@ def to_csv(table: pd.DataFrame) -> bytes:
 def _cell(text: object) -> object:
     if not isinstance(text, str):
         return text
-    line = " ".join(text.split())  # a line break in a cell would start a row of its own
+    line = " ".join(text.split())  # a line break would start a new row in some programs
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

@@ -165,9 +165,14 @@ def deflated(rng: np.random.Generator) -> bytes:
     )
     private = struct.pack("<HH2s2xI", 2, 0x0102, b"OB", 2 * int(rng.integers(40_000)))
     private += bytes(struct.unpack_from("<I", private, 8)[0])
-    pressed = zlib.compressobj(9, zlib.DEFLATED, -15)
-    body = pressed.compress(whole[start:] + bytes(int(_pick(rng, (0, 10**7, 10**8))))) + pressed.flush()
+    body = _pressed(whole[start:], int(_pick(rng, (0, 10**7, 10**8))))
     return meta + (private if rng.random() < 0.8 else b"") + body
+
+
+@cache
+def _pressed(data: bytes, zeros: int) -> bytes:
+    pressed = zlib.compressobj(1, zlib.DEFLATED, -15)
+    return pressed.compress(data + bytes(zeros)) + pressed.flush()
 
 
 def pixels_of_another_length(rng: np.random.Generator) -> bytes:
@@ -271,10 +276,9 @@ def tiff_of_many(rng: np.random.Generator) -> bytes:
     """A long chain of directories, or a directory of overlapping entries."""
     if rng.random() < 0.5:
         return _directory(rng, int(_pick(rng, (10, 900, 60_000))), 10**6, _pick(rng, "<>")) + bytes(10**6)
-    out, count = b"II*\0" + struct.pack("<I", 8), int(_pick(rng, (2, 1000, 100_000)))
-    for number in range(count):
-        out += struct.pack("<HHHIII", 1, 256, 4, 1, 64, 8 + 18 * (number + 1) if number < count - 1 else 0)
-    return out
+    count = int(_pick(rng, (2, 1000, 100_000)))
+    ends = [8 + 18 * (number + 1) for number in range(count - 1)] + [0]
+    return b"II*\0" + struct.pack("<I", 8) + b"".join(struct.pack("<HHHIII", 1, 256, 4, 1, 64, end) for end in ends)
 
 
 _KINDS: tuple[Callable[[np.random.Generator], bytes], ...] = (

@@ -88,6 +88,14 @@ def snow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., sub
         driver.communicate(timeout=60)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests leave nothing in the user's cache, and find nothing there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def no_tracker_of_another_account() -> Iterator[None]:
     """ExperimentTracking is one object a process, bound to the first session; here each folder has its own account."""

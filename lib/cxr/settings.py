@@ -1,8 +1,8 @@
-"""Names and knobs of the project, in one place.
+"""All settings of the project: names of Snowflake objects and parameters.
 
-Every value can be overridden, in this order of strength: a command-line argument (``--epochs 5``, how Snowflake
-passes arguments to a notebook), an environment variable (``CXR_EPOCHS=5``), a keyword of :func:`load`, the file
-``settings.json`` at the repository's root (which `python3 ci deploy` writes for your own names), the profile.
+Sources of a value, the strongest first: a command-line argument (``--epochs 5``; Snowflake passes arguments to a
+notebook this way), an environment variable (``CXR_EPOCHS=5``), a keyword of :func:`load`, the file ``settings.json`` at
+the repository's root (`python3 ci deploy` writes your own names there), the profile, the default.
 """
 
 import json
@@ -21,7 +21,7 @@ _RUNTIME = re.compile(r"V\d+(\.\d+)*-(CPU|GPU)-PY3\.\d+")
 
 @dataclass(frozen=True)
 class Settings:
-    """All names and knobs. Identifiers are checked when the object is made, so they are safe to put into SQL."""
+    """All settings. Names of objects are checked to be plain identifiers, so they are safe to put into SQL."""
 
     # Snowflake objects
     database: str = "MEDICAL_IMAGES"
@@ -45,14 +45,14 @@ class Settings:
     service_name: str = "PNEUMONIA_SERVICE"
     app_name: str = "PNEUMONIA_APP"
     warehouse: str = "COMPUTE_WH"
-    # Exists in most regions, so that serving needs no administrator; CPU nodes.
+    # A pool of CPU nodes that Snowflake provides in most regions, so that serving needs no administrator.
     service_pool: str = "SYSTEM_COMPUTE_POOL_CPU"
-    service_gpus: int = 0  # of each instance of the service; then service_pool is a pool of GPU nodes
+    service_gpus: int = 0  # GPUs of each instance of the service; if not 0, service_pool must have GPU nodes
     gpu_pool: str = "CXR_GPU"
     gpu_family: str = "GPU_NV_S"  # AWS; see sql/10_account.sql for other clouds
     app_pool: str = "CXR_APP"
     app_family: str = "CPU_X64_XS"
-    # Container Runtime's version, processor and Python. Documented as a pattern; these very strings were never tried.
+    # Version, processor and Python of Container Runtime. The pattern is documented; these values were never tried.
     gpu_runtime: str = "V2.10-GPU-PY3.12"
     cpu_runtime: str = "V2.10-CPU-PY3.12"
     egress_rule: str = "CXR_WEIGHTS_RULE"
@@ -65,52 +65,53 @@ class Settings:
     data: str = ""  # a folder of images, a .zip, a folder in one, or @database.schema.stage/path; empty: phantoms
     data_mount: str = ""  # where the stage of `data` is mounted, if it is
     data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
-    # A secret, under which patients' ids are stored; or a file that holds it; or the name of the code bundle's secret.
+    # Secret key for the digests of patient ids: the key, a file with it, or the name of a secret of the code bundle.
     patient_key: str = field(default="", repr=False)
     patient_key_file: str = ""
     patient_key_secret: str = "cxr_patient_key"
     negative_label: str = ""  # the class that means "nothing found"; empty: normal, healthy, negative or no finding
-    data_licence: str = ""  # of the images, as the card shall say it
-    label_from: str = ""  # "cause": the cause (bacteria, virus) is the class of what is not negative
-    add_class: str = ""  # classes, with commas, that the catalog does not know yet and shall
-    include_set_aside: bool = False  # train on and score lateral views and images FOR PROCESSING too
-    # Where ChestXRay2017.zip is fetched from, and how it is known to be that file (cxr.data.kermany).
+    data_licence: str = ""  # of the images, for the model card
+    label_from: str = ""  # "cause": use the cause (bacteria, virus) as the class of positive images
+    add_class: str = ""  # new classes to add to the catalog, separated by commas
+    include_set_aside: bool = False  # also train on and score lateral views and images FOR PROCESSING
+    # Where ChestXRay2017.zip is downloaded from, and the size and hash that identify it (cxr.data.kermany)
     kermany_address: str = (
         "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433/"
         "file_downloaded"
     )
     kermany_bytes: int = 1_235_512_464
     kermany_sha256: str = "13efc055629733dbab07877f8b3c9f81097840dbcdaa326a8542322c2281ce36"
-    phantom_patients: int = 120
-    phantom_difficulty: float = 0.1  # 0: obvious, 1: near invisible
+    phantom_patients: int = 200
+    phantom_difficulty: float = 0.0  # 0: obvious, 1: nearly invisible
     validation_share: float = 0.10
     test_share: float = 0.10
+    phantom_test_share: float = 0.20  # few phantoms are drawn, and a test set needs some dozens
     seed: int = 0
 
     # Training
     profile: str = "default"
     backbone: str = "resnet18"
     weights: str = "imagenet"  # or "random"
-    image_size: int = 128  # pixels a side
-    epochs: int = 0  # 0: as many as the number of images asks for
+    image_size: int = 0  # side in pixels; 0: 128, or 64 for phantoms
+    epochs: int = 0  # 0: chosen by the number of images (cxr.training.recipe)
     batch_size: int = 32
     learning_rate: float = 3e-3  # for a batch of 32
-    workers: int = 0  # processes that train together; 0: one a GPU, one on a CPU
-    resume: bool = False  # go on where a run with the same data and settings was broken off
-    threshold: float = 0.0  # the operating point; 0: chosen on validation, by target_sensitivity
+    workers: int = 0  # training processes; 0: one for each GPU, or one on a CPU
+    resume: bool = False  # continue an interrupted run with the same data and settings
+    threshold: float = 0.0  # 0: chosen on validation images, by target_sensitivity
     target_sensitivity: float = 0.0  # 0: by Youden's index
 
     # Registration and deployment
-    least_auroc: float = 0.75  # on test patients; a version below it does not go into production
+    least_auroc: float = 0.75  # on test patients; a version below it is not promoted to production
     run: str = ""  # a training run's id; empty: the latest
-    at_most: int = 0  # images scored by each path in notebook 5; 0: all test images
-    keep_service: bool = False  # False: notebook 5 drops the service that it made
-    service_token_file: str = ""  # holds the token for REST, as a mounted secret does; else CXR_SERVICE_TOKEN is it
+    at_most: int = 0  # number of images that notebook 5 scores by each path; 0: all test images
+    keep_service: bool = False  # False: notebook 5 drops the service at its end; True: it suspends the service
+    service_token_file: str = ""  # a file with the token for REST, such as a mounted secret; empty: CXR_SERVICE_TOKEN
 
-    # Where the images stage is mounted, if it is (code_bundle.yml, stage_mounts)
+    # Mount path of the images stage, if it is mounted (code_bundle.yml, stage_mounts)
     images_mount: str = "/mnt/images"
 
-    # Where the local account keeps its files; unused in Snowflake
+    # Folder of the local account; empty: .account in the repository. Unused in Snowflake
     account_dir: str = ""
 
     def __post_init__(self):
@@ -127,14 +128,14 @@ class Settings:
         if self.label_from not in ("", "cause"):
             raise ValueError(f"label_from={self.label_from!r} is neither empty nor 'cause'")
         if not 0 < self.validation_share + self.test_share < 1:
-            raise ValueError("validation_share + test_share must lie between 0 and 1: train needs patients too")
+            raise ValueError("validation_share + test_share must lie between 0 and 1: training needs patients too")
         if not (0 <= self.threshold < 1 and 0 <= self.target_sensitivity <= 1):
-            raise ValueError("threshold and target_sensitivity lie between 0 and 1")
-        if not 32 <= self.image_size <= 1024:
+            raise ValueError("threshold and target_sensitivity must lie between 0 and 1")
+        if self.image_size and not 32 <= self.image_size <= 1024:
             raise ValueError(f"image_size={self.image_size} is outside 32 to 1024 pixels")
 
     def qualified(self, name: str) -> str:
-        """`DATABASE.SCHEMA.NAME` of one of this project's objects, given its name."""
+        """The full name of one of the project's objects: `DATABASE.SCHEMA.NAME`."""
         return f"{self.database}.{self.schema}.{name}"
 
     @property
@@ -156,7 +157,7 @@ NAMES = tuple(
 FILE = Path(__file__).resolve().parents[2] / "settings.json"
 
 PROFILES = {
-    # Proves that every part works; its quality figures mean nothing.
+    # Checks that every part works; its metrics mean nothing.
     "smoke": dict(phantom_patients=36, image_size=64, epochs=1, batch_size=16),
     # Minutes on two cores.
     "default": dict(),
@@ -166,10 +167,13 @@ PROFILES = {
 
 
 def load(argv: list[str] | None = None, environ: dict[str, str] | None = None, **overrides) -> Settings:
-    """Settings from the profile, `overrides`, `CXR_*` variables and arguments, the later over the earlier.
+    """Settings from the sources that the module's docstring lists.
 
-    An override that is empty or zero leaves the profile's value alone, so that a notebook's parameters cell can
-    name a knob without choosing it.
+    Args:
+        argv: command-line arguments; by default those of this process.
+        environ: environment variables; by default those of this process.
+        overrides: settings by name. An empty or zero value is ignored (except for `seed`), so that the parameters cell
+            of a notebook can list a setting without changing it.
 
     Raises:
         ValueError: a value has the wrong type, or a name is not a plain identifier.
@@ -197,7 +201,7 @@ def load(argv: list[str] | None = None, environ: dict[str, str] | None = None, *
 
 
 def _arguments(argv: list[str]):
-    """`--name value` and `--name=value` pairs; whatever else stands there (a kernel's own `-f file`) is not ours."""
+    """The `--name value` and `--name=value` pairs. Other arguments, such as a kernel's `-f file`, are ignored."""
     for position, word in enumerate(argv):
         if not word.startswith("--"):
             continue

@@ -6,7 +6,8 @@ import re
 import sys
 from pathlib import Path
 
-from local_account.account.process import AccountError, running, start, stop
+from local_account.account.private_files import AccountError
+from local_account.account.process import running, start, stop
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def run(command: str, root: Path, idle_seconds: float) -> int:
         print(f"running on {info['host']}:{info['port']}, pid {info['pid']}" if info else "not running")
         return 0 if info else 1
     elif command == "serve":
-        from local_account.server.http import serve  # late: it takes a second to import
+        from local_account.server.serve import serve  # late: it takes a second to import
 
         serve(root, idle_seconds)
     else:

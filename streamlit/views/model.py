@@ -1,4 +1,4 @@
-"""Model: which versions there are, how good they are, and what another threshold would trade."""
+"""Model: the versions, their metrics, and the effect of another threshold."""
 
 import altair as alt
 import app_account
@@ -26,10 +26,10 @@ NAMES = {
 }
 SETS = {
     "validation": "validation images",
-    "validation_shifted": "validation images as another hospital might take them",
+    "validation_shifted": "validation images, changed as another hospital might take them",
     "test": "test images",
 }
-RESAMPLES = 400  # bootstrap; enough for the two digits shown
+RESAMPLES = 400  # of the bootstrap; enough for the digits shown
 NONE = "none"
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     if len(parts) == 2 and images in ("validation", "test"):
         _compare(*shown, images)
     if images == "test":
-        st.caption("Another threshold is looked for among validation images: test images are for measuring alone.")
+        st.caption("To try another threshold, choose validation images: test images are only for measuring.")
     elif "scores" in parts.get(name, {}):
         if st.session_state.setdefault("threshold-of", name) != name:
             forget_choice("threshold")
@@ -67,9 +67,10 @@ def main() -> None:
 
 
 def _part(name: str, images: str) -> dict | None:
-    """ROC, reliability and, of validation images, scores: as the training run left them, else from answers on record.
+    """ROC, reliability and scores of a set of images, in the form of :func:`cxr.evaluation.report.evaluate`.
 
-    As :func:`cxr.evaluation.report.evaluate` gives them; None where there are none.
+    From the training run's evaluation, which has no scores of test images; without it, from recorded predictions. None
+    if there are neither.
     """
     report = app_account.evaluation(name)
     if report is not None:
@@ -100,20 +101,20 @@ def _versions(versions: dict[str, app_account.Version]) -> None:
     columns = {title: st.column_config.NumberColumn(format="%.3f") for title in ("Threshold", *titles.values())}
     columns["Registered"] = st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
     st.dataframe(table, hide_index=True, column_config=columns)
-    st.caption("Measured on the test patients of each version's own training run.")
+    st.caption("Metrics on the test patients of each version's own training run.")
 
 
 def _card(version: app_account.Version) -> None:
-    st.header(f"Card of {version.name}")
-    st.markdown(version.comment or "This version was registered without a card.")
+    st.header(f"Model card of {version.name}")
+    st.markdown(version.comment or "This version has no model card.")
 
 
 def _measured(shown: list[str]) -> None:
-    """The training run's own figures, with intervals, side by side."""
+    """The metrics of the training runs, with intervals, side by side."""
     reports = {name: app_account.evaluation(name) for name in shown}
     known = {name: report["test"]["metrics"] for name, report in reports.items() if report}
     for name in set(shown) - set(known):
-        st.caption(f"The training run of {name} is not on the stage: no intervals.")
+        st.caption(f"The training run of {name} is not on the stage, so there are no intervals.")
     if known:
         table = pd.DataFrame({name: {NAMES[key]: _interval(m[key]) for key in NAMES} for name, m in known.items()})
         st.table(table.rename_axis("Test patients, 95% interval"))
@@ -138,12 +139,12 @@ def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:
     left = rows[(rows["SPLIT"] == split) & ~rows["IMAGE_ID"].isin(scored["IMAGE_ID"])]
     total = len(left) + len(scored)
     if not total:
-        st.info(f"The catalog holds no {split} image. Run `notebooks/02_data_ingest.ipynb`.")
+        st.info(f"The catalog has no {split} images. Run `notebooks/02_data_ingest.ipynb`.")
     if left.empty:
         return
     st.info(
         f"{choice.version.name} has scored {len(scored):,} of the {total:,} {split} images. The curves and the "
-        "threshold explorer below use what is scored.",
+        "threshold explorer below use only these.",
         icon=":material/info:",
     )
     if st.button(f"Score the other {len(left):,}", type="primary"):
@@ -157,10 +158,10 @@ def _truth(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _curves(parts: dict[str, dict]) -> None:
-    roc, shares, points = [], [], []
+    roc, frequencies, points = [], [], []
     for name, part in parts.items():
         roc.append(pd.DataFrame(part["roc"]).assign(version=name))
-        shares.append(pd.DataFrame(part["reliability"]["after_temperature"]).assign(version=name))
+        frequencies.append(pd.DataFrame(part["reliability"]["after_temperature"]).assign(version=name))
         if at := part.get("metrics"):
             here = {"false_positive_rate": 1 - at["specificity"]["value"], "sensitivity": at["sensitivity"]["value"]}
             points.append(here | {"version": name})
@@ -168,15 +169,15 @@ def _curves(parts: dict[str, dict]) -> None:
     with left:
         st.header("ROC")
         st.altair_chart(app_pictures.roc(pd.concat(roc), pd.DataFrame(points)))
-        st.caption("With its 95% band" + ("; the dot is the registered threshold." if points else "."))
+        st.caption("With a 95% band" + ("; the dot marks the registered threshold." if points else "."))
     with right:
         st.header("Reliability")
-        st.altair_chart(app_pictures.reliability(pd.concat(shares)))
-        st.caption("On the dotted line a probability of 80% means 80 in 100.")
+        st.altair_chart(app_pictures.reliability(pd.concat(frequencies)))
+        st.caption("Dotted line: perfect calibration. Of 100 images with a probability of 80%, 80 show pneumonia.")
 
 
 def _compare(name: str, other: str, split: str) -> None:
-    """Which of two versions tells the classes apart better, on the images that both have scored."""
+    """Compare the AUROC of two versions on the images that both have scored."""
     first, second = (_scored(each, split) for each in (name, other))
     both = first.merge(second[["IMAGE_ID", "P_POSITIVE"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
     if both["LABEL"].nunique() < 2:
@@ -189,9 +190,9 @@ def _compare(name: str, other: str, split: str) -> None:
         RESAMPLES,
     )
     low, high = found["interval"]
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that chance could not make"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no significant difference"
     st.markdown(
-        f"On the {len(both):,} {split} images that both have scored, the AUROC of {name} less that of {other} is "
+        f"On the {len(both):,} {split} images that both have scored, the AUROC of {name} minus that of {other} is "
         f"**{found['difference']:+.3f}** (95% interval {low:+.3f} to {high:+.3f}): {verdict}."
     )
 
@@ -223,12 +224,12 @@ def _explorer(scores: dict[str, list], default: float, images: str) -> None:
                 if defined:
                     st.caption("95% interval {:.1%} to {:.1%}".format(*ranges[key]))
     names = np.array(LABELS)
-    truth_names, called = pd.Series(names[truth]), pd.Series(names[(probabilities >= threshold).astype(int)])
+    truth_names, predicted = pd.Series(names[truth]), pd.Series(names[(probabilities >= threshold).astype(int)])
     left, right = st.columns(2)
-    left.altair_chart(app_pictures.confusion(truth_names, called, LABELS))
+    left.altair_chart(app_pictures.confusion(truth_names, predicted, LABELS))
     right.altair_chart(_trade(truth, probabilities, threshold))
     st.caption(
-        f"{len(truth):,} {images}. The registered threshold of {default:.1%} stays as it is; "
+        f"{len(truth):,} {images}. The registered threshold of {default:.1%} does not change here; "
         "`notebooks/03_train.ipynb` chooses it."
     )
 
@@ -236,9 +237,9 @@ def _explorer(scores: dict[str, list], default: float, images: str) -> None:
 def _trade(truth: np.ndarray, probabilities: np.ndarray, threshold: float) -> alt.LayerChart:
     grid = np.linspace(0, 1, 101)
     lines = [
-        {"threshold": at, "share": share, "of": name}
+        {"threshold": at, "value": value, "of": name}
         for at in grid
-        for name, share in (
+        for name, value in (
             ("sensitivity", (probabilities[truth == 1] >= at).mean()),
             ("specificity", (probabilities[truth == 0] < at).mean()),
         )
@@ -249,7 +250,7 @@ def _trade(truth: np.ndarray, probabilities: np.ndarray, threshold: float) -> al
         .mark_line()
         .encode(
             x=alt.X("threshold:Q", axis=alt.Axis(format="%")),
-            y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%")),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(format="%")),
             color=alt.Color("of:N", title=None, scale=colours, legend=alt.Legend(orient="bottom")),
             strokeDash=alt.StrokeDash("of:N", legend=None),
         )

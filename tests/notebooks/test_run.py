@@ -1,4 +1,4 @@
-"""`python3 ci run`, for real: five notebooks on tiny phantoms, then a fresh process that asks the registered model."""
+"""`python3 ci run`: five notebooks on tiny phantoms, then a fresh process that uses the registered model."""
 
 import json
 import os
@@ -35,7 +35,7 @@ print(answer.to_json(orient="records"))
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder for the account, the caches and what the run leaves; the account's server is stopped in the end."""
+    """A folder for account, caches and results; the account's server is stopped at the end."""
     folder = tmp_path_factory.mktemp("run")
     yield folder
     stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
@@ -65,13 +65,13 @@ def report(place, finished):
     return json.loads((place / "build" / "report.json").read_text())
 
 
-def test_all_five_run_and_say_so(finished, report):
+def test_all_five_notebooks_run_and_are_reported(finished, report):
     assert [(entry["name"], entry["status"]) for entry in report["notebooks"]] == [(name, "ok") for name in NAMES]
     assert all(name in finished.stdout for name in NAMES)
     assert report["data"] == "phantoms" and report["device"] in ("cpu", "cuda")
 
 
-def test_the_executed_copies_hold_outputs_and_pictures(place, report):
+def test_the_executed_notebooks_have_outputs_and_figures(place, report):
     for name in NAMES:
         notebook = nbformat.read(place / "build" / "notebooks" / f"{name}.ipynb", as_version=4)
         assert any(cell.get("outputs") for cell in notebook.cells)
@@ -84,7 +84,7 @@ def test_the_executed_copies_hold_outputs_and_pictures(place, report):
     assert len(pictures) >= 4
 
 
-def test_the_figures_lie_where_figures_lie(report):
+def test_recorded_metrics_are_in_their_valid_ranges(report):
     metrics = {name: value for entry in report["notebooks"] for name, value in entry["metrics"].items()}
     for name in ("test_auroc", "test_sensitivity", "test_specificity", "validation_auroc", "accuracy"):
         assert 0 <= metrics[name] <= 1, name
@@ -95,7 +95,7 @@ def test_the_figures_lie_where_figures_lie(report):
     assert all(entry["seconds"] > 0 and entry["peak_rss_mb"] > 50 for entry in report["notebooks"])
 
 
-def test_a_fresh_process_scores_images_that_the_model_has_never_seen(place, report):
+def test_a_fresh_process_scores_unseen_images_with_the_registered_model(place, report):
     done = subprocess.run(
         [sys.executable, "-c", ASK_THE_MODEL, str(place / "new")],
         env=environment(place),
@@ -109,7 +109,7 @@ def test_a_fresh_process_scores_images_that_the_model_has_never_seen(place, repo
     assert bad["P_POSITIVE"] is None and bad["STATUS"].startswith("unreadable")
 
 
-def test_the_scoring_job_asks_about_what_has_no_answer_and_about_nothing_twice(place, report):
+def test_the_scoring_job_scores_every_image_without_a_prediction_once(place, report):
     job = str(ROOT / "jobs" / "score_new_images.py")
     twice = f"import runpy\nfor _ in range(2):\n    runpy.run_path({job!r}, run_name='__main__')"
     command = [sys.executable, "-c", twice]
@@ -122,7 +122,7 @@ def test_the_scoring_job_asks_about_what_has_no_answer_and_about_nothing_twice(p
 
 
 def test_plain_nbconvert_executes_a_notebook_from_any_folder_and_adds_real_xrays_to_the_catalog(place, report):
-    """Without shared/data, on the phantoms: all of them are there already."""
+    """Without shared/data it uses the phantoms, which are already cataloged."""
     command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(place / "plain")]
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()

@@ -1,4 +1,4 @@
-"""Forms of statements for which sqlglot has no grammar, as Snowflake's documentation gives them, and a matcher.
+"""Syntax of statements that sqlglot cannot parse, from Snowflake's documentation, and a matcher.
 
 A form is a head and clauses that may follow in any order; `[...]` is optional, `<kind>` one of KINDS. Pages are paths
 under docs.snowflake.com/en, read in November 2026.
@@ -145,7 +145,7 @@ FORMS = [
 
 
 def find_form(statement: str) -> tuple[Form, list[str]] | None:
-    """The form that the statement has, and the statements inside it; None where it has none."""
+    """The matching form of a statement, and the statements inside it; None if no form matches."""
     for form in FORMS:
         if (inner := _match(form, statement.strip())) is not None:
             return form, inner
@@ -170,7 +170,7 @@ def _match(form: Form, text: str) -> list[str] | None:
 
 
 def _regex(shape: str) -> str:
-    """`A [B C] <kind> = x` as a regular expression; words may stand any space apart."""
+    """`A [B C] <kind> = x` as a regular expression that allows any white space between words."""
     out = ""
     for token in re.findall(r"\[[^\]]*\]|<\w+>|'[^']*'|[=()]|[^\s=()<\[]+", shape):
         if token.startswith("["):

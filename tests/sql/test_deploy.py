@@ -1,4 +1,4 @@
-"""`python3 ci deploy`, as a person calls it: dry, for real on a local account, stopped in the middle, and undone."""
+"""`python3 ci deploy`: dry run, real run on a local account, a failure in the middle, teardown."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def deploy(place: Path, *arguments: str, **variables: str) -> subprocess.Complet
 
 @pytest.fixture
 def deploy_here(tmp_path, monkeypatch, capsys):
-    """The same, in this process, for what connects to no account: (exit code, what it printed)."""
+    """Runs it in this process, for arguments that connect to no account. Returns (exit code, printed text)."""
     monkeypatch.syspath_prepend(str(ROOT / "ci"))
     monkeypatch.chdir(tmp_path)
     main = runpy.run_path(str(ROOT / "ci" / "__main__.py"), run_name="ci")["main"]
@@ -82,7 +82,7 @@ def test_a_dry_run_prints_every_statement_needs_no_account_and_shows_what_would_
 
 
 def check_payload(payload: Path) -> None:
-    """Only what is tracked and needed."""
+    """Only tracked files that are needed."""
     files = {path.relative_to(payload).as_posix() for path in payload.rglob("*") if path.is_file()}
     assert {"code_bundle.yml", "requirements.txt", "notebooks/03_train.ipynb", "lib/cxr/images.py"} <= files
     assert {"sql/20_objects.sql", "streamlit/requirements.txt", "streamlit/.streamlit/config.toml"} <= files
@@ -92,7 +92,7 @@ def check_payload(payload: Path) -> None:
     assert "settings.json" not in files  # every name is the default
 
 
-def test_own_names_reach_the_statements_the_bundle_and_whatever_runs_in_the_account(tmp_path, deploy_here):
+def test_own_names_reach_the_statements_the_bundle_and_the_code_in_the_account(tmp_path, deploy_here):
     own = {"CXR_DATABASE": "RADIOLOGY", "CXR_GPU_POOL": "BIG", "CXR_GPU_RUNTIME": "V3.0-GPU-PY3.12"}
     _, printed = deploy_here("--dry-run", "--egress", "--run", "--data", "@PACS.PUBLIC.EXPORT/2026", **own)
     assert "'--data', '@PACS.PUBLIC.EXPORT/2026');" in printed
@@ -117,11 +117,11 @@ def test_own_names_reach_the_statements_the_bundle_and_whatever_runs_in_the_acco
     ("arguments", "said"),
     [
         (("--connection", "nowhere"), "No connection to nowhere"),
-        (("--run", "--data", "images"), "the account sees stages alone. Nothing was done."),
+        (("--run", "--data", "images"), "an account can only read stages. Nothing was done."),
         (("--teardown", "OTHER"), "this project's database is MEDICAL_IMAGES. Nothing was done."),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(deploy_here, arguments, said):
+def test_invalid_arguments_give_a_sentence(deploy_here, arguments, said):
     code, printed = deploy_here(*arguments)
     assert code == 1 and said in printed
 
@@ -162,7 +162,7 @@ def test_what_was_deployed_runs_headless_with_arguments(deployed, session):
     assert "executed successfully" in script[0][0]
 
 
-def test_a_failed_step_stops_says_how_to_go_on_and_can_go_on(deployed, place, session):
+def test_a_failed_step_stops_and_can_be_continued(deployed, place, session):
     session.sql("DROP COMPUTE POOL CXR_APP").collect()
     failed = deploy(place, "--from", "deploy")
     assert failed.returncode == 1

@@ -1,4 +1,4 @@
-"""What Snowflake, its CLI and pip read: valid, in step with each other, and free of what the platform has dropped."""
+"""Files that Snowflake, its CLI and pip read: valid, consistent, and without features that Snowflake has dropped."""
 
 import ast
 import inspect
@@ -51,7 +51,7 @@ def test_the_app_requires_what_its_files_import_in_the_projects_versions():
 
 
 def imported_by_the_app() -> set[str]:
-    """Distributions that the app imports, itself or through the library."""
+    """Distributions that the app imports, directly or through the library."""
     todo, seen, found = sorted((ROOT / "streamlit").rglob("*.py")), set(), set()
     own = {path.stem for path in todo} | {"cxr"}
     while todo:
@@ -68,7 +68,7 @@ def imported_by_the_app() -> set[str]:
 
 
 def modules(path: Path) -> set[str]:
-    """What a file imports when it is imported itself."""
+    """The modules that a file imports at import time."""
     found = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Import):
@@ -142,7 +142,7 @@ def test_every_entrypoint_is_in_the_tree():
 
 
 def test_the_ml_job_gives_the_client_what_its_documentation_lists():
-    """It cannot be submitted here; that the client has these arguments can be seen."""
+    """A job cannot be submitted here, but the client's function must accept these arguments."""
     from snowflake.ml.jobs import submit_directory
 
     (call,) = [
@@ -232,5 +232,5 @@ def test_nothing_uses_what_the_platform_has_dropped(pattern):
         "from snowflake.ml.modeling.xgboost import XGBClassifier",
     ],
 )
-def test_the_list_finds_what_old_guides_say(old):
+def test_the_patterns_find_statements_of_old_guides(old):
     assert any(re.search(pattern, old) for pattern in DROPPED)

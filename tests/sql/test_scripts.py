@@ -1,4 +1,4 @@
-"""The scripts of sql/: they parse, they run, they give no more than is needed, and the last takes all of it back."""
+"""The scripts of sql/: they parse and run, grant only what is needed, and the teardown removes everything."""
 
 import re
 import subprocess
@@ -32,7 +32,7 @@ def statements(stem: str, settings: Settings | None = None) -> list[str]:
 
 
 def problem(statement: str) -> str | None:
-    """Why the statement is none that Snowflake documents; None where it is one."""
+    """The reason why a statement is not documented by Snowflake; None if it is documented."""
     tree = sqlglot.parse_one(statement, dialect="snowflake")
     if not isinstance(tree, exp.Command):
         return None
@@ -58,7 +58,7 @@ def test_every_statement_is_rendered_and_is_one_that_snowflake_documents(stem, s
         "DROP COMPUTE POOL P CASCADE",
     ],
 )
-def test_what_is_not_documented_is_found(wrong):
+def test_undocumented_statements_are_found(wrong):
     assert problem(wrong) is not None
 
 
@@ -78,7 +78,7 @@ def test_only_two_scripts_need_the_administrator_to_set_up():
     assert needing <= {"10_account", "25_egress", "90_teardown"}
 
 
-def test_rights_are_few_and_named():
+def test_privileges_are_few_and_listed():
     grants = [text for _, text in EVERY if text.startswith("GRANT")]
     assert not [text for text in grants if re.search(r"\bALL\b|TO ROLE (PUBLIC|ACCOUNTADMIN)|\bFUTURE\b", text)]
     on_account = {re.match(r"GRANT (.+?) ON ACCOUNT", text)[1] for text in grants if "ON ACCOUNT" in text}
@@ -87,7 +87,7 @@ def test_rights_are_few_and_named():
     assert sorted(re.match(r"GRANT USAGE ON (\w+)", text)[1] for text in viewer) == ["DATABASE", "SCHEMA", "STREAMLIT"]
 
 
-def test_the_way_out_leads_to_one_named_host():
+def test_external_access_is_limited_to_one_host():
     hosts = [
         host for _, text in EVERY for host in re.findall(r"'([^']+)'", "".join(re.findall(r"VALUE_LIST.*\)", text)))
     ]
@@ -95,7 +95,7 @@ def test_the_way_out_leads_to_one_named_host():
     assert not [text for stem, text in EVERY if stem != "25_egress" and "CREATE EXTERNAL ACCESS" in text]
 
 
-def test_whatever_may_run_sleeps_by_itself():
+def test_everything_that_runs_suspends_by_itself():
     for _, text in EVERY:
         if text.startswith(("CREATE COMPUTE POOL", "CREATE WAREHOUSE")):
             assert "INITIALLY_SUSPENDED = TRUE" in text
@@ -141,7 +141,7 @@ def test_the_teardown_first_stops_what_runs_and_drops_what_holds_data_last():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """The project on an empty account of its own."""
+    """The project on a separate, empty account."""
     root = tmp_path_factory.mktemp("sql-account")
     settings = load(argv=[], environ={}, account_dir=str(root))
     session = Session.builder.configs(start_local_account(settings)).create()
@@ -158,7 +158,7 @@ SCHEMA_KINDS = (
 
 
 def everything(session: Session) -> set[tuple]:
-    """What an account shows of itself: every object by kind, place and name, and every grant."""
+    """All objects of an account by kind, schema and name, and all grants."""
     found = set()
     for kind in ACCOUNT_KINDS + SCHEMA_KINDS:
         for row in session.sql(f"SHOW {kind}{' IN ACCOUNT' if kind in SCHEMA_KINDS else ''}").collect():
@@ -169,7 +169,7 @@ def everything(session: Session) -> set[tuple]:
 
 
 def put_files(project: Project) -> None:
-    """The few files without which bundle and app cannot be made."""
+    """The files that bundle and app need."""
     for name in ("code_bundle.yml", "streamlit/streamlit_app.py"):
         folder = f"@{project.qualified(project.settings.code_stage)}/{Path(name).parent}".removesuffix("/.")
         project.session.file.put(str(ROOT / name), folder, auto_compress=False, overwrite=True)
@@ -204,7 +204,7 @@ def test_set_up_teardown_and_set_up_again_leave_the_same_account(place):
             assert "recorded, not executed" in line, line
 
 
-def test_a_role_that_may_create_no_database_makes_the_objects_in_one_that_exists(place):
+def test_a_role_without_create_database_can_set_up_an_existing_database(place):
     project = place
     run(project.session, f"CREATE DATABASE IF NOT EXISTS {project.settings.database}")
     first, *rest = statements("20_objects", project.settings)
@@ -212,8 +212,8 @@ def test_a_role_that_may_create_no_database_makes_the_objects_in_one_that_exists
     assert not [text for text in rest if "DATABASE" in text.split("(")[0].split(".")[0]]
 
 
-def test_the_alert_looks_at_real_answers_and_writes_a_row_when_they_moved(place):
-    """Nobody runs alerts here, but its condition and its action are statements, and those run."""
+def test_the_alert_reads_real_predictions_and_writes_a_row_on_drift(place):
+    """The local account does not run alerts, but the condition and the action of this one are statements that run."""
     project = place
     for text in statements("20_objects", project.settings):
         run(project.session, text)

@@ -1,18 +1,20 @@
-"""Bring an account that an earlier version of this project made to the present form, keeping every row.
+"""Upgrade the tables of an account that an earlier version of this project created, keeping every row.
 
-Each step looks at what is there, so it runs once, and goes on where it was broken off.
+Each step checks what exists, so it runs once, and an interrupted upgrade can be continued.
 """
 
 from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file, run
-from cxr.account.session import PROJECT
+from cxr.account.session import PROJECT, use_schema
 from cxr.earlier_versions import OLD_LABELS, OLD_PROBABILITY
 
 _ADDED = ("PATIENT_FROM", "STUDY_ID", "SET_ASIDE", "BURNED_IN")
 
 
 def upgrade(project: Project) -> list[str]:
-    """What was done, a line each; nothing for an account that is up to date or holds no catalog yet."""
+    """Upgrade the account. Returns one line for each change; nothing if it is up to date or has no catalog yet."""
+    if not use_schema(project.session, project.settings):
+        return []
     done = []
     columns = _columns(project, project.settings.catalog_table)
     facts = _columns(project, project.settings.facts_table)
@@ -30,7 +32,7 @@ def upgrade(project: Project) -> list[str]:
 
 
 def _upgrade_answers(project: Project) -> list[str]:
-    """Answers name any positive class; a baseline names its version's negative one."""
+    """PREDICTIONS gets P_POSITIVE and PROBABILITIES; the validation baseline gets NEGATIVE_LABEL."""
     done, names = [], project.settings
     if OLD_PROBABILITY in _columns(project, names.predictions_table):
         project.session.sql(
@@ -50,7 +52,7 @@ def _upgrade_answers(project: Project) -> list[str]:
 
 
 def _columns(project: Project, table: str) -> dict[str, bool]:
-    """Column -> whether it may be null; empty for a table that is not there."""
+    """Column -> whether it can be null; empty if the table does not exist."""
     if not project.session.sql(
         f"SHOW TABLES LIKE '{table}' IN SCHEMA {project.settings.database}.{project.settings.schema}"
     ).collect():
@@ -59,7 +61,7 @@ def _columns(project: Project, table: str) -> dict[str, bool]:
     return {row["name"]: row["null?"] == "Y" for row in rows}
 
 
-# By the rules of before: 'patient-' begins an id under a key, 'file-' that of a file without a patient.
+# The earlier format of PATIENT_ID: 'patient-' for a keyed id, 'file-' for a file without a patient.
 _FILL = """
 UPDATE {catalog} SET
     PATIENT_FROM = CASE WHEN STARTSWITH(PATIENT_ID, 'file-') THEN 'none'
@@ -70,7 +72,7 @@ WHERE PATIENT_FROM IS NULL"""
 
 
 def _let_labels_be_null(project: Project, columns: dict[str, bool]) -> None:
-    """By a column beside the old one: whatever moment this is broken off at, one of them holds every label."""
+    """Make LABEL nullable by way of a second column: at any interruption, one of the two has every label."""
     alter = f"ALTER TABLE {project.catalog}"
     if "LABEL" in columns and columns["LABEL"] is False:
         project.session.sql(f"{alter} ADD COLUMN IF NOT EXISTS LABEL_BEFORE STRING").collect()

@@ -1,4 +1,4 @@
-"""The secret key under which patients' ids are stored: where it comes from, in an account and on a laptop."""
+"""The secret key for the digests of patient ids: its sources, in an account and on a laptop."""
 
 import os
 import secrets
@@ -12,26 +12,26 @@ from cxr.account.session import account_directory
 
 FILE = "patient.key"
 HOW_TO_GIVE_ONE = (
-    "set CXR_PATIENT_KEY to a secret of your own, or patient_key_file to a file that holds it, or give the code bundle "
-    "a secret and its name as patient_key_secret (docs/data.md, Patients)"
+    "set CXR_PATIENT_KEY to a secret of your own, or patient_key_file to a file with it, or give the code bundle a "
+    "secret and set patient_key_secret to its name (docs/data.md, Patients)"
 )
 
 
 @dataclass(frozen=True)
 class PatientKey:
-    """`chosen`: the user gave it, in a setting or as a secret; else it was made for a local account."""
+    """`chosen`: the user set it, by a setting or a secret. Otherwise it was generated for a local account."""
 
     value: str = field(repr=False)
     chosen: bool
 
 
 def find_patient_key(project: Project) -> PatientKey | None:
-    """The setting, else the file that a setting names, else the code bundle's secret, else the local account's own.
+    """The setting `patient_key`, else the file `patient_key_file`, else the code bundle's secret, else the local key.
 
-    None where there is none: on Snowflake nobody makes one up, because it would be lost with the container.
+    None if there is none of them. On Snowflake no key is generated, because it would be lost with the container.
 
     Raises:
-        ValueError: the file that `patient_key_file` names cannot be read, or is empty.
+        ValueError: the file `patient_key_file` cannot be read, or is empty.
     """
     settings = project.settings
     if settings.patient_key:
@@ -40,7 +40,7 @@ def find_patient_key(project: Project) -> PatientKey | None:
         return PatientKey(_read(Path(settings.patient_key_file)), chosen=True)
     try:
         return PatientKey(get_generic_secret_string(settings.patient_key_secret), chosen=True)
-    except (NotImplementedError, ValueError):  # no container, or a container that was given no such secret
+    except (NotImplementedError, ValueError):  # not in a container, or the container has no such secret
         pass
     if project.session.connection.host in ("127.0.0.1", "localhost", "::1"):
         return PatientKey(_local_key(project), chosen=False)
@@ -58,8 +58,8 @@ def _read(path: Path) -> str:
 
 
 def _local_key(project: Project) -> str:
-    """Kept in the account's folder, readable by its owner alone; made when it is first asked for."""
-    # A notebook that the local account itself runs finds the account where its connection is.
+    """The key in the local account's folder, readable only by its owner; generated at the first call."""
+    # A notebook that the local account runs finds the account's folder in SNOWFLAKE_HOME.
     home = Path(os.environ.get("SNOWFLAKE_HOME", ""))
     folder = home if (home / "server.json").is_file() else account_directory(project.settings)
     path, own = folder / FILE, folder / f"{FILE}.{os.getpid()}"
@@ -67,7 +67,7 @@ def _local_key(project: Project) -> str:
         with open(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
         try:
-            os.link(own, path)  # whole or not at all, and never over the key that another process has just made
+            os.link(own, path)  # atomic, and never replaces a key that another process has just created
         except FileExistsError:
             pass
         finally:

@@ -10,6 +10,7 @@ from cxr.account.project import Project
 from cxr.account.tables import temporary
 from cxr.data import duplicates, facts
 from cxr.data.classes import DEFAULT
+from cxr.data.sources import PHANTOMS
 from cxr.model.labelset import NEGATIVE_NAMES, LabelSet
 
 _SLICE = 5000  # rows of the catalog that are fetched at a time
@@ -24,7 +25,8 @@ def assign_splits(project: Project) -> None:
     share of every class, to the patient. Each split gets a patient of a class that has three.
     """
     settings = project.settings
-    numbers = dict(seed=settings.seed, test=settings.test_share, validation=settings.validation_share)
+    test_share = settings.phantom_test_share if holds_phantoms(project) else settings.test_share
+    numbers = dict(seed=settings.seed, test=test_share, validation=settings.validation_share)
     negative = (label_set(project) or DEFAULT).negative
     text = _ASSIGN.format(catalog=project.catalog, usable=usable(project), **numbers)
     project.session.sql(text, params=[negative]).collect()
@@ -73,6 +75,12 @@ def label_set(project: Project) -> LabelSet | None:
         if found := facts.read(project, phantoms).label_set:
             return found
     return None
+
+
+def holds_phantoms(project: Project) -> bool:
+    """Whether the images that are still in their source are phantoms; they are never mixed with others."""
+    live = f"SELECT 1 FROM {project.catalog} WHERE VANISHED_AT IS NULL AND STARTSWITH(SOURCE, '{PHANTOMS}') LIMIT 1"
+    return bool(project.session.sql(live).collect())
 
 
 def flag_near_duplicates(project: Project) -> None:

@@ -16,11 +16,13 @@ import platformdirs
 from cxr.account.project import Project
 from cxr.atomic_files import write_atomically
 from cxr.data.checking import STAGE_FOLDER
+from cxr.data.sources import PHANTOMS
 from cxr.model import preprocessing
 from cxr.progress import tqdm
 from cxr.settings import Settings
 
 FILES_PER_TASK = 32
+FULL_SIZE, PHANTOM_SIZE = 128, 64  # pixels a side
 
 
 def cache_directory() -> Path:
@@ -93,11 +95,18 @@ def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
         FileNotFoundError: the stage lacks files that the catalog names.
         BadImage: a file on the stage is not what was cataloged; names it.
     """
-    key = cache_key(catalog["IMAGE_ID"], project.settings.image_size)
-    path = cache_directory() / f"decoded-{project.settings.image_size}-{key}.npy"
+    size = image_size(project, catalog)
+    path = cache_directory() / f"decoded-{size}-{cache_key(catalog['IMAGE_ID'], size)}.npy"
     if not _is_whole(path):
-        build(fetch_files(project, catalog), project.settings.image_size, path)
+        build(fetch_files(project, catalog), size, path)
     return np.load(path, mmap_mode="r")
+
+
+def image_size(project: Project, catalog: pd.DataFrame) -> int:
+    """Pixels a side that the network sees: the setting, else 64 for phantoms, whose findings are large, or 128."""
+    if project.settings.image_size:
+        return project.settings.image_size
+    return PHANTOM_SIZE if catalog["SOURCE"].str.startswith(PHANTOMS).all() else FULL_SIZE
 
 
 def cache_key(image_ids: Sequence[str], size: int) -> str:

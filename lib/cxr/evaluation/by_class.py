@@ -1,4 +1,4 @@
-"""The figures of each class, where there are more than two."""
+"""Metrics of each class, for more than two classes."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def evaluate_classes(
         probabilities: [N, classes].
 
     Returns:
-        A dict for JSON; every figure with its 95% interval over patients, None where it is undefined.
+        A dict for JSON. Each metric has a value and a 95% interval over patients; None where it is undefined.
     """
     everyone = np.ones((1, len(labels)))
 
@@ -39,35 +39,35 @@ def evaluate_classes(
     def accuracy(weights: np.ndarray) -> np.ndarray:
         return weights[:, labels == predictions].sum(1) / weights.sum(1)
 
-    def figure(statistic) -> dict:
+    def metric(statistic) -> dict:
         return with_interval(float(statistic(everyone)[0]), bootstrap_of(statistic, patients, seed=seed))
 
     rows = [
         {
             "class": name,
             "images": int((labels == position).sum()),
-            "auroc": figure(lambda weights, position=position: one_against_rest(weights, position)),
-            "sensitivity": figure(lambda weights, position=position: sensitivity(weights, position)),
+            "auroc": metric(lambda weights, position=position: one_against_rest(weights, position)),
+            "sensitivity": metric(lambda weights, position=position: sensitivity(weights, position)),
         }
         for position, name in enumerate(classes)
     ]
     matrix = confusion_matrix(labels, predictions, labels=range(len(classes)))
     return {
         "classes": rows,
-        "macro_auroc": figure(lambda weights: macro_auroc(labels, probabilities, weights)),
-        "accuracy": figure(accuracy),
+        "macro_auroc": metric(lambda weights: macro_auroc(labels, probabilities, weights)),
+        "accuracy": metric(accuracy),
         "confusion_matrix": matrix.tolist(),
     }
 
 
 def macro_auroc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """The mean over the classes of each one's AUROC against the rest, under each row of `weights` [R, N]: [R]."""
+    """The mean of the classes' AUROC (one against the rest), under each row of `weights` [R, N]: array [R]."""
     classes = range(probabilities.shape[1])
     return np.mean([auroc(labels == number, probabilities[:, number], weights) for number in classes], axis=0)
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> dict:
-    """For JSON: None stands for what is undefined."""
+    """A metric for JSON: `value` and `interval`, with None in the place of NaN."""
 
     def or_none(number: float) -> float | None:
         return None if np.isnan(number) else float(number)

@@ -1,4 +1,4 @@
-"""Two versions on the same test images: the candidate's, which neither of them was trained on."""
+"""Compare two versions on the candidate's test images, which neither of them was trained on."""
 
 import json
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from cxr.lifecycle.registry import run_of
 from cxr.model.config import ModelConfig
 from cxr.serving.scoring import score
 
-FEWEST = 4  # test images with a score of both
-AT_MOST = 1000  # test images that the present version is asked about anew
+MIN_COMPARED = 4  # test images that both versions have scored
+MAX_RESCORED = 1000  # test images that the present version scores again for the comparison
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`difference` of a metric, candidate minus present, with its 95% interval; `worse`: all of it lies below zero."""
+    """`difference` of a metric, candidate minus present, with its 95% interval; `worse`: the interval is below zero."""
 
     metric: str
     difference: float
@@ -35,27 +35,30 @@ class Comparison:
 def compare(
     project: Project, model: Model, candidate: str, present: str, across_labels: bool = False
 ) -> list[Comparison] | str:
-    """By AUROC of the screening question and, with the same three or more classes, by macro AUROC; or why not.
+    """Compare AUROC (positive against negative) and, with the same three or more classes, macro AUROC.
 
-    The present version is asked anew where its run kept no scores of these images, as after training on others. It
-    has not seen them: an image never leaves its split.
+    If the present version's run kept no scores of these images (it was trained on other images), that version scores
+    them now. It was not trained on them, because an image never changes its split.
+
+    Returns:
+        The comparisons, or the reason why the versions cannot be compared.
     """
     labels, before = read_labels(project, candidate), read_labels(project, present)
     if set(labels) != set(before) and not across_labels:
         return (
-            f"{candidate} knows the classes {', '.join(labels)}, and {present} {', '.join(before)}: to compare them by "
-            "the screening question alone, use promote(..., across_labels=True)"
+            f"{candidate} has the classes {', '.join(labels)}, but {present} has {', '.join(before)}: to compare only "
+            "positive against negative, use promote(..., across_labels=True)"
         )
     new = kept_scores(project, candidate)
     if new is None:
         return f"the run of {candidate} left no scores, so they cannot be compared"
     rows = read_catalog(project).merge(new, on="IMAGE_ID")
     old = kept_scores(project, present)
-    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(FEWEST, len(rows)):
-        old = ask(project, model, present, rows.head(AT_MOST))
+    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(MIN_COMPARED, len(rows)):
+        old = ask(project, model, present, rows.head(MAX_RESCORED))
     both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
-    if len(both) < FEWEST:
-        return f"only {len(both)} test images have a score of both {candidate} and {present}: {FEWEST} are needed"
+    if len(both) < MIN_COMPARED:
+        return f"only {len(both)} test images have a score of both {candidate} and {present}: {MIN_COMPARED} are needed"
     truth = class_indices(both["LABEL"], labels)
     if not 0 < (truth > 0).sum() < len(truth):
         return "the test images of both are of one class, so they cannot be compared"
@@ -79,7 +82,7 @@ def _compare_macro(both: pd.DataFrame, truth: np.ndarray, labels: tuple[str, ...
 
 
 def _matrix(texts: pd.Series, labels: tuple[str, ...]) -> np.ndarray:
-    """JSON of class -> probability, [N] -> [N, classes]."""
+    """JSON texts of class -> probability [N] as an array [N, classes]."""
     return np.array([[json.loads(text)[label] for label in labels] for text in texts])
 
 
@@ -91,7 +94,7 @@ def read_labels(project: Project, version: str) -> tuple[str, ...]:
 
 
 def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
-    """IMAGE_ID, P_POSITIVE and PROBABILITIES of the test images of a version's run, where it left them."""
+    """IMAGE_ID, P_POSITIVE and PROBABILITIES of the test images of a version's run; None if it kept no scores."""
     run_id = run_of(version)
     folder = runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
     if not (folder / runs.SCORES).exists():
@@ -101,7 +104,7 @@ def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
 
 
 def ask(project: Project, model: Model, version: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """The same, from the registered version itself."""
+    """IMAGE_ID, P_POSITIVE and PROBABILITIES of these images, scored now by the registered version."""
     files = [path.read_bytes() for path in fetch_files(project, rows)]
     answers = score(model.version(version), files)[["P_POSITIVE", "PROBABILITIES"]]
     return answers.assign(IMAGE_ID=list(rows["IMAGE_ID"]), P_POSITIVE=answers["P_POSITIVE"].astype(float)).dropna()

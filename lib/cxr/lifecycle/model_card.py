@@ -1,4 +1,4 @@
-"""The card of a registered version: what it is for, what it was made of, how good it is, and what it cannot do."""
+"""The model card of a registered version: intended use, data, quality, limits, lineage."""
 
 import re
 
@@ -10,29 +10,32 @@ INTENDED = (
     "diagnosis, triage or treatment."
 )
 LIMITS = (
-    "Learned from the images of one source. On other hospitals, machines, views or ages its figures do not hold.",
-    "A class means what that source's readers meant by it; nothing else is recognised, and {negative} is not healthy.",
-    "A heat map shows where the network looked, not where the disease is.",
-    "Images in colour, of several frames, or blank are rejected; a picture in grey of anything else is answered.",
+    "Trained on images of one source. The metrics do not hold for other hospitals, machines, views or ages.",
+    "A class means what the readers of that source labelled so. No other disease is recognised: {negative} does not "
+    "mean healthy.",
+    "A heat map shows which regions influenced the network, not where the disease is.",
+    "Colour images, multi-frame images and blank images are rejected. Any other greyscale image gets a probability, "
+    "even if it is no chest X-ray.",
 )
-PHANTOMS = "Trained on synthetic drawings: its figures say nothing about patients."
+PHANTOMS = "Trained on phantoms (synthetic drawings): the metrics say nothing about patients."
 UNTRUSTED = (
-    "The split cannot be trusted: most images are patients of their own, so images of one person may stand in training "
-    "and test, and every figure may be too good."
+    "The split cannot be trusted: for most images no patient id was found. Images of one person may be in training and "
+    "in test, and every metric may be too good."
 )
 LICENCE = (
-    "Weights follow the licence of the images that they were trained on{images}, and of the weights they start from."
+    "The weights are subject to the licence of the training images{images}, and of the weights that training started "
+    "from."
 )
 
 
 def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str, str]) -> dict:
-    """Everything of the card, ready for JSON.
+    """The card as a dict for JSON.
 
     Args:
-        run: the training run's id.
-        config: the run's `model.json`.
-        evaluation: the run's `evaluation.json`.
-        lineage: more places that the version comes from, by name.
+        run: id of the training run.
+        config: `model.json` of the run.
+        evaluation: `evaluation.json` of the run.
+        lineage: further sources of the version, by name.
     """
     test = evaluation["test"]
     return {
@@ -40,13 +43,13 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
         "architecture": f"{config.backbone} at {config.image_size} px, from {config.weights} weights",
         "classes": list(config.labels),
         "data": config.data,
-        "split": "by patient: no patient stands in two of train, validation and test; the threshold is chosen on "
-        "validation alone",
+        "split": "by patient: no patient is in two of train, validation and test; the threshold is chosen on "
+        "validation only",
         "threshold": config.threshold,
         "temperature": config.temperature,
         "bias": list(config.bias),
         "quality": {
-            "on": f"{test['images']} images of {test['patients']} patients held out, {test['positive']} positive",
+            "on": f"{test['images']} images of {test['patients']} held-out patients, {test['positive']} positive",
             "interval": "95%, bootstrap over patients",
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
             "by_class": test.get("by_class", {}),
@@ -75,7 +78,7 @@ def _limits(config: ModelConfig) -> list[str]:
 
 
 def to_markdown(card: dict) -> str:
-    """The card for people, as the version's comment."""
+    """The card as Markdown, for the version's comment."""
     quality = card["quality"]
     rows = "\n".join(f"| {name} | {_figure(metric)} |" for name, metric in quality["metrics"].items())
     limits = "\n".join(f"- {limit}" for limit in card["limits"])
@@ -134,7 +137,7 @@ def _classes_in_words(by_class: dict) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from data or settings for a place where Markdown is read: no link, picture or markup can be made of it."""
+    """Escape text from data or settings, so that it cannot become a link, image or markup in Markdown."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 

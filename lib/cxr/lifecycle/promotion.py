@@ -1,4 +1,7 @@
-"""Which version is in production: moved by rule, recorded, with a way back. Old versions stay in the registry."""
+"""Promote a version to production if it is good enough and not worse, record it, roll back.
+
+Old versions stay in the registry.
+"""
 
 import json
 from dataclasses import dataclass
@@ -16,14 +19,15 @@ from cxr.model.config import ModelConfig
 from cxr.serving.scoring import find_version, open_registry
 
 PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
-MARGIN = 0.01  # of AUROC: a candidate that is further below is not promoted, however few images there are to tell
+MARGIN = 0.01  # of AUROC: a candidate that is worse by more is not promoted, even if the interval includes zero
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`promoted`, and why; `production` is the version in production now, None where there is none.
+    """Whether the candidate was promoted, and the reason.
 
-    `difference` is the candidate's AUROC minus production's, with its 95% interval.
+    `production` is the version in production afterwards, None if there is none. `difference` is the candidate's AUROC
+    minus that of the former production version, with its 95% `interval`; None if they were not compared.
     """
 
     promoted: bool
@@ -36,14 +40,17 @@ class Decision:
 def promote(project: Project, candidate: ModelVersion, across_labels: bool = False) -> Decision:
     """Move the alias PRODUCTION, and the model's default, to the candidate if it is good enough and not worse.
 
-    Good enough: trained on patients and not on phantoms, by no smoke run; test AUROC at least `least_auroc`, its 95%
-    interval above 0.5. Not worse: on the candidate's test images, the 95% interval of the difference in AUROC
-    (bootstrap over patients, both models on the same resamples) does not lie below zero, nor the difference below
-    -0.01; with the same three or more classes, the macro AUROC likewise. The version that leaves keeps the alias
-    PREVIOUS, for :func:`roll_back`.
+    Good enough: it was not trained on phantoms or by a smoke run, its test AUROC is at least the setting `least_auroc`,
+    and the 95% interval of that AUROC is above 0.5.
+
+    Worse, on the candidate's test images: the 95% interval of the difference in AUROC is below zero (paired bootstrap
+    over patients), or the difference itself is below -0.01. If both versions have the same three or more classes, the
+    same holds for the macro AUROC.
+
+    The former production version gets the alias PREVIOUS, for :func:`roll_back`.
 
     Args:
-        across_labels: compare versions of different classes too, by the screening AUROC alone.
+        across_labels: also compare versions with different classes, by the AUROC of positive against negative only.
     """
     model = open_registry(project).get_model(project.settings.model_name)
     present, name = repair(project, model), candidate.version_name
@@ -63,35 +70,36 @@ def promote(project: Project, candidate: ModelVersion, across_labels: bool = Fal
 
 
 def below_the_floor(project: Project, version: str) -> str | None:
-    """Why a version must not be in production whatever stands there; None where nothing speaks against it."""
+    """The reason why a version is not good enough for production, whatever is there now; None if it is."""
     folder = artifacts(project, version)
     config = ModelConfig.read(folder / "model.json")
     if isinstance(config.data, dict) and config.data["phantoms"]:
         return "it was trained on phantoms, which say nothing about patients"
     if config.profile == "smoke":
-        return "a smoke run proves that the parts work; its quality means nothing"
+        return "it is from a smoke run, which only checks that the parts work"
     test = read_evaluation(json.loads((folder / "evaluation.json").read_text()))["test"]["metrics"]["auroc"]
     least, value, low = project.settings.least_auroc, test["value"], test["interval"][0]
     if value is None or low is None:
         return "its AUROC on test patients is undefined, because they are of one class"
     if value < least or low <= 0.5:
         return (
-            f"AUROC {value:.3f} (95% from {low:.3f}) on test patients: {least:.2f}, and above 0.5 for sure, is needed"
+            f"AUROC {value:.3f} (95% interval from {low:.3f}) on test patients: at least {least:.2f} is needed, and an "
+            "interval above 0.50"
         )
     return None
 
 
 def roll_back(project: Project) -> str:
-    """Put the version that was in production before back there, and the present one into its place; its name.
+    """Swap the aliases PRODUCTION and PREVIOUS. Returns the name of the version that is now in production.
 
     Raises:
-        LookupError: there is none.
-        RuntimeError: another promotion is under way.
+        LookupError: no version has the alias PREVIOUS.
+        RuntimeError: another promotion is in progress.
     """
     model = open_registry(project).get_model(project.settings.model_name)
     present, named = repair(project, model), aliases(model)
     if PREVIOUS not in named:
-        raise LookupError(f"{project.settings.model_name} has no version with the alias {PREVIOUS} to go back to")
+        raise LookupError(f"cannot roll back: no version of {project.settings.model_name} has the alias {PREVIOUS}")
     moved = _move_and_record(project, model, present, named[PREVIOUS], "rolled back")
     if not moved.promoted:
         raise RuntimeError(moved.reason)
@@ -132,10 +140,10 @@ def find_named(project: Project, name: str) -> tuple[ModelVersion, str]:
 
 
 def repair(project: Project, model: Model) -> str | None:
-    """The version in production, after what a broken-off promotion left is put right; None where there is none.
+    """Repair the effects of an interrupted promotion. Returns the version in production, None if there is none.
 
-    Where the alias is gone, the last recorded version is production: what a promotion that ended put there, what one
-    that was broken off had found there.
+    If the alias PRODUCTION is missing, the last record decides: the new version of a finished promotion, or the former
+    version of an interrupted one.
     """
     promotion_records.wait_for_others(project)
     present, record = aliases(model).get(PRODUCTION), promotion_records.last(project)
@@ -155,7 +163,7 @@ def repair(project: Project, model: Model) -> str | None:
 
 
 def aliases(model: Model) -> dict[str, str]:
-    """The version behind PRODUCTION and PREVIOUS, where they are set."""
+    """The version names of the aliases PRODUCTION and PREVIOUS, as far as they are set."""
     versions = model.show_versions()
     named = {}
     for name, text in zip(versions["name"], versions["aliases"], strict=True):
@@ -164,7 +172,7 @@ def aliases(model: Model) -> dict[str, str]:
 
 
 def artifacts(project: Project, version: str) -> Path:
-    """A local folder with what the version's training run left."""
+    """A local folder with the artifacts of the version's training run."""
     run_id = run_of(version)
     return runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
 
@@ -175,18 +183,20 @@ def _move_and_record(project: Project, model: Model, present: str | None, chosen
         if promotion_id:
             promotion_records.end(project, promotion_id, "gave way")
         now = aliases(model).get(PRODUCTION)
-        return Decision(False, "another promotion was under way: run this again", now)
+        return Decision(False, "another promotion was in progress: run this again", now)
     _move(model, present, chosen)
     now = aliases(model).get(PRODUCTION)
     promotion_records.end(project, promotion_id, "done" if now == chosen else "gave way")
     if now != chosen:
-        return Decision(False, f"another promotion came between: {now} is in production", now)
+        return Decision(False, f"another promotion came first: {now} is in production", now)
     return Decision(True, reason, chosen)
 
 
 def _move(model: Model, present: str | None, chosen: str) -> None:
-    """An alias is taken from one version before another gets it. The default moves first, in one statement of its own,
-    so that a caller who names no version is never left without an answer."""
+    """Set default and aliases. An alias must be removed from one version before another can get it.
+
+    The default moves first, in one statement, so that callers who name no version always reach one.
+    """
     model.default = chosen
     for alias in aliases(model):
         model.version(chosen).unset_alias(alias)

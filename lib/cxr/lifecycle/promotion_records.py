@@ -1,4 +1,4 @@
-"""The table of promotions: who put which version into production when. It outlives an alias that a crash took away."""
+"""The table of promotions: which version went into production, and when. It survives a crash between alias changes."""
 
 import time
 import uuid
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cxr.account.project import Project
 
-STALE_SECONDS = 60  # the moves take seconds; a promotion that began so long ago was broken off
+STALE_SECONDS = 60  # a promotion takes seconds; one that started longer ago was interrupted
 
 
 _RECENT = f"STARTED_AT > DATEADD('second', -{STALE_SECONDS}, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ)"
@@ -21,9 +21,9 @@ class Record:
 
 
 def begin(project: Project, from_version: str | None, to_version: str, reason: str) -> str | None:
-    """Record that a promotion starts, before anything moves; None where another one is under way.
+    """Record the start of a promotion, before any alias changes. Returns its id, or None if another is in progress.
 
-    Of two that start together the first to be recorded goes on.
+    If two start together, the one that was recorded first continues.
     """
     promotion_id, model = uuid.uuid4().hex, project.settings.model_name
     project.session.sql(
@@ -44,7 +44,7 @@ def begin(project: Project, from_version: str | None, to_version: str, reason: s
 
 
 def wait_for_others(project: Project) -> None:
-    """Until no promotion is under way: the one that is has ended, or is so old that it was broken off."""
+    """Wait until no promotion is in progress. One that started more than a minute ago counts as interrupted."""
     while project.session.sql(
         f"SELECT 1 FROM {project.promotions} WHERE MODEL_NAME = ? AND STATUS = 'started' AND {_RECENT} LIMIT 1",
         params=[project.settings.model_name],
@@ -59,7 +59,7 @@ def end(project: Project, promotion_id: str, status: str) -> None:
 
 
 def last(project: Project) -> Record | None:
-    """The newest record of this model that did not give way."""
+    """The newest record of this model, except promotions that gave way to another one."""
     rows = project.session.sql(
         f"""SELECT PROMOTION_ID, FROM_VERSION, TO_VERSION, STATUS FROM {project.promotions}
         WHERE MODEL_NAME = ? AND STATUS IN ('started', 'done', 'broken off')

@@ -1,4 +1,4 @@
-"""What training runs leave in Snowflake: artifacts on the stage, metrics in the training log."""
+"""The results of training runs in Snowflake: artifacts on the stage, metrics in the training log."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from cxr.lifecycle.tracking import Tracker
 from cxr.model.config import ModelConfig
 from cxr.model.probabilities import p_positive
 
-if TYPE_CHECKING:  # neither registering nor deploying draws
+if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
     from matplotlib.figure import Figure
 
 WEIGHTS_FOLDER = "weights"
@@ -29,7 +29,7 @@ IMAGES = "images.csv"
 
 
 def run_id(state: dict[str, torch.Tensor], config: ModelConfig) -> str:
-    """Twelve hexadecimal digits that follow from the weights and the configuration alone."""
+    """Twelve hexadecimal digits: a hash of the weights and the configuration."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for key, value in sorted(state.items()):
         digest.update(key.encode())
@@ -49,16 +49,19 @@ def save(
     figures: "dict[str, Figure] | None" = None,
     tracker: Tracker | None = None,
 ) -> str:
-    """Put everything the run leaves on the artifacts stage, then write the training log; returns the run's id.
+    """Put a run's artifacts on the stage, then write the training log. Returns the run's id.
 
-    The log comes last, so that a run that stands in it is whole. Saved again, a run stands once.
+    The log is written last, so a run in the log has all its artifacts. Saving a run again adds no rows.
 
     Args:
+        network: with the weights to keep.
+        evaluation: reports of :func:`cxr.evaluation.report.evaluate`, by split.
+        history: metrics of each epoch.
         scores: rows of :func:`scores_of`, so that a later run can be compared on the same images.
-        images: the catalog's rows that the run was made of. Their ids and splits are kept, and no patient, so that it
-            can be told which versions learned from an image (`cxr.lifecycle.run_images`).
-        figures: by name; none may show an X-ray, because images of patients stay on their own stage.
-        tracker: is given the figures and files too, and its run ends.
+        images: the catalog's rows of the run. Their ids and splits are kept, without patients, so that the versions
+            that were trained on an image can be found (:mod:`cxr.lifecycle.run_images`).
+        figures: by name. They must not show X-rays: patients' images stay on the images stage.
+        tracker: logs the figures and JSON files to the experiment, and ends its run.
     """
     state = {name: value.cpu() for name, value in network.state_dict().items()}
     name = run_id(state, config)
@@ -80,6 +83,11 @@ def save(
             tracker.finish(name, evaluation, [path for path in folder.iterdir() if path.suffix in (".json", ".png")])
     rows = _log_rows(name, evaluation, history)
     merge(project.session, project.training_log, rows, keys=["RUN_ID", "EPOCH", "METRIC"])
+    # By the account's clock: those of two machines may differ, and the latest run is looked for by this column.
+    project.session.sql(
+        f"UPDATE {project.training_log} SET LOGGED_AT = CURRENT_TIMESTAMP()::TIMESTAMP_NTZ WHERE RUN_ID = ?",
+        params=[name],
+    ).collect()
     return name
 
 
@@ -95,7 +103,7 @@ def _log_rows(name: str, evaluation: dict, history: list[dict[str, float]]) -> p
         for part, measured in evaluation.items()
         for key, metric in measured["metrics"].items()
     ]
-    return pd.DataFrame(rows).assign(LOGGED_AT=pd.Timestamp.now("UTC").tz_localize(None))
+    return pd.DataFrame(rows)
 
 
 def scores_of(catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
@@ -109,22 +117,25 @@ def scores_of(catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence
 
 
 def latest(project: Project) -> str:
-    """The id of the run that ended last.
+    """The id of the run that was saved last.
 
     Raises:
-        LookupError: there is none; says which notebook to run.
+        LookupError: there is none; the message names the notebook to run.
     """
     table = project.session.table(project.training_log)
     newest = table.sort(table["LOGGED_AT"].desc()).select("RUN_ID").first()
     if newest is None:
-        raise LookupError(f"{project.settings.training_log_table} holds no run: run notebooks/03_train.ipynb first")
+        raise LookupError(f"{project.settings.training_log_table} has no run yet: run notebooks/03_train.ipynb first")
     return newest[0]
 
 
 def fetch(project: Project, name: str, folder: Path) -> Path:
-    """The run's artifacts, in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", folder.as_posix())
+    """Download a run's artifacts into `folder` and return it. Two processes can fetch the same run at the same time."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as own:
+        project.session.file.get(f"{project.artifacts_stage}/runs/{name}/", own)
+        for path in Path(own).iterdir():
+            path.replace(folder / path.name)
     return folder
 
 
@@ -140,16 +151,16 @@ def list_files(project: Project) -> dict[str, set[str]]:
 def read_scores(folder: Path) -> pd.DataFrame:
     """IMAGE_ID, SPLIT and P_POSITIVE (calibrated) of a fetched run's validation and test images.
 
-    Labels and patients stand in the catalog alone: join them by IMAGE_ID.
+    Labels and patients are only in the catalog: join by IMAGE_ID.
 
     Raises:
-        FileNotFoundError: the run left no scores.
+        FileNotFoundError: the run has no scores.
     """
     return earlier_versions.read_scores(pd.read_csv(folder / SCORES, dtype={"IMAGE_ID": str}))
 
 
 def staged_weights(project: Project):
-    """A function for :mod:`cxr.training.pretrained` that fetches a file from `@ARTIFACTS/weights/` if it is there."""
+    """A function for :mod:`cxr.training.pretrained` that downloads a file from `@ARTIFACTS/weights/` if it exists."""
 
     def fetch_file(name: str, folder: Path) -> Path | None:
         try:

@@ -13,7 +13,7 @@ import pandas as pd
 from snowflake.ml.experiment import ExperimentTracking
 
 from cxr.account.project import Project
-from cxr.data.pixels import cache_directory, cache_key
+from cxr.data.pixels import cache_directory, cache_key, image_size
 
 if TYPE_CHECKING:
     from cxr.training.recipe import Recipe
@@ -68,8 +68,9 @@ class Checkpoints:
 
     def __init__(self, project: Project, catalog: pd.DataFrame, recipe: "Recipe"):
         settings = project.settings
-        what = [settings.backbone, settings.weights, settings.image_size, asdict(recipe), *catalog["SPLIT"]]
-        content = cache_key(catalog["IMAGE_ID"], settings.image_size)
+        size = image_size(project, catalog)
+        what = [settings.backbone, settings.weights, size, asdict(recipe), *catalog["SPLIT"]]
+        content = cache_key(catalog["IMAGE_ID"], size)
         key = hashlib.sha256((json.dumps(what) + content).encode()).hexdigest()[:12]
         self.folder = cache_directory() / "checkpoints" / key
         self._session, self._stage = project.session, f"{project.artifacts_stage}/checkpoints/{key}"

@@ -17,12 +17,14 @@ def greyscale(image: Image.Image) -> np.ndarray:
     transparent = image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if image.mode in ("1", "L") and not transparent:
         return np.asarray(image if image.mode == "L" else image.convert("L"))
+    wanted = "RGBA" if transparent else "RGB"
     width, height = image.size
     step = max(1, min(image.size) // 64)
     rows = step * max(1, _ROWS // step)
     grey, differences = np.empty((height, width), np.uint8), []
     for top in range(0, height, rows):
-        strip = image.crop((0, top, width, min(top + rows, height))).convert("RGBA" if transparent else "RGB")
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        strip = strip if strip.mode == wanted else strip.convert(wanted)
         differences.append(_channel_differences(strip.reduce(step)).ravel())
         levels = strip.convert("L")
         levels = ImageChops.multiply(levels, strip.getchannel("A")) if transparent else levels

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ BACKBONES = (
     "convnext_tiny",
 )
 BATCH = 32  # images scored together
+# torchvision's file for DenseNet calls its layers norm.1, conv.2, ... and the network calls them norm1, conv2, ...
+_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
 # oneDNN sums in another order where a batch is no multiple of 4 (a ResNet's logits then differ by 1e-5).
 FILLED_TO = 4
 
@@ -33,15 +36,18 @@ class XrayNetwork(nn.Module):
     changes nothing and no caller can forget it.
     """
 
-    def __init__(self, backbone: str = "resnet18", classes: int = 2, pretrained: bool = False):
-        """`pretrained` takes ImageNet weights from torch's cache, where :mod:`cxr.training.pretrained` puts them."""
+    def __init__(self, backbone: str = "resnet18", classes: int = 2, imagenet_weights: Path | None = None):
+        """`imagenet_weights` is a file of torchvision's, which :mod:`cxr.training.pretrained` finds."""
         super().__init__()
         if backbone not in BACKBONES:
             raise ValueError(f"backbone {backbone!r} is not one of {', '.join(BACKBONES)}")
         if classes < 2:
             raise ValueError(f"{classes} classes: a classifier needs two or more")
         self.name, self.classes = backbone, classes
-        self.backbone = torchvision.models.get_model(backbone, weights="DEFAULT" if pretrained else None)
+        self.backbone = torchvision.models.get_model(backbone, weights=None)
+        if imagenet_weights:
+            state = torch.load(imagenet_weights, map_location="cpu", weights_only=True)
+            self.backbone.load_state_dict({_DENSENET.sub(r"\1\2", key): value for key, value in state.items()})
         _use_one_channel(self.backbone)
         _replace_head(self.backbone, 1 if classes == 2 else classes)
 

@@ -6,7 +6,7 @@ that is repeated, a million empty chunks.
 
 import struct
 
-from cxr.model.dicom.codestreams import check_scans
+from cxr.model.codestreams import MAX_SCANS, check_scans, first_scan
 from cxr.model.xray import BadImage
 
 MAX_ENTRIES = 1000  # of a directory
@@ -16,14 +16,15 @@ MAX_INFLATED_CHUNKS = 50  # of a PNG, beside its pixels; each may grow to 1 MB
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _STRIPS = (273, 279, 324, 325)  # offsets and lengths, of strips and of tiles
-_PHOTOMETRIC_INTERPRETATION = 262
+_COMPRESSION, _PHOTOMETRIC_INTERPRETATION = 259, 262
+_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50000)  # not LZMA and WebP, which are slow, nor JPEG of 1992
 
 
 def check_parts(data: bytes) -> None:
     """Raises BadImage for what would take a decoder too long; other kinds of file pass."""
     if data.startswith(b"\xff\xd8"):
         check_scans(data)
-        _check_directories_inside(data)
+        _check_directories_inside(data[: first_scan(data)])
     elif data.startswith(b"\x89PNG"):
         _check_png(data)
     elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
@@ -31,7 +32,7 @@ def check_parts(data: bytes) -> None:
 
 
 def _check_directories_inside(data: bytes) -> None:
-    """EXIF (APP1) and the index of a picture of several (APP2), wherever they stand."""
+    """EXIF (APP1) and the index of a picture of several (APP2), in a JPEG's headers."""
     for mark in (b"Exif\0\0", b"MPF\0"):
         place, found = data.find(mark), 0
         while place >= 0:
@@ -65,8 +66,11 @@ def _check_tiff(data: bytes) -> None:
         raise BadImage("multiframe", "more than one image in the file; one is read")
     if _PHOTOMETRIC_INTERPRETATION not in entries:
         raise BadImage("unreadable", "the TIFF has no PhotometricInterpretation: nobody knows which end is white")
-    if max((entries[tag][0] for tag in _STRIPS if tag in entries), default=0) > MAX_STRIPS:
-        raise BadImage("unsupported", f"a TIFF of more than {MAX_STRIPS} strips or tiles")
+    strips = max((entries[tag][0] for tag in _STRIPS if tag in entries), default=0)
+    if strips > MAX_STRIPS or data.count(b"\xff\xda") > MAX_SCANS + strips:
+        raise BadImage("unsupported", f"a TIFF of more than {MAX_STRIPS} strips or tiles, or of JPEG in many scans")
+    if entries.get(_COMPRESSION, (1, 1))[1] not in _COMPRESSIONS:
+        raise BadImage("unsupported", "a TIFF that is compressed in a way that no X-ray is")
 
 
 def _check_directory(data: bytes) -> tuple[dict[int, tuple[int, int]], int]:
@@ -99,7 +103,9 @@ def _entries(data: bytes, place: int, order: str, big: bool) -> tuple[dict[int, 
     step, entries, total = struct.calcsize(f"={entry}"), {}, 0
     for start in range(place, min(place + count * step, len(data) - step + 1), step):
         tag, kind, number, value = struct.unpack_from(f"{order}{entry}", data, start)
-        entries[tag] = number, value & 0xFFFF if kind == 3 and number == 1 and order == "<" else value
+        if kind == 3 and number == 1:  # a short stands at the beginning of its field
+            value = struct.unpack_from(f"{order}H", data, start + step - (8 if big else 4))[0]
+        entries[tag] = number, value
         total += number * _SIZES.get(kind, 1)
     if total > 2 * len(data):
         raise BadImage("unreadable", "the entries of a directory are larger than the file")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image
 
+from cxr.model.codestreams import count_scans
 from cxr.model.colourfulness import greyscale
 from cxr.model.limits import MAX_PIXELS, check_size
 from cxr.model.picture_parts import check_parts
@@ -52,7 +53,7 @@ def decode_picture(data: bytes, at_least: int | None) -> XRay:
 
 
 def _check_memory(image: Image.Image, data: bytes) -> None:
-    several_scans = image.format == "JPEG" and image.mode != "L" and data.count(b"\xff\xda") > 1
+    several_scans = image.format == "JPEG" and image.mode != "L" and count_scans(data) > 1
     if several_scans and image.width * image.height > MAX_COLOUR_PIXELS:
         raise BadImage("too_large", f"a progressive colour JPEG of over {MAX_COLOUR_PIXELS // 10**6} million pixels")
 

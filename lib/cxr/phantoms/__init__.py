@@ -1,1 +1,1 @@
-"""Synthetic chest X-rays, for when no data is given. For demonstration and tests only."""
+"""Phantoms: synthetic chest X-rays, used if no data is given. For demonstration and tests only."""

@@ -1,4 +1,4 @@
-"""What the chests of `cxr.phantoms` are made of: outlines in half-frames (x, y from -1 at the left and top to 1).
+"""Anatomy of the phantoms, as outlines. x and y run from -1 (left, top) to 1 (right, bottom) of the image.
 
 For demonstration and tests only: drawn by eye, not measured.
 """
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 Points = np.ndarray  # float [N, 2]
-Shapes = list[tuple[Points, int]]  # outlines and their grey, 0 to 255; later ones cover earlier ones
+Shapes = list[tuple[Points, int]]  # outlines with their grey level, 0 to 255; later ones cover earlier ones
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Who it is: the same in all images of a patient. `age` runs from infant (0) to adult (1)."""
+    """A patient's body: the same in all images of the patient. `age` is 0 for an infant and 1 for an adult."""
 
     age: float
     width: float  # half-width of the rib cage
     apex: float  # y of the lung tops
     base: float  # y of the costophrenic angles
     dome: float  # height of the diaphragm above them
-    liver: float  # how much higher the right dome stands
-    heart: float  # width of the heart, as a share of the chest's
+    liver: float  # how much higher the right dome is, because of the liver
+    heart: float  # width of the heart as a fraction of the chest's (cardiothoracic ratio)
     fat: float
     bend: float  # of the spine
     bubble: tuple[float, float, float]  # gastric air: x, radius, darkness
@@ -58,10 +58,10 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Pose:
-    """How the patient stands in one image."""
+    """The patient's position in one image."""
 
     breath: float
-    turn: float  # rotation: shifts the front of the chest against the back
+    turn: float  # rotation: shifts the front of the chest relative to the back
     arms: float  # 0 down, 1 raised
     chin: float
 
@@ -123,7 +123,7 @@ def body(anatomy: Anatomy, pose: Pose) -> Shapes:
 
 
 def trunk(anatomy: Anatomy, pose: Pose) -> Shapes:
-    """The thickness of the chest, and in its middle of all that lies before and behind the heart."""
+    """The thickness of the chest; in the middle it includes the mediastinum in front of and behind the heart."""
     y = np.linspace(-1.6, 1.6, 24)
     middle = band(np.stack([anatomy.midline(y) + pose.turn, y], 1), 0.15)
     return [(band(np.stack([anatomy.midline(y), y], 1), anatomy.wall(y) - 0.02), 207), (middle, 255)]
@@ -143,7 +143,7 @@ def belly(anatomy: Anatomy, pose: Pose) -> Shapes:
 
 
 def pool(anatomy: Anatomy, pose: Pose, side: int, height: float) -> Shapes:
-    """Fluid that fills a costophrenic angle and climbs along the wall."""
+    """Pleural effusion: fluid in a costophrenic angle, rising along the chest wall."""
     base, wall = anatomy.base + pose.breath, anatomy.width
     level = base - height
     points = [
@@ -169,7 +169,7 @@ def airways(anatomy: Anatomy, pose: Pose) -> Shapes:
 
 
 def branches(root: Points, side: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A lung's vessels, thick ones first: lines [N, 4, 2] of one generation and their widths [N]."""
+    """The vessels of a lung, generation by generation, thick ones first: lines [N, 4, 2] and their widths [N]."""
     count = 9
     start = root + np.stack([np.zeros(count), np.linspace(-0.12, 0.20, count)], 1) + rng.normal(0, 0.02, (count, 2))
     angle = np.linspace(-1.3, 1.35, count) + rng.normal(0, 0.25, count)
@@ -186,7 +186,7 @@ def branches(root: Points, side: int, rng: np.random.Generator) -> Iterator[tupl
 
 
 def ribs(anatomy: Anatomy, pose: Pose) -> tuple[Shapes, Shapes]:
-    """Twelve pairs of tilted rings, seen from the front: the back halves, and the fainter, lower front halves."""
+    """Twelve pairs of ribs, as tilted rings: the posterior halves, and the fainter, lower anterior halves."""
     theta = np.linspace(0.0, 2.55, 31)
     number = np.arange(12)[:, None]
     spacing = (anatomy.base - anatomy.apex) / 10.5
@@ -210,7 +210,7 @@ def _bands(lines: np.ndarray, half: np.ndarray, rim: int, core: int) -> Shapes:
 
 
 def spine(anatomy: Anatomy) -> Shapes:
-    """Vertebrae with their pedicles and spinous processes, on the column's soft shadow."""
+    """Vertebrae with pedicles and spinous processes, on the soft shadow of the spine."""
     y = np.linspace(-1.5, 1.5, 16)
     shapes = [(band(np.stack([anatomy.midline(y), y], 1), 0.07), 70)]
     level = np.arange(-1.2, 1.3, 0.125)
@@ -228,7 +228,7 @@ def spine(anatomy: Anatomy) -> Shapes:
 
 
 def shoulders(anatomy: Anatomy, pose: Pose) -> Shapes:
-    """Shoulder blades, collar bones and the tops of the arms."""
+    """Scapulae, clavicles and upper arms."""
     shapes = []
     t = np.linspace(0, 1, 14)
     for side in (-1, 1):
@@ -246,20 +246,21 @@ def shoulders(anatomy: Anatomy, pose: Pose) -> Shapes:
 
 
 _T = np.arange(10)[:, None] / 10
-# Catmull-Rom: a smooth closed curve through all its points, as one matrix product.
+# Catmull-Rom spline: a smooth closed curve through all points, as one matrix product.
 _SPLINE = 0.5 * np.hstack(
     [-_T + 2 * _T**2 - _T**3, 2 - 5 * _T**2 + 3 * _T**3, _T + 4 * _T**2 - 3 * _T**3, _T**3 - _T**2]
 )
 
 
 def smooth(points) -> Points:
+    """A closed Catmull-Rom spline through points [N, 2]: [10 N, 2]."""
     points = np.asarray(points, float)
     around = np.stack([np.roll(points, shift, 0) for shift in (1, 0, -1, -2)], 1)
     return (_SPLINE @ around).reshape(-1, 2)
 
 
 def band(lines: np.ndarray, half_width) -> np.ndarray:
-    """The outlines [..., 2 N, 2] of strips along lines [..., N, 2]."""
+    """Outlines [..., 2 N, 2] of strips along lines [..., N, 2], with `half_width` to each side."""
     along = np.empty_like(lines)
     along[..., 1:-1, :] = lines[..., 2:, :] - lines[..., :-2, :]
     along[..., 0, :], along[..., -1, :] = along[..., 1, :], along[..., -2, :]

@@ -1,12 +1,12 @@
-"""Synthetic chest X-rays, for when no data is given. For demonstration and tests only.
+"""Phantoms: synthetic chest X-rays, used if no data is given. For demonstration and tests only.
 
-A phantom is a drawing, not a simulation: it has a body, two lungs, a heart on the patient's left (the image's right),
-ribs, spine, clavicles, diaphragm, vessels, an exposure and noise, and it may have pneumonia. Nothing that is
-measured on phantoms says anything about patients.
+A phantom is a drawing, not a simulation. It has a body, two lungs, a heart on the patient's left (right in the image),
+ribs, spine, clavicles, diaphragm, vessels, an exposure and noise, and it may have pneumonia. Metrics on phantoms say
+nothing about patients.
 
-Three random streams make an image, so that none leaks into another: who it is (anatomy: the same in all images of a
-patient), how it was taken (view: pose, breath, exposure, noise: new in each image) and what is wrong (finding).
-Anatomy and view never see the label.
+Three separate random streams make an image: the anatomy (the same in all images of a patient), the view (pose, breath,
+exposure, noise: new in each image) and the finding. Anatomy and view do not depend on the label, so they cannot reveal
+it.
 """
 
 import json
@@ -23,7 +23,7 @@ from cxr.progress import tqdm
 
 LABELS = ("NORMAL", "PNEUMONIA")
 MANIFEST = "phantoms.json"
-# Part of the manifest: raise it whenever the same arguments give other pixels, so that two recipes never mix.
+# Part of the manifest. Raise it when the same arguments give other pixels, so that two recipes never mix.
 RECIPE = 1
 
 
@@ -37,17 +37,17 @@ def phantom(
 ) -> np.ndarray:
     """One synthetic chest X-ray.
 
-    Generators in the same state give the same chest, pose and noise for either label: only the finding differs.
+    Generators in the same state give the same chest, pose and noise for both labels: only the finding differs.
 
     Args:
         label: "NORMAL" or "PNEUMONIA".
-        rng: where all chance comes from; it advances by the same amount whatever the label.
-        size: pixels a side, at least 32.
-        difficulty: contrast of the finding, from 0 (obvious) to 1 (near invisible).
+        rng: the only source of randomness. It advances by the same amount for every label.
+        size: image side in pixels, at least 32.
+        difficulty: how faint the finding is, from 0 (obvious) to 1 (nearly invisible).
         cause: "bacteria" (focal consolidation) or "virus" (diffuse interstitial pattern); drawn if None.
 
     Returns:
-        uint8 [size, size], greyscale, bone is bright.
+        uint8 [size, size], greyscale, bone bright.
 
     Raises:
         ValueError: an argument is outside the values above, or a NORMAL chest is given a cause.
@@ -74,14 +74,14 @@ def write_phantoms(
 ) -> Path:
     """Write a set of phantoms as `folder/NORMAL/IM-0001-0001.jpeg`, `folder/PNEUMONIA/person2_virus_1.jpeg`, ...
 
-    The same arguments give the same bytes, and an image does not depend on how many patients come after it. Images
-    that are already there are kept, so a second call writes nothing and a call that was killed can be repeated.
+    The same arguments give the same bytes, and an image does not depend on the number of patients after it. Existing
+    images are kept, so a second call writes nothing, and a call that was killed can be repeated.
 
     Args:
-        folder: made if need be.
-        patients: how many; each has pneumonia in all images or in none.
+        folder: created if needed.
+        patients: number of patients; each has pneumonia in all images or in none.
         images_per_patient: the mean; every patient has at least one.
-        pneumonia_share: share of patients with pneumonia.
+        pneumonia_share: fraction of patients with pneumonia.
         size, difficulty: see `phantom`.
         seed: 0 or more.
 
@@ -89,7 +89,7 @@ def write_phantoms(
         `folder`, as a Path.
 
     Raises:
-        ValueError: an argument is out of range, or `folder` holds images that these arguments did not make.
+        ValueError: an argument is out of range, or `folder` has images that were not made with these arguments.
     """
     _check(size=size, difficulty=difficulty)
     if patients < 1 or images_per_patient < 1 or not 0 <= pneumonia_share <= 1 or seed < 0:
@@ -104,7 +104,7 @@ def write_phantoms(
         seed=seed,
         recipe=RECIPE,
     )
-    _claim(folder, arguments)
+    _prepare_folder(folder, arguments)
     total = sum(_images_of(seed, patient, images_per_patient) for patient in range(1, patients + 1))
     planned = _plan(patients, images_per_patient, pneumonia_share, seed)
     bar = tqdm(planned, total=total, unit="image", desc="drawing", mininterval=5)
@@ -125,8 +125,8 @@ def _check(*, size: int, difficulty: float) -> None:
         raise ValueError(f"difficulty={difficulty} is not between 0 and 1")
 
 
-def _claim(folder: Path, arguments: dict) -> None:
-    """Make `folder` the home of this set, or say why it cannot be."""
+def _prepare_folder(folder: Path, arguments: dict) -> None:
+    """Create `folder` and its manifest. Raises ValueError if it has other images."""
     manifest = folder / MANIFEST
     if manifest.exists():
         found = json.loads(manifest.read_text())
@@ -136,10 +136,10 @@ def _claim(folder: Path, arguments: dict) -> None:
             if found.get(name) != value
         ]
         if other:
-            raise ValueError(f"{folder} holds phantoms made with {'; '.join(other)}: choose another folder")
+            raise ValueError(f"{folder} has phantoms made with {'; '.join(other)}: choose another folder")
         return
     if any(next((folder / label).glob("*"), None) for label in LABELS):
-        raise ValueError(f"{folder} holds images that are not phantoms: choose another folder")
+        raise ValueError(f"{folder} has images that are not phantoms: choose another folder")
     for label in LABELS:
         (folder / label).mkdir(parents=True, exist_ok=True)
     with write_atomically(manifest) as file:
@@ -147,10 +147,10 @@ def _claim(folder: Path, arguments: dict) -> None:
 
 
 def _plan(patients: int, mean: float, share: float, seed: int) -> Iterator[tuple[str, int, int, bool]]:
-    """(path, patient, image, has pneumonia) of each image, in order; holds nothing, however many there are."""
+    """Yield (path, patient, image, has pneumonia) of each image, in order."""
     number = 0
     for patient in range(1, patients + 1):
-        # Spread evenly instead of drawn: small sets keep their share, and no patient depends on a later one.
+        # Evenly spread, not random: small sets have the right fraction, and no patient depends on a later one.
         sick = int(patient * share + 1e-9) > int((patient - 1) * share + 1e-9)
         cause = Finding.draw(_stream(seed, patient, 2), None).cause if sick else ""
         for image in range(1, _images_of(seed, patient, mean) + 1):

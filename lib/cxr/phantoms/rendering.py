@@ -1,7 +1,7 @@
-"""The drawing behind `cxr.phantoms`: an anatomy, seen in a view, with or without a finding, as pixels.
+"""Draws a phantom: anatomy, view and finding as pixels.
 
-Everything is an outline in half-frames (x, y from -1 at the frame's left and top to 1), filled, softened and summed as
-attenuation; the detector and the console come last. For demonstration and tests only: a drawing, not a simulation.
+Outlines (x and y from -1 at the image's left and top to 1) are filled, blurred and summed as attenuation; detector and
+image processing come last. For demonstration and tests only: a drawing, not a simulation.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ CAUSES = ("bacteria", "virus")
 
 @dataclass(frozen=True)
 class View:
-    """How the image was taken: new in each image. `matrix` and `offset` map half-frames to pixels."""
+    """How the image was taken: new in each image. `matrix` and `offset` map outline coordinates to pixels."""
 
     size: int
     matrix: np.ndarray
@@ -27,7 +27,7 @@ class View:
     dose: float
     contrast: float
     gamma: float
-    edge: float  # strength of the console's edge enhancement
+    edge: float  # strength of the edge enhancement
     collimation: np.ndarray | None
     marker: str
     leads: int
@@ -58,16 +58,16 @@ class View:
 
     @property
     def half(self) -> int:
-        """Pixels a side of soft layers, which are drawn at half size for speed."""
+        """Side in pixels of soft layers, which are drawn at half size for speed."""
         return (self.size + 1) // 2
 
     def sharp(self, shapes: Shapes) -> np.ndarray:
         """Filled shapes as uint8 [size, size]."""
-        # Drawn at twice the size, against jagged edges.
+        # Drawn at twice the size for antialiasing.
         return np.asarray(self.fill(shapes, 2 * self.size).reduce(2))
 
     def soft(self, shapes: Shapes, blur: float) -> np.ndarray:
-        """Filled shapes as float32 [half, half] from 0 to 1; `blur` is in half-frames."""
+        """Filled and blurred shapes, float32 [half, half] from 0 to 1; `blur` is in outline coordinates."""
         return self.soften(self.fill(shapes, self.size if blur < 0.04 else self.half).reduce(2), blur, self.half)
 
     def fill(self, shapes: Shapes, side: int) -> Image.Image:
@@ -82,14 +82,14 @@ class View:
 
     def soften(self, image: Image.Image, blur: float, side: int | None = None) -> np.ndarray:
         pixels = blur * image.width / 2
-        # Over so few pixels a box of the same spread looks the same and takes a third of the time.
+        # For so few pixels, a box blur of the same standard deviation looks the same and takes a third of the time.
         few = pixels < 1.2
         blurred = ImageFilter.BoxBlur(max(0, pixels * 3**0.5 - 0.5)) if few else ImageFilter.GaussianBlur(pixels)
         image = image.filter(blurred)
         return np.asarray(_resize(image, side or self.size), np.float32) / 255
 
     def again(self, layer: np.ndarray, blur: float) -> np.ndarray:
-        """A soft layer, softened further."""
+        """Blur a soft layer further."""
         small = Image.fromarray((layer * 255).astype(np.uint8)).reduce(max(1, self.half // 64))
         return self.soften(small, blur, self.half)
 
@@ -100,10 +100,10 @@ def _resize(image: Image.Image, side: int, filter: int = Image.BILINEAR) -> Imag
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong: places and shapes only. How well it is seen is the caller's difficulty."""
+    """The finding: its position and shape. The caller's `difficulty` decides how visible it is."""
 
     cause: str
-    side: int  # -1: the image's left, the patient's right
+    side: int  # -1: left in the image, the patient's right
     place: tuple[float, float]  # centre: 0 to 1 from the midline to the wall, 0 to 1 from apex to base
     extent: tuple[float, float]
     effusion: float
@@ -125,7 +125,7 @@ class Finding:
 
 
 def render(anatomy: Anatomy, view: View, finding: Finding | None, difficulty: float) -> np.ndarray:
-    """uint8 [size, size]: attenuation summed layer on layer, then the detector and the console."""
+    """Draw the X-ray, uint8 [size, size]: sum the attenuation of all layers, then model detector and processing."""
     lungs = view.soft([(outline, 255) for outline in outlines.lungs(anatomy, view.pose)], 0.012)
     heart = view.soft([(outlines.heart(anatomy, view.pose), 255)], 0.014)
     belly = view.soft(outlines.belly(anatomy, view.pose), 0.016)
@@ -136,7 +136,7 @@ def render(anatomy: Anatomy, view: View, finding: Finding | None, difficulty: fl
         opacity = _opacity(anatomy, view, finding, vessels[::2, ::2])
         air = air * (1 - np.clip((1 - 0.3 * difficulty - 0.65 * difficulty**2) * opacity, 0, 0.97))
     thick = _tissue(anatomy, view) + 0.16 * heart + 0.26 * belly
-    # Scatter washes bone out where the body is thick.
+    # Scatter reduces the contrast of bone where the body is thick.
     clear = 1 - 0.45 * belly - 0.25 * heart
     thick, air, clear = (np.asarray(_resize(Image.fromarray(layer), view.size)) for layer in (thick, air, clear))
     air = air * (1 - 0.72 * anatomy.vessels * vessels)
@@ -144,7 +144,7 @@ def render(anatomy: Anatomy, view: View, finding: Finding | None, difficulty: fl
 
 
 def _tissue(anatomy: Anatomy, view: View) -> np.ndarray:
-    """Skin, fat and muscle, and the mediastinum, less the air in the windpipe."""
+    """Attenuation of skin, fat, muscle and mediastinum, minus the air in the trachea."""
     body = view.soft(outlines.body(anatomy, view.pose), 0.016)
     depth = view.again(body, 0.14)
     tissue = body * (0.06 + (0.30 + 0.20 * anatomy.fat) * depth * depth)
@@ -155,7 +155,7 @@ def _tissue(anatomy: Anatomy, view: View) -> np.ndarray:
 
 
 def _vessels(anatomy: Anatomy, view: View) -> np.ndarray:
-    """A tree from each hilum: float32 [size, size] from 0 to 1."""
+    """A vessel tree from each hilum: float32 [size, size] from 0 to 1."""
     rng = np.random.default_rng(anatomy.texture)
     image = Image.new("L", (view.size, view.size))
     draw = ImageDraw.Draw(image)
@@ -183,7 +183,7 @@ def _bones(anatomy: Anatomy, view: View) -> np.ndarray:
 
 
 def _opacity(anatomy: Anatomy, view: View, finding: Finding, vessels: np.ndarray) -> np.ndarray:
-    """How much of the lung's air is gone, float32 [half, half], about 0 to 1."""
+    """Fraction of the lung's air that the finding replaces: float32 [half, half], about 0 to 1."""
     rng = np.random.default_rng(finding.texture)
     coarse, fine = _noise(rng, view.half, 9), _noise(rng, view.half, 28)
     base = anatomy.base + view.pose.breath
@@ -206,7 +206,7 @@ def _opacity(anatomy: Anatomy, view: View, finding: Finding, vessels: np.ndarray
 
 
 def _expose(attenuation: np.ndarray, view: View) -> np.ndarray:
-    """Beam, quantum noise, edge enhancement, grey curve."""
+    """Beam, quantum noise, edge enhancement, grey-level curve."""
     rng = np.random.default_rng(view.texture)
     grain = rng.standard_normal(attenuation.shape, np.float32)
     attenuation = attenuation + 0.04 * _noise(rng, view.size, 4) * (attenuation > 0.1)
@@ -214,16 +214,16 @@ def _expose(attenuation: np.ndarray, view: View) -> np.ndarray:
     signal = 255 * (1 - np.exp(-1.05 * view.contrast * np.maximum(attenuation, 0)))
     image = Image.fromarray(np.clip(signal, 0, 255).astype(np.uint8))
     small = image.reduce(4)
-    for share, radius in ((0.5, 0.025), (0.6, 0.12)):
+    for strength, radius in ((0.5, 0.025), (0.6, 0.12)):
         soft = view.soften(small, radius) * 255
-        signal = signal + view.edge * share * (signal - soft)
+        signal = signal + view.edge * strength * (signal - soft)
     curve = (250 * np.linspace(0, 1, 256) ** view.gamma).astype(int).tolist()
     image = Image.fromarray(np.clip(signal, 0, 255).astype(np.uint8)).point(curve)
     return _overlay(image, view, rng)
 
 
 def _overlay(image: Image.Image, view: View, rng: np.random.Generator) -> np.ndarray:
-    """What lies on top: a monitor's leads, the side marker, the collimator's shutters."""
+    """Add monitor leads, the side marker and the edges of the collimator."""
     draw = ImageDraw.Draw(image)
     for number in range(view.leads):
         _lead(draw, view, rng, number)
@@ -239,7 +239,7 @@ def _overlay(image: Image.Image, view: View, rng: np.random.Generator) -> np.nda
 
 
 def _lead(draw: ImageDraw.ImageDraw, view: View, rng: np.random.Generator, number: int) -> None:
-    """A heart monitor's electrode and its wire."""
+    """An electrode of a heart monitor, with its wire."""
     t = np.linspace(0, 1, 24)[:, None]
     start = np.array([[-0.5, -0.45], [0.5, -0.45], [-0.55, 0.5]][number]) + rng.normal(0, 0.08, 2)
     end, bow = np.array([rng.choice([-1.1, 1.1]), rng.uniform(-0.6, 1)]), rng.normal(0, 0.25, 2)
@@ -254,5 +254,5 @@ def _font(size: int):
 
 
 def _noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """Smooth noise, float32 [size, size], deviation about 1 at the nodes of a grid of `cells` by `cells`."""
+    """Smooth noise, float32 [size, size]: normal at the nodes of a `cells` by `cells` grid, interpolated."""
     return np.asarray(_resize(Image.fromarray(rng.standard_normal((cells, cells), np.float32)), size, Image.BICUBIC))

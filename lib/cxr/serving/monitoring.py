@@ -1,6 +1,7 @@
-"""What becomes of a model in use: counts of its answers, drift, and how often it was right once the truth is known.
+"""Monitoring of a model in use: counts of its predictions, drift, and accuracy where the true label is known.
 
-The views PREDICTION_COUNTS and MONITORING (sql/20_objects.sql) compute; this module asks them. No row is one image's.
+The views PREDICTION_COUNTS and MONITORING (sql/20_objects.sql) compute these; this module queries them. Their rows are
+aggregates, not single images.
 """
 
 import numpy as np
@@ -9,20 +10,23 @@ import pandas as pd
 from cxr.account.project import Project
 from cxr.account.tables import merge
 
-BINS = 10  # the views' tenths of probability
-SMALL, LARGE = 0.10, 0.25  # the usual reading of the population stability index
+BINS = 10  # of the probability; the views call such a bin TENTH
+SMALL, LARGE = 0.10, 0.25  # usual limits of the population stability index
 
 
 def counts(project: Project, days: int) -> pd.DataFrame:
-    """How many answers of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH.
+    """Predictions of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH.
 
-    POSITIVE and TRULY_POSITIVE say whether LABEL and TRUTH are not the version's negative class.
+    POSITIVE and TRULY_POSITIVE: whether LABEL and TRUTH are another class than the version's negative one.
     """
     return _recent(project, project.settings.counts_view, days)
 
 
 def daily(project: Project, days: int) -> pd.DataFrame:
-    """A row a day and version: IMAGES, SHARE_REFUSED, SHARE_POSITIVE, STABILITY_INDEX, and ACCURACY where known."""
+    """One row for each of the last `days` and each version, with the columns of the view MONITORING.
+
+    Among them: IMAGES, SHARE_REFUSED, SHARE_POSITIVE, STABILITY_INDEX, and ACCURACY where the truth is known.
+    """
     return _recent(project, project.settings.monitoring_view, days)
 
 
@@ -51,13 +55,18 @@ def _is_text(name: str) -> bool:
 
 
 def histogram(probabilities: np.ndarray) -> np.ndarray:
-    """How many of them lie in each tenth, int [10], as the views count."""
-    tenths = np.minimum(np.floor(np.asarray(probabilities, dtype=float) * BINS), BINS - 1).astype(int)
-    return np.bincount(tenths, minlength=BINS)
+    """The number of probabilities in each of 10 equally wide bins, int [10], binned as in the views."""
+    bins = np.minimum(np.floor(np.asarray(probabilities, dtype=float) * BINS), BINS - 1).astype(int)
+    return np.bincount(bins, minlength=BINS)
 
 
 def write_baseline(project: Project, version: str, probabilities: np.ndarray, negative_label: str) -> None:
-    """Keep how a version's probabilities lie on validation images, and its negative class, for the views."""
+    """Store a version's negative class and its histogram on validation images, the baseline for drift.
+
+    Args:
+        version: name of the model version.
+        probabilities: [N], of being positive.
+    """
     rows = pd.DataFrame({"TENTH": range(BINS), "IMAGES": histogram(probabilities)})
     rows = rows.assign(MODEL_NAME=project.settings.model_name, MODEL_VERSION=version, NEGATIVE_LABEL=negative_label)
     merge(project.session, project.validation_baseline, rows, keys=["MODEL_NAME", "MODEL_VERSION", "TENTH"])

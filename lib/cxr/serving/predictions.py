@@ -1,4 +1,4 @@
-"""The table of all answers that the model gave."""
+"""Write predictions to the table PREDICTIONS."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,17 +18,20 @@ def write_predictions(
     path: str,
     request: str = "",
 ) -> None:
-    """Keep answers in the predictions table. Written again, after a failure or by a second run, they stand once.
+    """Write predictions to the predictions table. Writing the same ones again, after a failure, adds no rows.
+
+    Two predictions are the same if image, model, version, path and request are equal.
 
     Args:
-        answers: P_POSITIVE, LABEL, STATUS and PROBABILITIES of the images, in their order.
-        version: the model version's name.
-        path: how the model was asked: WAREHOUSE, SERVICE, REST or BATCH.
-        request: what tells two scorings of one image apart where both are to be kept, such as a viewer's question.
+        image_ids: [N].
+        answers: [N] rows with P_POSITIVE, LABEL, STATUS and PROBABILITIES, in the order of `image_ids`.
+        version: name of the model version.
+        path: how the model was called: WAREHOUSE, SERVICE, REST or BATCH.
+        request: an id, to keep several predictions of one image that are equal in all else.
     """
     model = project.settings.model_name
     keys = ["\n".join((image_id, model, version, path, request)) for image_id in image_ids]
-    rows = answers[ANSWER].assign(
+    rows = answers.reindex(columns=ANSWER).assign(
         SCORING_ID=[hashlib.sha256(key.encode()).hexdigest() for key in keys],
         IMAGE_ID=list(image_ids),
         MODEL_NAME=model,

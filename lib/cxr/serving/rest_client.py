@@ -1,4 +1,4 @@
-"""Ask a model service over REST, as a program outside Snowflake does. Needs httpx and pandas, nothing of Snowflake."""
+"""REST client of a model service, for programs outside Snowflake. Needs httpx and pandas, but no Snowflake package."""
 
 import base64
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from cxr.earlier_versions import read_answer
 from cxr.model.limits import MAX_BYTES
 
 ROWS_PER_CALL = 32
-BYTES_PER_CALL = 16 * 2**20  # of images; base64 makes a third more of it
+BYTES_PER_CALL = 16 * 2**20  # of image files; base64 adds a third
 ANSWER = ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES"]
 _RETRIED = (429, 503, 504)
 _BACK_OFF = wait_exponential_jitter(multiplier=0.2, max=10)
@@ -20,16 +20,17 @@ _TOO_LARGE = {"STATUS": f"too_large: more than {MAX_BYTES // 2**20} MB; not sent
 
 
 class ServiceClient:
-    """A small client of the model service: batches, several calls at once, time-outs, retries with growing pauses.
+    """A client of the model service with batches, parallel calls, timeouts, and retries with exponential backoff.
 
-    Retried are 429, 503, 504 and connections that fail; asking twice is harmless, for the model keeps nothing.
+    It retries after status 429, 503 and 504 and after connection errors. A repeated call is harmless, because the model
+    stores nothing.
 
     Args:
-        endpoint: the service's ingress address, as `ModelVersion.list_services()` shows it.
+        endpoint: ingress address of the service, as in `ModelVersion.list_services()`.
         token: a programmatic access token.
-        timeout: seconds for one call.
-        attempts: of one call; with the default a service may be away for about a minute.
-        at_once: calls in flight.
+        timeout: of one call, in seconds.
+        attempts: per call. The default bridges about a minute without the service.
+        at_once: number of parallel calls.
     """
 
     def __init__(self, endpoint: str, token: str, timeout: float = 60.0, attempts: int = 12, at_once: int = 2):
@@ -40,11 +41,13 @@ class ServiceClient:
         self._attempts, self._at_once = attempts, at_once
 
     def predict(self, files: list[bytes], threshold: float | None = None) -> pd.DataFrame:
-        """P_POSITIVE, LABEL, STATUS and PROBABILITIES of each file, in the order given.
+        """P_POSITIVE, LABEL, STATUS and PROBABILITIES of each file, in the order of `files`.
+
+        A file above the size limit is not sent; its STATUS begins with `too_large`.
 
         Raises:
-            httpx.HTTPStatusError: a call was refused (400: the threshold is no number, 401: the token, 413, ...).
-            httpx.TransportError: the service could not be reached in all attempts.
+            httpx.HTTPStatusError: a call was rejected (400: invalid threshold; 401: invalid token; ...).
+            httpx.TransportError: the service was not reached in any attempt.
         """
         answers: list[dict] = [_TOO_LARGE] * len(files)
         parts = list(parts_of(files))
@@ -56,14 +59,14 @@ class ServiceClient:
         return pd.DataFrame(answers, columns=ANSWER)
 
     def ask(self, method: str, files: list[bytes], threshold: float | None = None) -> list[dict]:
-        """One call; a dict of the method's outputs for each file. Raises as :meth:`predict`."""
+        """Call `method` (predict or explain) once. Returns a dict of its outputs for each file. Raises as `predict`."""
         texts = [[base64.b64encode(data).decode()] for data in files]
         body: dict = {"dataframe_split": {"index": list(range(len(files))), "columns": ["IMAGE"], "data": texts}}
         if threshold is not None:
             body["params"] = {"threshold": threshold}
         for attempt in Retrying(
-            retry=retry_if_exception(_worth_retrying),
-            wait=_pause,
+            retry=retry_if_exception(_is_temporary),
+            wait=_wait_seconds,
             stop=stop_after_attempt(self._attempts),
             reraise=True,
         ):
@@ -77,7 +80,7 @@ class ServiceClient:
 
 
 def parts_of(files: list[bytes]) -> Iterator[list[int]]:
-    """Positions of files that travel in one call; a file larger than any image that is read stands in none."""
+    """Indices of the files of each call. A file above the size limit of the model is in no call."""
     part, weight = [], 0
     for position, data in enumerate(files):
         if len(data) > MAX_BYTES:
@@ -91,14 +94,14 @@ def parts_of(files: list[bytes]) -> Iterator[list[int]]:
         yield part
 
 
-def _worth_retrying(error: BaseException) -> bool:
+def _is_temporary(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in _RETRIED
     return isinstance(error, httpx.TransportError)
 
 
-def _pause(state: RetryCallState) -> float:
-    """As long as the service asks for, or a growing time."""
+def _wait_seconds(state: RetryCallState) -> float:
+    """The seconds of the Retry-After header, at most 30; without it, exponential backoff."""
     error = state.outcome.exception()
     if isinstance(error, httpx.HTTPStatusError):
         wanted = error.response.headers.get("Retry-After", "")

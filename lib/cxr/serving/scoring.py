@@ -1,4 +1,4 @@
-"""Ask the registered model, from SQL or Python, and read its answers. Holds no torch, so that the app can import it."""
+"""Call the registered model from SQL or Python. Does not import torch, so that the app can use it."""
 
 import base64
 import json
@@ -18,9 +18,9 @@ from cxr.account.project import Project
 from cxr.serving.rest_client import ANSWER
 
 ROWS_PER_CALL = 64
-# A STRING of Snowflake holds 16 MB, and base64 makes a third more of a file. Larger ones go through a batch job.
+# A STRING in Snowflake has at most 16 MB, and base64 adds a third. A batch job reads larger files.
 LARGEST_IN_SQL = 16 * 2**20 * 3 // 4
-_TOO_LARGE = {"STATUS": f"too_large: more than {LARGEST_IN_SQL / 1e6:.1f} MB; ask about it in a batch job"}
+_TOO_LARGE = {"STATUS": f"too_large: more than {LARGEST_IN_SQL / 1e6:.1f} MB; score it in a batch job"}
 
 
 def open_registry(project: Project) -> Registry:
@@ -28,7 +28,7 @@ def open_registry(project: Project) -> Registry:
 
 
 def find_version(registry: Registry, model_name: str, version_name: str | None = None) -> ModelVersion | None:
-    """A version of the model, the default one without a name; None where there is none."""
+    """A version of the model, by default the default version; None if the model or the version does not exist."""
     models = registry.show_models()
     if models.empty or model_name.upper() not in set(models["name"]):
         return None
@@ -39,12 +39,12 @@ def find_version(registry: Registry, model_name: str, version_name: str | None =
 
 
 def as_sql(version: ModelVersion) -> str:
-    """How SQL names a version: `SELECT MODEL(DB.SCHEMA.MODEL, VERSION)!PREDICT(...)`."""
+    """A version in SQL, as in `SELECT MODEL(DB.SCHEMA.MODEL, VERSION)!PREDICT(...)`."""
     return f"MODEL({version.fully_qualified_model_name}, {version.version_name})"
 
 
 def read_answers(query: DataFrame) -> pd.DataFrame:
-    """P_POSITIVE, LABEL, STATUS and PROBABILITIES by IMAGE_ID, of a query with the columns IMAGE_ID and ANSWER."""
+    """Run a query with the columns IMAGE_ID and ANSWER. Returns the columns of `ANSWER` by IMAGE_ID."""
     rows = query.collect()
     answers = pd.DataFrame([earlier_versions.read_answer(json.loads(row["ANSWER"])) for row in rows], columns=ANSWER)
     return answers.set_index(pd.Index([row["IMAGE_ID"] for row in rows], name="IMAGE_ID")).sort_index()
@@ -53,7 +53,12 @@ def read_answers(query: DataFrame) -> pd.DataFrame:
 def score(
     version: ModelVersion, files: Sequence[bytes], service: str | None = None, rows_per_call: int = ROWS_PER_CALL
 ) -> pd.DataFrame:
-    """The answers for each image, on a warehouse or through a service, in the order given: [N] rows of `ANSWER`."""
+    """Score image files: [N] rows with the columns of `ANSWER`, in the order of `files`.
+
+    Args:
+        files: the bytes of image files. One that is too large for SQL gets a STATUS and no probability.
+        service: name of a service; without it, a warehouse runs the model.
+    """
     asked = [number for number, data in enumerate(files) if len(data) <= LARGEST_IN_SQL]
     answers = {number: _TOO_LARGE for number in range(len(files))}
     for start in range(0, len(asked), rows_per_call):
@@ -64,14 +69,14 @@ def score(
 
 
 def encode(files: Sequence[bytes]) -> pd.DataFrame:
-    """The model's input: one column IMAGE of base64 text."""
+    """The model's input: a column IMAGE with the files as base64 text."""
     return pd.DataFrame({"IMAGE": [base64.b64encode(data).decode() for data in files]})
 
 
 def explain(session: Session, version: ModelVersion, data: bytes, service: str | None = None) -> dict:
-    """P_POSITIVE, LABEL, STATUS, PROBABILITIES and HEATMAP of one image, in one statement.
+    """P_POSITIVE, LABEL, STATUS, PROBABILITIES and HEATMAP (base64 of a PNG) of one image, with a single statement.
 
-    Three times as fast as `ModelVersion.run`, which uploads a table and asks the model twice.
+    Three times as fast as `ModelVersion.run`, which uploads a table and calls the model twice.
     """
     given = [base64.b64encode(data).decode()]
     answer = session.sql(f"SELECT {service or as_sql(version)}!EXPLAIN(?)", params=given).collect()
@@ -79,10 +84,10 @@ def explain(session: Session, version: ModelVersion, data: bytes, service: str |
 
 
 def batch_specification(target: str) -> str:
-    """The YAML of an inference job that reads the files whose stage paths stand in the column IMAGE.
+    """The YAML specification of an inference job whose input column IMAGE has stage paths of the files.
 
     Args:
-        target: the stage folder for the answers, which must be empty.
+        target: stage folder for the results; it must be empty.
     """
     return f"""
 output: {{stage_location: "{target}", mode: error}}
@@ -91,9 +96,9 @@ input: {{column_handling: {{IMAGE: {{input_format: full_stage_path, convert_to: 
 
 
 def read_batch(project: Project, target: str) -> pd.DataFrame:
-    """The answers by IMAGE_ID of an inference job that wrote to `target`, which is then emptied."""
+    """Read an inference job's results from `target`, then empty it. Returns the columns of `ANSWER` by IMAGE_ID."""
     with tempfile.TemporaryDirectory(prefix="cxr-batch-") as folder:
-        # The marker _SUCCESS lies beside the Parquet files.
+        # The folder also has a marker file, _SUCCESS.
         project.session.file.get(target, folder, pattern=".*[.]parquet")
         answers = pd.concat([pd.read_parquet(path) for path in Path(folder).rglob("*.parquet")])
     project.session.sql(f"REMOVE {target}").collect()
@@ -102,13 +107,14 @@ def read_batch(project: Project, target: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Timed:
-    """The answers of one path, and the seconds that they took."""
+    """The predictions of one path, and how long they took in seconds."""
 
     answers: pd.DataFrame
     seconds: float
 
 
 def timed(ask: Callable[[], pd.DataFrame]) -> Timed:
+    """Call `ask` and measure its time."""
     start = time.perf_counter()
     answers = ask()
     return Timed(answers, time.perf_counter() - start)

@@ -1,1 +1,1 @@
-"""How a network is trained: recipe, loop, moving average, augmentation, pretrained weights, several processes."""
+"""Training: recipe, loop, exponential moving average, augmentation, ImageNet weights, several processes."""

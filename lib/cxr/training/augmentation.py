@@ -1,7 +1,7 @@
-"""Random changes of exposure, position and sharpness, made on the device for a whole batch at once.
+"""Augmentation: random changes of exposure, position and sharpness, on the device, for a whole batch at once.
 
-They stand for what differs between hospitals: tube voltage, positioning, detectors, scanners. There are no flips: the
-heart has a side.
+They imitate differences between hospitals: tube voltage, positioning, detectors, scanners. There are no flips, because
+the heart is on the left.
 """
 
 import math
@@ -17,7 +17,7 @@ SHIFT = 0.12  # of the image's side
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Float [N, 1, H, W] in [0, 1] -> the same shape and range. `generator` lives on the images' device."""
+    """Augment images, float [N, 1, H, W] in [0, 1]; same shape and range. `generator` is on the images' device."""
     images = _affine(images, generator)
     images = _exposure(images, generator)
     images = _resolution_loss(images, generator)
@@ -27,10 +27,10 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def shifted(images: torch.Tensor, seed: int, batch_size: int = 64) -> torch.Tensor:
-    """Each image once, changed as another hospital might: uint8 [N, H, W] -> uint8 [N, H, W].
+    """One augmented copy of each image, as another hospital might have taken it: uint8 [N, H, W] -> uint8 [N, H, W].
 
     Validation images from the same source are too easy: AUROC is near 1 for every epoch, so it cannot tell good epochs
-    from bad. Changed copies of them say more about images from elsewhere.
+    from bad. Augmented copies are closer to images from elsewhere.
     """
     generator = torch.Generator(images.device).manual_seed(seed)
     batches = [augment(to_float(batch), generator).squeeze(1) for batch in images.split(batch_size)]
@@ -38,7 +38,7 @@ def shifted(images: torch.Tensor, seed: int, batch_size: int = 64) -> torch.Tens
 
 
 def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    """One number an image: [N, 1, 1, 1]."""
+    """One uniform random number for each image: [N, 1, 1, 1]."""
     return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high, generator=generator)
 
 
@@ -49,7 +49,7 @@ def _affine(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     angle, scale = draw(-ROTATION, ROTATION), 1 / (1 + draw(-SCALE, SCALE))
     stretch = 1 + draw(-0.1, 0.1)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
-    # Grid coordinates span 2 units, hence twice the shift. F.affine_grid takes longer for the same.
+    # Grid coordinates span 2 units, hence twice the shift. F.affine_grid would be slower.
     count, _, height, width = images.shape
     y, x = (
         ((torch.arange(side, device=images.device) + 0.5) * 2 / side - 1).view(shape)
@@ -63,8 +63,8 @@ def _affine(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _exposure(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Gamma, contrast, brightness, and a smooth field of over- and under-exposure. Changes `images` in place."""
-    # A power costs several times what its logarithm and exponential do.
+    """Gamma, contrast, brightness, and smooth local over- and under-exposure. Works in place on `images`."""
+    # exp(g log x) is several times faster than x ** g.
     images = images.clamp_(1e-3, 1).log_().mul_(torch.exp(_uniform(images, -0.5, 0.5, generator))).exp_()
     contrast, brightness = _uniform(images, 0.6, 1.4, generator), _uniform(images, -0.15, 0.15, generator)
     field = torch.randn(len(images), 1, 4, 4, generator=generator, device=images.device)
@@ -74,13 +74,13 @@ def _exposure(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _bicubic(side: int, device: torch.device) -> torch.Tensor:
-    """[4, side], by which four values become `side`; along rows and columns F.interpolate does the same slower."""
+    """The matrix [4, side] that interpolates four values to `side` values; faster than F.interpolate on images."""
     columns = torch.eye(4, device=device).view(1, 4, 4, 1)
     return F.interpolate(columns, size=(side, 1), mode="bicubic", align_corners=False).view(4, side)
 
 
 def _resolution_loss(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Blend with a copy that went through half the resolution."""
+    """Blend with a copy that was reduced to half the resolution."""
     height, width = images.shape[2:]
     coarse = F.interpolate(F.avg_pool2d(images, 2), size=(height, width), mode="bilinear", align_corners=False)
     fraction = (_uniform(images, -1, 1, generator)).clamp(min=0)
@@ -88,7 +88,7 @@ def _resolution_loss(images: torch.Tensor, generator: torch.Generator) -> torch.
 
 
 def _erase(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Grey out one rectangle of up to a third of each side, in half of the images."""
+    """Fill one rectangle of up to a third of each side with the mean grey, in half of the images."""
     height, width = images.shape[2:]
     y = torch.arange(height, device=images.device).view(1, 1, -1, 1) / height
     x = torch.arange(width, device=images.device).view(1, 1, 1, -1) / width

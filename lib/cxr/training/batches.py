@@ -1,4 +1,4 @@
-"""Images and labels, and how they reach the device batch by batch."""
+"""Images and labels in memory, and their transfer to the device batch by batch."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Examples:
-    """Images and the index of each one's class; 0 is the negative class."""
+    """Images and their class indices; 0 is the negative class."""
 
     pixels: torch.Tensor  # uint8 [N, H, W]
     labels: torch.Tensor  # int64 [N]
@@ -20,7 +20,7 @@ class Examples:
 
 
 def on_device_if_it_fits(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The images on the device where they leave it half of its free memory, else where they are, batch by batch."""
+    """Move all images to the device if they fill at most half of its free memory; else return them unchanged."""
     if device.type == "cuda" and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
         return pixels
     return pixels.to(device)
@@ -29,7 +29,10 @@ def on_device_if_it_fits(pixels: torch.Tensor, device: torch.device) -> torch.Te
 def batches(
     pixels: torch.Tensor, chosen: list[torch.Tensor], device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(uint8 [n, H, W], their indices), on the device. Off it, the next batch is gathered while this one is used."""
+    """Yield (images uint8 [n, H, W], their indices int64 [n]) on the device, for each tensor of indices in `chosen`.
+
+    If `pixels` is not on the device, a thread gathers the next batch while the current one is used.
+    """
     if pixels.device.type == device.type:
         for indices in torch.stack(chosen).to(device):
             yield pixels[indices], indices
@@ -49,7 +52,7 @@ def batches(
 
 
 def resize(batch: torch.Tensor, side: int) -> torch.Tensor:
-    """Float [N, 1, H, W] -> float [N, 1, side, side]."""
+    """Resize images with antialiasing: float [N, 1, H, W] -> float [N, 1, side, side]."""
     if side == batch.shape[-1]:
         return batch
     return F.interpolate(batch, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -1,4 +1,4 @@
-"""Several processes that train one network together: each works on its part of every batch.
+"""Data-parallel training: several processes train one network, each on its part of every batch.
 
 :mod:`cxr.training.launch` starts them. Two processes over gloo on CPUs are tested; NCCL and CUDA were never tried.
 """
@@ -18,7 +18,7 @@ from cxr.training.trainer import Trainer
 
 
 class DistributedTrainer(Trainer):
-    """A :class:`Trainer` in each of several processes; all are given the same images. Rank 0 writes and reports."""
+    """A :class:`Trainer` in each of several processes. All get the same images; only rank 0 writes and reports."""
 
     def __init__(self, *arguments, **named):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
@@ -26,7 +26,7 @@ class DistributedTrainer(Trainer):
         super().__init__(*arguments, **named)
 
     def prepare_network(self, network: XrayNetwork) -> XrayNetwork:
-        """Let batch normalisation see the whole batch and not this process's part of it."""
+        """Make batch normalisation use the whole batch instead of this process's part."""
         if next(network.parameters()).is_cuda:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         for module in network.modules():
@@ -35,18 +35,18 @@ class DistributedTrainer(Trainer):
         return network
 
     def wrap_network(self, network: XrayNetwork) -> nn.Module:
-        """Gradients become the mean over the processes. Buffers are equal already."""
+        """Average gradients over the processes. Buffers need no broadcast: they are equal already."""
         return DistributedDataParallel(network, broadcast_buffers=False)
 
     def local_part(self, batch: torch.Tensor) -> torch.Tensor:
         return batch[self.rank :: self.size]
 
     def batch_loss(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, total: int) -> torch.Tensor:
-        """Its mean over the processes is the loss of the batch, however the parts differ in size."""
+        """Multiplied by the number of processes: DDP averages, and the result is the batch loss for any part sizes."""
         return super().batch_loss(model, images, labels, total) * self.size
 
     def sum_over_processes(self, values: torch.Tensor) -> torch.Tensor:
-        values = values / self.size  # each process's loss was multiplied by their number
+        values = values / self.size  # batch_loss multiplied by it
         dist.all_reduce(values)
         return values
 
@@ -59,7 +59,7 @@ class DistributedTrainer(Trainer):
 
 
 class WholeBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over the parts of all processes, for CPUs, where nn.SyncBatchNorm refuses to run."""
+    """Batch normalisation over the parts of all processes, for CPUs, which nn.SyncBatchNorm does not support."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if not self.training:
@@ -80,7 +80,7 @@ class WholeBatchNorm(nn.BatchNorm2d):
 
 
 def join_group() -> None:
-    """Take this process's place among those that torchrun or PyTorchDistributor started."""
+    """Join the process group that torchrun or PyTorchDistributor started."""
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     if torch.cuda.is_available():
@@ -88,10 +88,10 @@ def join_group() -> None:
 
 
 def end_process() -> NoReturn:
-    """End a process that has left the group, at once and with success.
+    """Exit with success at once, after the process has left the group.
 
-    An ordinary end now and then aborts, after all work is done: a thread of PyTorch asks for the interpreter that is
-    being taken down, and torchrun calls the run failed.
+    A normal exit sometimes aborts although all work is done: a thread of PyTorch uses the interpreter while it shuts
+    down. torchrun then reports a failed run.
     """
     sys.stdout.flush()
     sys.stderr.flush()

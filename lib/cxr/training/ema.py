@@ -7,10 +7,10 @@ from torch import nn
 
 
 class ExponentialMovingAverage:
-    """The EMA of a network's weights and statistics, kept in a copy of the network.
+    """The EMA of a network's weights and batch statistics, in a copy of the network (`network`).
 
-    Its memory is short at first, so that the random start is forgotten within a few steps. Updates never wait for the
-    device, which torch.optim.swa_utils.AveragedModel does at every step.
+    The decay is small at first, so that the random initial weights lose their influence within a few steps. Updates do
+    not wait for the device; torch.optim.swa_utils.AveragedModel does at every step.
     """
 
     def __init__(self, source: nn.Module, decay: float):
@@ -21,6 +21,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
+        """Call after every optimizer step."""
         self.steps += 1
         weight = 1 - min(self._decay, self.steps / (10 + self.steps))
         averaged, current = zip(*self._pairs, strict=True)

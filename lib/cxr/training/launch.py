@@ -1,6 +1,6 @@
-"""One training run on one device or on several of a machine.
+"""Start a training run on one device, or on several devices of one machine.
 
-Outside Snowflake torchrun starts the processes; in Container Runtime PyTorchDistributor does, which was never tried.
+For several devices, torchrun starts the processes, or PyTorchDistributor in Container Runtime (never tried).
 """
 
 import copy
@@ -38,15 +38,15 @@ def fit(
     on_epoch: Callable[[dict[str, float]], None] = lambda metrics: None,
     on_checkpoint: Callable[[Path], None] = lambda path: None,
 ) -> TrainingResult:
-    """Train a copy of the network on `workers` devices of this machine; one worker is this process.
+    """Train a copy of the network on `workers` devices of this machine. One worker trains in this process.
 
     Args:
-        folder: for the checkpoints and, with several workers, for the job.
-        resume, on_epoch, on_checkpoint: of :meth:`cxr.training.trainer.Trainer.fit`.
+        folder: for the checkpoints and, with several workers, for the job's files.
+        resume, on_epoch, on_checkpoint: see :meth:`cxr.training.trainer.Trainer.fit`.
 
     Raises:
-        RuntimeError: a worker failed; carries the end of its log.
-        ValueError, FloatingPointError: of :class:`cxr.training.trainer.Trainer`.
+        RuntimeError: a worker failed; the message has its error.
+        ValueError, FloatingPointError: see :class:`cxr.training.trainer.Trainer`.
     """
     if workers <= 1:
         return Trainer(network, train, validation, recipe).fit(folder, resume, on_epoch, on_checkpoint)
@@ -55,7 +55,7 @@ def fit(
     with ThreadPoolExecutor(1) as pool:
         running, reported, ended = pool.submit(_run_workers, job, workers), 0, False
         while not ended:
-            ended = running.done()  # asked first, so that the last epoch is reported too
+            ended = running.done()  # checked before reading, so that the last epoch is reported too
             new = (job / "history.jsonl").read_text().splitlines()[reported:]
             for line in new:
                 on_epoch(json.loads(line))
@@ -65,7 +65,7 @@ def fit(
             time.sleep(0 if ended else 0.5)
         running.result()
     state, best_epoch, history = torch.load(job / "result.pt", weights_only=True)
-    shutil.rmtree(job)  # it holds patients' images
+    shutil.rmtree(job)  # it has patients' images
     best = copy.deepcopy(network)
     best.load_state_dict(state)
     return TrainingResult(best, best_epoch, history)
@@ -86,7 +86,7 @@ def _write_job(
 
 
 def _run_workers(job: Path, workers: int) -> None:
-    """Run :func:`cxr.training.worker.train_job` in so many processes and wait for them."""
+    """Run :func:`cxr.training.worker.train_job` in `workers` processes and wait for them."""
     try:
         from snowflake.ml.modeling.distributors.pytorch import (
             PyTorchDistributor,
@@ -98,7 +98,7 @@ def _run_workers(job: Path, workers: int) -> None:
         return
     library, folder = str(LIBRARY), str(job.resolve())
 
-    def work() -> None:  # travels by value: a worker does not know yet where this library is
+    def work() -> None:  # pickled by value, because a worker cannot import this library yet
         import sys
 
         sys.path.insert(0, library)
@@ -114,7 +114,7 @@ def _run_workers(job: Path, workers: int) -> None:
 
 
 def run_with_torchrun(job: Path, workers: int) -> None:
-    """Raises RuntimeError with the worker's own error where one failed."""
+    """Run the workers with torchrun. Raises RuntimeError with the worker's error if one fails."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(workers)]
     path = os.pathsep.join(filter(None, (str(LIBRARY), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(

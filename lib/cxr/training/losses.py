@@ -6,13 +6,13 @@ from torch.nn import functional as F
 
 
 def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """A weight for each class, float [classes], with which all classes count the same in sum; of mean 1 over images."""
+    """Weights float [classes] that give every class the same total weight; their mean over the images is 1."""
     others = [(labels == number).float().mean() for number in range(1, classes)]
     return 1 / (classes * torch.stack([1 - sum(others), *others]))
 
 
 class WeightedCrossEntropy(nn.Module):
-    """The summed loss of logits [N, outputs] and labels int64 [N]; binary where the network has one output."""
+    """Summed cross-entropy of logits [N, outputs] and labels int64 [N]; binary if the network has one output."""
 
     def __init__(self, weights: torch.Tensor, label_smoothing: float):
         super().__init__()

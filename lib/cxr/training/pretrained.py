@@ -1,4 +1,4 @@
-"""ImageNet weights for a backbone: from the stage, torch's cache or a download, whichever has them."""
+"""ImageNet weights for a backbone: from the stage, from torch's cache, or downloaded."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,6 +11,8 @@ import torchvision
 from cxr.atomic_files import write_atomically
 from cxr.model.network import XrayNetwork, best_device
 
+# Full hashes of torchvision's files, from several public projects. Of other files only eight digits are known.
+SHA256 = {"resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"}
 FromStage = Callable[[str, Path], Path | None]
 
 
@@ -21,22 +23,31 @@ def build_network(
     from_stage: FromStage = lambda name, folder: None,
     log: Callable[[str], None] = print,
 ) -> tuple[XrayNetwork, str]:
-    """The network on the best device, and the weights that it really starts from: "imagenet" or "random"."""
+    """The network on the best device, and the weights that it really starts from: "imagenet" or "random".
+
+    Args:
+        backbone: name of a torchvision model.
+        weights: "imagenet" or "random". Without ImageNet weights the network starts from random ones, and says so.
+        from_stage: see :func:`find_imagenet_weights`.
+    """
     found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
     if weights == "imagenet" and found is None:
         log(
             f"No ImageNet weights for {backbone} on the stage, in torch's cache or by download: "
             "the network starts from random weights."
         )
-    network = XrayNetwork(backbone, classes, pretrained=found is not None).to(best_device())
+    network = XrayNetwork(backbone, classes, imagenet_weights=found).to(best_device())
     return network, "imagenet" if found else "random"
 
 
 def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[str], None] = print) -> Path | None:
-    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None where none can be had.
+    """The file of ImageNet weights: from the stage, torch's cache, or downloaded; None if there is none.
 
-    `from_stage(file_name, folder)` fetches a staged file into a folder or answers None. A file whose SHA-256 does not
-    begin as torchvision's file name says is not used.
+    A file is used only if its SHA-256 is the known one or, without a known one, begins with the digits in torchvision's
+    file name. Files are read with `weights_only=True`, so that they cannot run code.
+
+    Args:
+        from_stage: `from_stage(file_name, folder)` downloads a staged file into the folder, or returns None.
     """
     url = torchvision.models.get_model_weights(backbone).DEFAULT.url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
@@ -50,21 +61,23 @@ def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[s
     for source, fetch in sources.items():
         found = fetch()
         if found and found.is_file():
-            if _has_hash_of_its_name(found):
+            if _is_as_published(found):
                 log(f"ImageNet weights for {backbone}: from the {source} ({found.name})")
                 return found
-            log(f"{found.name} from the {source} is damaged (its SHA-256 differs from its name); trying elsewhere")
+            log(f"{found.name} from the {source} is damaged (its SHA-256 differs); trying the next source")
     return None
 
 
-def _has_hash_of_its_name(path: Path) -> bool:
+def _is_as_published(path: Path) -> bool:
+    """Whether the SHA-256 is the known one; if none is known, whether it begins with the digits in the file name."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(path.stem.rpartition("-")[2])
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest.startswith(SHA256.get(path.name, path.stem.rpartition("-")[2]))
 
 
 def _download(url: str, path: Path) -> Path | None:
     try:
-        # A closed network may swallow packets rather than refuse them: five seconds are enough to find out.
+        # A firewall may drop packets instead of rejecting them, hence the short timeout to connect.
         with httpx.stream("GET", url, timeout=httpx.Timeout(60, connect=5), follow_redirects=True) as answer:
             answer.raise_for_status()
             with write_atomically(path) as file:

@@ -1,7 +1,7 @@
-"""The training loop on one device. Knows arrays and devices; nothing of Snowflake.
+"""The training loop on one device. Uses arrays and devices only, nothing of Snowflake.
 
-:class:`Trainer` reads from top to bottom: `fit` runs epochs, an epoch trains, validates and writes checkpoints. Several
-processes train by :class:`cxr.training.distributed.DistributedTrainer`, which overrides the few places where they meet.
+:class:`Trainer` reads from top to bottom: `fit` runs epochs; an epoch trains, validates and writes checkpoints. For
+several processes, :class:`cxr.training.distributed.DistributedTrainer` overrides the methods in which they communicate.
 """
 
 import copy
@@ -32,7 +32,7 @@ CHECKPOINTS = ("best.pt", "last.pt")
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """`network` has the best epoch's averaged weights; `history` is one dict of metrics an epoch."""
+    """`network` has the averaged weights of the best epoch (from 1); `history` has a dict of metrics per epoch."""
 
     network: XrayNetwork
     best_epoch: int
@@ -40,14 +40,14 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains a copy of a network and keeps the epoch with the best validation AUROC; the network itself stays.
+    """Trains a copy of a network and keeps the epoch with the best validation AUROC. The given network is not changed.
 
-    Every random number follows from the recipe's seed, the epoch and the process, so a run that is resumed draws what
-    the unbroken one would have drawn. The global generator is left as it was.
+    Every random number depends only on the recipe's seed, the epoch and the process, so a resumed run draws the same
+    numbers as an uninterrupted one. The global generator is not changed.
     """
 
     def __init__(self, network: XrayNetwork, train: Examples, validation: Examples, recipe: Recipe):
-        """Raises ValueError where a class is missing in training or validation."""
+        """Raises ValueError if a class has no image in training or validation."""
         _check_classes(train.labels, network.classes, "training")
         _check_classes(validation.labels, network.classes, "validation")
         self.recipe, self.validation = recipe, validation
@@ -70,7 +70,7 @@ class Trainer:
         self.best_state, self.best_epoch, self.history = {}, 0, []
         self._model, self._head_only = None, None
 
-    # ------------------------------------------------------------ what a reader comes for
+    # ------------------------------------------------------------ the loop
 
     def fit(
         self,
@@ -83,13 +83,14 @@ class Trainer:
 
         Args:
             folder: for `best.pt` (the state dict to use) and `last.pt` (all that resuming needs).
-            resume: go on after the epoch that `last.pt` holds, if it is there.
-            on_epoch: called with each epoch's metrics, those before the resumption too.
-            on_checkpoint: called with the path of each checkpoint once it is whole.
+            resume: continue after the last epoch of `last.pt`, if the file exists.
+            on_epoch: called with the metrics of each epoch, including those before a resumption.
+            on_checkpoint: called with the path of each checkpoint after it was written.
 
         Raises:
-            ValueError: `last.pt` is damaged or of another recipe.
-            FloatingPointError: the loss is not a number; names the step. The checkpoints of the epoch before stay.
+            ValueError: `last.pt` is damaged or belongs to another recipe.
+            FloatingPointError: the loss is NaN or infinite; the message names the step. The checkpoints of the epoch
+                before are kept.
         """
         if resume and folder and (folder / "last.pt").exists():
             self.load_checkpoint(folder / "last.pt")
@@ -108,7 +109,7 @@ class Trainer:
         return TrainingResult(best, self.best_epoch, self.history)
 
     def train_and_validate(self, progress: tqdm) -> dict[str, float]:
-        """One epoch; its metrics."""
+        """Run one epoch and return its metrics."""
         epoch, start = len(self.history), time.perf_counter()
         side = self.recipe.image_side(epoch, self.pixels.shape[1])
         loss = self.train_one_epoch(epoch, side, progress)
@@ -117,17 +118,17 @@ class Trainer:
         return metrics | self.validate() | {"images_per_second": rate}
 
     def train_one_epoch(self, epoch: int, side: int, progress: tqdm) -> float:
-        """One pass over the images; the mean loss. No step waits for the device.
+        """One pass over the images of `side` pixels. Returns the mean loss. No step waits for the device.
 
-        All batches are of one size, so up to one image a step is in no batch of an epoch, each time others.
+        All batches have the same size, so up to one image per step is left out of an epoch, at random.
         """
         model = self._model_for(epoch)
         model.train()
-        # The order is the same in all processes; what is drawn for an image is not.
+        # All processes use the same order, but draw different augmentations.
         order = torch.randperm(len(self.pixels), generator=self._generator("cpu", epoch, 0))
         order = order[: len(self.pixels) // self.steps * self.steps].view(self.steps, -1)
         generator = self._generator(self.device, epoch, 1 + self.rank)
-        torch.manual_seed(generator.initial_seed())  # dropout draws from the global one
+        torch.manual_seed(generator.initial_seed())  # dropout uses the global generator
         losses = torch.zeros(self.steps, device=self.device)
         chosen = [self.local_part(batch) for batch in order]
         for step, (batch, indices) in enumerate(batches(self.pixels, chosen, self.device)):
@@ -143,7 +144,7 @@ class Trainer:
         return self._mean_loss(losses, epoch)
 
     def batch_loss(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, total: int) -> torch.Tensor:
-        """The loss of this process's part of a batch of `total` images, float [part, 1, H, W]."""
+        """The loss of this process's part, float [part, 1, H, W], of a batch of `total` images."""
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(
             images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16 and has_bfloat16(images.device)
@@ -152,12 +153,16 @@ class Trainer:
         return self.criterion(logits, labels) / total
 
     def validate(self) -> dict[str, float]:
-        """AUROC of the positive against the negative class, and loss, of the averaged weights."""
-        # To tell epochs apart bfloat16 is exact enough, and twice as fast.
+        """Validation AUROC (positive against negative class) and loss of the averaged weights.
+
+        Raises:
+            FloatingPointError: a logit is NaN or infinite.
+        """
+        # bfloat16 is precise enough to compare epochs, and twice as fast.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
             logits = self.all_logits(self.validation.pixels)
         if not logits.isfinite().all():
-            raise FloatingPointError("the network answers validation images with no numbers; lower learning_rate")
+            raise FloatingPointError("the logits of validation images are NaN or infinite; lower learning_rate")
         labels = self.validation.labels.cpu()
         if logits.shape[1] == 1:
             loss, scores = F.binary_cross_entropy_with_logits(logits.squeeze(1), labels.float()), logits.squeeze(1)
@@ -167,11 +172,12 @@ class Trainer:
         return {"validation_auroc": float(roc_auc_score(labels > 0, scores)), "validation_loss": float(loss)}
 
     def is_over(self) -> bool:
+        """Whether all epochs are done, or the patience is exhausted."""
         epochs, patience = len(self.history), self.recipe.patience
         return epochs >= self.recipe.epochs or bool(patience and epochs - self.best_epoch >= patience)
 
     def keep_if_best(self, metrics: dict[str, float]) -> bool:
-        """Append an epoch's metrics to the history; whether it is the best so far. Of equals the later is better."""
+        """Append an epoch's metrics to the history. Returns whether it is the best so far; the later of equals wins."""
         before = [past["validation_auroc"] for past in self.history]
         self.history.append(metrics)
         is_best = metrics["validation_auroc"] >= max(before, default=0)
@@ -190,7 +196,7 @@ class Trainer:
             on_checkpoint(folder / name)
 
     def state(self) -> dict:
-        """All that changes while a network trains."""
+        """Everything that resuming needs."""
         return {
             "recipe": self._identity(),
             "network": self.network.state_dict(),
@@ -204,11 +210,11 @@ class Trainer:
         }
 
     def load_checkpoint(self, path: Path) -> None:
-        """Raises ValueError where the file is damaged or belongs to another recipe."""
+        """Continue from `last.pt`. Raises ValueError if the file is damaged or belongs to another recipe."""
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ValueError(f"{path} is no whole checkpoint: remove it, or train without resume") from error
+            raise ValueError(f"{path} is a damaged checkpoint: remove it, or train without resume") from error
         own = self._identity()
         if different := [name for name in own if own[name] != state["recipe"].get(name)]:
             raise ValueError(
@@ -221,7 +227,7 @@ class Trainer:
         self.scheduler.load_state_dict(state["scheduler"])
         self.best_state, self.best_epoch, self.history = state["best_state"], state["best_epoch"], state["history"]
 
-    # ------------------------------------------------------------ where several processes meet
+    # ------------------------------------------------------------ overridden for several processes
 
     rank = 0
     is_main_process = True
@@ -233,20 +239,20 @@ class Trainer:
         return network
 
     def local_part(self, batch: torch.Tensor) -> torch.Tensor:
-        """The indices of a batch that this process works on."""
+        """The part of a batch (tensor of indices) that this process trains on."""
         return batch
 
     def sum_over_processes(self, values: torch.Tensor) -> torch.Tensor:
         return values
 
     def all_logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The averaged network's logits, float32 [N, outputs] on the CPU."""
+        """Logits of the averaged network for uint8 [N, H, W]: float32 [N, outputs] on the CPU."""
         return predict_logits(self.ema.network, pixels)
 
     # ------------------------------------------------------------ details
 
     def _model_for(self, epoch: int) -> nn.Module:
-        """The network as this epoch trains it; wrapped anew when the layers that learn change."""
+        """The network to train in this epoch. It is wrapped again when the set of trained layers changes."""
         head_only = epoch < self.recipe.head_epochs
         if self._head_only != head_only:
             self._head_only = head_only
@@ -263,13 +269,13 @@ class Trainer:
             first = int((~losses.isfinite()).nonzero()[0])
             raise FloatingPointError(
                 f"the training loss is {float(losses[first])} at step {first + 1} of {self.steps} in epoch "
-                f"{epoch + 1}; lower learning_rate (it is {self.recipe.learning_rate}) and start again. The "
-                "checkpoints of the epochs before are kept."
+                f"{epoch + 1}; lower learning_rate (now {self.recipe.learning_rate}) and start again. The checkpoints "
+                "of the epochs before are kept."
             )
         return float(losses.mean())
 
     def _identity(self) -> dict:
-        """What two runs must share for one to go on from the other's checkpoint."""
+        """What must be equal for a run to continue from a checkpoint."""
         return asdict(self.recipe) | {"steps": self.steps, "classes": self.network.classes}
 
     def _generator(self, device: torch.device | str, epoch: int, stream: int) -> torch.Generator:
@@ -293,7 +299,9 @@ class Trainer:
 def _check_classes(labels: torch.Tensor, classes: int, name: str) -> None:
     counts = torch.bincount(labels, minlength=classes).tolist()
     if len(counts) > classes or 0 in counts:
-        raise ValueError(f"{name} holds {counts} images of the classes 0 to {classes - 1}; some of each are needed")
+        raise ValueError(
+            f"{name} has {counts} images of the classes 0 to {classes - 1}; every class needs at least one"
+        )
 
 
 def _to_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

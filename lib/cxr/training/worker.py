@@ -1,4 +1,4 @@
-"""The work of one of several training processes: `torchrun --nproc-per-node 2 -m cxr.training.worker FOLDER`."""
+"""One of several training processes: `torchrun --nproc-per-node 2 -m cxr.training.worker FOLDER`."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from cxr.training.recipe import Recipe
 
 
 def train_job(folder: str) -> None:
-    """Train on the job that :func:`cxr.training.launch.fit` wrote into the folder; rank 0 leaves `result.pt` there."""
+    """Train as the files in the folder say, which `cxr.training.launch.fit` wrote. Rank 0 writes `result.pt` there."""
     join_group()
     place = Path(folder)
     job = torch.load(place / "job.pt", map_location="cpu", weights_only=True)

@@ -1,4 +1,8 @@
-"""The server process of an account folder: one at most, started on demand. server.json says where it listens."""
+"""The server process of an account folder: one at most, started on demand. server.json says where it listens.
+
+Each server has a port, a password and a key of its own. server.json and connections.toml hold them, and are removed
+when it ends; what a server that was killed has left in them opens nothing.
+"""
 
 import contextlib
 import json
@@ -12,17 +16,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from local_account import VERSION
-from local_account.workers.loopback import HOST, OPENER, bind
+from local_account.account.private_files import (
+    AccountError,
+    file_lock,
+    is_locked,
+    make_private,
+    read_private,
+    write_private,
+)  # fmt: skip
+from local_account.account.proof import is_proven
+from local_account.workers.loopback import HOST, bind
 
 START_SECONDS = 30.0
-STOP_SECONDS = 10.0
-
-
-class AccountError(Exception):
-    """The reason why an account folder cannot be served, for the user to read."""
+STOP_SECONDS = 15.0
+INFO = {"version": str, "host": str, "port": int, "account": str, "user": str, "token": str, "key": str, "pid": int}
 
 
 def start(root: Path, idle_seconds: float) -> dict:
@@ -47,7 +55,9 @@ def environment(**more: str) -> dict[str, str]:
 def spawn(root: Path, idle_seconds: float) -> dict:
     """Start the server in a session of its own and wait until it answers."""
     command = [sys.executable, "-m", "local_account", "serve", "--root", str(root), "--idle-seconds", str(idle_seconds)]
-    with open(root / "server.log", "ab") as log:
+    log_file = root / "server.log"
+    with open(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+        log_file.chmod(0o600)
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=root, start_new_session=True,
             env=environment(),
@@ -60,36 +70,42 @@ def spawn(root: Path, idle_seconds: float) -> dict:
         if process.poll() is not None:
             break
         time.sleep(0.02)
-    tail = (root / "server.log").read_text(errors="replace").strip().splitlines()[-1:]
-    raise AccountError(f"the local account in {root} did not start: {' '.join(tail)} (see {root / 'server.log'})")
+    tail = log_file.read_text(errors="replace").strip().splitlines()[-1:]
+    raise AccountError(f"the local account in {root} did not start: {' '.join(tail)} (see {log_file})")
 
 
 def running(root: Path) -> dict | None:
-    """The server's own description if it answers, else None."""
-    info = read_info(root) or {}
-    if not info.get("pid"):
+    """The server's own description, if it has proved to be the server of this folder."""
+    info = read_info(root)
+    if info is None or not is_locked(root / "server.lock"):
         return None
-    try:
-        with OPENER.open(f"http://{info['host']}:{info['port']}/health", timeout=5) as response:
-            return info if json.load(response).get("pid") == info["pid"] else None
-    except (OSError, ValueError):
-        return None
+    return info if is_proven(info["key"], info["port"], root) else None
 
 
 def read_info(root: Path) -> dict | None:
+    """What server.json says; None if it is no description of a server."""
     try:
-        return json.loads((root / "server.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        info = json.loads(read_private(root / "server.json") or "null")
+    except (ValueError, RecursionError):
         return None
+    fits = isinstance(info, dict) and all(isinstance(info.get(key), kind) for key, kind in INFO.items())
+    return info if fits else None
 
 
 def check_version(root: Path) -> None:
-    info = read_info(root)
-    if info and info["version"] != VERSION:
-        raise AccountError(
-            f"the folder {root} was made by version {info['version']} of the local account, this is version {VERSION}: "
-            "move the folder away, or choose another one"
-        )
+    """Raise for a folder that another version made. Folders made before there was a file for it say so in
+    server.json."""
+    try:
+        before = json.loads(read_private(root / "server.json") or "null")
+    except (ValueError, RecursionError):
+        before = None
+    said = [read_private(root / "VERSION"), before.get("version") if isinstance(before, dict) else None]
+    for version in said:
+        if isinstance(version, str) and version.strip() != VERSION:
+            raise AccountError(
+                f"the folder {root} was made by version {version.strip()} of the local account, this is version "
+                f"{VERSION}: move the whole folder away, or choose another one"
+            )
 
 
 def stop(root: Path) -> bool:
@@ -108,19 +124,22 @@ def serving(root: Path) -> Iterator[tuple[dict, socket.socket]]:
     make_private(root)
     with file_lock(root / "server.lock", STOP_SECONDS):
         check_version(root)
-        before = read_info(root) or {}
-        listener = bind(before.get("port", 0))
+        listener = bind(0)
         info = {
             "version": VERSION, "host": HOST, "port": listener.getsockname()[1], "account": "LOCAL_ACCOUNT",
-            "user": "LOCAL_USER", "token": before.get("token") or secrets.token_urlsafe(24), "pid": os.getpid(),
+            "user": "LOCAL_USER", "token": secrets.token_urlsafe(24), "key": secrets.token_urlsafe(32),
+            "pid": os.getpid(),
         }  # fmt: skip
+        write_private(root / "VERSION", VERSION)
         write_private(root / "server.json", json.dumps(info, indent=2))
         write_private(root / "connections.toml", connections(info))
         try:
             yield info, listener
         finally:
             listener.close()
-            write_private(root / "server.json", json.dumps({**info, "pid": None}, indent=2))
+            if (read_info(root) or {}).get("key") == info["key"]:  # not those of another server in this place
+                (root / "server.json").unlink(missing_ok=True)
+                (root / "connections.toml").unlink(missing_ok=True)
 
 
 def connections(info: dict) -> str:
@@ -129,37 +148,3 @@ def connections(info: dict) -> str:
     lines = [f'{key} = "{value}"' for key, value in keys.items()]
     lines += [f"port = {info['port']}", 'protocol = "http"', 'warehouse = "COMPUTE_WH"', "network_timeout = 120"]
     return "\n\n".join("\n".join([f"[{name}]", *lines]) for name in ("default", "local")) + "\n"
-
-
-def make_private(root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        root.chmod(0o700)
-    except OSError as error:
-        raise AccountError(f"the folder {root} cannot be used: {error.strerror}") from error
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner may read; a reader sees either the old text or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-
-
-@contextlib.contextmanager
-def file_lock(path: Path, seconds: float) -> Iterator[None]:
-    """Hold the lock of a file, after waiting for it so long. The system releases it however the process ends."""
-    lock = FileLock(path, timeout=seconds, poll_interval=0.02, mode=0o600)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise AccountError(f"another process has held {path} for {seconds:.0f} s; is it hung?") from error
-    except OSError as error:
-        raise AccountError(f"the folder {path.parent} cannot be used: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -119,6 +119,13 @@ class Session:
         else:
             catalog.drop(self.con, thing)
 
+    def create_folder(self, thing: Object) -> Path:
+        """A new folder for an object whose row this transaction writes."""
+        folder = self.folders.create(thing)
+        if not thing.temporary:
+            self.transaction.after_commit.append(lambda: self.folders.finish(folder.name))
+        return folder
+
     def place_parts(self, name: Name, temporary: bool | None = None) -> tuple[str, str, str]:
         """A table's name in the engine, which has one schema for each of Snowflake's and one for temporary tables."""
         if temporary or (temporary is None and ("TABLE", name) in self.temporary):

@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator
 
 import duckdb
 
-from local_account.text.errors import Missing, SnowflakeError, already_exists, compilation_error, unsupported
+from local_account.text.errors import (
+    Missing,
+    SnowflakeError,
+    already_exists,
+    compilation_error,
+    disk_full,
+    unsupported,
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -22,6 +29,7 @@ def engine_errors() -> Iterator[None]:
 
 WHEN_CODES = {"date": (100040, "22007"), "timestamp": (100035, "22007"), "time": (100108, "22007")}
 ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
+    (duckdb.Error, r"No space left on device|Disk quota exceeded|failed to offload .* disk", lambda m: disk_full()),
     (duckdb.Error, r"Python Interpreter Error:.*", lambda m: SnowflakeError(m[0], 100357, "P0000")),
     (duckdb.CatalogException, r"(?:Table|View) with name (.*?) does not exist", lambda m: Missing("Object", m[1])),
     (duckdb.CatalogException, r'with name "(.*?)" already exists', lambda m: already_exists(m[1])),

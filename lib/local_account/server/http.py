@@ -1,41 +1,36 @@
-"""The server process: one account behind the connector's HTTP protocol (login, queries, results, heartbeat, cancel)."""
+"""The connector's protocol over HTTP: login, queries, results, heartbeat, cancel, uploads."""
 
+import asyncio
 import base64
-import gc
-import gzip
-import json
-import logging
-import os
+import contextlib
 import re
 import secrets
-import threading
 import time
 import uuid
 from collections import OrderedDict
-from concurrent.futures import wait
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import duckdb
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local_account.account.account import Account
-from local_account.account.process import AccountError, serving
+from local_account.account.proof import NONCE, prove
 from local_account.account.session import Session
 from local_account.account.uploads import DIGEST_HEADER, LIMIT_BYTES, publish
 from local_account.server.queries import Queries, Query
 from local_account.sql.context_functions import SERVER_VERSION
-from local_account.statements.handlers import HANDLERS
 from local_account.statements.session_control import PARAMETERS, check_parameters, set_parameter
-from local_account.text.errors import SnowflakeError
+from local_account.text.errors import FULL, SnowflakeError, disk_full
 from local_account.text.identifiers import Name, quote, split
+from local_account.workers.bodies import BadBody, read_json
 
 ANSWER_SECONDS = 45.0  # after that the client has to ask again, as with Snowflake
 REQUEST_BYTES = 512 << 20
+LOGIN_BYTES = 64 << 10  # a login is read from anybody
 IN_PROGRESS, IN_PROGRESS_ASYNC = "333333", "333334"
 CLIENT_PARAMETERS = {
     "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY": 3600,
@@ -52,12 +47,14 @@ class ConnectorProtocol:
         self.account = account
         self.sessions: dict[str, Session] = {}
         self.queries = Queries()
+        self.logins = ThreadPoolExecutor(4, thread_name_prefix="login")  # statements cannot use up its threads
         self.parts: OrderedDict[str, list[bytes]] = OrderedDict()
         self.last_request = time.monotonic()
 
     def app(self) -> Starlette:
         routes = [
             Route("/health", self.health),
+            Route("/proof", self.proof),
             Route("/session/v1/login-request", self.login, methods=["POST"]),
             Route("/session/token-request", self.renew, methods=["POST"]),
             Route("/session/heartbeat", self.heartbeat, methods=["POST"]),
@@ -71,18 +68,39 @@ class ConnectorProtocol:
             Route("/stage/{key}", self.upload, methods=["PUT"]),
             Route("/telemetry/send", self.telemetry, methods=["POST"]),
         ]
-        return Starlette(routes=routes, exception_handlers={SnowflakeError: refuse})
+        handlers = {SnowflakeError: refuse, BadBody: refuse_body, ClientDisconnect: nobody_listens}
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    def end(self, seconds: float) -> bool:
+        """End statements and sessions, so that the database can be closed; whether it was possible in that time."""
+        ended = self.queries.end(seconds)
+        self.logins.shutdown(wait=False, cancel_futures=True)
+        for session in self.sessions.values() if ended else ():
+            session.close()
+        return ended
 
     # ---- session
 
     async def health(self, request: Request) -> Response:
-        return JSONResponse({"account": self.account.name, "pid": os.getpid()})
+        return JSONResponse({"account": self.account.name})
+
+    async def proof(self, request: Request) -> Response:
+        """What tells a client that this is the server of its folder, and that the folder is still in its place."""
+        nonce, account = request.query_params.get("nonce", ""), self.account
+        if not NONCE.fullmatch(nonce) or not account.in_place():
+            return JSONResponse({"proof": None}, status_code=400)
+        return JSONResponse({"proof": prove(account.key, nonce, account.port, account.folder)})
 
     async def login(self, request: Request) -> Response:
-        data = (await read(request))["data"]
-        if not secrets.compare_digest(str(data.get("PASSWORD", "")), self.account.token):
+        data = (await read_json(request, LOGIN_BYTES)).get("data")
+        if not isinstance(data, dict) or not isinstance(data.get("SESSION_PARAMETERS") or {}, dict):
+            raise BadBody(400, "A login needs data, an object.")
+        given = str(data.get("PASSWORD", "")).encode(errors="replace")
+        if not secrets.compare_digest(given, self.account.token.encode()):
             raise SnowflakeError("Incorrect username or password was specified.", 390100, "08001")
-        session = await run_in_threadpool(self.open_session, request.query_params, data)
+        self.demand_place()
+        loop = asyncio.get_running_loop()
+        session = await loop.run_in_executor(self.logins, self.open_session, request.query_params, data)
         token = secrets.token_hex(24)
         self.sessions[token] = session
         booleans = {"true": True, "false": False}  # to the connector any text is true
@@ -128,8 +146,15 @@ class ConnectorProtocol:
         session = self.known(request)
         if session is None:
             raise SnowflakeError("Session no longer exists. New login required to access the service.", 390111, "08001")
+        self.demand_place()
         self.last_request = time.monotonic()
         return session
+
+    def demand_place(self) -> None:
+        """Raise when the folder is no longer where it was: nothing may be acknowledged that is lost already."""
+        if not self.account.in_place():
+            text = f"The account's folder {self.account.root} was removed, moved or replaced; this server ends."
+            raise SnowflakeError(text, 390111, "08001")
 
     async def renew(self, request: Request) -> Response:
         session = self.session(request)
@@ -157,7 +182,9 @@ class ConnectorProtocol:
 
     async def query(self, request: Request) -> Response:
         session = self.session(request)
-        body = await read(request)
+        body = await read_json(request, REQUEST_BYTES)
+        if not isinstance(body.get("sqlText"), str):
+            raise BadBody(400, "A statement needs sqlText, a text.")
         query = self.queries.start(session, body, request.query_params.get("requestId", ""))
         if body.get("asyncExec"):
             return in_progress(query, IN_PROGRESS_ASYNC)
@@ -168,11 +195,14 @@ class ConnectorProtocol:
         return await self.answer(self.queries.get(request.path_params["query_id"]), request)
 
     async def answer(self, query: Query, request: Request) -> Response:
-        await run_in_threadpool(wait, [query.future], ANSWER_SECONDS)
+        await finished(query.future, ANSWER_SECONDS)
         if not query.future.done():
             return in_progress(query, IN_PROGRESS)
-        if query.future.exception():
+        if error := query.future.exception():
+            if isinstance(error.__cause__, duckdb.FatalException):
+                self.account.failed = True  # ends the server: only opening the database again helps
             return refuse(request, query.failure(), query.id)
+        self.demand_place()
         data = query.future.result()
         if "parts" in data:
             data = self.publish(dict(data), request)
@@ -207,19 +237,26 @@ class ConnectorProtocol:
         upload = self.account.uploads.known.get(request.path_params["key"])
         if upload is None:
             return Response("this address is not known; run PUT again", status_code=404)
-        if int(request.headers.get("content-length", 0)) > LIMIT_BYTES:
-            return Response(f"files may have {LIMIT_BYTES >> 30} GiB", status_code=413)
+        self.demand_place()
         self.last_request = time.monotonic()
-        received = self.account.uploads.temporary()
+        received, size = self.account.uploads.temporary(), 0
         try:
             with open(received, "wb") as stream:
                 async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > LIMIT_BYTES:
+                        return Response(f"files may have {LIMIT_BYTES >> 30} GiB", status_code=413)
                     stream.write(chunk)
             await run_in_threadpool(publish, received, upload, request.headers.get(DIGEST_HEADER, ""))
         except SnowflakeError as error:
             return Response(error.message, status_code=400)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return Response(disk_full().message, status_code=507)
         finally:
             received.unlink(missing_ok=True)
+        self.demand_place()
         return Response()
 
     async def status(self, request: Request) -> Response:
@@ -236,21 +273,24 @@ class ConnectorProtocol:
         if "query_id" in request.path_params:
             found = [self.queries.get(request.path_params["query_id"])]
         else:
-            wanted = (await read(request)).get("requestId", "")
+            wanted = (await read_json(request, REQUEST_BYTES)).get("requestId", "")
             found = [query for query in self.queries.all() if query.request_id == wanted]
         for query in found:
             query.cancel()
         return success({})
 
 
-async def read(request: Request) -> dict:
-    """The JSON body, unzipped. Raises for one that is too large."""
-    if int(request.headers.get("content-length", 0)) > REQUEST_BYTES:
-        raise SnowflakeError(f"The request is larger than {REQUEST_BYTES >> 20} MiB.", 413, "22000")
-    body = await request.body()
-    if request.headers.get("content-encoding") == "gzip":
-        body = gzip.decompress(body)
-    return json.loads(body) if body else {}
+async def finished(future: Future, seconds: float) -> None:
+    """Wait, on no thread, until the future is done, at most so long."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: Future) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(tell)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(done.wait(), seconds)
 
 
 def success(data: dict) -> Response:
@@ -269,33 +309,10 @@ def refuse(request: Request, error: SnowflakeError, query_id: str | None = None)
     return JSONResponse({"data": data, "code": code, "message": error.message, "success": False})
 
 
-def serve(root: Path, idle_seconds: float) -> None:
-    """Serve the folder until the process is asked to stop, or no request has come for ``idle_seconds``."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what the rewrites take care of
-    with serving(root) as (info, listener):
-        try:
-            account = Account(root, info["token"], info["port"], HANDLERS)
-        except duckdb.Error as error:
-            raise AccountError(f"the database of {root} cannot be opened: {error}") from error
-        gc.freeze()  # garbage collection of imported modules would delay a query by a tenth of a second
-        gc.set_threshold(20_000)
-        protocol = ConnectorProtocol(account)
-        given = {"log_level": "warning", "access_log": False, "lifespan": "off", "timeout_keep_alive": 75}
-        server = uvicorn.Server(uvicorn.Config(protocol.app(), **given))
-        threading.Thread(target=watch, args=(server, protocol, idle_seconds), daemon=True).start()
-        try:
-            server.run(sockets=[listener])
-        finally:
-            account.close()
+def refuse_body(request: Request, error: BadBody) -> Response:
+    body = {"data": None, "code": "000413", "message": error.words, "success": False}
+    return JSONResponse(body, status_code=error.status)
 
 
-def watch(server: uvicorn.Server, protocol: ConnectorProtocol, idle_seconds: float) -> None:
-    """Stop the server when it is idle, or when its folder is gone."""
-    while not server.should_exit:
-        time.sleep(min(1.0, idle_seconds / 4))
-        quiet = time.monotonic() - max(protocol.last_request, protocol.account.workers.last_use)
-        if (
-            quiet > idle_seconds and not any(query.state == "RUNNING" for query in protocol.queries.all())
-        ) or not protocol.account.root.is_dir():
-            server.should_exit = True
+def nobody_listens(request: Request, error: ClientDisconnect) -> Response:
+    return Response(status_code=400)

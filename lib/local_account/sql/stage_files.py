@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from local_account.account import catalog
 from local_account.account.session import Session
-from local_account.sql.rewrites.nodes import engine_node
+from local_account.sql.rewrites.nodes import call, engine_node
 from local_account.text import identifiers, literals
 from local_account.text.errors import Missing, SnowflakeError, compilation_error, unsupported
 from local_account.text.identifiers import Name
@@ -154,7 +154,11 @@ def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expressio
     spelled = re.sub(r"^[@$]+", "", stage.name if isinstance(stage, exp.Var) else stage.sql("snowflake"))
     base = locate(session, f"@{spelled}").base
     prefix = exp.Literal.string(f"../{base.relative_to(session.account.root)}/")
-    return engine_node(exp.DPipe(this=prefix, expression=path))
+    above = exp.Literal.string(r"(^|/)\.\.(/|$)")
+    leaves = engine_node(call("regexp_matches", path.copy(), above, kind="BOOLEAN"))
+    refusal = engine_node(call("error", exp.Literal.string("The path leaves the stage."), kind="VARCHAR"))
+    inside = engine_node(exp.DPipe(this=prefix, expression=path))
+    return engine_node(exp.Case(ifs=[exp.If(this=leaves, true=refusal)], default=inside))
 
 
 def source_options(table: exp.Table) -> dict[str, str]:

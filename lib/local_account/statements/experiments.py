@@ -42,7 +42,7 @@ def add_run(session: Session, s: Matched) -> None:
             raise already_exists(f"{name} run {run}")
         properties = {"id": unused_id(session, "RUN"), "status": "RUNNING", "metrics": [], "parameters": []}
         made_run = Object("RUN", *name[:2], run, name.name, properties=properties)
-        session.folders.create(made_run)
+        session.create_folder(made_run)
         session.put(made_run)
 
 

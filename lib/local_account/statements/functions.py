@@ -44,7 +44,7 @@ def create_python(session: Session, s: Matched) -> Result:
     strict = re.search(r"\b(STRICT|RETURNS\s+NULL\s+ON)\b", s["options"], re.I) is not None
 
     def fill(function: Object) -> None:
-        folder = session.folders.create(function)
+        folder = session.create_folder(function)
         for file in imports:
             copy_whole(file, folder / file.name)
         if s["body"]:

@@ -90,7 +90,7 @@ def ensure_running(session: Session, service: Object) -> ServiceProcess:
     folder = account.root / "models" / service.properties["model_folder"]
     if not folder.is_dir():
         raise SnowflakeError(f"Service {name} cannot start: its model version has been dropped.", 395020, "22000")
-    process = account.workers.service(str(name), folder, service.properties["port"], account.token)
+    process = account.workers.service(str(name), folder, account.token)
     if (service.properties["port"], service.properties["status"]) != (process.port, "RUNNING"):
         set_status(session, name, "RUNNING", port=process.port)
     return process

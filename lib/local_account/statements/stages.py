@@ -27,7 +27,7 @@ def create_stage(session: Session, s: Matched) -> Result:
     stage.properties["encryption"] = nested(given.get("ENCRYPTION", "()")).get("TYPE", "SNOWFLAKE_FULL")
 
     def fill(stage: Object) -> None:
-        session.folders.create(stage)
+        session.create_folder(stage)
         forget_files(session, stage)
 
     return create(session, s, stage, fill)
@@ -162,7 +162,7 @@ def copy_files(session: Session, s: Matched) -> Result:
 def snapshot(session: Session, thing: Object, source: Location | None) -> Path:
     """The object's own folder with a copy of a stage's files, as CREATE ... FROM makes it. It counts only once a
     catalog row names it."""
-    folder = session.folders.create(thing)
+    folder = session.create_folder(thing)
     if source:
         copy_all(source.files(), source.target, folder)
     handle = os.open(folder, os.O_RDONLY)

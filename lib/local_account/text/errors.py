@@ -1,5 +1,9 @@
 """Errors with Snowflake's codes and words, so that clients raise the same exceptions as against an account."""
 
+import errno
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
 
 class SnowflakeError(Exception):
     """A refusal that the client sees as ``ProgrammingError`` / ``SnowparkSQLException``."""
@@ -32,3 +36,8 @@ def unsupported(what: str, module: str) -> SnowflakeError:
     return SnowflakeError(
         f"The local account does not support {what}. If your work needs it, add it to {place}.", 2, "0A000"
     )
+
+
+def disk_full() -> SnowflakeError:
+    text = "The disk of the local account's folder is full. Nothing of this statement was stored: make room, try again."
+    return SnowflakeError(text, 391903, "53100")

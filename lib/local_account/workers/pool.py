@@ -21,10 +21,12 @@ import pyarrow as pa
 
 from local_account.engine.results import ipc, slices
 from local_account.text.errors import SnowflakeError
+from local_account.workers.loopback import Ports
 
 IDLE_SECONDS = 600.0  # a worker that has not been called for so long is stopped
 BATCH_ROWS = 256
 BATCH_BYTES = 32 << 20
+STOP_SECONDS = 3.0
 RESTART_SECONDS = 5.0  # a service that dies sooner is not started again at once
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(os.cpu_count() or 2))
 SPAWNED = multiprocessing.get_context("spawn")
@@ -64,10 +66,10 @@ class Process:
     def alive(self) -> bool:
         return self.process.is_alive()
 
-    def end(self) -> None:
+    def end(self, seconds: float = 5.0) -> None:
         """Close the process's pipe, which asks it to finish; kill it if it does not."""
         self.requests.close()
-        self.process.join(timeout=5)
+        self.process.join(timeout=seconds)
         if self.alive:
             self.process.kill()
             self.process.join()
@@ -133,6 +135,7 @@ class Workers:
         self.warehouse: dict[str, WarehouseWorker] = {}
         self.services: dict[str, ServiceProcess] = {}
         self.starting: dict[str, threading.Lock] = {}
+        self.ports = Ports()
         self.last_use = time.monotonic()
         os.environ.update(THREADS)
         threading.Thread(target=self.reap, daemon=True).start()
@@ -154,12 +157,12 @@ class Workers:
         self.last_use = time.monotonic()
         return answers
 
-    def service(self, name: str, folder: Path, port: int, token: str) -> ServiceProcess:
+    def service(self, name: str, folder: Path, token: str) -> ServiceProcess:
         """The service's process, started if it is not running. Raises SnowflakeError when it cannot start."""
         with self.start_lock(name):
             process = self.services.get(name)
             if process is None or not process.alive:
-                process = ServiceProcess(folder, port, token, self.service_log(name))
+                process = ServiceProcess(folder, self.ports.of(name), token, self.service_log(name))
                 self.services[name] = process
             self.last_use = time.monotonic()
             return process
@@ -170,7 +173,7 @@ class Workers:
             young = time.monotonic() - process.started < RESTART_SECONDS
             if name in self.services and not process.alive and not young:
                 with contextlib.suppress(SnowflakeError):  # its log says why; the next call tries again
-                    self.service(name, process.folder, process.port, process.token)
+                    self.service(name, process.folder, process.token)
 
     def service_log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -199,6 +202,12 @@ class Workers:
             self.stop_workers(lambda _, worker: worker.idle)
 
     def stop_all(self) -> None:
-        for name in list(self.services):
-            self.stop_service(name)
-        self.stop_workers(lambda *_: True)
+        """End all at once; whoever does not end within a few seconds is killed."""
+        with self.guard:
+            ending = [*self.services.values(), *self.warehouse.values()]
+            self.services, self.warehouse = {}, {}
+        for process in ending:
+            process.requests.close()
+        until = time.monotonic() + STOP_SECONDS
+        for process in ending:
+            process.end(max(0.0, until - time.monotonic()))

@@ -23,10 +23,12 @@ from snowflake.ml.model._packager.model_packager import ModelPackager
 from snowflake.snowpark.types import StringType
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from local_account.workers.bodies import BadBody, parse, read_raw
+from local_account.workers.connections import configuration
 from local_account.workers.loopback import bind
 
 REQUEST_BYTES = 128 << 20
@@ -56,7 +58,7 @@ class Service:
     async def health(self, request: Request) -> JSONResponse:
         return JSONResponse({"status": "READY", "methods": sorted(self.methods)})
 
-    async def predict(self, request: Request) -> JSONResponse:
+    async def predict(self, request: Request) -> Response:
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f'Snowflake Token="{self.token}"'.encode()):
             return problem(401, 'The header Authorization: Snowflake Token="..." is missing or its token is wrong.')
@@ -68,15 +70,18 @@ class Service:
             return problem(429, "Too many requests are waiting for the model; try again later.")
         self.waiting += 1
         try:
-            raw = await read_limited(request)
-            if raw is None:
-                return problem(413, f"The body is larger than {REQUEST_BYTES >> 20} MiB; send fewer rows at a time.")
+            raw = await read_raw(request, REQUEST_BYTES)
             index, frame, params = await run_in_threadpool(self.prepare, method, raw)
             async with self.turn:  # one request at a time, in the order of arrival
                 records = await run_in_threadpool(self.infer, method, frame, params)
             return JSONResponse({"data": [[i, record] for i, record in zip(index, records, strict=True)]})
         except BadRequest as error:
             return problem(400, str(error))
+        except BadBody as error:
+            more = " Send fewer rows at a time." if error.status == 413 else ""
+            return problem(error.status, error.words + more)
+        except ClientDisconnect:
+            return problem(400, "The body did not arrive.")
         except Exception as error:  # noqa: BLE001 - whatever the model raises is the caller's answer
             return problem(500, f"The model failed: {type(error).__name__}: {error}")
         finally:
@@ -86,8 +91,9 @@ class Service:
         """Row numbers, the checked input frame and the call's parameters. Raises BadRequest."""
         signature = self.signatures[method]
         try:
-            index, frame, params = read_body(json.loads(raw), signature)
-        except ValueError as error:
+            index, frame, params = read_body(parse(raw), signature)
+            json.dumps(index, ensure_ascii=False, allow_nan=False).encode()  # the answer repeats it
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise BadRequest(f"The body cannot be read: {error}") from error
         try:
             frame = model_signature._convert_and_validate_local_data(frame, signature.inputs, strict=False)
@@ -98,17 +104,6 @@ class Service:
     def infer(self, method: str, frame: pd.DataFrame, params: dict) -> list[dict]:
         output = getattr(self.model, method)(frame, **params)
         return json.loads(output.to_json(orient="records", double_precision=15))
-
-
-async def read_limited(request: Request) -> bytes | None:
-    """The body; None when it is too large, however it is sent."""
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > REQUEST_BYTES:
-            return None
-    return b"".join(parts)
 
 
 def demand(condition: bool, words: str) -> None:
@@ -184,17 +179,18 @@ def same(params: list[dict]) -> dict:
     return params[0] if params else {}
 
 
-def problem(code: int, message: str) -> JSONResponse:
+def problem(code: int, message: str) -> Response:
     headers = {"Retry-After": "1"} if code == 429 else None
-    return JSONResponse({"error": message}, status_code=code, headers=headers)
+    text = json.dumps({"error": message})  # in ASCII: what is refused may hold half characters
+    return Response(text, code, headers, "application/json")
 
 
 def main(requests: Connection, answers: Connection, folder: Path, port: int, token: str) -> None:
     gc.disable()  # imports allocate much that stays
     service = Service(folder, token)
     gc.enable()
-    listener = bind(port)
-    server = uvicorn.Server(uvicorn.Config(service.app(), log_level="warning", access_log=False, lifespan="off"))
+    listener = bind(port, shared=True)
+    server = uvicorn.Server(configuration(service.app()))
 
     def end_with_parent() -> None:
         with contextlib.suppress(EOFError):

@@ -1,9 +1,9 @@
-"""What notebook 01 says of an account."""
+"""The readiness table of notebook 01."""
 
 from cxr.account.readiness import readiness
 
 
-def test_it_names_what_is_missing_and_the_statement_that_makes_it(account):
+def test_it_lists_what_is_missing_and_the_statement_that_creates_it(account):
     project = account
     table = readiness(project).set_index("name")
     assert table.loc[["IMAGES", "IMAGE_CATALOG", "MONITORING", "COMPUTE_WH"], "ready"].all()
@@ -20,7 +20,7 @@ def test_it_names_what_is_missing_and_the_statement_that_makes_it(account):
     project.session.sql("REVOKE EXECUTE TASK ON ACCOUNT FROM ROLE SYSADMIN").collect()
 
 
-def test_a_right_of_a_role_that_one_has_is_ones_own(account):
+def test_privileges_of_granted_roles_count(account):
     project = account
     for statement in (
         "CREATE ROLE OUTER_ROLE",

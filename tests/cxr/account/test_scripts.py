@@ -1,4 +1,4 @@
-"""Rendering and cutting SQL scripts."""
+"""Rendering and splitting SQL scripts."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ def test_an_unknown_name_is_an_error():
         render("<% databse %>", Settings())
 
 
-def test_a_value_that_could_end_its_literal_is_refused():
+def test_a_value_that_could_end_its_literal_is_rejected():
     with pytest.raises(ValueError, match="data="):
         render("ARGUMENTS = ('<% data %>')", Settings(data="@S/x'); DROP DATABASE D; --"))
 
 
-def test_semicolons_in_quotes_bodies_and_comments_do_not_cut():
+def test_semicolons_in_quotes_bodies_and_comments_do_not_end_a_statement():
     script = """
     -- first; a comment
     CREATE TABLE "a;b" (X STRING COMMENT 'one; two -- three');  -- after; it
@@ -42,7 +42,7 @@ def test_semicolons_in_quotes_bodies_and_comments_do_not_cut():
 
 
 @given(st.lists(st.sampled_from(["SELECT 1", "SELECT ';'", 'SELECT "a;"', "SELECT $$;$$", "SELECT 2 - 1"]), min_size=1))
-def test_what_is_joined_comes_apart_again(statements):
+def test_split_statements_undoes_joining(statements):
     assert split_statements(";\n".join(statements)) == statements
 
 

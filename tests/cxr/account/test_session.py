@@ -1,12 +1,12 @@
-"""Where a session stands, and in which role."""
+"""The database, schema and role of a session."""
 
 from dataclasses import replace
 
 from cxr.account import session
 
 
-def test_the_engineers_role_is_taken_where_it_owns_the_database(account):
-    """A code bundle starts in its user's default role; what it made there would be out of the app's reach."""
+def test_connect_switches_to_the_engineers_role_if_it_owns_the_database(account):
+    """A code bundle starts with its user's default role; the app could not access objects of that role."""
     opened, settings = account.session, account.settings
     own = replace(settings, database="OWNED", engineer_role="KEEPER")
     for statement in ("CREATE ROLE KEEPER", "USE ROLE KEEPER", "CREATE DATABASE OWNED", "USE ROLE SYSADMIN"):
@@ -20,7 +20,7 @@ def test_the_engineers_role_is_taken_where_it_owns_the_database(account):
     session.use_schema(opened, settings)
 
 
-def test_a_role_that_may_not_be_used_is_named_and_the_work_goes_on(account, capsys):
+def test_a_role_that_this_user_may_not_use_is_named_and_the_session_stays_usable(account, capsys):
     opened, settings = account.session, account.settings
     own = replace(settings, database="LEFT_BEHIND", engineer_role="GONE")
     for statement in ("CREATE ROLE GONE", "USE ROLE GONE", "CREATE DATABASE LEFT_BEHIND", "USE ROLE SYSADMIN"):

@@ -1,4 +1,4 @@
-"""Figures of quality, held against scikit-learn and against cases whose answer is known."""
+"""Metrics, calibration, intervals and reports, compared with scikit-learn and with cases of known result."""
 
 import json
 
@@ -32,24 +32,24 @@ def test_counts_at_the_threshold():
     assert found["f1"] == pytest.approx(metrics.f1_score(labels, scores >= 0.5))
 
 
-def test_what_cannot_be_said_is_nan():
+def test_undefined_metrics_are_nan():
     found = measure(np.ones(3), np.array([0.2, 0.7, 0.9]), 0.5)
     assert np.isnan(found["auroc"]) and np.isnan(found["specificity"]) and found["sensitivity"] == 2 / 3
 
 
-def test_youden_threshold_parts_the_classes():
+def test_youden_threshold_separates_the_classes():
     labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.7, 0.8])
     assert choose_threshold(labels, scores) == pytest.approx(0.5)
 
 
-def test_target_sensitivity_is_reached_with_as_few_alarms_as_possible(scored):
+def test_target_sensitivity_is_reached_with_the_fewest_false_positives(scored):
     labels, scores, _ = scored
     threshold = choose_threshold(labels, scores, target_sensitivity=0.9)
     assert (scores[labels == 1] >= threshold).mean() >= 0.9
     assert (scores[labels == 1] >= threshold + 0.1).mean() < 0.9
 
 
-def test_a_target_that_is_reached_exactly_is_reached():
+def test_a_target_sensitivity_that_is_reached_exactly_counts():
     labels, scores = np.array([1, 1, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.2, 0.6, 0.1])
     assert choose_threshold(labels, scores, target_sensitivity=0.75) == pytest.approx(0.65)
 
@@ -65,12 +65,12 @@ def test_calibration_undoes_overconfidence_and_a_shifted_intercept():
 
 
 def test_calibration_error_of_a_known_case():
-    """Ten images at 0.75, of which five are ill: off by 0.25."""
+    """Ten images with probability 0.75, five of them positive: the error is 0.25."""
     assert expected_calibration_error(np.array([1, 0] * 5), np.full(10, 0.75)) == pytest.approx(0.25)
 
 
 def test_the_vectorised_resamples_equal_scikit_learn(scored):
-    """One patient per image and known weights: each figure must be scikit-learn's with sample_weight."""
+    """One patient per image and known weights: each metric must equal scikit-learn's with sample_weight."""
     labels, scores, _ = scored
     order = np.argsort(-scores, kind="stable")
     weights = np.random.default_rng(2).multinomial(300, np.full(300, 1 / 300), size=5).astype(float)
@@ -89,7 +89,7 @@ def test_the_vectorised_resamples_equal_scikit_learn(scored):
         assert found["ece"][row] == pytest.approx(error)
 
 
-def test_intervals_hold_the_value_and_are_wider_for_fewer_patients(scored):
+def test_intervals_contain_the_value_and_are_wider_for_fewer_patients(scored):
     labels, scores, patients = scored
     value = measure(labels, scores, 0.5)
     many = bootstrap(labels, scores, np.arange(300).astype(str), 0.5)
@@ -122,14 +122,14 @@ def test_two_models_are_compared_on_the_same_resamples_of_patients(scored):
         paired_bootstrap(np.ones(300), scores, worse, patients)
 
 
-def test_a_difference_that_chance_could_make_is_not_worse(scored):
+def test_an_insignificant_difference_is_not_worse(scored):
     labels, scores, patients = scored
     close = np.clip(scores + np.random.default_rng(5).normal(0, 0.05, len(scores)), 0, 1)
     found = paired_bootstrap(labels, close, scores, patients)
     assert found["difference"] < 0 < found["interval"][1] and not found["worse"]
 
 
-def test_copies_of_images_are_no_more_patients_when_two_models_are_compared_or_a_band_is_drawn(scored):
+def test_duplicated_images_do_not_narrow_the_comparison_or_the_roc_band(scored):
     labels, scores, _ = scored
     other, patients = probability(np.random.default_rng(6).normal(labels, 1.5)), np.arange(len(labels))
     copied = [np.tile(values, 10) for values in (labels, other, scores, patients)]
@@ -141,7 +141,7 @@ def test_copies_of_images_are_no_more_patients_when_two_models_are_compared_or_a
 
 
 def test_a_95_percent_interval_is_as_wide_as_the_textbook_says():
-    """Of 400 ill and 400 healthy patients 320 are called rightly: a standard error of 2 points, and 1.96 either way."""
+    """320 of 400 patients in each class are classified correctly: a standard error of 2 points, times 1.96."""
     labels, called = np.repeat([0, 1], 400), np.tile(np.repeat([0, 1], [80, 320]), 2)
     scores = np.where(labels == 1, called, 1 - called).astype(float)
     patients = np.arange(800).astype(str)
@@ -152,7 +152,7 @@ def test_a_95_percent_interval_is_as_wide_as_the_textbook_says():
     assert band["high"][60] - band["low"][60] == pytest.approx(1.96 * 0.02, rel=0.12)
 
 
-def test_pairing_makes_the_interval_narrower_than_the_two_apart(scored):
+def test_a_paired_interval_is_narrower_than_an_unpaired_one(scored):
     labels, scores, patients = scored
     close = np.clip(scores + np.random.default_rng(4).normal(0, 0.02, len(scores)), 0, 1)
     low, high = paired_bootstrap(labels, close, scores, patients)["interval"]
@@ -191,7 +191,7 @@ def test_evaluation_of_a_catalog_reports_subgroups_and_counts(rows):
     assert list(table) == ["validation", "test"] and table.loc["images", "test"] == 8
 
 
-def test_what_is_undefined_is_null_in_json_and_named_for_people(rows):
+def test_undefined_metrics_are_null_in_json_and_blank_in_tables(rows):
     healthy = rows[rows["LABEL"] == "NORMAL"]
     report = report_of(healthy, LOGITS[rows["LABEL"] == "NORMAL"])
     read = json.loads(json.dumps(report, allow_nan=False))
@@ -206,7 +206,7 @@ def test_before_calibration_means_before_the_bias_too(rows):
     assert moved["reliability"]["before_temperature"] == plain["reliability"]["after_temperature"]
 
 
-def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
+def test_kept_scores_are_the_measured_ones_without_any_id(rows):
     rows["IMAGE_ID"], rows["PATIENT_ID"] = "sha-of-image", rows["PATIENT_ID"] + "-name"
     report = report_of(rows, LOGITS, OperatingPoint(Calibration(2.0), 0.5), keep_scores=True)
     kept = report["scores"]
@@ -217,7 +217,7 @@ def test_kept_scores_are_those_measured_and_tell_no_identity(rows):
     assert sorted(kept["patients"]) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_kept_scores_stand_beside_their_own_label_and_patient(rows):
+def test_kept_scores_are_aligned_with_their_labels_and_patients(rows):
     logits = LOGITS + np.arange(8) / 100  # each of its own
     kept = report_of(rows, logits, keep_scores=True)["scores"]
     sorted_rows = rows.iloc[np.argsort(logits)]
@@ -225,7 +225,7 @@ def test_kept_scores_stand_beside_their_own_label_and_patient(rows):
     assert kept["patients"] == sorted_rows["PATIENT_ID"].map(list("abcd").index).tolist()
 
 
-def test_the_roc_band_holds_the_curve_and_its_area_is_the_auroc(scored):
+def test_the_roc_band_contains_the_curve_whose_area_is_the_auroc(scored):
     labels, scores, patients = scored
     band = {name: np.array(values) for name, values in roc_band(labels, scores, patients).items()}
     assert (band["low"] <= band["sensitivity"]).all() and (band["sensitivity"] <= band["high"]).all()
@@ -235,7 +235,7 @@ def test_the_roc_band_holds_the_curve_and_its_area_is_the_auroc(scored):
 
 
 def test_a_threshold_chosen_on_test_patients_is_refused(rows):
-    """A leak planted on purpose."""
+    """A deliberate leak."""
     point = choose_operating_point(rows, LOGITS.reshape(-1, 1), LABELS)
     assert point.calibration.temperature > 0 and 0 < point.threshold < 1
     rows.loc[3, "SPLIT"] = "test"
@@ -253,7 +253,7 @@ def test_the_threshold_belongs_to_the_calibrated_probabilities(rows):
     assert len(chosen) == 2
 
 
-def test_the_most_confident_calls_right_and_wrong():
+def test_the_most_confident_correct_and_wrong_predictions():
     labels, scores = np.array([1, 1, 1, 0, 0, 0]), np.array([0.99, 0.7, 0.05, 0.95, 0.2, 0.6])
     right, wrong = most_confident(labels, scores, 0.5, count=2)
     assert right.tolist() == [0, 1] and wrong.tolist() == [2, 3]
@@ -265,7 +265,7 @@ THREE = ("NONE", "A", "B")
 
 @pytest.fixture
 def three_classes():
-    """90 images of 45 patients; the logits of the right class are higher by 2, and B's intercept is far off."""
+    """90 images of 45 patients. Logits of the true class are higher by 2, and the intercept of B is far off."""
     rng = np.random.default_rng(7)
     labels = np.arange(90) % 3
     logits = rng.normal(size=(90, 3)) + 2 * np.eye(3)[labels] + [0, 0, 3]
@@ -274,7 +274,7 @@ def three_classes():
 
 
 def test_three_classes_are_calibrated_by_a_temperature_and_a_bias_each(three_classes):
-    """A temperature alone cannot undo an intercept that class weights have moved."""
+    """A temperature alone cannot correct an intercept that class weights have shifted."""
     rows, labels, logits = three_classes
     point = choose_operating_point(rows, logits, THREE)
     calibrated = metrics.log_loss(labels, point.calibration.probabilities(logits))

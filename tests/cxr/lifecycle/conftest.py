@@ -1,4 +1,4 @@
-"""Phantoms in the catalog, and runs whose scores are made up; their networks were never trained."""
+"""Phantoms in the catalog, and runs of untrained networks with invented scores."""
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ def files(account, rows):
 
 
 def save_run_of(account, rows, files, seed: int, skill: float, **changes) -> str:
-    """A run whose scores tell the classes apart as well as `skill` says; its weights are random.
+    """A run with random weights, and with scores that separate the classes by `skill`.
 
     On validation images they say the opposite, so that nothing can take the one split for the other unnoticed.
     """
@@ -62,7 +62,7 @@ def save_run_of(account, rows, files, seed: int, skill: float, **changes) -> str
 
 @pytest.fixture(scope="module")
 def log(account, rows, files, tmp_path_factory):
-    """Registers a run; answers (version, folder of artifacts)."""
+    """Registers a run; returns (version, folder of artifacts)."""
 
     def made(**given):
         run = save_run_of(account, rows, files, **given)
@@ -79,5 +79,5 @@ def first(log):
 
 @pytest.fixture(scope="module")
 def save_run(account, rows, files):
-    """Saves a run of the given `seed` and `skill`; its id."""
+    """Saves a run of the given `seed` and `skill`; returns its id."""
     return lambda **given: save_run_of(account, rows, files, **given)

@@ -1,4 +1,4 @@
-"""Which version is in production: only one that is good enough and not worse, whatever broke off or ran beside it."""
+"""Promotion: only a version that is good enough and not worse, despite interruptions and concurrent promotions."""
 
 import threading
 from dataclasses import replace
@@ -31,7 +31,7 @@ def records(project: Project) -> list[tuple]:
     return [(row["FROM_VERSION"], row["TO_VERSION"], row["STATUS"]) for row in rows]
 
 
-def test_production_moves_to_what_is_not_worse_and_back(account, first, log, model):
+def test_promote_only_if_not_worse_and_roll_back(account, first, log, model):
     name = first[0].version_name
     assert promotion.promote(account, first[0]).promoted
     worse, better = log(seed=1, skill=1.0)[0], log(seed=2, skill=4.0)[0]
@@ -60,13 +60,13 @@ def test_production_moves_to_what_is_not_worse_and_back(account, first, log, mod
         (dict(skill=3.0, profile="smoke"), "smoke run"),
     ],
 )
-def test_a_first_version_too_must_pass_the_floor(account, model, save_run, tmp_path, changes, reason):
+def test_a_first_version_must_also_be_good_enough(account, model, save_run, tmp_path, changes, reason):
     run = save_run(seed=9, **changes)
     version = f"V_{run.upper()}"
     assert reason in promotion.below_the_floor(account, version)
 
 
-def test_what_is_in_use_is_named_and_said_to_be_in_production_or_not(account, first, model):
+def test_version_in_use_says_whether_it_is_in_production(account, first, model):
     version, words = promotion.version_in_use(account)
     assert words == f"{version.version_name}, which is not in production"
     promotion.promote(account, first[0])
@@ -74,11 +74,11 @@ def test_what_is_in_use_is_named_and_said_to_be_in_production_or_not(account, fi
 
 
 class Killed(BaseException):
-    """As a kill: nothing of ours runs after it."""
+    """Acts as a kill: none of our code runs after it."""
 
 
 @pytest.mark.parametrize("after", range(1, 5))
-def test_after_a_kill_between_two_moves_the_old_version_stays_and_a_worse_one_does_not_pass_as_the_first(
+def test_after_a_kill_between_two_alias_changes_the_old_version_stays_and_a_worse_one_is_not_promoted(
     account, first, log, model, monkeypatch, after
 ):
     promotion.promote(account, first[0])
@@ -109,7 +109,7 @@ def test_after_a_kill_between_two_moves_the_old_version_stays_and_a_worse_one_do
     assert records(account)[-1][2] in ("done", "broken off")
 
 
-def test_an_alias_that_is_gone_comes_back_from_the_record(account, first, log, model):
+def test_a_missing_alias_is_restored_from_the_record(account, first, log, model):
     promotion.promote(account, first[0])
     model.version(first[0].version_name).unset_alias("PRODUCTION")
     worse = log(seed=1, skill=1.0)[0]
@@ -117,7 +117,7 @@ def test_an_alias_that_is_gone_comes_back_from_the_record(account, first, log, m
     assert promotion.aliases(model) == {"PRODUCTION": first[0].version_name}
 
 
-def test_of_two_promotions_at_once_one_waits_or_gives_way_and_alias_and_default_agree(account, first, log, model):
+def test_of_two_concurrent_promotions_one_waits_or_gives_way_and_alias_and_default_agree(account, first, log, model):
     candidates = [log(seed=2, skill=4.0)[0], log(seed=3, skill=6.0)[0]]
     promotion.promote(account, first[0])
     decisions = []
@@ -147,7 +147,7 @@ def test_what_counts_as_not_worse(account, first, log, model, monkeypatch, diffe
     assert promotion.promote(account, candidate).promoted == promoted
 
 
-def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, rows, monkeypatch):
+def test_too_few_images_to_compare_give_a_reason_instead_of_a_comparison(account, rows, monkeypatch):
     scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
     kept = {"V_OLD": scored}
     monkeypatch.setattr(comparison, "kept_scores", lambda project, version: kept.get(version))
@@ -164,25 +164,23 @@ def test_without_enough_to_compare_there_is_a_reason_and_no_comparison(account, 
     assert found.metric == "AUROC", "4 are enough"
 
 
-def test_versions_of_other_classes_are_compared_only_when_told_to(account, rows, monkeypatch):
+def test_versions_with_different_classes_are_compared_only_on_request(account, rows, monkeypatch):
     scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
     monkeypatch.setattr(comparison, "kept_scores", lambda project, version: scored)
     classes = {"V_NEW": NORMAL_AND, "V_OLD": ("NORMAL", "BACTERIA", "VIRUS")}
     monkeypatch.setattr(comparison, "read_labels", lambda project, version: classes[version])
-    assert "knows the classes NORMAL, PNEUMONIA" in comparison.compare(account, None, "V_NEW", "V_OLD")
+    assert "has the classes NORMAL, PNEUMONIA" in comparison.compare(account, None, "V_NEW", "V_OLD")
     (found,) = comparison.compare(account, None, "V_NEW", "V_OLD", across_labels=True)
     assert found.metric == "AUROC" and found.difference == 0
 
 
-def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(
-    account, rows, first, log, model, monkeypatch
-):
-    """As after training on other images: a model that knows only those must not stay for want of a comparison."""
+def test_production_without_scores_of_these_images_scores_them(account, rows, first, log, model, monkeypatch):
+    """As after training on other images: without a comparison, production could never be replaced."""
     promotion.promote(account, first[0])
     asked = []
 
     def ask(version, files):
-        """The model refuses the first image."""
+        """The model rejects the first image."""
         asked.append(files)
         answers = scoring.score(version, files)
         answers.loc[0, ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES"]] = [
@@ -203,6 +201,6 @@ def test_production_that_kept_no_scores_of_these_images_is_asked_about_them(
     assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
 
 
-def test_a_floor_can_be_raised(account, first):
+def test_the_setting_least_auroc_raises_the_floor(account, first):
     strict = Project(account.session, replace(account.settings, least_auroc=1.1))
     assert "1.10" in promotion.below_the_floor(strict, first[0].version_name)

@@ -1,4 +1,4 @@
-"""Registering, promoting and asking by every path, on a local account with networks that were never trained."""
+"""Registration, promotion, and scoring by every path, on a local account with untrained networks."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from cxr.serving.predictions import write_predictions
 from cxr.serving.service import connect_client, service_state
 
 
-def test_every_path_answers_as_the_network_does(account, rows, files, first):
+def test_every_path_gives_the_networks_probabilities(account, rows, files, first):
     project = account
     version, artifacts = first
     ids = list(rows["IMAGE_ID"])
@@ -52,7 +52,7 @@ def test_every_path_answers_as_the_network_does(account, rows, files, first):
 
 
 def score_in_batch(project, version, image_ids: list[str]) -> pd.DataFrame:
-    """By an inference job over the stage's files, in the order given."""
+    """Score by an inference job over staged files; results in the order of the rows."""
     target, ids = f"{project.artifacts_stage}/batch/test/", ", ".join(f"'{image_id}'" for image_id in image_ids)
     project.session.sql(
         f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
@@ -65,7 +65,7 @@ def score_in_batch(project, version, image_ids: list[str]) -> pd.DataFrame:
     return scoring.read_batch(project, target).loc[image_ids].reset_index()
 
 
-def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatch):
+def test_a_version_that_differs_from_its_network_is_rejected(monkeypatch):
     version = SimpleNamespace(version_name="V_1")
     said = pd.DataFrame({"P_POSITIVE": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"]})
 
@@ -86,7 +86,7 @@ def test_a_version_that_answers_otherwise_than_its_network_is_refused(monkeypatc
             check(**wrong)
 
 
-def test_a_service_that_is_killed_under_load_loses_nothing_and_doubles_nothing(account, rows, files, first):
+def test_a_service_killed_under_load_loses_and_duplicates_no_prediction(account, rows, files, first):
     project = account
     version, artifacts = first
     service = ensure_service(project, version)
@@ -121,7 +121,7 @@ def listens(process: psutil.Process, port: int) -> bool:
     return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("inet"))
 
 
-def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, first, tmp_path, monkeypatch):
+def test_the_service_answers_any_request_valid_or_not(account, files, first, tmp_path, monkeypatch):
     project = account
     service = ensure_service(project, first[0])
     client = connect_client(project.session, service)
@@ -159,7 +159,7 @@ def test_the_service_answers_what_is_sent_to_it_whatever_it_is(account, files, f
     assert token not in log and url and not any(word in log for word in ("base64!", "iVBOR", "/9j/"))
 
 
-def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account, files, first, log):
+def test_a_service_of_another_version_is_replaced_and_explain_uses_its_own_version(account, files, first, log):
     project = account
     ensure_service(project, first[0])
     other, artifacts = log(seed=1, skill=0.2)
@@ -171,7 +171,7 @@ def test_a_service_of_another_version_gives_way_and_explains_for_its_own(account
     project.session.sql(f"DROP SERVICE {service}").collect()
 
 
-def test_the_card_tells_what_a_person_must_know(first):
+def test_the_card_has_every_section(first):
     version, artifacts = first
     for word in ("Not a medical device", "Limits", "Licence", "bootstrap over patients", "content sha256", "auroc"):
         assert word in version.comment, word
@@ -182,7 +182,7 @@ def test_the_card_tells_what_a_person_must_know(first):
     assert metrics["test_auroc"] == pytest.approx(report["test"]["metrics"]["auroc"]["value"])
 
 
-def test_drift_will_be_measured_from_the_validation_images_alone(account, first):
+def test_the_drift_baseline_uses_validation_images_only(account, first):
     version, artifacts = first
     scores = runs.read_scores(artifacts).set_index("SPLIT").loc["validation", "P_POSITIVE"]
     assert (read_baseline(account, version.version_name) == monitoring.histogram(scores)).all()
@@ -195,7 +195,7 @@ def test_the_card_travels_with_the_version(first, tmp_path):
     assert model_card.to_markdown(json.loads(card.read_text())) == version.comment
 
 
-def test_a_model_whose_preprocessing_was_changed_is_refused(account, save_run, monkeypatch, tmp_path):
+def test_a_run_with_changed_preprocessing_is_rejected(account, save_run, monkeypatch, tmp_path):
     project = account
     run = save_run(seed=5, skill=1.0, preprocessing_version=0)
     with pytest.raises(registry.ChangedPreprocessing, match="preprocessing version 0"):
@@ -209,8 +209,8 @@ def test_a_model_whose_preprocessing_was_changed_is_refused(account, save_run, m
     assert scoring.find_version(scoring.open_registry(project), project.settings.model_name, name) is None
 
 
-def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(account, save_run, tmp_path):
-    """Its model.json holds a hash of the preprocessing's file, and no bias."""
+def test_a_run_without_a_preprocessing_version_is_checked_by_its_pixel_hashes(account, save_run, tmp_path):
+    """An earlier model.json has a hash of the preprocessing's source file, and no bias."""
     run = save_run(seed=6, skill=1.0)
     folder = runs.fetch(account, run, tmp_path / "run")
     found = json.loads((folder / "model.json").read_text())
@@ -223,7 +223,7 @@ def test_a_run_of_before_versions_of_the_preprocessing_is_judged_by_its_pixels(a
         registry.prepare(account, run, folder)
 
 
-def test_a_version_names_ranges_that_the_channel_can_meet_and_bounds_its_batches(account, save_run, tmp_path):
+def test_a_version_pins_no_exact_package_and_limits_its_batches(account, save_run, tmp_path):
     run = save_run(seed=7, skill=1.0, cuda_version="12.8")
     platform = registry.prepare(account, run, runs.fetch(account, run, tmp_path / "run")).platform
     assert not [package for package in platform["conda_dependencies"] if "==" in package or "httpx" in package]

@@ -1,4 +1,4 @@
-"""What a run leaves on the account: artifacts, log, experiment, checkpoints."""
+"""The results of a run in the account: artifacts, log, experiment, checkpoints."""
 
 import json
 from dataclasses import replace
@@ -83,14 +83,14 @@ def test_the_latest_run_is_the_one_that_ended_last(empty, rows):
     assert runs.latest(project) == names[1]
 
 
-def test_a_run_that_broke_off_does_not_stop_the_next(empty):
+def test_an_interrupted_run_does_not_block_the_next(empty):
     project = empty
     tracking.Tracker(project, {"seed": 0}).epoch(HISTORY[0])
     tracker = tracking.Tracker(project, {"seed": 0})
     tracker.finish("abc", {}, [])
 
 
-def test_checkpoints_come_back_from_the_stage_where_the_disk_is_gone(empty, rows, cache):
+def test_checkpoints_are_restored_from_the_stage_if_the_disk_is_lost(empty, rows, cache):
     project = empty
     first = tracking.Checkpoints(project, rows, RECIPE)
     first.fetch()  # there is nothing yet, and that is no error

@@ -1,4 +1,4 @@
-"""Phantoms are chests, repeat exactly, and give the label away by the finding alone."""
+"""Phantoms look like chests, are reproducible, and reveal the label only through the finding."""
 
 import json
 import re
@@ -84,13 +84,13 @@ def test_virus_is_on_both_sides_and_bacteria_on_one():
     assert share_on_weaker_side("bacteria") < 0.2
 
 
-def test_difficulty_fades_the_finding():
+def test_higher_difficulty_makes_the_finding_fainter():
     normal = draw(seed=2).astype(int)
     changes = [np.abs(draw("PNEUMONIA", 2, difficulty=hard) - normal).mean() for hard in (0, 0.5, 1)]
     assert changes[0] > 1.2 * changes[1] > 4 * changes[2] > 0
 
 
-def test_no_shortcut(many):
+def test_simple_image_statistics_do_not_reveal_the_label(many):
     chests, labels = many
     statistics = {
         "mean": chests.mean((1, 2)),
@@ -143,7 +143,7 @@ def test_same_arguments_same_bytes_and_more_patients_change_nothing(small_set, t
     assert {name: longer[name] for name in files(small_set)} == files(small_set)
 
 
-def test_second_call_writes_nothing_and_a_broken_off_one_is_completed(small_set):
+def test_second_call_writes_nothing_and_an_interrupted_one_is_completed(small_set):
     before, times = files(small_set), {path: path.stat().st_mtime_ns for path in small_set.rglob("*.jpeg")}
     write_phantoms(small_set, patients=8, size=96, seed=3)
     assert {path: path.stat().st_mtime_ns for path in small_set.rglob("*.jpeg")} == times

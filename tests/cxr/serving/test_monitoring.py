@@ -1,4 +1,4 @@
-"""The views over PREDICTIONS: what a person counts by hand, and drift as the textbook's formula gives it."""
+"""The views over PREDICTIONS, compared with counts by hand and with the formula of the stability index."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from cxr.serving import monitoring, predictions
 
 @pytest.fixture(scope="module")
 def answered(account):
-    """80 answers of V1 like those on validation, 40 of V2 that are all high, some refused, half with known truth."""
+    """80 predictions of V1 as on validation images; 40 of V2, all high; some rejected; half with known truth."""
     project = account
     for name in (project.settings.predictions_table, project.settings.catalog_table, project.settings.baseline_table):
         project.session.sql(f"DELETE FROM {project.qualified(name)}").collect()
@@ -20,7 +20,7 @@ def answered(account):
     frames = {"V1": rng.uniform(0, 1, 80), "V2": np.append(rng.uniform(0.9, 1, 39), 1.0)}
     truth = []
     for version, scores in frames.items():
-        monitoring.write_baseline(project, version, validation)
+        monitoring.write_baseline(project, version, validation, "NORMAL")
         answers = pd.DataFrame({"P_POSITIVE": scores, "STATUS": "ok"})
         answers["LABEL"] = np.where(scores >= 0.5, "PNEUMONIA", "NORMAL")
         answers.loc[:3, ["P_POSITIVE", "LABEL", "STATUS"]] = [None, None, "blank: only 2 grey levels"]
@@ -38,7 +38,7 @@ def answered(account):
     project.session.sql(f"DELETE FROM {project.catalog}").collect()
 
 
-def test_a_day_is_counted_as_a_person_counts_it(answered):
+def test_the_views_count_a_day_as_by_hand(answered):
     project, frames, _ = answered
     rows = monitoring.daily(project, 1).set_index("MODEL_VERSION")
     for version, answers in frames.items():
@@ -56,7 +56,7 @@ def test_a_day_is_counted_as_a_person_counts_it(answered):
         assert row["SPECIFICITY"] == pytest.approx((~called[~ill]).mean())
 
 
-def test_drift_is_the_stability_index_against_validation(answered):
+def test_drift_is_the_stability_index_of_a_day_and_the_validation_baseline(answered):
     project, frames, validation = answered
     rows = monitoring.daily(project, 1).set_index("MODEL_VERSION")["STABILITY_INDEX"]
     for version, answers in frames.items():
@@ -67,7 +67,7 @@ def test_drift_is_the_stability_index_against_validation(answered):
     assert not len(read_baseline(project, "V_UNKNOWN"))
 
 
-def test_the_counts_hold_no_image_and_add_up(answered):
+def test_the_counts_have_no_image_id_and_add_up(answered):
     project, frames, _ = answered
     counts = monitoring.counts(project, 1)
     assert "IMAGE_ID" not in counts and counts["IMAGES"].sum() == sum(map(len, frames.values()))
@@ -77,7 +77,7 @@ def test_the_counts_hold_no_image_and_add_up(answered):
 
 @pytest.fixture
 def earlier(answered):
-    """V3 on three days before: as on validation, all high, a fifth refused; V4 with 29 answers; another model's."""
+    """V3 on three earlier days: as on validation, all high, a fifth rejected. V4: 29 predictions. Another model's."""
     project, _, validation = answered
     today = project.session.sql("SELECT CURRENT_DATE()").collect()[0][0]
     rng = np.random.default_rng(1)
@@ -93,12 +93,12 @@ def earlier(answered):
     rows["SCORING_ID"] = rows["IMAGE_ID"] = [f"earlier-{number}" for number in range(len(rows))]
     tables.append(project.session, table, rows)
     for version in ("V3", "V4"):
-        monitoring.write_baseline(project, version, validation)
+        monitoring.write_baseline(project, version, validation, "NORMAL")
     yield project, days, validation
     project.session.sql(f"DELETE FROM {table} WHERE IMAGE_ID LIKE 'earlier-%'").collect()
 
 
-def test_each_day_of_each_model_is_counted_for_itself(earlier):
+def test_each_day_and_model_is_counted_separately(earlier):
     project, days, validation = earlier
     rows = monitoring.daily(project, 7)
     rows = rows[rows["MODEL_VERSION"] == "V3"].sort_values("DAY", ascending=False)
@@ -110,7 +110,7 @@ def test_each_day_of_each_model_is_counted_for_itself(earlier):
         assert row.STABILITY_INDEX == pytest.approx(expected)
 
 
-def test_a_day_that_drifts_or_refuses_much_is_told_if_it_has_answers_enough(earlier):
+def test_the_view_drift_lists_days_with_drift_or_many_rejections_and_enough_predictions(earlier):
     project, *_ = earlier
     told = project.session.table(project.qualified(project.settings.drift_view)).to_pandas()
     told = told[(told["MODEL_NAME"] == project.settings.model_name) & told["MODEL_VERSION"].isin(["V3", "V4"])]

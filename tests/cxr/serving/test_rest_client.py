@@ -48,7 +48,7 @@ def service():
     server.server_close()
 
 
-def test_large_calls_are_cut_and_answers_keep_their_order(service):
+def test_large_requests_are_split_and_results_keep_their_order(service):
     seen, address = service
     answers = rest_client.ServiceClient(address, "secret").predict([b"x"] * 150, threshold=0.25)
     assert sorted(seen["sizes"], reverse=True) == [32, 32, 32, 32, 22] and seen["thresholds"] == [0.25] * 5
@@ -56,14 +56,14 @@ def test_large_calls_are_cut_and_answers_keep_their_order(service):
     assert set(seen["tokens"]) == {'Snowflake Token="secret"'}
 
 
-def test_a_call_holds_few_bytes_too_and_never_a_file_that_no_model_reads(monkeypatch):
+def test_calls_are_limited_in_bytes_and_skip_files_above_the_models_limit(monkeypatch):
     monkeypatch.setattr(rest_client, "BYTES_PER_CALL", 10)
     monkeypatch.setattr(rest_client, "MAX_BYTES", 20)
     files = [bytes(size) for size in (4, 4, 4, 21, 4, 4, 20, 1)]
     assert list(rest_client.parts_of(files)) == [[0, 1], [2, 4], [5], [6], [7]]
 
 
-def test_a_token_travels_encrypted_to_whatever_is_not_this_machine():
+def test_https_is_used_for_every_host_but_this_machine():
     for address, url in (
         ("abc-org.snowflakecomputing.app", "https://abc-org.snowflakecomputing.app"),
         ("localhost.example.org", "https://localhost.example.org"),
@@ -73,14 +73,14 @@ def test_a_token_travels_encrypted_to_whatever_is_not_this_machine():
 
 
 @pytest.mark.parametrize("code", [429, 503, 504, 0])
-def test_a_busy_service_is_asked_again(service, monkeypatch, code):
+def test_a_busy_service_is_retried(service, monkeypatch, code):
     monkeypatch.setattr(rest_client, "_BACK_OFF", lambda state: 0.01)
     seen, address = service
     seen["refusals"] = [code, code]
     assert len(rest_client.ServiceClient(address, "secret").predict([b"x"])) == 1
 
 
-def test_a_service_that_says_when_to_come_back_is_given_that_time_but_not_hours(service, monkeypatch):
+def test_the_retry_after_header_is_respected_up_to_a_limit(service, monkeypatch):
     seen, address = service
     seen["refusals"], seen["waits"] = [429, 503], ["7", "7200"]
     pauses = []
@@ -90,7 +90,7 @@ def test_a_service_that_says_when_to_come_back_is_given_that_time_but_not_hours(
 
 
 @pytest.mark.parametrize("code", [400, 401, 413])
-def test_a_refusal_is_not_repeated(service, code):
+def test_a_rejected_call_is_not_retried(service, code):
     seen, address = service
     seen["refusals"] = [code] * 9
     with pytest.raises(httpx.HTTPStatusError):
@@ -98,6 +98,6 @@ def test_a_refusal_is_not_repeated(service, code):
     assert len(seen["refusals"]) == 8
 
 
-def test_a_dead_service_is_given_up_in_the_end():
+def test_a_dead_service_fails_after_the_last_attempt():
     with pytest.raises(httpx.ConnectError):
         rest_client.ServiceClient("127.0.0.1:9", "secret", attempts=2).predict([b"x"])

@@ -1,4 +1,4 @@
-"""Random changes of images: they keep what an X-ray is, and follow their seed."""
+"""Augmentation: it keeps shape, range and orientation, and depends only on its seed."""
 
 import torch
 
@@ -25,7 +25,7 @@ def test_augmentation_never_mirrors():
     assert (changed[..., :20].mean(dim=(1, 2, 3)) > changed[..., -20:].mean(dim=(1, 2, 3))).all()
 
 
-def test_shifted_images_are_images_again():
+def test_shifted_images_have_the_shape_and_dtype_of_images():
     images = pictures(10)
     changed = shifted(images, seed=0)
     assert changed.shape == images.shape and changed.dtype == torch.uint8

@@ -1,4 +1,4 @@
-"""Two processes on one batch do what one process does, and leave one set of files."""
+"""Two processes on one batch give the result of one process, and one set of files."""
 
 import dataclasses
 import os
@@ -58,7 +58,7 @@ def pictures(count: int) -> Examples:
 
 
 def test_gradients_of_two_processes_equal_those_of_one(tmp_path):
-    """13 images: the two parts differ in size, and in their share of the classes. In float64, where equal is equal."""
+    """13 images: the two parts differ in size and in their classes. In float64, so that rounding does not matter."""
     torch.manual_seed(0)
     network = XrayNetwork("resnet18").double()
     torch.nn.init.normal_(network.head.weight, std=0.1)  # at zero it would hide all other gradients
@@ -87,7 +87,7 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path):
         assert torch.allclose(state[name], value, rtol=1e-6), name
 
 
-def test_two_workers_train_what_one_trains_and_one_of_them_writes(tmp_path):
+def test_two_workers_reach_the_result_of_one_and_only_one_writes(tmp_path):
     torch.manual_seed(0)
     network = XrayNetwork("mobilenet_v3_large")
     told, seen = [], []

@@ -1,4 +1,4 @@
-"""A run that was killed reaches the same weights as one that was not."""
+"""A killed and resumed run reaches the same weights as an uninterrupted one."""
 
 import dataclasses
 import os
@@ -58,7 +58,7 @@ def started() -> XrayNetwork:
     return XrayNetwork("mobilenet_v3_large")  # it has dropout, which draws from the global generator
 
 
-def test_after_kill_9_the_same_weights_are_reached(data, tmp_path):
+def test_a_killed_and_resumed_run_reaches_the_same_weights(data, tmp_path):
     tensors = [tensor for part in data for tensor in (part.pixels, part.labels)]
     torch.save([tensors, dataclasses.asdict(RECIPE)], tmp_path / "input.pt")
     command = [sys.executable, "-c", DIES, str(tmp_path / "input.pt"), str(tmp_path / "run")]
@@ -90,7 +90,7 @@ def finished(data, tmp_path):
     return tmp_path, recipe
 
 
-def test_a_run_that_was_over_trains_no_further(data, finished, monkeypatch):
+def test_a_finished_run_trains_no_further(data, finished, monkeypatch):
     folder, recipe = finished
     monkeypatch.setattr(Trainer, "train_one_epoch", lambda *_: pytest.fail("it trained"))
     again = Trainer(started(), *data, recipe).fit(folder, resume=True)
@@ -104,11 +104,11 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(data, finish
         Trainer(started(), *data, other).fit(folder, resume=True)
     whole = (folder / "last.pt").read_bytes()
     (folder / "last.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="no whole checkpoint"):
+    with pytest.raises(ValueError, match="damaged checkpoint"):
         Trainer(started(), *data, recipe).fit(folder, resume=True)
 
 
-def test_training_leaves_the_global_generator_as_it_was(data):
+def test_training_does_not_change_the_global_generator(data):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

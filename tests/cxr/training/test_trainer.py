@@ -1,4 +1,4 @@
-"""The training loop, on tiny pictures whose answer is plain to see."""
+"""The training loop, on small images with an obvious class."""
 
 import copy
 import dataclasses
@@ -19,7 +19,7 @@ RECIPE = Recipe(epochs=2, batch_size=8, ema_decay=0.8, small_epochs=0)
 
 
 def pictures(count: int, seed: int, classes: int = 2) -> Examples:
-    """Noise; class 1 has a bright patch in the upper left, class 2 one in the lower right."""
+    """Noise images. Class 1 has a bright patch in the upper left, class 2 in the lower right."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(60, 120, (count, 64, 64), generator=generator, dtype=torch.uint8)
     labels = torch.arange(count) % classes
@@ -38,7 +38,7 @@ def auroc(network: XrayNetwork, examples: Examples) -> float:
     return roc_auc_score(examples.labels, predict_logits(network, examples.pixels).squeeze(1))
 
 
-def test_a_network_learns_what_is_plain_to_see(trained):
+def test_a_network_learns_an_easy_task(trained):
     assert auroc(trained.network, pictures(64, 2)) > 0.95
     assert trained.history[-1]["training_loss"] < trained.history[0]["training_loss"]
 
@@ -48,7 +48,7 @@ def test_the_best_epoch_is_the_one_that_is_kept(trained):
     assert auroc(trained.network, pictures(32, 1)) == pytest.approx(best)
 
 
-def test_three_classes_are_told_apart_too():
+def test_a_network_learns_three_classes():
     torch.manual_seed(0)
     examples = pictures(96, 0, classes=3)
     result = Trainer(XrayNetwork(classes=3), examples, pictures(48, 1, 3), dataclasses.replace(RECIPE, epochs=3)).fit()
@@ -59,7 +59,7 @@ def test_three_classes_are_told_apart_too():
     assert roc_auc_score(unseen.labels, probabilities, multi_class="ovr") > 0.9
 
 
-def test_the_given_network_stays_as_it_was_so_that_a_cell_can_be_run_again():
+def test_the_given_network_is_not_changed_so_that_a_cell_can_be_run_again():
     torch.manual_seed(0)
     network = XrayNetwork()
     before = copy.deepcopy(network.state_dict())
@@ -71,27 +71,27 @@ def test_the_given_network_stays_as_it_was_so_that_a_cell_can_be_run_again():
 
 def test_a_missing_class_is_refused_with_the_counts():
     both, one = pictures(8, 0), Examples(pictures(8, 0).pixels, torch.ones(8, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"training holds \[0, 8\] images of the classes 0 to 1"):
+    with pytest.raises(ValueError, match=r"training has \[0, 8\] images of the classes 0 to 1"):
         Trainer(XrayNetwork(), one, both, RECIPE)
-    with pytest.raises(ValueError, match=r"validation holds \[0, 8\]"):
+    with pytest.raises(ValueError, match=r"validation has \[0, 8\]"):
         Trainer(XrayNetwork(), both, one, RECIPE)
 
 
-def test_all_classes_weigh_the_same_in_sum():
+def test_all_classes_have_the_same_total_weight():
     labels = torch.tensor([0] * 6 + [1] * 3 + [2])
     weights = class_weights(labels, classes=3)
     sums = [float(weights[labels[labels == number]].sum()) for number in range(3)]
     assert sums == pytest.approx([10 / 3] * 3)
 
 
-def test_with_two_classes_the_loss_of_one_output_is_that_of_a_softmax_over_two():
+def test_the_loss_of_one_output_equals_that_of_a_softmax_over_two_classes():
     logits, labels = torch.randn(20, 1), torch.arange(20) % 2
     criterion = WeightedCrossEntropy(torch.tensor([0.7, 1.3]), label_smoothing=0.1)
     as_two = torch.cat([torch.zeros(20, 1), logits], dim=1)
     assert criterion(logits, labels) == pytest.approx(float(criterion(as_two, labels)), rel=1e-5)
 
 
-def test_a_loss_that_is_no_number_stops_the_run():
+def test_a_nan_loss_stops_the_run():
     network = XrayNetwork()
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
@@ -114,7 +114,7 @@ def test_the_step_at_which_the_loss_failed_is_named_and_the_checkpoint_before_it
     assert all(value.isfinite().all() for value in torch.load(tmp_path / "best.pt", weights_only=True).values())
 
 
-def test_a_run_ends_when_validation_gets_no_better(monkeypatch):
+def test_training_stops_when_validation_does_not_improve(monkeypatch):
     given = iter([0.8, 0.9, 0.7, 0.6, 0.95])
     answer = {"validation_loss": 1.0}
     monkeypatch.setattr(Trainer, "validate", lambda self: answer | {"validation_auroc": next(given)})
@@ -123,7 +123,7 @@ def test_a_run_ends_when_validation_gets_no_better(monkeypatch):
     assert len(result.history) == 4 and result.best_epoch == 2
 
 
-def test_the_head_learns_alone_at_first():
+def test_only_the_head_trains_in_the_first_epochs():
     torch.manual_seed(0)
     network = XrayNetwork()
     run = Trainer(network, pictures(16, 0), pictures(16, 1), dataclasses.replace(RECIPE, epochs=1, head_epochs=1))
@@ -143,7 +143,7 @@ def test_images_that_do_not_fit_the_device_come_batch_by_batch_and_in_order():
 
 
 def test_validation_images_are_never_augmented(monkeypatch):
-    """A leak planted on purpose: were validation augmented, the batch counts would tell."""
+    """If validation were augmented, there would be more calls of `augment`."""
     seen = []
     monkeypatch.setattr(trainer, "augment", lambda batch, generator: seen.append(len(batch)) or batch)
     Trainer(XrayNetwork(), pictures(24, 0), pictures(16, 1), dataclasses.replace(RECIPE, epochs=1)).fit()

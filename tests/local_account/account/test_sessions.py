@@ -4,13 +4,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 
+import duckdb
 import pytest
 from snowflake import connector
 from snowflake.connector.errors import ProgrammingError
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from local_account.engine.duckdb_errors import engine_errors
 from local_account.server import queries
+from local_account.text.errors import SnowflakeError
 
 
 def test_nothing_is_in_use_at_first(account):
@@ -119,6 +123,42 @@ def test_a_long_query_delays_no_other_and_can_be_cancelled(session, connect):
         slow.fetchall()
 
 
+def test_a_query_is_cancelled_however_early_the_request_comes(connect):
+    """The engine forgets an interrupt that reaches it before the statement does."""
+    slow = connect().connection.cursor()
+    numbers = "(SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000)))"
+    for _ in range(10):
+        slow.execute_async(f"SELECT COUNT(A.X * B.X % 7) FROM {numbers} A, {numbers} B")
+        slow.connection.rest.request(f"/queries/{slow.sfqid}/abort-request", {})
+        with pytest.raises(Exception, match="SQL execution canceled"):
+            slow.get_results_from_sfqid(slow.sfqid)
+            slow.fetchall()
+
+
+def test_cancelling_a_query_that_waits_spares_the_one_that_runs(connect):
+    session = connect()
+    cursor = session.connection.cursor()
+    numbers = "(SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 8000)))"
+    cursor.execute_async(f"SELECT COUNT(A.X * B.X % 7) FROM {numbers} A, {numbers} B")
+    first = cursor.sfqid
+    cursor.execute_async("SELECT 1")
+    session.connection.rest.request(f"/queries/{cursor.sfqid}/abort-request", {})
+    cursor.get_results_from_sfqid(first)
+    assert cursor.fetchall() == [(64_000_000,)]
+
+
+def test_a_full_disk_is_named(monkeypatch):
+    for error in (
+        duckdb.TransactionException("Failed to commit: Could not write file: No space left on device"),
+        duckdb.IOException("Could not write file: No space left on device"),
+    ):
+        with pytest.raises(SnowflakeError, match="disk of the local account's folder is full"), engine_errors():
+            raise error
+    known = queries.Queries()
+    monkeypatch.setattr(queries, "execute", lambda *_: Path("/dev/full").write_text("x" * 10))
+    assert "disk" in known.start("one", {"sqlText": ""}, "").failure().message
+
+
 def test_asynchronous_results(session):
     job = session.sql("SELECT 41 + 1 AS A").collect_nowait()
     assert job.result() == [(42,)]
@@ -220,7 +260,7 @@ def test_several_statements_in_one_request_are_refused_by_name(session):
 def test_a_query_that_runs_is_known_however_many_come_after_it(monkeypatch):
     """Its client asks again after a while; meanwhile others may have sent hundreds."""
     over, known = threading.Event(), queries.Queries()
-    monkeypatch.setattr(queries, "execute", lambda session, body, query_id: body["work"]())
+    monkeypatch.setattr(queries, "execute", lambda session, body, query_id, turn: body["work"]())
     slow = known.start("one", {"sqlText": "", "work": over.wait}, "")
     unread = known.start("two", {"sqlText": "", "work": int}, "")
     for _ in range(3 * queries.QUERIES_KEPT):

@@ -201,6 +201,9 @@ def run(url):
 $$""")
     sql = "SELECT RELATIVE_PATH, SIZE_OF(BUILD_SCOPED_FILE_URL(@FILES, RELATIVE_PATH)) FROM DIRECTORY(@FILES)"
     assert query(sql) == [("x.bin", 3)]
+    for path in ("'../../server.json'", "'a/../../x'", "'..'", "RELATIVE_PATH || '/..'"):
+        with pytest.raises(SnowparkSQLException, match="The path leaves the stage"):
+            query(f"SELECT SIZE_OF(BUILD_SCOPED_FILE_URL(@FILES, {path})) FROM DIRECTORY(@FILES)")
 
 
 def test_a_sql_function_is_its_body(query):

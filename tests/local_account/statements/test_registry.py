@@ -1,6 +1,8 @@
 """The real Registry against the account, with a model small enough to be fast."""
 
 import contextlib
+import gzip
+import socket
 import time
 
 import httpx
@@ -272,6 +274,11 @@ MALFORMED = [
     b'{"dataframe_split": {"columns": ["IMAGE"], "data": [["a", "b"]]}}',
     b'{"dataframe_split": {"columns": ["IMAGE"], "data": [["a"]], "index": [1, 2]}}', b'{"dataframe_records": [1]}',
     b'{"dataframe_records": {"IMAGE": "a"}}', b'{"data": [[0, "a"]], "params": [1]}', b'{"data": [[0, ["a"]]]}',
+    b"[" * 50_000, b'{"data":' + b"[" * 50_000, b'{"data": [[0, ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"]]}",
+    b'{"data": [[NaN, "a"]]}', b'{"data": [[Infinity, "a"]]}', b'{"data": [[1e999, "a"]]}',
+    b'{"data": [[0, "a", NaN]]}',
+    b'{"data": [["\\ud800", "a"]]}', b'{"\\ud800": 1, "data": [[0, {"\\ud800": 1}]]}', b"9" * 5000,
+    b'{"data": [[0, "a"]], "params": {"\\ud800": 1}}',
 ]  # fmt: skip
 
 
@@ -281,6 +288,27 @@ def test_a_malformed_body_is_a_400_and_harms_nobody(service, account, post, body
     answer = httpx.post(f"{service}/predict", content=body, headers=headers)
     assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
     assert post({"data": [[0, "abc"]]}).json() == ANSWER
+
+
+def test_a_body_may_be_zipped_and_is_limited_before_it_is_inflated(service, account):
+    headers = {"Authorization": f'Snowflake Token="{account["password"]}"', "Content-Encoding": "gzip"}
+    whole, bomb = gzip.compress(b'{"data": [[0, "abc"]]}'), gzip.compress(b" " * (200 << 20))
+    for body, code in ((whole, 200), (bomb, 413), (whole[:-4], 400), (b"x", 400), (whole + whole, 400)):
+        assert httpx.post(f"{service}/predict", content=body, headers=headers, timeout=30).status_code == code
+
+
+def test_nobody_takes_the_port_of_a_service_that_is_down(query, service):
+    """Its clients would send the token, and images, to whoever has it."""
+    port = int(service.rpartition(":")[2])
+    query("ALTER SERVICE LETTERS SUSPEND")
+    try:
+        for option in (None, socket.SO_REUSEADDR):
+            with socket.socket() as impostor, pytest.raises(OSError, match="in use"):
+                if option:
+                    impostor.setsockopt(socket.SOL_SOCKET, option, 1)
+                impostor.bind(("127.0.0.1", port))
+    finally:
+        query("ALTER SERVICE LETTERS RESUME")
 
 
 def test_a_service_that_is_killed_comes_back_on_its_port_and_draws_other_numbers(service, account, post):

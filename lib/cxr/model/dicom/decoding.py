@@ -40,7 +40,8 @@ def decode_dicom(data: bytes) -> XRay:
     elif samples == 3:
         pixels = _grey_of_colour(words, interpretation, of)
     else:
-        pixels = _through_table(words[..., 0], lambda present: grey_levels(header, of, present), 2**of.allocated)
+        words = words[..., 0]
+        pixels = _through_table(words, grey_levels(header, of, lambda: _present(words, 2**of.allocated)))
     return XRay(pixels, "DICOM", width, height, (width, height), **facts(header))
 
 
@@ -89,11 +90,17 @@ def _transfer_syntax(header):
     return syntax
 
 
-def _through_table(words: np.ndarray, table_of, size: int) -> np.ndarray:
-    """`table_of` makes the table from a mask of the words that there are."""
-    strips = [words[y : y + ROWS_AT_ONCE] for y in range(0, len(words), ROWS_AT_ONCE)]
-    table = table_of(sum(np.bincount(strip.ravel(), minlength=size) for strip in strips) > 0)
-    return np.concatenate([table[strip] for strip in strips])
+def _through_table(words: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.take(table, strip) for strip in _strips(words)])
+
+
+def _present(words: np.ndarray, size: int) -> np.ndarray:
+    """bool [size]: which words there are."""
+    return sum(np.bincount(strip.ravel(), minlength=size) for strip in _strips(words)) > 0
+
+
+def _strips(words: np.ndarray) -> list[np.ndarray]:
+    return [words[y : y + ROWS_AT_ONCE] for y in range(0, len(words), ROWS_AT_ONCE)]
 
 
 def _grey_of_colour(words: np.ndarray, interpretation: str, of: Layout) -> np.ndarray:
@@ -111,5 +118,5 @@ def _through_palette(header, words: np.ndarray, of: Layout) -> Image.Image:
             raise BadImage("unsupported", "segmented palettes")
         table = lookup_table(header, descriptor, data, of.signed)
         levels = np.rint(table.apply(of.values()) * (255 / table.top)).astype(np.uint8)
-        channels.append(Image.fromarray(_through_table(words, lambda _, levels=levels: levels, 2**of.allocated)))
+        channels.append(Image.fromarray(_through_table(words, levels)))
     return Image.merge("RGB", channels)

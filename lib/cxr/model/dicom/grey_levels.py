@@ -9,6 +9,7 @@
 All this is done once for each possible word of PixelData, not once a pixel.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,16 +34,16 @@ class _Values:
     fixed: bool = False
 
 
-def grey_levels(header, of: Layout, present: np.ndarray) -> np.ndarray:
+def grey_levels(header, of: Layout, present: Callable[[], np.ndarray]) -> np.ndarray:
     """The grey level of every possible word: uint8 [2 ** allocated].
 
     Args:
         header: of pydicom.
         of: the header's `Layout`.
-        present: bool [2 ** allocated]: the words that the picture holds.
+        present: gives bool [2 ** allocated]: the words that the picture holds; asked only where its range counts.
     """
     inverted, padded = _is_inverted(header), padding(header, of)
-    levels = _to_bytes(_after_voi(header, _after_modality(header, of)), present & ~padded)
+    levels = _to_bytes(_after_voi(header, _after_modality(header, of)), lambda: present() & ~padded)
     if inverted:
         levels = 255 - levels
     levels[padded] = 0
@@ -81,11 +82,11 @@ def _after_voi(header, before: _Values) -> _Values:
     return before
 
 
-def _to_bytes(seen: _Values, shown: np.ndarray) -> np.ndarray:
-    """`shown`: which words are pixels of the picture."""
+def _to_bytes(seen: _Values, shown: Callable[[], np.ndarray]) -> np.ndarray:
+    """`shown`: gives which words are pixels of the picture."""
     low, high, fixed = seen.low, seen.high, seen.fixed
     if not fixed:
-        own = seen.values[shown]
+        own = seen.values[shown()]
         if not own.size:
             raise BadImage("blank", "all pixels are padding")
         fixed = own.max() - own.min() >= LEAST_FILLED * (high - low)

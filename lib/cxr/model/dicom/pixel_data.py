@@ -10,12 +10,11 @@ import struct
 import numpy as np
 from PIL import Image
 
-from cxr.model.dicom import codestreams
+from cxr.model import codestreams
 from cxr.model.dicom.elements import element, raw_bytes, word
 from cxr.model.dicom.stored_values import Layout
 from cxr.model.xray import BadImage
 
-MAX_FRAGMENTS = 20_000
 JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
@@ -98,7 +97,7 @@ def _joined_fragments(header) -> bytes:
     if element(header, "PixelData").length != 0xFFFFFFFF:
         raise BadImage("unreadable", "PixelData is not in fragments, as the transfer syntax says")
     fragments, place = [], 0
-    while place < len(data) and len(fragments) <= MAX_FRAGMENTS:
+    while place < len(data):
         if data[place : place + 4] != b"\xfe\xff\x00\xe0" or len(data) < place + 8:
             break
         length = struct.unpack_from("<I", data, place + 4)[0]
@@ -108,8 +107,6 @@ def _joined_fragments(header) -> bytes:
         place += 8 + length
     if len(fragments) < 2:
         raise BadImage("unreadable", "PixelData holds no fragment")
-    if len(fragments) > MAX_FRAGMENTS:
-        raise BadImage("too_large", f"PixelData of more than {MAX_FRAGMENTS} fragments")
     del header["PixelData"], data
     return b"".join(fragments[1:])
 

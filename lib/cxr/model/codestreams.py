@@ -43,23 +43,11 @@ def read_jpeg(data: bytes) -> Codestream:
     Raises:
         BadImage: there is none or more than one, or the codestream has too many scans.
     """
-    frames, place = [], 2
     if data[:2] != b"\xff\xd8":
         raise BadImage("unreadable", "the pixels are not the JPEG that the transfer syntax says")
-    while True:
-        if len(data) < place + 4 or data[place] != 0xFF:
-            raise BadImage("unreadable", "the JPEG's segments end before its pixels")
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker == 0xFF:  # fill
-            place += 1
-            continue
-        if marker == 0xDA:
-            break
-        if marker in _FRAMES:
-            frames.append((marker, data[place + 4 : place + 2 + length]))
-        place += 2 + length
-    if len(frames) != 1 or len(frames[0][1]) < 6:
-        raise BadImage("unreadable", "the JPEG has not one frame header")
+    frames, scan = _jpeg_frames(data)
+    if not scan or len(frames) != 1 or len(frames[0][1]) < 6:
+        raise BadImage("unreadable", "the JPEG has not one frame header before its pixels")
     if frames[0][0] in _ARITHMETIC:
         raise BadImage("unsupported", "JPEG with arithmetic coding")
     check_scans(data)
@@ -67,9 +55,35 @@ def read_jpeg(data: bytes) -> Codestream:
     return Codestream(width, height, components, precision)
 
 
+def _jpeg_frames(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
+    """(marker and content of each frame header, where the first scan begins), or 0 for a place that is not found."""
+    frames, place = [], 2
+    while len(data) >= place + 4 and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == 0xDA:
+            return frames, place
+        if marker in _FRAMES:
+            frames.append((marker, data[place + 4 : place + 2 + length]))
+        place += 1 if marker == 0xFF else 2 + length  # 0xFF may be repeated before a marker
+    return frames, 0
+
+
+def first_scan(data: bytes) -> int:
+    """Where a JPEG's headers end; the end of `data` where that cannot be told."""
+    return _jpeg_frames(data)[1] or len(data)
+
+
+def count_scans(data: bytes) -> int:
+    """How often the decoder goes through all pixels of a JPEG, or more."""
+    frames, scan = _jpeg_frames(data)
+    if scan and len(frames) == 1 and frames[0][0] in (0xC0, 0xC1) and data[scan + 4 : scan + 5] == frames[0][1][5:6]:
+        return 1  # sequential, and the first scan holds every component: the decoder takes no second one
+    return data.count(b"\xff\xda")
+
+
 def check_scans(data: bytes) -> None:
-    """Each scan of a JPEG goes through all of its pixels. Raises BadImage."""
-    if data.count(b"\xff\xda") > MAX_SCANS:
+    """Raises BadImage."""
+    if count_scans(data) > MAX_SCANS:
         raise BadImage("unsupported", f"a JPEG of more than {MAX_SCANS} scans")
 
 

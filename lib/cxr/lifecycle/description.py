@@ -1,4 +1,4 @@
-"""What the data are, taken from the data: for a run's configuration and its version's card."""
+"""A description of the data, computed from the catalog, for a run's configuration and the model card."""
 
 import pandas as pd
 
@@ -8,10 +8,10 @@ from cxr.data.sources import PHANTOMS
 
 
 def describe(project: Project, rows: pd.DataFrame) -> dict:
-    """Facts about catalog rows, ready for JSON; no name of a file, folder or person is among them.
+    """Facts about catalog rows, ready for JSON, without names of files, folders or persons.
 
-    `patients_by` says how many images got their patient by which rule, `split_trusted` whether most of them did; ages
-    are in bands of ten years; `views` and `ages` are empty where no header tells them.
+    `patients_by` counts images by the source of their patient id, and `split_trusted` is whether most images have one.
+    `ages` counts bands of ten years. `views` and `ages` are empty if no header has them.
     """
     found = patient_yield(project)
     return {

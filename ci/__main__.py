@@ -4,6 +4,7 @@ Before the environment exists, only the standard library is imported.
 """
 
 import argparse
+import os
 import sys
 
 import environment
@@ -14,6 +15,9 @@ JOBS = {
     "app": "open the Streamlit app on the local account",
     "deploy": "create everything in an account: as a dry run, in the local account, or in yours",
     "bench": "run benchmarks; each is a ratio measured in one run",
+    "score": "catalog a folder and score its images with the version in use",
+    "evaluate": "measure a registered version on a labelled folder from elsewhere, without cataloging it",
+    "forget": "remove everything about one patient, and list the versions that were trained on their images",
     "soak": "run endurance checks: mutations, structures, fuzz, headers, requests, kills, memory",
     "rekey": "compute all patient ids of the catalog again, with the present rules and key",
     "truth": "label cataloged images from a table",
@@ -28,10 +32,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 ci", description=__doc__.splitlines()[0])
     jobs = parser.add_subparsers(dest="job", required=True)
     parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
-    parsers["run"].add_argument("--data", default="", help="a folder of images; default: phantoms")
+    parsers["run"].add_argument("--data", default="", help="a folder or zip of images, or kermany; default: phantoms")
     parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
     parsers["run"].add_argument("--build", default="build", help="the folder for the results")
+    parsers["score"].add_argument("--data", required=True, help="a folder, a zip, or @stage/path")
+    parsers["score"].add_argument("--out", default="build/scores.csv", help="the CSV with the results")
+    parsers["evaluate"].add_argument("--data", required=True, help="a folder, a zip, @stage/path, or kermany")
+    parsers["evaluate"].add_argument("--version", default="", help="a version of the model; default: the one in use")
+    parsers["evaluate"].add_argument("--out", default="build/evaluation", help="the folder for report and figures")
+    parsers["forget"].add_argument("--patient", metavar="ID", required=True, help="from the catalog, or the hospital's")
+    for name in ("run", "score", "evaluate"):
+        _add_label_arguments(parsers[name].add_argument)
     parsers["bench"].add_argument("names", nargs="*", help="names of benchmarks; default: all")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
@@ -43,6 +55,23 @@ def main() -> int:
         parser.error(f"unknown argument: {' '.join(rest)}")
     environment.enter()
     return _do(arguments, rest)
+
+
+def _add_label_arguments(add) -> None:
+    add("--data-csv", metavar="TABLE", help="a CSV with the columns file and any of label, patient_id, cause")
+    add("--negative-label", metavar="CLASS", help="the class that means: nothing found")
+    add("--add-class", metavar="CLASSES", help="with commas: classes that the catalog does not know yet and shall")
+    add("--label-from", choices=["cause"], help="the causes in the files' names are the classes")
+    add("--include-set-aside", choices=["true", "false"], help="use lateral views and images FOR PROCESSING too")
+
+
+def _pass_settings_on(arguments: argparse.Namespace) -> None:
+    """Options that are settings; they reach notebooks, which are processes of their own, as variables."""
+    for name in ("data_csv", "negative_label", "add_class", "label_from", "include_set_aside"):
+        if value := getattr(arguments, name, None):
+            # Notebooks run in a folder of their own.
+            value = os.path.abspath(value) if name == "data_csv" else value  # noqa: PTH100
+            os.environ[f"CXR_{name.upper()}"] = value
 
 
 def _add_deploy_arguments(add) -> None:
@@ -65,6 +94,7 @@ def _add_deploy_arguments(add) -> None:
 
 
 def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
+    _pass_settings_on(arguments)
     if arguments.job == "run":
         import notebooks
 
@@ -83,6 +113,12 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
         return soak.run(arguments.what)
     import commands
 
+    if arguments.job == "score":
+        return commands.score(arguments.data, arguments.out)
+    if arguments.job == "evaluate":
+        return commands.evaluate(arguments.data, arguments.version, arguments.out)
+    if arguments.job == "forget":
+        return commands.forget(arguments.patient)
     return getattr(commands, arguments.job)(rest)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from environment import ROOT, install_cli
 
@@ -64,6 +65,79 @@ def truth(rest: list[str]) -> int:
     return _print_counts(lambda: add_truth(_project(cxr, rest[1:]), rest[0]))
 
 
+def score(data: str, out: str) -> int:
+    """Every image of a folder is answered, or has a reason."""
+    import cxr
+    from cxr.lifecycle.promotion import version_in_use
+    from cxr.serving.scoring_job import score_folder
+
+    def work() -> dict[str, int]:
+        project = _project(cxr, [])
+        version, in_words = version_in_use(project)
+        print(f"{project.settings.model_name} version {in_words}")
+        scores, table = score_folder(project, data, version), Path(out).resolve()
+        scores.write(table)
+        print(f"{table}: a row for each file, the images of a study together")
+        reasons = scores.results["STATUS"].str.split(":").str[0].value_counts()
+        counts = {"files": len(scores.results), "answered": scores.answered}
+        return counts | reasons.drop("ok", errors="ignore").to_dict()
+
+    return _print_counts(work)
+
+
+def evaluate(data: str, version: str, out: str) -> int:
+    """Nothing of the folder is cataloged."""
+    import cxr
+    from cxr.data import kermany
+    from cxr.lifecycle.external_evaluation import evaluate_outside
+    from cxr.lifecycle.external_report import write_report
+    from cxr.lifecycle.promotion import find_named, version_in_use
+
+    def work() -> dict[str, int]:
+        project = _project(cxr, [])
+        asked, in_words = find_named(project, version) if version else version_in_use(project)
+        print(f"{project.settings.model_name} version {in_words}")
+        place = kermany.fetch_release(project.settings).test if data == kermany.NAME else data
+        found = evaluate_outside(project, asked, place)
+        print(f"the report: {write_report(found, Path(out).resolve())}")
+        for name in ("auroc", "sensitivity", "specificity", "ece"):
+            here, own = (_figure(part["metrics"][name]) for part in (found.report, found.own_test))
+            print(f"{name}: {here}; on its own test patients {own}")
+        measured = {"images": found.report["images"], "patients": found.report["patients"]}
+        return measured | {f"left out: {why}": count for why, count in found.outside.left_out.items()}
+
+    return _print_counts(work)
+
+
+def _figure(figure: dict) -> str:
+    if None in (figure["value"], *figure["interval"]):
+        return "undefined"
+    return "{:.3f} (95% {:.3f} to {:.3f})".format(figure["value"], *figure["interval"])
+
+
+def forget(patient: str) -> int:
+    """What a model learned cannot be taken out of it, so the versions are named, before anything is removed."""
+    import cxr
+    from cxr.lifecycle import forgetting
+
+    def work() -> dict[str, int]:
+        project = _project(cxr, [])
+        found = forgetting.find_patient(project, patient)
+        if not found.sources:
+            print("The catalog holds no image of this patient. (ISSUER|ID, where the DICOM headers name an issuer.)")
+        for use in found.uses:
+            print(f"{use}: train again without the patient, or delete it")
+        counts = forgetting.forget(project, found)
+        for source, files in found.sources.items():
+            print(f"{files:,} files of {source} are still there: delete them too, or the next ingest brings them back")
+        for left in ("notebooks", "figures", "scores.csv"):
+            if found.sources and (ROOT / "build" / left).exists():
+                print(f"build/{left} may show the patient: delete it")
+        return counts
+
+    return _print_counts(work)
+
+
 def _project(cxr, arguments: list[str]):
     from cxr.account.project import Project
 
@@ -75,7 +149,7 @@ def _print_counts(work) -> int:
     """Print the counts of what was done, or the error. Returns the exit code."""
     try:
         counts = work()
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, LookupError) as error:
         print(error)
         return 1
     print(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))

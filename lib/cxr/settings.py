@@ -62,7 +62,7 @@ class Settings:
     viewer_role: str = "CXR_VIEWER"
 
     # Data
-    data: str = ""  # a folder of images, a .zip, or @database.schema.stage/path; empty: phantoms
+    data: str = ""  # a folder of images, a .zip, a folder in one, or @database.schema.stage/path; empty: phantoms
     data_mount: str = ""  # where the stage of `data` is mounted, if it is
     data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
     # Secret key for the digests of patient ids: the key, a file with it, or the name of a secret of the code bundle.
@@ -74,6 +74,13 @@ class Settings:
     label_from: str = ""  # "cause": use the cause (bacteria, virus) as the class of positive images
     add_class: str = ""  # new classes to add to the catalog, separated by commas
     include_set_aside: bool = False  # also train on and score lateral views and images FOR PROCESSING
+    # Where ChestXRay2017.zip is downloaded from, and the size and hash that identify it (cxr.data.kermany)
+    kermany_address: str = (
+        "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433/"
+        "file_downloaded"
+    )
+    kermany_bytes: int = 1_235_512_464
+    kermany_sha256: str = "13efc055629733dbab07877f8b3c9f81097840dbcdaa326a8542322c2281ce36"
     phantom_patients: int = 200
     phantom_difficulty: float = 0.0  # 0: obvious, 1: nearly invisible
     validation_share: float = 0.10

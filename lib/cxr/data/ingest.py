@@ -7,6 +7,7 @@ needs all of them (duplicates, what vanished, the split) is done by the account,
 table of what this run found.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from cxr.account.project import Project
 from cxr.account.tables import append, merge, temporary
 from cxr.data import facts, sources
 from cxr.data.catalog import assign_splits, flag_near_duplicates
-from cxr.data.checking import check_files
+from cxr.data.checking import Found, check_files
 from cxr.data.patients import key_check
 from cxr.data.survey import Survey, survey
 from cxr.progress import tqdm
 
 
-def ingest(project: Project, data: str | Path | Survey) -> dict[str, int]:
+def ingest(
+    project: Project, data: str | Path | Survey, on_found: Callable[[list[Found]], None] = lambda found: None
+) -> dict[str, int]:
     """Check, upload and catalog every image of a source; returns the counts.
 
     found = cataloged + rejected + already_there. Of those already there none is uploaded again, and their patients keep
@@ -40,6 +43,7 @@ def ingest(project: Project, data: str | Path | Survey) -> dict[str, int]:
 
     Args:
         data: a folder, a zip, `@stage/path`, or what `survey` said of one.
+        on_found: is given what each file was found to be, a batch at a time.
 
     Raises:
         FileNotFoundError, ValueError: as `survey`.
@@ -62,6 +66,7 @@ def ingest(project: Project, data: str | Path | Survey) -> dict[str, int]:
                 rows = _frame(batch.accepted).assign(SOURCE=source.name)
                 merge(project.session, table, rows, ["IMAGE_ID"], update=False)
             append(project.session, run, _frame(batch.found))
+            on_found(batch.found)
             total += len(batch.found)
             bar.update(len(batch.found))
         counts = _finish(project, source.name, run)

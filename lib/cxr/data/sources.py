@@ -43,21 +43,29 @@ _BROKEN_ENTRY = (zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError,
 
 
 def open_source(project: Project, data: str | Path) -> "Folder | Zip | Stage":
-    """The source behind a folder's path, the path of a `.zip`, or `@stage/path`.
+    """The source behind `@stage/path`, or one of :func:`open_local`, and its errors."""
+    if str(data).startswith("@"):
+        return Stage(
+            project.session, str(data), Path(project.settings.data_mount) if project.settings.data_mount else None
+        )
+    return open_local(data)
+
+
+def open_local(data: str | Path) -> "Folder | Zip":
+    """The source behind a folder's path, the path of a `.zip`, or that of a folder in one: `images.zip/test`.
 
     Raises:
         FileNotFoundError: there is no such folder or zip.
         ValueError: the zip is damaged.
     """
-    if str(data).startswith("@"):
-        return Stage(
-            project.session, str(data), Path(project.settings.data_mount) if project.settings.data_mount else None
-        )
     path = Path(data).expanduser()
     if path.is_dir():
         return Folder(path)
     if path.is_file():
         return Zip(path)
+    for archive in path.parents:
+        if archive.is_file():
+            return Zip(archive, path.relative_to(archive).as_posix())
     raise FileNotFoundError(
         f"There is no folder or zip {path}. Set `data` to one, to @stage/path, or leave it empty for phantoms."
     )
@@ -97,17 +105,21 @@ class Folder:
 
 
 class Zip:
-    """A zip archive; nothing is unpacked under a name that the archive chooses."""
+    """A zip archive, or a folder in it; nothing is unpacked under a name that the archive chooses."""
 
-    def __init__(self, path: Path):
-        self.name = path.resolve().as_posix()
+    def __init__(self, path: Path, folder: str = ""):
+        self.name = "/".join(filter(None, (path.resolve().as_posix(), folder)))
         self.unlisted: list[str] = []
         try:
             self.archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, *_BROKEN_ENTRY) as error:
             raise ValueError(f"{path} is no zip that can be read: {error}") from None
         # Some programs of Windows write backslashes.
-        self._entries = {e.filename.replace("\\", "/"): e for e in self.archive.infolist() if not e.is_dir()}
+        entries = {e.filename.replace("\\", "/"): e for e in self.archive.infolist() if not e.is_dir()}
+        start = f"{folder}/" if folder else ""
+        self._entries = {name[len(start) :]: e for name, e in entries.items() if name.startswith(start)}
+        if folder and not self._entries:
+            raise FileNotFoundError(f"{path} holds no folder {folder}")
 
     def names(self) -> Iterator[str]:
         hidden = (name for name in self._entries if any(p[:1] == "." or p == "__MACOSX" for p in name.split("/")))

@@ -1,7 +1,7 @@
 """What a source holds and how it is to be read, before a byte is read or anything is changed."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -91,8 +91,16 @@ def _some(names) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 
 
-def survey(project: Project, data: str | Path) -> Survey:
+def survey(
+    project: Project, data: str | Path, any_folders: bool = False, else_labels: LabelSet | None = None
+) -> Survey:
     """List a source, find its classes, and make sure that they and the patients' key fit the catalog.
+
+    Args:
+        any_folders: folders are classes only where the catalog knows them, or has none yet. What lies in others has no
+            label, and no folder is refused: for images that are to be scored.
+        else_labels: the classes are the source's own, else these, and are not held against the catalog's: for images
+            that are not to be cataloged.
 
     Raises:
         FileNotFoundError: there is no such source, or it holds no file that may be an image.
@@ -102,8 +110,9 @@ def survey(project: Project, data: str | Path) -> Survey:
     source = sources.open_source(project, data)
     listed = list(source.names())
     facts = catalog_facts.read(project, phantoms=source.name.startswith(sources.PHANTOMS))
+    known = replace(facts, label_set=None, fixed=False) if else_labels else facts
     table = read_table(settings.data_csv) if settings.data_csv else None
-    folders, labels = _label_sets(project, listed, table, facts)
+    folders, labels = _label_sets(project, listed, table, known, any_folders, else_labels)
     plain = Describer(labels, by_cause=settings.label_from == "cause", folders=folders)
     documents = [name for name in listed if is_document(name) and not _in_class(plain, name)]
     passed_over = set(documents)
@@ -129,13 +138,21 @@ def _in_class(describe: Describer, name: str) -> bool:
 
 
 def _label_sets(
-    project: Project, names: list[str], table: LabelTable | None, facts: Facts
+    project: Project,
+    names: list[str],
+    table: LabelTable | None,
+    facts: Facts,
+    any_folders: bool,
+    else_labels: LabelSet | None,
 ) -> tuple[LabelSet | None, LabelSet]:
     """(the classes that folders and table name, the classes that images get)."""
     settings = project.settings
     told = single(table.labels()) if table else set()
-    found = find_label_set(names, told, settings.negative_label)
+    found = find_label_set(names, told, settings.negative_label) or else_labels
     add = [name for name in settings.add_class.split(",") if name.strip()]
+    if any_folders and found and facts.label_set and not told:
+        wanted = facts.label_set.extended(add)
+        found = found if all(name in wanted for name in found.names) else None
     if settings.label_from != "cause":
         labels = agree(facts.label_set, found, add, facts.fixed)
         _refuse_unknown(table, told, labels, labels)

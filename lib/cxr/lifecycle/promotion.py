@@ -16,7 +16,7 @@ from cxr.lifecycle import promotion_records, runs
 from cxr.lifecycle.comparison import Comparison, compare
 from cxr.lifecycle.registry import run_of
 from cxr.model.config import ModelConfig
-from cxr.serving.scoring import open_registry
+from cxr.serving.scoring import find_version, open_registry
 
 PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
 MARGIN = 0.01  # of AUROC: a candidate that is worse by more is not promoted, even if the interval includes zero
@@ -107,12 +107,36 @@ def roll_back(project: Project) -> str:
 
 
 def version_in_use(project: Project) -> tuple[ModelVersion, str]:
-    """The version in production, else the model's default, and a sentence that says which it is."""
-    model = open_registry(project).get_model(project.settings.model_name)
+    """The version in production, else the model's default, and a sentence that says which it is.
+
+    Raises:
+        LookupError: the model has no version yet.
+    """
+    registry, name = open_registry(project), project.settings.model_name
+    if find_version(registry, name) is None:
+        raise LookupError(f"{name} has no version yet: run notebooks 03_train and 04_register")
+    model = registry.get_model(name)
     production = aliases(model).get(PRODUCTION)
     if production:
         return model.version(production), f"{production}, which is in production"
     return model.default, f"{model.default.version_name}, which is not in production"
+
+
+def find_named(project: Project, name: str) -> tuple[ModelVersion, str]:
+    """A version by its name, and a sentence that says whether it is in production.
+
+    Raises:
+        LookupError: there is none of that name; names those that there are.
+    """
+    registry, model_name = open_registry(project), project.settings.model_name
+    version = find_version(registry, model_name, name.upper())
+    if version is None:
+        known = find_version(registry, model_name) and registry.get_model(model_name).show_versions()["name"]
+        there = ", ".join(known) if known is not None else "none"
+        raise LookupError(f"{model_name} has no version {name}; there are: {there}")
+    production = aliases(registry.get_model(model_name)).get(PRODUCTION)
+    found = version.version_name
+    return version, f"{found}, which is {'' if found == production else 'not '}in production"
 
 
 def repair(project: Project, model: Model) -> str | None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
 
 WEIGHTS_FOLDER = "weights"
 SCORES = "scores.csv"
+IMAGES = "images.csv"
 
 
 def run_id(state: dict[str, torch.Tensor], config: ModelConfig) -> str:
@@ -44,6 +45,7 @@ def save(
     evaluation: dict,
     history: list[dict[str, float]],
     scores: pd.DataFrame | None = None,
+    images: pd.DataFrame | None = None,
     figures: "dict[str, Figure] | None" = None,
     tracker: Tracker | None = None,
 ) -> str:
@@ -56,6 +58,8 @@ def save(
         evaluation: reports of :func:`cxr.evaluation.report.evaluate`, by split.
         history: metrics of each epoch.
         scores: rows of :func:`scores_of`, so that a later run can be compared on the same images.
+        images: the catalog's rows of the run. Their ids and splits are kept, without patients, so that the versions
+            that were trained on an image can be found (:mod:`cxr.lifecycle.run_images`).
         figures: by name. They must not show X-rays: patients' images stay on the images stage.
         tracker: logs the figures and JSON files to the experiment, and ends its run.
     """
@@ -69,6 +73,8 @@ def save(
             (folder / f"{file}.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         if scores is not None:
             scores.to_csv(folder / SCORES, index=False)
+        if images is not None:
+            images[["IMAGE_ID", "SPLIT"]].sort_values("IMAGE_ID").to_csv(folder / IMAGES, index=False)
         for file, figure in (figures or {}).items():
             figure.savefig(folder / f"{file}.png", dpi=120)
         target = f"{project.artifacts_stage}/runs/{name}"
@@ -131,6 +137,15 @@ def fetch(project: Project, name: str, folder: Path) -> Path:
         for path in Path(own).iterdir():
             path.replace(folder / path.name)
     return folder
+
+
+def list_files(project: Project) -> dict[str, set[str]]:
+    """Run id -> the names of the files that it left on the stage."""
+    found: dict[str, set[str]] = {}
+    for row in project.session.sql(f"LIST {project.artifacts_stage}/runs/").collect():
+        run, name = row["name"].split("/")[-2:]
+        found.setdefault(run, set()).add(name)
+    return found
 
 
 def read_scores(folder: Path) -> pd.DataFrame:

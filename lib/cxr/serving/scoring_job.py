@@ -1,0 +1,163 @@
+"""Ask a version about cataloged images that it has not answered for: all of them each day, or one folder's at once."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from snowflake.ml.model import ModelVersion
+
+from cxr.account import migrate
+from cxr.account.project import Project
+from cxr.account.tables import temporary
+from cxr.atomic_files import write_atomically
+from cxr.data.catalog import usable
+from cxr.data.checking import Found
+from cxr.data.ingest import ingest
+from cxr.data.pixels import fetch_files
+from cxr.data.sources import PHANTOMS
+from cxr.data.survey import survey
+from cxr.serving import scoring
+from cxr.serving.predictions import write_predictions
+
+IMAGES_AT_ONCE = 512
+RESULTS = [
+    "STUDY_ID", "STUDY_IMAGES", "STUDY_HIGHEST", "FILE", "P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES",
+    "MODEL_VERSION", "IMAGE_ID",
+]  # fmt: skip
+log = logging.getLogger("cxr.jobs")
+
+
+@dataclass(frozen=True)
+class FolderScores:
+    """What became of a folder: `results` has a row for each file, `counts` are those of :func:`ingest`."""
+
+    results: pd.DataFrame
+    counts: dict[str, int]
+
+    @property
+    def answered(self) -> int:
+        return int((self.results["STATUS"] == "ok").sum())
+
+    def write(self, path: Path) -> None:
+        """As CSV in UTF-8, readable by its owner alone. No cell can be taken for a formula by a spreadsheet."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = self.results.copy()
+        for column in ("FILE", "STATUS", "LABEL"):
+            table[column] = [_no_formula(text) for text in table[column]]
+        with write_atomically(path) as file:
+            file.write(table.to_csv(index=False).encode())
+
+
+def _no_formula(text: object) -> object:
+    return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def score_folder(project: Project, data: str | Path, version: ModelVersion) -> FolderScores:
+    """Catalog a folder, zip or `@stage/path` whatever its folders are called, and ask the version about each image.
+
+    Folders that are classes of the catalog are labels, as in any ingest. All others are just folders: their images get
+    no label and no split. Answers stand in PREDICTIONS.
+
+    Raises:
+        FileNotFoundError: there is no such source, or it holds no image.
+        ValueError: its table or the patients' key cannot be used; or it holds phantoms, and the catalog patients.
+    """
+    migrate.upgrade(project)
+    source = survey(project, data, any_folders=True)
+    if source.phantoms and _holds_patients(project):
+        raise ValueError(
+            "These are phantoms, and no catalog holds them beside patients' images: use another schema (CXR_SCHEMA)"
+        )
+    found: list[Found] = []
+    counts = ingest(project, source, on_found=found.extend)
+    ids = sorted({file.image_id for file in found if file.image_id})
+    with temporary(project.session, "IMAGE_ID STRING", pd.DataFrame({"IMAGE_ID": ids})) as asked:
+        score_new_images(project, version, among=asked)
+        rows = _read_answers(project, version, asked)
+    rejected = project.session.sql(
+        f"SELECT SOURCE_NAME, REASON || ': ' || COALESCE(DETAIL, '') FROM {project.rejected} WHERE SOURCE = ?",
+        params=[source.source.name],
+    ).collect()
+    results = [_result(file, rows, dict(map(tuple, rejected))) for file in found]
+    results += [{"FILE": name, "STATUS": "document: a table or text, not looked at"} for name in source.documents]
+    results += [{"FILE": name, "STATUS": "unreadable: the folder may not be read"} for name in source.source.unlisted]
+    table = pd.DataFrame(results, columns=RESULTS)
+    return FolderScores(_by_study(table.assign(MODEL_VERSION=version.version_name)), counts)
+
+
+def _holds_patients(project: Project) -> bool:
+    live = f"SELECT 1 FROM {project.catalog} WHERE VANISHED_AT IS NULL AND NOT STARTSWITH(SOURCE, '{PHANTOMS}') LIMIT 1"
+    return bool(project.session.sql(live).collect())
+
+
+def _read_answers(project: Project, version: ModelVersion, asked: str) -> dict[str, dict]:
+    """Image id -> study, why it is set aside, and the version's newest answer, where there are any."""
+    rows = project.session.sql(
+        f"""SELECT C.IMAGE_ID, C.STUDY_ID, C.SET_ASIDE, P.P_POSITIVE, P.LABEL, P.STATUS, P.PROBABILITIES
+        FROM {project.catalog} C JOIN {asked} A ON A.IMAGE_ID = C.IMAGE_ID
+        LEFT JOIN {project.predictions} P ON P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?
+        ORDER BY P.SCORED_AT""",
+        params=[project.settings.model_name, version.version_name],
+    ).collect()
+    return {row["IMAGE_ID"]: row.as_dict() for row in rows}
+
+
+def _result(file: Found, rows: dict[str, dict], rejected: dict[str, str]) -> dict:
+    """An answer, else the reason: of two files with the same bytes, both have the answer."""
+    row = rows.get(file.image_id or "", {})
+    name = file.source_name.encode(errors="backslashreplace").decode()
+    status = row.get("STATUS")
+    if not status and row.get("SET_ASIDE"):
+        status = f"{row['SET_ASIDE']}: set aside; --include-set-aside true scores it"
+    status = status or rejected.get(name) or "not_scored: the image left its source while it was scored"
+    return {**row, "IMAGE_ID": file.image_id, "FILE": name, "STATUS": status}
+
+
+def _by_study(table: pd.DataFrame) -> pd.DataFrame:
+    """Studies first, then files whose header tells none; the highest probability of a study's images beside each."""
+    table["P_POSITIVE"] = table["P_POSITIVE"].astype(float)
+    images = table.drop_duplicates("IMAGE_ID").groupby("STUDY_ID")["P_POSITIVE"]
+    table["STUDY_IMAGES"] = table["STUDY_ID"].map(images.size())
+    table["STUDY_IMAGES"] = table["STUDY_IMAGES"].astype("Int64")
+    table["STUDY_HIGHEST"] = table["STUDY_ID"].map(images.max())
+    return table.sort_values(["STUDY_ID", "FILE"], na_position="last", ignore_index=True)
+
+
+def score_new_images(
+    project: Project,
+    version: ModelVersion,
+    among: str | None = None,
+    on_scored: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Ask the version about every cataloged image that it has not answered for, and keep the answers in PREDICTIONS.
+
+    It can run any number of times and be ended at any moment: answers are written every few hundred images, and the
+    next run goes on from there.
+
+    Args:
+        among: a table with the column IMAGE_ID: no others.
+        on_scored: is given the number of images done, and of all of them.
+
+    Returns:
+        The number of images that were scored.
+    """
+    chosen = f"AND C.IMAGE_ID IN (SELECT IMAGE_ID FROM {among})" if among else ""
+    new = project.session.sql(
+        f"""SELECT IMAGE_ID, RELATIVE_PATH FROM {project.catalog} C
+        WHERE C.VANISHED_AT IS NULL AND {usable(project)} {chosen} AND NOT EXISTS (
+            SELECT * FROM {project.predictions} P
+            WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?)
+        ORDER BY IMAGE_ID""",
+        params=[project.settings.model_name, version.version_name],
+    ).to_pandas()
+    log.info("%d images are new to version %s", len(new), version.version_name)
+    for start in range(0, len(new), IMAGES_AT_ONCE):
+        part = new.iloc[start : start + IMAGES_AT_ONCE]
+        files = [path.read_bytes() for path in fetch_files(project, part)]
+        answers = scoring.score(version, files)
+        write_predictions(project, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
+        log.info("%d of %d scored", start + len(part), len(new))
+        on_scored(start + len(part), len(new))
+    return len(new)

@@ -51,10 +51,11 @@ def grey_levels(header, of: Layout, present: Callable[[], np.ndarray]) -> np.nda
 
 
 def _after_modality(header, of: Layout) -> _Values:
-    table = table_of_sequence(header, "ModalityLUTSequence", of.signed)
+    table, (slope, intercept) = table_of_sequence(header, "ModalityLUTSequence", of.signed), _rescale(header)
+    if table and (slope, intercept) != (1, 0):
+        raise BadImage("unreadable", "RescaleSlope and RescaleIntercept stand beside ModalityLUTSequence")
     if table:
         return _Values(table.apply(of.values()), 0, table.top, fixed=True)
-    slope, intercept = _rescale(header)
     low, high = sorted(end * slope + intercept for end in of.range)
     return _Values(of.values() * slope + intercept, low, high)
 

@@ -71,7 +71,8 @@ def _find(data: str) -> str:
     """What the notebooks are to ingest; a path that holds wherever they run. Empty for phantoms."""
     if data == kermany.NAME:
         place = kermany.fetch_release(load(argv=[])).train
-        os.environ.setdefault("CXR_DATA_LICENCE", kermany.LICENCE)
+        if not load(argv=[]).data_licence:
+            os.environ["CXR_DATA_LICENCE"] = kermany.LICENCE
         print(f"The release's test folder is kept out of the catalog: python3 ci evaluate --data {data} reports on it.")
         return place
     if data and not data.startswith("@"):

@@ -66,7 +66,9 @@ def _folders(archive: Path) -> tuple[str, str]:
     parents = {parent for name in names for parent in name.parents if "__MACOSX" not in name.parts}
     found = []
     for wanted in ("train", "test"):
-        folders = sorted((parent for parent in parents if parent.name == wanted), key=lambda folder: len(folder.parts))
+        folders = sorted(
+            (parent for parent in parents if parent.name == wanted), key=lambda folder: (len(folder.parts), str(folder))
+        )
         if not folders:
             raise NotFetched(f"{archive} holds no folder {wanted}")
         found.append(folders[0].as_posix())

@@ -5,6 +5,7 @@ import io
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ NAMES = [
 def make_zip() -> bytes:
     file, rng = io.BytesIO(), np.random.default_rng(0)
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("__MACOSX/chest_xray/train/NORMAL/._NORMAL-28501-0001.jpeg", b"x" * 80)
+        archive.writestr("__MACOSX/train/NORMAL/._NORMAL-28501-0001.jpeg", b"x" * 80)
         for name in NAMES:
             picture = io.BytesIO()
             Image.fromarray(rng.integers(0, 255, (64, 64), dtype=np.uint8)).save(picture, "JPEG")
@@ -54,14 +55,14 @@ def server(tmp_path, monkeypatch):
             if isinstance(answer, int):
                 self.send_error(answer)
                 return
-            start = int(self.headers["Range"][6:-1]) if "Range" in self.headers and answer != "no ranges" else 0
+            start = int(self.headers["Range"][6:-1]) if "Range" in self.headers and "no ranges" not in answer else 0
             body = web.data[start:]
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(body)))
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(web.data) - 1}/{len(web.data)}")
             self.end_headers()
-            self.wfile.write(body[:700] if answer == "break" else body)
+            self.wfile.write(body[:700] if "break" in answer else body)
             self.close_connection = True
 
         def log_message(self, *_):
@@ -109,8 +110,8 @@ def test_what_a_killed_run_left_is_gone_on_from_or_begun_anew(server, tmp_path):
     fetch(server)
     assert server.ranges[-1] == "bytes=1000-"
     part.with_suffix("").unlink()
-    part.write_bytes(server.data[:1000])
-    server.answers = ["send", "no ranges"]
+    part.write_bytes(b"x" * 1000)
+    server.answers = ["send", "no ranges, break"]
     fetch(server)
 
 
@@ -144,3 +145,19 @@ def test_another_file_is_never_taken(server, tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no folder"):
         (tmp_path / "a.zip").write_bytes(server.data)
         open_local(tmp_path / "a.zip" / "valid")
+
+
+def test_a_run_on_it_ingests_the_training_folder_and_names_the_licence(server, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3] / "ci"))
+    import notebooks
+
+    for name, value in (("ADDRESS", server.address), ("BYTES", len(server.data))):
+        monkeypatch.setenv(f"CXR_KERMANY_{name}", str(value))
+    monkeypatch.setenv("CXR_KERMANY_SHA256", hashlib.sha256(server.data).hexdigest())
+    monkeypatch.setenv("CXR_DATA_LICENCE", "")
+    place = notebooks._find(kermany.NAME)
+    assert place.endswith("ChestXRay2017.zip/chest_xray/train")
+    assert load(argv=[]).data_licence == "CC BY 4.0 (Kermany et al. 2018, DOI 10.17632/rscbjbr9sj.2)"
+    monkeypatch.setenv("CXR_DATA_LICENCE", "ours")
+    notebooks._find(kermany.NAME)
+    assert load(argv=[]).data_licence == "ours"

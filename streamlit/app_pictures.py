@@ -3,6 +3,7 @@
 import base64
 import inspect
 import io
+from collections.abc import Sequence
 
 import altair as alt
 import numpy as np
@@ -77,26 +78,58 @@ def gauge(probability: float, threshold: float) -> alt.Chart:
     return alt.layer(bar, line).properties(height=44)
 
 
-def confusion(truth: pd.Series, called: pd.Series, labels: tuple[str, ...]) -> alt.Chart:
-    """Counts of truth (rows) against call (columns); the colour is the share of the row."""
-    counts = pd.crosstab(truth, called).reindex(index=labels, columns=labels, fill_value=0)
-    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    cells = counts.stack().rename("images").reset_index().set_axis(["truth", "called", "images"], axis=1)
-    cells["share"] = share.stack().to_numpy()
-    where = dict(
-        x=alt.X("called:N", sort=list(labels), title="Called", axis=alt.Axis(labelAngle=0, orient="top")),
-        y=alt.Y("truth:N", sort=list(labels), title="Truth"),
-    )
-    squares = (
-        alt.Chart(cells)
-        .mark_rect()
+def class_bars(probabilities: dict[str, float], called: str | None) -> alt.Chart:
+    """A bar for each class from 0 to 1, the likeliest first; that of the call stands out."""
+    rows = pd.DataFrame({"class": list(probabilities), "probability": list(probabilities.values())})
+    rows["called"] = rows["class"] == called
+    order = rows.sort_values("probability", ascending=False)["class"].tolist()
+    # The number stands in the axis, where no bar hides it.
+    words = {name: f"{name}  {value:.1%}" for name, value in probabilities.items()}
+    rows["shown"] = rows["class"].map(words)
+    colour = alt.condition(alt.datum.called, alt.value(ORANGE), alt.value(BLUE))
+    bars = (
+        alt.Chart(rows)
+        .mark_bar(height=14)
         .encode(
-            **where, color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE]), legend=None)
+            y=alt.Y("shown:N", sort=[words[name] for name in order], title=None, axis=alt.Axis(labelLimit=220)),
+            x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", title=None, grid=False)),
+            color=colour,
+            tooltip=["class", alt.Tooltip("probability:Q", format=".2%")],
         )
     )
+    return bars.properties(height=24 * len(rows) + 24)
+
+
+def count(truth: Sequence[str], called: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """How many images of each class (rows) were called each class (columns)."""
+    truth, called = pd.Series(list(truth), dtype=object), pd.Series(list(called), dtype=object)
+    return pd.crosstab(truth, called).reindex(index=list(names), columns=list(names), fill_value=0)
+
+
+def confusion(counts: pd.DataFrame) -> alt.LayerChart:
+    """Counts of truth (rows) against call (columns); the colour is the share of the row."""
+    names = [str(name) for name in counts.index]
+    values = counts.to_numpy()
+    share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    cells = pd.DataFrame(
+        {
+            "truth": np.repeat(names, len(names)),
+            "called": np.tile(names, len(names)),
+            "images": values.ravel(),
+            "share": share.ravel(),
+        }
+    )
+    many = sum(map(len, names)) > 40
+    across = alt.Axis(labelAngle=-35 if many else 0, orient="top", labelLimit=140)
+    where = dict(
+        x=alt.X("called:N", sort=names, title="Called", axis=across),
+        y=alt.Y("truth:N", sort=names, title="Truth", axis=alt.Axis(labelLimit=140)),
+    )
+    scale = alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE])
+    squares = alt.Chart(cells).mark_rect().encode(**where, color=alt.Color("share:Q", scale=scale, legend=None))
     numbers = (
         alt.Chart(cells)
-        .mark_text(fontSize=20, fontWeight="bold")
+        .mark_text(fontSize=20 if len(names) < 5 else 13, fontWeight="bold")
         .encode(
             **where,
             text="images:Q",
@@ -104,7 +137,7 @@ def confusion(truth: pd.Series, called: pd.Series, labels: tuple[str, ...]) -> a
             tooltip=["truth", "called", "images", alt.Tooltip("share:Q", format=".0%")],
         )
     )
-    return alt.layer(squares, numbers).properties(height=220)
+    return alt.layer(squares, numbers).properties(height=max(220, 52 * len(names) + 60))
 
 
 def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
@@ -129,7 +162,7 @@ def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
 
 
 def reliability(shares: pd.DataFrame) -> alt.LayerChart:
-    """Observed share of pneumonia (`observed`) against the `predicted` one, for each `version`."""
+    """Observed share of what is not negative (`observed`) against the `predicted` one, for each `version`."""
     where = dict(x=_unit("predicted", "predicted probability"), y=_unit("observed", "observed share"))
     style = dict(color=_by_version(), strokeDash=alt.StrokeDash("version:N", legend=None))
     line = alt.Chart(shares).mark_line(point=True, clip=True).encode(**where, **style)

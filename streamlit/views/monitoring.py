@@ -1,8 +1,10 @@
-"""Monitoring: how much is asked, how often the answer is pneumonia, whether it drifts or errs, what is refused."""
+"""Monitoring: how much is asked, how often something is found, whether it drifts or errs, what is refused."""
 
 import altair as alt
 import app_account
 import app_pictures
+import app_runs
+import app_tables
 import pandas as pd
 import streamlit as st
 from app_common import chosen
@@ -10,6 +12,7 @@ from app_common import chosen
 from cxr.serving import monitoring
 
 WINDOWS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year"}
+POSITIVE = "Any class but the negative one of the version that answered"
 FEW = 30  # answers; below that many a day's drift is noise
 DRIFT_LEVELS = ((monitoring.LARGE, "large"), (monitoring.SMALL, "moderate"), (0.0, "small"))
 
@@ -47,7 +50,17 @@ def main() -> None:
 def _recent(days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The monitoring views; no row of them is one image's, so all viewers may share them."""
     project = app_account.project()
-    return monitoring.counts(project, days), monitoring.daily(project, days)
+    return _with_signs(monitoring.counts(project, days)), monitoring.daily(project, days)
+
+
+def _with_signs(counts: pd.DataFrame) -> pd.DataFrame:
+    """POSITIVE and TRULY_POSITIVE as bool, also where nobody wrote down the negative class of a version."""
+    unknown = counts.loc[counts["LABEL"].notna() & counts["POSITIVE"].isna(), "MODEL_VERSION"].unique()
+    negative = counts["MODEL_VERSION"].map({name: app_runs.labels(name).negative for name in unknown})
+    for sign, label in (("POSITIVE", "LABEL"), ("TRULY_POSITIVE", "TRUTH")):
+        otherwise = counts[label].notna() & (counts[label] != negative)
+        counts[sign] = counts[sign].where(counts[sign].notna(), otherwise).astype(bool)
+    return counts
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -93,14 +106,14 @@ def _volume(counts: pd.DataFrame) -> None:
     total, good = int(counts["IMAGES"].sum()), int(answered["IMAGES"].sum())
     with st.container(horizontal=True):
         st.metric("Images", f"{total:,}")
-        st.metric("Called pneumonia", _percent(_positives(answered), good))
+        st.metric("Called positive", _percent(_positives(answered), good), help=POSITIVE)
         st.metric("Refused", _percent(total - good, total))
     st.header("Volume")
     st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
 
 
 def _positives(rows: pd.DataFrame) -> int:
-    return int(rows.loc[rows["LABEL"] == "PNEUMONIA", "IMAGES"].sum())
+    return int(rows.loc[rows["POSITIVE"], "IMAGES"].sum())
 
 
 def _percent(part: int, whole: int) -> str:
@@ -111,7 +124,7 @@ def _positive_rate(counts: pd.DataFrame) -> None:
     answered = counts[counts["STATUS"] == "ok"]
     if answered.empty:
         return
-    st.header("Share called pneumonia")
+    st.header("Share called positive")
     days = [
         {"DAY": day, "share": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
         for day, rows in answered.groupby("DAY")
@@ -125,6 +138,9 @@ def _positive_rate(counts: pd.DataFrame) -> None:
         color=app_pictures.ORANGE, filled=True, size=60
     )
     st.altair_chart(layers.properties(height=200))
+    if answered["LABEL"].nunique() > 2:
+        st.header("Calls by class")
+        st.altair_chart(_bars(answered, "LABEL", "images a day"))
 
 
 def _drift(daily: pd.DataFrame) -> None:
@@ -156,18 +172,20 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.caption("The catalog knows the truth of none of these images yet.")
         return
 
-    def share(rows: pd.DataFrame) -> str:
-        return _percent(int(rows.loc[rows["TRUTH"] == rows["LABEL"], "IMAGES"].sum()), int(rows["IMAGES"].sum()))
-
+    sick = known["TRULY_POSITIVE"]
     with st.container(horizontal=True):
-        st.metric("Accuracy", share(known))
-        st.metric("Sensitivity", share(known[known["TRUTH"] == "PNEUMONIA"]))
-        st.metric("Specificity", share(known[known["TRUTH"] == "NORMAL"]))
+        st.metric("Accuracy", _share(known, known["TRUTH"] == known["LABEL"]))
+        st.metric("Sensitivity", _share(known[sick], known["POSITIVE"]), help=POSITIVE)
+        st.metric("Specificity", _share(known[~sick], ~known["POSITIVE"]))
     st.caption(
         f"{int(known['IMAGES'].sum()):,} answers on images whose truth stands in the catalog. "
         "Images that a version was trained on flatter it."
     )
     st.altair_chart(_lines(daily[daily["ACCURACY"].notna()], "ACCURACY", "accuracy", ".0%"))
+
+
+def _share(rows: pd.DataFrame, right: pd.Series) -> str:
+    return _percent(int(rows.loc[right, "IMAGES"].sum()), int(rows["IMAGES"].sum()))
 
 
 def _lines(daily: pd.DataFrame, column: str, title: str, numbers: str) -> alt.Chart:
@@ -200,7 +218,7 @@ def _rejected(counts: pd.DataFrame, files: pd.DataFrame) -> None:
         return
     st.altair_chart(_bars(both, "REASON", "images a day"))
     table = both.groupby(["WHERE", "REASON"], as_index=False)["IMAGES"].sum().sort_values("IMAGES", ascending=False)
-    st.dataframe(table.set_axis(["Where", "Reason", "Images"], axis=1), hide_index=True)
+    app_tables.show(table.set_axis(["Where", "Reason", "Images"], axis=1))
 
 
 main()

@@ -12,17 +12,17 @@ def metric(app, label):
 
 
 def measured(version):
-    import app_account
+    import app_runs
 
-    return app_account.evaluation(version)
+    return app_runs.evaluation(version)
 
 
 @pytest.fixture
 def without_artifacts(open_app, monkeypatch):
     """The training run's files are gone from the stage."""
-    import app_account
+    import app_runs
 
-    monkeypatch.setattr(app_account, "_artifact", lambda version, name: None)
+    monkeypatch.setattr(app_runs, "_artifact", lambda version, name: None)
 
 
 @pytest.fixture

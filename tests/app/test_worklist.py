@@ -111,7 +111,7 @@ def test_a_study_of_the_worklist_is_opened_with_what_the_model_saw(open_app):
 def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(open_app, monkeypatch, words):
 
     def one_bad(version, files, service=None, rows_per_call=64):
-        good = {"P_POSITIVE": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok"}
+        good = {"P_POSITIVE": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok", "PROBABILITIES": None}
         bad = {"P_POSITIVE": None, "LABEL": None, "STATUS": "truncated: the decoder stopped with OSError"}
         return pd.DataFrame([bad, *[good] * (len(files) - 1)])
 
@@ -149,9 +149,9 @@ def test_the_csv_is_paired_by_image_id_and_says_which_model_answered(open_app, m
 
 @pytest.mark.parametrize("cell", ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r=1", "\n=1"])
 def test_a_spreadsheet_takes_no_cell_of_the_csv_for_a_formula(open_app, cell):
-    import app_scoring
+    import app_tables
 
     table = pd.DataFrame({"Patient": [cell, "A-1"], "Probability": [-0.5, 0.5]})
-    written = list(csv.DictReader(io.StringIO(app_scoring.to_csv(table).decode(), newline="")))
+    written = list(csv.DictReader(io.StringIO(app_tables.to_csv(table).decode(), newline="")))
     assert [row["patient"] for row in written] == [f"'{cell.strip()}", "A-1"]
     assert [row["probability"] for row in written] == ["-0.5", "0.5"], "numbers stay numbers"

@@ -132,13 +132,9 @@ def versions() -> dict[str, Version]:
         )
     model = registry.get_model(name)
     table = model.show_versions().sort_values("created_on", ascending=False)
-    found = [_version(model, row) for _, row in table.iterrows() if row["name"] in _wanted(table)]
-    return {version.name: version for version in found}
-
-
-def _wanted(table: pd.DataFrame) -> set[str]:
-    in_use = [_is_default(row) or _in_production(row) for _, row in table.iterrows()]
-    return {*table["name"].head(MOST_VERSIONS), *table["name"][in_use]}
+    rows = [row for _, row in table.iterrows()]
+    wanted = [row for place, row in enumerate(rows) if place < MOST_VERSIONS or _is_default(row) or _in_production(row)]
+    return {row["name"]: _version(model, row) for row in wanted}
 
 
 def _version(model, row: pd.Series) -> Version:

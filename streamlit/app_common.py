@@ -166,7 +166,7 @@ def choose_model() -> Choice:
                 "Version",
                 options,
                 key=key,
-                format_func=lambda name: _with_place(versions[name]),
+                format_func=lambda name: with_place(versions[name]),
             ),
             everywhere=True,
         )
@@ -190,7 +190,7 @@ def choose_model() -> Choice:
     return Choice(versions[name], path, service)
 
 
-def _with_place(version: app_account.Version) -> str:
+def with_place(version: app_account.Version) -> str:
     place = " (in production)" if version.production else " (default)" if version.default else ""
     return f"{version.name}{place}"
 
@@ -223,6 +223,7 @@ def _use_warehouse() -> None:
 
 def _wake(service: str) -> None:
     with plain_errors():
+        app_account.keep_session()  # before the page, which does so too
         app_account.ready_session().sql(f"ALTER SERVICE {service} RESUME").collect()
         app_account.services.clear()
 

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 
 import altair as alt
+import app_tables
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -80,8 +81,9 @@ def gauge(probability: float, threshold: float) -> alt.Chart:
 
 def class_bars(probabilities: dict[str, float], called: str | None) -> alt.Chart:
     """A bar for each class from 0 to 1, the likeliest first; that of the call stands out."""
+    probabilities = {app_tables.as_cell(name): value for name, value in probabilities.items()}
     rows = pd.DataFrame({"class": list(probabilities), "probability": list(probabilities.values())})
-    rows["called"] = rows["class"] == called
+    rows["called"] = rows["class"] == app_tables.as_cell(called)
     order = rows.sort_values("probability", ascending=False)["class"].tolist()
     # The number stands in the axis, where no bar hides it.
     words = {name: f"{name}  {value:.1%}" for name, value in probabilities.items()}
@@ -91,13 +93,18 @@ def class_bars(probabilities: dict[str, float], called: str | None) -> alt.Chart
         alt.Chart(rows)
         .mark_bar(height=14)
         .encode(
-            y=alt.Y("shown:N", sort=[words[name] for name in order], title=None, axis=alt.Axis(labelLimit=220)),
+            y=alt.Y(
+                "shown:N",
+                sort=[words[name] for name in order],
+                title=None,
+                axis=alt.Axis(labelLimit=220, labelOverlap=False),
+            ),
             x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", title=None, grid=False)),
             color=colour,
             tooltip=["class", alt.Tooltip("probability:Q", format=".2%")],
         )
     )
-    return bars.properties(height=24 * len(rows) + 24)
+    return bars.properties(height=24 * len(rows) + 48)
 
 
 def count(truth: Sequence[str], called: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
@@ -108,7 +115,7 @@ def count(truth: Sequence[str], called: Sequence[str], names: Sequence[str]) -> 
 
 def confusion(counts: pd.DataFrame) -> alt.LayerChart:
     """Counts of truth (rows) against call (columns); the colour is the share of the row."""
-    names = [str(name) for name in counts.index]
+    names = [app_tables.as_cell(name) for name in counts.index]
     values = counts.to_numpy()
     share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     cells = pd.DataFrame(
@@ -147,6 +154,7 @@ def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
         curves: version, false_positive_rate, sensitivity, low, high.
         thresholds: version, false_positive_rate, sensitivity; may be empty.
     """
+    curves, thresholds = app_tables.without_formulas(curves), app_tables.without_formulas(thresholds)
     where = dict(x=_unit("false_positive_rate", "1 - specificity"), y=_unit("sensitivity", "sensitivity"))
     band = alt.Chart(curves).mark_area(opacity=0.15, clip=True)
     line = alt.Chart(curves).mark_line(clip=True)
@@ -165,7 +173,7 @@ def reliability(shares: pd.DataFrame) -> alt.LayerChart:
     """Observed share of what is not negative (`observed`) against the `predicted` one, for each `version`."""
     where = dict(x=_unit("predicted", "predicted probability"), y=_unit("observed", "observed share"))
     style = dict(color=_by_version(), strokeDash=alt.StrokeDash("version:N", legend=None))
-    line = alt.Chart(shares).mark_line(point=True, clip=True).encode(**where, **style)
+    line = alt.Chart(app_tables.without_formulas(shares)).mark_line(point=True, clip=True).encode(**where, **style)
     return alt.layer(_diagonal(), line).properties(height=340)
 
 

@@ -1,4 +1,7 @@
-"""Tables that a spreadsheet may be given: those that are downloaded, and those whose own button downloads them."""
+"""Tables that a spreadsheet may be given: those that are downloaded, and those whose own button downloads them.
+
+A chart has such a button too, behind "Show data".
+"""
 
 import pandas as pd
 import streamlit as st
@@ -24,13 +27,14 @@ def to_csv(table: pd.DataFrame) -> bytes:
 
 def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
     """A copy in which a text that a spreadsheet would take for a formula has a quote in front."""
-    safe = table.rename(columns=_cell)
+    safe = table.rename(columns=as_cell)
     for name in safe.select_dtypes(include=["object", "string"]):
-        safe[name] = safe[name].map(_cell)
+        safe[name] = safe[name].map(as_cell)
     return safe
 
 
-def _cell(text: object) -> object:
+def as_cell(text: object) -> object:
+    """A text as one line that no spreadsheet takes for a formula; anything else as it is."""
     if not isinstance(text, str):
         return text
     line = " ".join(text.split())  # a line break in a cell would start a row of its own

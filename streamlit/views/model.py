@@ -91,7 +91,7 @@ def _part(name: str, images: str) -> dict | None:
 
 def _versions(versions: dict[str, app_account.Version]) -> None:
     st.header("Versions")
-    titles = {key: NAMES[key] for key in ("auroc", "sensitivity", "specificity", "ece")}
+    titles = {key: NAMES[key] for key in ("auroc", "sensitivity", "specificity")} | {"ece": "ECE"}
     table = pd.DataFrame(
         [
             {"Version": v.name, "In production": v.production, "Default": v.default}
@@ -103,7 +103,7 @@ def _versions(versions: dict[str, app_account.Version]) -> None:
     columns = {title: st.column_config.NumberColumn(format="%.3f") for title in ("Threshold", *titles.values())}
     columns["Registered"] = st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
     app_tables.show(table, column_config=columns)
-    st.caption("Measured on the test patients of each version's own training run.")
+    st.caption("Measured on the test patients of each version's own training run. ECE: expected calibration error.")
 
 
 def _card(version: app_account.Version) -> None:
@@ -170,7 +170,7 @@ def _percent(value: float | None) -> str:
 
 def _interval(metric: dict) -> str:
     if None in (metric["value"], *metric["interval"]):
-        return "-"
+        return "undefined"
     return "{:.3f} ({:.3f} to {:.3f})".format(metric["value"], *metric["interval"])
 
 

@@ -7,7 +7,7 @@ import app_runs
 import app_tables
 import pandas as pd
 import streamlit as st
-from app_common import chosen
+from app_common import chosen, with_place
 
 from cxr.serving import monitoring
 
@@ -29,7 +29,13 @@ def main() -> None:
                 lambda key, options: st.selectbox("Last", options, key=key, format_func=WINDOWS.get),
             )
         )
-        name = chosen("of", ["all", *versions], "all", lambda key, options: st.selectbox("Version", options, key=key))
+        places = {"all": "all"} | {name: with_place(version) for name, version in versions.items()}
+        name = chosen(
+            "of",
+            list(places),
+            "all",
+            lambda key, options: st.selectbox("Version", options, key=key, format_func=places.get),
+        )
     counts, daily = _recent(days)
     if name != "all":
         counts, daily = (rows[rows["MODEL_VERSION"] == name] for rows in (counts, daily))
@@ -84,7 +90,7 @@ def _rejected_files(days: int) -> pd.DataFrame:
 
 def _bars(rows: pd.DataFrame, colour: str, title: str) -> alt.Chart:
     return (
-        alt.Chart(rows)
+        alt.Chart(app_tables.without_formulas(rows))
         .mark_bar(size=min(28, 560 // rows["DAY"].nunique()))
         .encode(
             x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
@@ -138,7 +144,7 @@ def _positive_rate(counts: pd.DataFrame) -> None:
         color=app_pictures.ORANGE, filled=True, size=60
     )
     st.altair_chart(layers.properties(height=200))
-    if answered["LABEL"].nunique() > 2:
+    if answered.loc[answered["POSITIVE"], "LABEL"].nunique() > 1:
         st.header("Calls by class")
         st.altair_chart(_bars(answered, "LABEL", "images a day"))
 
@@ -190,7 +196,7 @@ def _share(rows: pd.DataFrame, right: pd.Series) -> str:
 
 def _lines(daily: pd.DataFrame, column: str, title: str, numbers: str) -> alt.Chart:
     return (
-        alt.Chart(daily)
+        alt.Chart(app_tables.without_formulas(daily))
         .mark_line(point=True)
         .encode(
             x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),

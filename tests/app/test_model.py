@@ -67,7 +67,7 @@ def test_without_the_runs_scores_the_page_can_make_them(
     open_app, without_artifacts, nothing_scored, predictions, words
 ):
     app = open_app("model")
-    assert "is not on the stage" in words(app), "no intervals"
+    assert "are gone from the stage: no intervals" in words(app)
     assert "has scored 0 of the" in words(app)
     assert not app.slider, "no threshold to explore yet"
     button(app, "Score the other").click().run()

@@ -147,6 +147,16 @@ def test_no_table_of_the_app_gives_its_own_download_button_a_formula(open_app, m
     assert table["Patient"].tolist() == [f"'{cell.strip()}"] * 2
 
 
+def test_no_chart_gives_its_show_data_button_a_formula(open_app):
+    import app_pictures
+
+    drawn = app_pictures.confusion(app_pictures.count(["OK", "=1+1"], ["=1+1", "OK"], ["OK", "=1+1"]))
+    drawn = [drawn.to_dict(), app_pictures.class_bars({"OK": 0.2, "=1+1": 0.8}, "=1+1").to_dict()]
+    cells = [cell for chart in drawn for rows in chart["datasets"].values() for row in rows for cell in row.values()]
+    assert "'=1+1" in cells
+    assert not [cell for cell in cells if isinstance(cell, str) and cell.startswith("=")]
+
+
 def test_no_page_draws_a_table_past_the_guard():
     for path in (PROJECT / "streamlit").rglob("*.py"):
         assert path.name == "app_tables.py" or "st.dataframe(" not in path.read_text(), path.name

@@ -301,6 +301,16 @@ def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, w
     assert not app.exception
 
 
+def test_an_answer_without_a_call_has_its_probability_and_its_reason(open_app, monkeypatch, xray, words):
+    said = {"LABEL": None, "STATUS": "unlike_training: a hand", "PROBABILITIES": '{"NORMAL": 0.3, "PNEUMONIA": 0.7}'}
+    monkeypatch.setattr(scoring, "explain", lambda *_: said | {"P_POSITIVE": 0.7})
+    app = upload(open_app(), "xray.png", xray)
+    assert not app.exception
+    assert metric(app, "Probability of PNEUMONIA") == "70.0%"
+    assert metric(app, "The model's call") == "None"
+    assert "makes no call on this image: unlike\\_training" in words(app)
+
+
 def test_text_of_files_is_no_markdown(open_app):
     import app_common
 

@@ -32,14 +32,21 @@ def lint(rest: list[str]) -> int:
 
 
 def app(rest: list[str]) -> int:
-    """Run the app on the local account, through `st.connection("snowflake")` as in Snowflake."""
+    """The app reaches the account as it does in Snowflake, through `st.connection("snowflake")`.
+
+    It asks nobody for a password, so it listens on this machine alone, unless `--server.address` among `rest` or
+    STREAMLIT_SERVER_ADDRESS says otherwise.
+    """
     from cxr.account.session import account_directory, start_local_account
     from cxr.settings import load
 
     settings = load(argv=[])
     start_local_account(settings)
     environment = os.environ | {"SNOWFLAKE_HOME": str(account_directory(settings))}
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit/streamlit_app.py", *rest]
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit/streamlit_app.py"]
+    if "STREAMLIT_SERVER_ADDRESS" not in environment:
+        command.append("--server.address=127.0.0.1")
+    command += rest  # of two addresses the last one counts
     try:
         return subprocess.call(command, cwd=ROOT, env=environment)
     except KeyboardInterrupt:

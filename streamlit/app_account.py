@@ -1,9 +1,10 @@
 """Everything that the app reads from the account. Only data that all viewers may see is cached here."""
 
-import io
 import json
 import re
 import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +12,23 @@ import pandas as pd
 import streamlit as st
 from snowflake.ml.model import ModelVersion
 from snowflake.snowpark import Session
-from snowflake.snowpark.exceptions import SnowparkClientException
 
 from cxr.account.project import Project
 from cxr.account.session import use_schema
+from cxr.data.catalog import label_set as catalog_label_set
 from cxr.data.checking import STAGE_FOLDER
-from cxr.earlier_versions import read_evaluation
+from cxr.model.labelset import LabelSet
 from cxr.serving import scoring
 from cxr.settings import Settings, load
 
 MOST_VERSIONS = 20
+CHECKED_EVERY = 60  # seconds; a session is checked before its next use after that
+_PRODUCTION = '"PRODUCTION"'  # as show_versions writes the alias of cxr.lifecycle.promotion, which needs torch
+# Of Snowflake and of the connector: the session, its token or its login has ended, or the connection was closed.
+_ENDED = (390104, 390110, 390111, 390112, 390113, 390114, 390115, 390195, 390303, 390318, 250002)
 _CATALOG_COLUMNS = (
-    "IMAGE_ID, RELATIVE_PATH, LABEL, CAUSE, PATIENT_ID, SPLIT, WIDTH, HEIGHT, FORMAT, VIEW_POSITION, SEX, AGE_BAND"
+    "IMAGE_ID, RELATIVE_PATH, LABEL, CAUSE, PATIENT_ID, SPLIT, WIDTH, HEIGHT, FORMAT, VIEW_POSITION, SEX, AGE_BAND, "
+    "SET_ASIDE, BURNED_IN"
 )
 
 
@@ -37,10 +43,17 @@ class Version:
     name: str
     asked: ModelVersion
     default: bool
+    production: bool
     created: pd.Timestamp
     comment: str
     metrics: dict[str, float]
     threshold: float
+
+
+@dataclass
+class _Opened:
+    session: Session
+    checked: float  # time.monotonic()
 
 
 def settings() -> Settings:
@@ -48,9 +61,18 @@ def settings() -> Settings:
 
 
 @st.cache_resource(show_spinner=False)
+def _opened() -> _Opened:
+    """One session for all viewers: Streamlit's connection is shared, and each call would open another session on it."""
+    return _Opened(st.connection("snowflake").session(), time.monotonic())
+
+
+@st.cache_resource(show_spinner=False)
+def _lock() -> threading.Lock:
+    return threading.Lock()
+
+
 def session() -> Session:
-    """One session for all viewers: Streamlit shares the connection, and each call would open another session on it."""
-    return st.connection("snowflake").session()
+    return _opened().session
 
 
 def ready_session() -> Session:
@@ -69,16 +91,39 @@ def project() -> Project:
     return Project(ready_session(), settings())
 
 
-def reconnect() -> None:
-    """Close the session and clear all caches; the next use opens a new session."""
-    st.connection("snowflake").reset()
-    st.cache_resource.clear()
-    st.cache_data.clear()
+def has_ended(error: BaseException | None) -> bool:
+    """Whether this error says that the session has ended: another one can be opened without asking anybody."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:  # the registry's client wraps what it is told
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    codes = (getattr(each, name, None) for each in chain for name in ("sql_error_code", "errno"))
+    return any(code in _ENDED for code in codes)
+
+
+def keep_session(every: float = CHECKED_EVERY) -> None:
+    """Open another session if the present one no longer answers; it is asked at most `every` so many seconds.
+
+    What viewers have cached stays, except for the model's versions, which hold the session.
+    """
+    if time.monotonic() - _opened().checked < every:
+        return
+    with _lock():
+        held = _opened()
+        if time.monotonic() - held.checked < every:
+            return  # another viewer was faster
+        try:
+            held.session.sql("SELECT 1").collect()
+            held.checked = time.monotonic()
+        except Exception:  # noqa: BLE001 - whatever ails it, a new one shows whether the account answers
+            st.connection("snowflake").reset()
+            _opened.clear()
+            versions.clear()
 
 
 @st.cache_resource(ttl=60, show_spinner=False)
 def versions() -> dict[str, Version]:
-    """The model's versions by name, newest first. Raises NotReady if there is none."""
+    """The newest versions by name, and the one in production however old it is. Raises NotReady where there is none."""
     name = settings().model_name
     registry = scoring.open_registry(project())
     if scoring.find_version(registry, name) is None:
@@ -86,22 +131,34 @@ def versions() -> dict[str, Version]:
             "No model is registered yet. Run `notebooks/03_train.ipynb`, then `notebooks/04_register.ipynb`."
         )
     model = registry.get_model(name)
-    table = model.show_versions().sort_values("created_on", ascending=False).head(MOST_VERSIONS)
-    return {row["name"]: _version(model.version(row["name"]), row) for _, row in table.iterrows()}
+    table = model.show_versions().sort_values("created_on", ascending=False)
+    rows = [row for _, row in table.iterrows()]
+    wanted = [row for place, row in enumerate(rows) if place < MOST_VERSIONS or _is_default(row) or _in_production(row)]
+    return {row["name"]: _version(model, row) for row in wanted}
 
 
-def _version(asked: ModelVersion, row: pd.Series) -> Version:
+def _version(model, row: pd.Series) -> Version:
+    asked = model.version(row["name"])
     predict = next(function for function in asked.show_functions() if function["name"] == "PREDICT")
     (threshold,) = [p.default_value for p in predict["signature"].params if p.name == "threshold"]
     return Version(
         name=row["name"],
         asked=asked,
-        default=str(row["is_default_version"]).lower() == "true",
+        default=_is_default(row),
+        production=_in_production(row),
         created=pd.Timestamp(row["created_on"]),
         comment=row["comment"] or "",
         metrics=json.loads(row["metadata"] or "{}").get("metrics", {}),
         threshold=float(threshold),
     )
+
+
+def _is_default(row: pd.Series) -> bool:
+    return str(row["is_default_version"]).lower() == "true"
+
+
+def _in_production(row: pd.Series) -> bool:
+    return _PRODUCTION in str(row["aliases"]).upper()
 
 
 @st.cache_data(ttl=10, show_spinner=False)
@@ -113,13 +170,17 @@ def services(version_name: str) -> list[dict[str, str]]:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def catalog() -> pd.DataFrame:
-    """The catalog without SOURCE_NAME, which may contain a person's name. Raises NotReady if the catalog is empty."""
-    table = settings().qualified(settings().catalog_table)
-    there = "SPLIT IS NOT NULL AND VANISHED_AT IS NULL"  # as in cxr.data.catalog.read_catalog
-    rows = ready_session().sql(f"SELECT {_CATALOG_COLUMNS} FROM {table} WHERE {there} ORDER BY IMAGE_ID").to_pandas()
+    """The catalog without source names, which may hold a person's. Raises NotReady where it is empty.
+
+    Images without a label are part of it, and so are those that are set aside.
+    """
+    # A label without a split: an ingest that has not ended, or an image that is set aside.
+    there = "VANISHED_AT IS NULL AND (SPLIT IS NOT NULL OR LABEL IS NULL OR SET_ASIDE IS NOT NULL)"
+    query = f"SELECT {_CATALOG_COLUMNS} FROM {project().catalog} WHERE {there} ORDER BY IMAGE_ID"
+    rows = ready_session().sql(query).to_pandas()
     if rows.empty:
-        raise NotReady("The catalog has no images yet. Run `notebooks/02_data_ingest.ipynb`.")
-    return rows
+        raise NotReady("The catalog holds no image yet. Run `notebooks/02_data_ingest.ipynb`.")
+    return rows.assign(BURNED_IN=rows["BURNED_IN"].map(lambda said: said is True))
 
 
 def catalog_or_empty() -> pd.DataFrame:
@@ -128,6 +189,12 @@ def catalog_or_empty() -> pd.DataFrame:
         return catalog()
     except NotReady:
         return pd.DataFrame(columns=_CATALOG_COLUMNS.split(", "))
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def label_set() -> LabelSet | None:
+    """The catalog's classes; None where no image has a label."""
+    return catalog_label_set(project())
 
 
 def read_staged(places: list[str]) -> list[bytes]:
@@ -145,56 +212,3 @@ def read_staged(places: list[str]) -> list[bytes]:
                 "Run `notebooks/02_data_ingest.ipynb` again."
             )
         return [there[name].read_bytes() for name in names]
-
-
-def evaluation(version_name: str) -> dict | None:
-    """The evaluation of the version's training run; None if its artifacts are not on the stage."""
-    found = _artifact(version_name, "evaluation.json")
-    return None if found is None else read_evaluation(json.loads(found))
-
-
-def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
-    """Predictions of the version's training run for a split: IMAGE_ID, LABEL, PATIENT_ID, P_POSITIVE.
-
-    None if the run has no scores. Images that are no longer in the catalog are left out.
-    """
-    found = _artifact(version_name, "scores.csv")
-    if found is None:
-        return None
-    rows = pd.read_csv(io.BytesIO(found))
-    known = catalog_or_empty()[["IMAGE_ID", "LABEL", "PATIENT_ID"]]
-    return rows[rows["SPLIT"] == split].merge(known, on="IMAGE_ID", validate="one_to_one")
-
-
-@st.cache_data(ttl=600, max_entries=100, show_spinner=False)
-def _artifact(version_name: str, name: str) -> bytes | None:
-    """A file of the version's training run; None if it is not on the stage."""
-    run = version_name.removeprefix("V_").lower()
-    # Not get_stream: it leaves the file in a temporary folder that all viewers share.
-    with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
-        try:
-            ready_session().file.get(f"{settings().artifacts}/runs/{run}/{name}", folder)
-            return (Path(folder) / name).read_bytes()
-        except (SnowparkClientException, OSError):
-            return None
-
-
-@st.cache_data(ttl=60, show_spinner=False)
-def recorded_scores(version_name: str, split: str) -> pd.DataFrame:
-    """As :func:`run_scores`, from the table PREDICTIONS: the latest prediction of each image, by any path."""
-    known = settings()
-    return (
-        ready_session()
-        .sql(
-            f"""
-            SELECT P.IMAGE_ID, C.LABEL, C.PATIENT_ID, P.P_POSITIVE
-            FROM {known.qualified(known.predictions_table)} P
-            JOIN {known.qualified(known.catalog_table)} C ON C.IMAGE_ID = P.IMAGE_ID
-            WHERE P.MODEL_NAME = ? AND P.MODEL_VERSION = ? AND P.STATUS = 'ok' AND C.SPLIT = ?
-            QUALIFY ROW_NUMBER() OVER (PARTITION BY P.IMAGE_ID ORDER BY P.SCORED_AT DESC) = 1
-            ORDER BY P.IMAGE_ID
-            """,
-            params=[known.model_name, version_name, split],
-        )
-        .to_pandas()
-    )

@@ -4,12 +4,15 @@ import contextlib
 import functools
 import logging
 import re
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import app_account
+import app_labels
+import pandas as pd
 import streamlit as st
 from snowflake.connector.errors import Error as ConnectorError
 from snowflake.snowpark.exceptions import SnowparkClientException
@@ -17,6 +20,8 @@ from streamlit.errors import StreamlitAPIException
 
 PATHS = {"WAREHOUSE": "Warehouse", "SERVICE": "Service"}
 _DOES_NOT_EXIST = 2003
+_NO_SUCH_COLUMN = 904
+_RENEWED_EVERY = 60  # seconds; a session that ends sooner after that is reported
 _NO_ANSWER = (SnowparkClientException, ConnectorError, ConnectionError, TimeoutError)
 
 # Constant text. Never insert text of a viewer or a file: st.html does not escape it.
@@ -58,13 +63,31 @@ def plain_errors(place: str = "page") -> Iterator[None]:
         yield
     except app_account.NotReady as missing:
         st.info(str(missing), icon=":material/info:")
-        st.button("Look again", key=f"look-again-{place}", on_click=app_account.reconnect)
-    except Exception as error:  # noqa: BLE001 - the only place that turns errors into messages
+        st.button("Look again", key=f"look-again-{place}", on_click=_check_session)
+    except Exception as error:  # noqa: BLE001 - the one boundary between whatever fails and whoever reads
+        if app_account.has_ended(error) and _may_renew():
+            _check_session()
+            st.rerun()
         _explain(error)
         with st.container(horizontal=True):
-            st.button("Try again", key=f"try-again-{place}", on_click=app_account.reconnect)
+            st.button("Try again", key=f"try-again-{place}", on_click=_check_session)
             if st.session_state.get("path") == "SERVICE" and isinstance(error, _NO_ANSWER):
                 st.button("Use the warehouse", key=f"warehouse-{place}", on_click=_use_warehouse)
+
+
+def _may_renew() -> bool:
+    """Once in a while: a session that ends as soon as it is opened must not make the page run for ever."""
+    before, now = st.session_state.get("renewed", -_RENEWED_EVERY), time.monotonic()
+    if now - before < _RENEWED_EVERY:
+        return False
+    st.session_state["renewed"] = now
+    return True
+
+
+def _check_session() -> None:
+    """Look whether the session answers, else let the next use open another. Other viewers' caches stay as they are."""
+    with contextlib.suppress(Exception):  # the page says what is wrong when it runs
+        app_account.keep_session(every=0)
 
 
 def _explain(error: Exception) -> None:
@@ -76,6 +99,12 @@ def _explain(error: Exception) -> None:
         st.info(
             "A table or stage of this project does not exist, or this app cannot access it. "
             "Run `notebooks/01_setup.ipynb`, or ask an administrator for access.",
+            icon=":material/info:",
+        )
+    elif code == _NO_SUCH_COLUMN:
+        st.info(
+            "The tables were made by an earlier version of this project. `notebooks/01_setup.ipynb` brings them up to "
+            "date and keeps every row.",
             icon=":material/info:",
         )
     elif isinstance(error, _NO_ANSWER):
@@ -107,10 +136,26 @@ def plain(text: object) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 
+def inert(markdown: str) -> str:
+    """Somebody else's Markdown with its headings, tables and emphasis, and without links, pictures and HTML.
+
+    An entity never stands for a bracket that means something, and a word joiner breaks the addresses that Markdown
+    makes links of by itself. Nothing in it makes a browser ask another host.
+    """
+    text = re.sub(r"\\([!-/:-@\[-`{-~])|[\[\]<>!$&]", _as_text, markdown)
+    return re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", "\u2060", text, flags=re.IGNORECASE)
+
+
+def _as_text(found: re.Match) -> str:
+    character = found[1] or found[0]
+    return character if character in ":/.@" else f"&#{ord(character)};"
+
+
 def choose_model() -> Choice:
     """The version and the path chosen in the sidebar. Stops the page with a message if the path is not available."""
     versions = app_account.versions()
-    default = next((name for name, version in versions.items() if version.default), next(iter(versions)))
+    in_production = next((name for name, version in versions.items() if version.production), None)
+    default = in_production or next((name for name in versions if versions[name].default), next(iter(versions)))
     with st.sidebar:
         st.header("Model")
         name = chosen(
@@ -121,10 +166,13 @@ def choose_model() -> Choice:
                 "Version",
                 options,
                 key=key,
-                format_func=lambda name: f"{name} (default)" if versions[name].default else name,
+                format_func=lambda name: with_place(versions[name]),
             ),
             everywhere=True,
         )
+        if not versions[name].production:
+            instead = f"{plain(in_production)} is." if in_production else "No version is."
+            st.warning(f"This version is **not in production**. {instead}", icon=":material/science:")
         path = chosen(
             "path",
             list(PATHS),
@@ -140,6 +188,11 @@ def choose_model() -> Choice:
         )
     service = _running_service(name) if path == "SERVICE" else None
     return Choice(versions[name], path, service)
+
+
+def with_place(version: app_account.Version) -> str:
+    place = " (in production)" if version.production else " (default)" if version.default else ""
+    return f"{version.name}{place}"
 
 
 def _running_service(version_name: str) -> str | None:
@@ -172,6 +225,7 @@ def _use_warehouse() -> None:
 
 def _wake(service: str) -> None:
     with plain_errors():
+        app_account.keep_session()  # before the page, which does so too
         app_account.ready_session().sql(f"ALTER SERVICE {service} RESUME").collect()
         app_account.services.clear()
 
@@ -191,6 +245,38 @@ def chosen(name: str, options: Sequence, default, widget, everywhere: bool = Fal
         st.session_state[f"kept-{name}"] = str(value)
     keep_in_url(name, value, default)
     return value
+
+
+def choose_filters(rows: pd.DataFrame, split: str = app_labels.ALL) -> pd.DataFrame:
+    """The rows of the catalog that fit the filters, which offer what the catalog holds.
+
+    Args:
+        split: chosen at first, if there is one.
+    """
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        aside = app_account.settings().include_set_aside
+        if rows["SET_ASIDE"].notna().any() and not aside:
+            aside = chosen(
+                "aside",
+                [False, True],
+                False,
+                lambda key, options: st.toggle(
+                    "Images set aside", key=key, help="Lateral views, and images that were not prepared for display"
+                ),
+            )
+        rows = rows if aside else rows[rows["SET_ASIDE"].isna()]
+        splits = app_labels.split_options(rows)
+        names = {
+            "SPLIT": ("split", "Split", splits, split if split in splits else app_labels.ALL),
+            "LABEL": ("label", "Truth", app_labels.label_options(rows, app_account.label_set()), app_labels.ALL),
+        }
+        if causes := sorted(rows["CAUSE"].dropna().unique()):
+            names["CAUSE"] = ("cause", "Cause", [app_labels.ALL, *causes], app_labels.ALL)
+        wanted = {
+            column: chosen(name, options, first, lambda key, given, title=title: st.selectbox(title, given, key=key))
+            for column, (name, title, options, first) in names.items()
+        }
+    return app_labels.filter_rows(rows, **wanted)
 
 
 def typed(name: str, default, widget, within: tuple[float, float] | None = None):

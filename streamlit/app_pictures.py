@@ -3,8 +3,10 @@
 import base64
 import inspect
 import io
+from collections.abc import Sequence
 
 import altair as alt
+import app_tables
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -82,26 +84,64 @@ def gauge(probability: float, threshold: float) -> alt.Chart:
     return alt.layer(bar, line).properties(height=44)
 
 
-def confusion(truth: pd.Series, predicted: pd.Series, labels: tuple[str, ...]) -> alt.Chart:
-    """Confusion matrix: truth in rows, predictions in columns. The colour is the fraction of the row."""
-    counts = pd.crosstab(truth, predicted).reindex(index=labels, columns=labels, fill_value=0)
-    fraction = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    cells = counts.stack().rename("images").reset_index().set_axis(["truth", "predicted", "images"], axis=1)
-    cells["fraction"] = fraction.stack().to_numpy()
-    where = dict(
-        x=alt.X("predicted:N", sort=list(labels), title="Predicted", axis=alt.Axis(labelAngle=0, orient="top")),
-        y=alt.Y("truth:N", sort=list(labels), title="Truth"),
-    )
-    squares = (
-        alt.Chart(cells)
-        .mark_rect()
+def class_bars(probabilities: dict[str, float], called: str | None) -> alt.Chart:
+    """A bar for each class from 0 to 1, the likeliest first; that of the call stands out."""
+    probabilities = {app_tables.as_cell(name): value for name, value in probabilities.items()}
+    rows = pd.DataFrame({"class": list(probabilities), "probability": list(probabilities.values())})
+    rows["called"] = rows["class"] == app_tables.as_cell(called)
+    order = rows.sort_values("probability", ascending=False)["class"].tolist()
+    # The number stands in the axis, where no bar hides it.
+    words = {name: f"{name}  {value:.1%}" for name, value in probabilities.items()}
+    rows["shown"] = rows["class"].map(words)
+    colour = alt.condition(alt.datum.called, alt.value(ORANGE), alt.value(BLUE))
+    bars = (
+        alt.Chart(rows)
+        .mark_bar(height=14)
         .encode(
-            **where, color=alt.Color("fraction:Q", scale=alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE]), legend=None)
+            y=alt.Y(
+                "shown:N",
+                sort=[words[name] for name in order],
+                title=None,
+                axis=alt.Axis(labelLimit=220, labelOverlap=False),
+            ),
+            x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", title=None, grid=False)),
+            color=colour,
+            tooltip=["class", alt.Tooltip("probability:Q", format=".2%")],
         )
     )
+    return bars.properties(height=24 * len(rows) + 48)
+
+
+def count(truth: Sequence[str], called: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """How many images of each class (rows) were called each class (columns)."""
+    truth, called = pd.Series(list(truth), dtype=object), pd.Series(list(called), dtype=object)
+    return pd.crosstab(truth, called).reindex(index=list(names), columns=list(names), fill_value=0)
+
+
+def confusion(counts: pd.DataFrame) -> alt.LayerChart:
+    """Counts of truth (rows) against call (columns); the colour is the share of the row."""
+    names = [app_tables.as_cell(name) for name in counts.index]
+    values = counts.to_numpy()
+    share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    cells = pd.DataFrame(
+        {
+            "truth": np.repeat(names, len(names)),
+            "called": np.tile(names, len(names)),
+            "images": values.ravel(),
+            "share": share.ravel(),
+        }
+    )
+    many = sum(map(len, names)) > 40
+    across = alt.Axis(labelAngle=-35 if many else 0, orient="top", labelLimit=140)
+    where = dict(
+        x=alt.X("called:N", sort=names, title="Called", axis=across),
+        y=alt.Y("truth:N", sort=names, title="Truth", axis=alt.Axis(labelLimit=140)),
+    )
+    scale = alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE])
+    squares = alt.Chart(cells).mark_rect().encode(**where, color=alt.Color("share:Q", scale=scale, legend=None))
     numbers = (
         alt.Chart(cells)
-        .mark_text(fontSize=20, fontWeight="bold")
+        .mark_text(fontSize=20 if len(names) < 5 else 13, fontWeight="bold")
         .encode(
             **where,
             text="images:Q",
@@ -109,7 +149,7 @@ def confusion(truth: pd.Series, predicted: pd.Series, labels: tuple[str, ...]) -
             tooltip=["truth", "predicted", "images", alt.Tooltip("fraction:Q", format=".0%")],
         )
     )
-    return alt.layer(squares, numbers).properties(height=220)
+    return alt.layer(squares, numbers).properties(height=max(220, 52 * len(names) + 60))
 
 
 def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
@@ -119,6 +159,7 @@ def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
         curves: version, false_positive_rate, sensitivity, low, high.
         thresholds: version, false_positive_rate, sensitivity; may be empty.
     """
+    curves, thresholds = app_tables.without_formulas(curves), app_tables.without_formulas(thresholds)
     where = dict(x=_unit("false_positive_rate", "1 - specificity"), y=_unit("sensitivity", "sensitivity"))
     band = alt.Chart(curves).mark_area(opacity=0.15, clip=True)
     line = alt.Chart(curves).mark_line(clip=True)
@@ -133,11 +174,11 @@ def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
     return alt.layer(*layers).properties(height=340)
 
 
-def reliability(frequencies: pd.DataFrame) -> alt.LayerChart:
-    """Reliability diagram: columns `predicted` (probability), `observed` (frequency of pneumonia) and `version`."""
-    where = dict(x=_unit("predicted", "predicted probability"), y=_unit("observed", "observed frequency"))
+def reliability(shares: pd.DataFrame) -> alt.LayerChart:
+    """Observed share of what is not negative (`observed`) against the `predicted` one, for each `version`."""
+    where = dict(x=_unit("predicted", "predicted probability"), y=_unit("observed", "observed share"))
     style = dict(color=_by_version(), strokeDash=alt.StrokeDash("version:N", legend=None))
-    line = alt.Chart(frequencies).mark_line(point=True, clip=True).encode(**where, **style)
+    line = alt.Chart(app_tables.without_formulas(shares)).mark_line(point=True, clip=True).encode(**where, **style)
     return alt.layer(_diagonal(), line).properties(height=340)
 
 

@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import json
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import app_account
+import app_labels
+import app_runs
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -17,8 +20,7 @@ from PIL import Image
 from cxr.model import preprocessing
 from cxr.serving import predictions, scoring
 
-MAX_UPLOAD_BYTES = 12 * 2**20  # 16 MB as base64, the largest text in Snowflake
-SHOWN_PIXELS = 800  # the longer side; half the width of a desktop screen
+SHOWN_PIXELS = 800  # the longer side; half a desktop's width
 IMAGES_PER_CALL = 100
 BYTES_PER_CALL = 64 * 2**20
 _ANSWERS_KEPT = 20
@@ -26,7 +28,10 @@ _ANSWERS_KEPT = 20
 
 @dataclass(frozen=True)
 class Study:
-    """One image to show and score; `pixels` is uint8 [height, width], reduced to at most 800 pixels a side."""
+    """One image that a viewer looks at; `pixels` is uint8 [height, width], at most about a screen large.
+
+    `burned_in`: its header says that text about the patient is part of the picture.
+    """
 
     image_id: str
     data: bytes
@@ -34,13 +39,15 @@ class Study:
     format: str
     width: int
     height: int
+    burned_in: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The model's prediction; `heatmap` is a greyscale PNG. Without a probability, `status` has the reason."""
+    """What the model said; `heatmap` is a greyscale PNG. Without a probability or a label `status` says why."""
 
     probability: float | None
+    probabilities: dict[str, float]
     label: str | None
     status: str
     heatmap: bytes | None
@@ -48,13 +55,17 @@ class Answer:
 
 
 def open_study(data: bytes) -> Study:
-    """Decode and check a file before it is sent to the model. Raises preprocessing.BadImage."""
-    if len(data) > MAX_UPLOAD_BYTES:
-        raise preprocessing.BadImage("too_large", f"more than {MAX_UPLOAD_BYTES // 2**20} MB")
+    """Check a file before it is sent anywhere. Raises preprocessing.BadImage."""
+    if len(data) > scoring.LARGEST_IN_SQL:
+        raise preprocessing.BadImage("too_large", f"more than {scoring.LARGEST_IN_SQL // 2**20} MB")
     xray = preprocessing.decode(data, at_least=SHOWN_PIXELS)
     shown = Image.fromarray(xray.pixels)
     shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS), Image.Resampling.BILINEAR)
-    return Study(hashlib.sha256(data).hexdigest(), data, np.asarray(shown), xray.format, xray.width, xray.height)
+    return Study(hashlib.sha256(data).hexdigest(), data, np.asarray(shown), **_facts(xray))
+
+
+def _facts(xray: preprocessing.XRay) -> dict:
+    return {name: getattr(xray, name) for name in ("format", "width", "height", "burned_in")}
 
 
 def answer_for(study: Study, choice: Choice) -> Answer:
@@ -66,11 +77,13 @@ def answer_for(study: Study, choice: Choice) -> Answer:
         row = scoring.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
         # Null values may be missing in the answer.
         probability, label, heatmap = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP"))
+        probabilities = app_labels.read_probabilities(row.get("PROBABILITIES"))
         while len(kept) >= _ANSWERS_KEPT:
             kept.pop(next(iter(kept)))
         kept[key] = Answer(
             probability=None if pd.isna(probability) else float(probability),
-            label=label,
+            probabilities=probabilities,
+            label=None if pd.isna(label) else label,
             status=row["STATUS"],
             heatmap=base64.b64decode(heatmap) if heatmap else None,
             seconds=time.perf_counter() - start,
@@ -88,6 +101,7 @@ def record_answers() -> None:
     while waiting:
         image_id, choice, answer, request = waiting[0]
         row = {"P_POSITIVE": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
+        row["PROBABILITIES"] = json.dumps(answer.probabilities) if answer.probabilities else None
         _record([image_id], pd.DataFrame([row]), choice, request)
         waiting.pop(0)
 
@@ -102,7 +116,7 @@ def score_rows(
         report: called with the fraction that is done, and a text for the viewer.
 
     Returns:
-        The rows with TRUTH, P_POSITIVE, PREDICTED and STATUS, joined by image id, and the files in the same order.
+        the rows with P_POSITIVE, PROBABILITIES, CALLED and STATUS, paired by image id, and the files in the same order.
     """
     report(0.0, "Fetching images from the stage")
     files = app_account.read_staged(list(rows["RELATIVE_PATH"]))
@@ -136,19 +150,4 @@ def _new_request() -> str:
 
 def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request: str) -> None:
     predictions.write_predictions(app_account.project(), image_ids, answers, choice.version.name, choice.path, request)
-    app_account.recorded_scores.clear()
-
-
-def to_csv(table: pd.DataFrame) -> bytes:
-    """The table as UTF-8 CSV with lower-case column names. Text that a spreadsheet could run as a formula is quoted."""
-    shown = table.rename(columns=str.lower)
-    for name in shown.select_dtypes(exclude="number"):
-        shown[name] = shown[name].map(_cell)
-    return shown.to_csv(index=False).encode()
-
-
-def _cell(text: object) -> object:
-    if not isinstance(text, str):
-        return text
-    line = " ".join(text.split())  # a line break would start a new row in some programs
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+    app_runs.recorded_scores.clear()

@@ -12,11 +12,12 @@ for folder in (HERE, HERE.parent / "lib"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+import app_account
 import app_common
 import app_scoring
 import streamlit as st
 
-st.set_page_config(page_title="Chest X-ray reader", page_icon=":material/pulmonology:", layout="wide")
+st.set_page_config(page_title="Chest X-ray classifier", page_icon=":material/pulmonology:", layout="wide")
 page = st.navigation(
     [
         st.Page("views/single_study.py", title="Single study", icon=":material/radiology:", default=True),
@@ -30,4 +31,5 @@ app_common.show_notice()
 with app_common.plain_errors("record"):
     app_scoring.record_answers()
 with app_common.plain_errors():
+    app_account.keep_session()
     page.run()

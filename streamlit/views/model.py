@@ -2,16 +2,19 @@
 
 import altair as alt
 import app_account
+import app_labels
 import app_pictures
+import app_runs
+import app_tables
 import numpy as np
 import pandas as pd
 import streamlit as st
-from app_common import Choice, choose_model, chosen, forget_choice, fragment, plain, typed
+from app_common import Choice, choose_model, chosen, forget_choice, fragment, inert, plain, typed
 from app_scoring import score_rows
 
 from cxr.evaluation.bootstrap import bootstrap, paired_bootstrap, roc_band
 from cxr.evaluation.metrics import measure, reliability
-from cxr.settings import LABELS
+from cxr.model.labelset import LabelSet
 
 NAMES = {
     "auroc": "AUROC",
@@ -50,8 +53,8 @@ def main() -> None:
         "validation",
         lambda key, options: st.radio("Curves of", options, key=key, horizontal=True, format_func=SETS.get),
     )
-    if app_account.evaluation(name) is None and images in ("validation", "test"):
-        _offer_scoring(choice, app_account.recorded_scores(name, images), images)
+    if app_runs.evaluation(name) is None and images in ("validation", "test"):
+        _offer_scoring(choice, app_runs.recorded_scores(name, images), images)
     parts = {each: part for each in shown if (part := _part(each, images))}
     if parts:
         _curves(parts)
@@ -63,7 +66,7 @@ def main() -> None:
         if st.session_state.setdefault("threshold-of", name) != name:
             forget_choice("threshold")
             st.session_state["threshold-of"] = name
-        _explorer(parts[name]["scores"], choice.version.threshold, SETS[images])
+        _explorer(parts[name]["scores"], choice.version, images)
 
 
 def _part(name: str, images: str) -> dict | None:
@@ -72,11 +75,11 @@ def _part(name: str, images: str) -> dict | None:
     From the training run's evaluation, which has no scores of test images; without it, from recorded predictions. None
     if there are neither.
     """
-    report = app_account.evaluation(name)
+    report = app_runs.evaluation(name)
     if report is not None:
         return report.get(images)
-    rows = app_account.recorded_scores(name, images)
-    if rows["LABEL"].nunique() < 2:
+    rows = app_runs.recorded_scores(name, images)
+    if len(set(_truth(rows))) < 2:
         return None
     truth, probabilities, patients = _truth(rows), rows["P_POSITIVE"].to_numpy(dtype=float), rows["PATIENT_ID"]
     observed, predicted = reliability(truth, probabilities)
@@ -89,10 +92,10 @@ def _part(name: str, images: str) -> dict | None:
 
 def _versions(versions: dict[str, app_account.Version]) -> None:
     st.header("Versions")
-    titles = {key: NAMES[key] for key in ("auroc", "sensitivity", "specificity", "ece")}
+    titles = {key: NAMES[key] for key in ("auroc", "sensitivity", "specificity")} | {"ece": "ECE"}
     table = pd.DataFrame(
         [
-            {"Version": v.name, "Default": v.default}
+            {"Version": v.name, "In production": v.production, "Default": v.default}
             | {title: v.metrics.get(f"test_{key}") for key, title in titles.items()}
             | {"Threshold": v.threshold, "Registered": v.created}
             for v in versions.values()
@@ -100,43 +103,84 @@ def _versions(versions: dict[str, app_account.Version]) -> None:
     )
     columns = {title: st.column_config.NumberColumn(format="%.3f") for title in ("Threshold", *titles.values())}
     columns["Registered"] = st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
-    st.dataframe(table, hide_index=True, column_config=columns)
-    st.caption("Metrics on the test patients of each version's own training run.")
+    app_tables.show(table, column_config=columns)
+    st.caption("Measured on the test patients of each version's own training run. ECE: expected calibration error.")
 
 
 def _card(version: app_account.Version) -> None:
-    st.header(f"Model card of {version.name}")
-    st.markdown(version.comment or "This version has no model card.")
+    st.header(f"Card of {plain(version.name)}")
+    st.markdown(inert(version.comment) or "This version was registered without a card.")
 
 
 def _measured(shown: list[str]) -> None:
-    """The metrics of the training runs, with intervals, side by side."""
-    reports = {name: app_account.evaluation(name) for name in shown}
-    known = {name: report["test"]["metrics"] for name, report in reports.items() if report}
-    for name in set(shown) - set(known):
-        st.caption(f"The training run of {name} is not on the stage, so there are no intervals.")
-    if known:
-        table = pd.DataFrame({name: {NAMES[key]: _interval(m[key]) for key in NAMES} for name, m in known.items()})
-        st.table(table.rename_axis("Test patients, 95% interval"))
+    """The training run's own figures, with intervals, side by side."""
+    reports = {name: app_runs.evaluation(name) for name in shown}
+    tests = {name: report["test"] for name, report in reports.items() if report}
+    for name in set(shown) - set(tests):
+        st.caption(f"The artifacts of {name}'s training run are gone from the stage: no intervals.")
+    if not tests:
+        return
+    figures = {name: {NAMES[key]: _interval(test["metrics"][key]) for key in NAMES} for name, test in tests.items()}
+    st.table(pd.DataFrame(figures).rename_axis("Test patients, 95% interval"))
+    for name, test in tests.items():
+        labels = app_runs.labels(name)
+        if len(labels) > 2:
+            st.caption(f"{plain(name)}: the figures above are of the screening question, {_screening(labels)}.")
+        if "by_class" in test:
+            _by_class(name, test["by_class"])
     lines = [
-        f"{name}: {plain(group['value'])} {group['sensitivity']['value']:.0%} of {group['images']}"
-        for name, report in reports.items()
-        for group in (report["test"].get("subgroups", ()) if report else ())
+        f"{name}: {plain(group['value'])} {_percent(group['sensitivity']['value'])} of {group['images']}"
+        for name, test in tests.items()
+        for group in test.get("subgroups", ())
         if group["column"] == "CAUSE"
     ]
     if lines:
         st.caption("Sensitivity by cause. " + "; ".join(lines) + ".")
 
 
+def _screening(labels: LabelSet) -> str:
+    return f"{plain(app_labels.finding(labels))} against {plain(labels.negative)}"
+
+
+def _by_class(name: str, found: dict) -> None:
+    """Figures of each class, and which was taken for which, on the test patients of the version's own run."""
+    rows = found["classes"]
+    st.header(f"Classes of {plain(name)}")
+    left, right = st.columns(2)
+    with left:
+        table = pd.DataFrame(
+            {
+                "Images": [row["images"] for row in rows],
+                "AUROC against the rest": [_interval(row["auroc"]) for row in rows],
+                "Sensitivity": [_interval(row["sensitivity"]) for row in rows],
+            },
+            index=[plain(row["class"]) for row in rows],
+        )
+        st.table(table.rename_axis("Test patients, 95% interval"))
+        st.caption(
+            f"Macro AUROC {_interval(found['macro_auroc'])}; accuracy over all classes {_interval(found['accuracy'])}."
+        )
+    with right:
+        names = [row["class"] for row in rows]
+        st.altair_chart(app_pictures.confusion(pd.DataFrame(found["confusion_matrix"], index=names, columns=names)))
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
 def _interval(metric: dict) -> str:
     if None in (metric["value"], *metric["interval"]):
-        return "-"
+        return "undefined"
     return "{:.3f} ({:.3f} to {:.3f})".format(metric["value"], *metric["interval"])
 
 
 def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:
     rows = app_account.catalog_or_empty()
-    left = rows[(rows["SPLIT"] == split) & ~rows["IMAGE_ID"].isin(scored["IMAGE_ID"])]
+    mine = (rows["SPLIT"] == split) & rows["LABEL"].notna()
+    if not app_account.settings().include_set_aside:
+        mine &= rows["SET_ASIDE"].isna()
+    left = rows[mine & ~rows["IMAGE_ID"].isin(scored["IMAGE_ID"])]
     total = len(left) + len(scored)
     if not total:
         st.info(f"The catalog has no {split} images. Run `notebooks/02_data_ingest.ipynb`.")
@@ -154,7 +198,9 @@ def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:
 
 
 def _truth(rows: pd.DataFrame) -> np.ndarray:
-    return (rows["LABEL"] == "PNEUMONIA").to_numpy().astype(int)
+    """Whether each label is another than the catalog's negative one, int [N]."""
+    known = app_account.label_set()
+    return (rows["LABEL"] != known.negative).to_numpy().astype(int) if known else np.zeros(len(rows), int)
 
 
 def _curves(parts: dict[str, dict]) -> None:
@@ -180,7 +226,7 @@ def _compare(name: str, other: str, split: str) -> None:
     """Compare the AUROC of two versions on the images that both have scored."""
     first, second = (_scored(each, split) for each in (name, other))
     both = first.merge(second[["IMAGE_ID", "P_POSITIVE"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
-    if both["LABEL"].nunique() < 2:
+    if len(set(_truth(both))) < 2:
         return
     found = paired_bootstrap(
         _truth(both),
@@ -190,21 +236,23 @@ def _compare(name: str, other: str, split: str) -> None:
         RESAMPLES,
     )
     low, high = found["interval"]
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no significant difference"
+    what = "AUROC" if all(len(app_runs.labels(each)) == 2 for each in (name, other)) else "screening AUROC"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that chance could not make"
     st.markdown(
-        f"On the {len(both):,} {split} images that both have scored, the AUROC of {name} minus that of {other} is "
+        f"On the {len(both):,} {split} images that both have scored, the {what} of {name} less that of {other} is "
         f"**{found['difference']:+.3f}** (95% interval {low:+.3f} to {high:+.3f}): {verdict}."
     )
 
 
 def _scored(name: str, split: str) -> pd.DataFrame:
-    rows = app_account.run_scores(name, split)
-    return app_account.recorded_scores(name, split) if rows is None else rows
+    rows = app_runs.run_scores(name, split)
+    return app_runs.recorded_scores(name, split) if rows is None else rows
 
 
 @fragment
-def _explorer(scores: dict[str, list], default: float, images: str) -> None:
+def _explorer(scores: dict[str, list], version: app_account.Version, images: str) -> None:
     st.header("Another threshold")
+    labels, default = app_runs.labels(version.name), version.threshold
     registered = round(100 * default, 1)
     percent = typed(
         "threshold",
@@ -223,15 +271,30 @@ def _explorer(scores: dict[str, list], default: float, images: str) -> None:
                 st.metric(NAMES[key], f"{values[key]:.1%}" if defined else "-")
                 if defined:
                     st.caption("95% interval {:.1%} to {:.1%}".format(*ranges[key]))
-    names = np.array(LABELS)
-    truth_names, predicted = pd.Series(names[truth]), pd.Series(names[(probabilities >= threshold).astype(int)])
     left, right = st.columns(2)
-    left.altair_chart(app_pictures.confusion(truth_names, predicted, LABELS))
+    left.altair_chart(app_pictures.confusion(_counts(truth, probabilities, threshold, version.name, images)))
     right.altair_chart(_trade(truth, probabilities, threshold))
+    screening = f" Of {_screening(labels)}." if len(labels) > 2 else ""
     st.caption(
-        f"{len(truth):,} {images}. The registered threshold of {default:.1%} does not change here; "
+        f"{len(truth):,} {SETS[images]}.{screening} The registered threshold of {default:.1%} stays as it is; "
         "`notebooks/03_train.ipynb` chooses it."
     )
+
+
+def _counts(truth: np.ndarray, probabilities: np.ndarray, threshold: float, name: str, images: str) -> pd.DataFrame:
+    """Truth against call over all classes; where only the screening question was kept, over its two answers."""
+    labels = app_runs.labels(name)
+    if len(labels) > 2 and images != "validation_shifted":
+        rows = _scored(name, images)
+        shares = rows["PROBABILITIES"].map(app_labels.read_probabilities)
+        if len(rows) and shares.map(bool).all():
+            called = [
+                app_labels.choose_class(each, positive, threshold, labels)
+                for each, positive in zip(shares, rows["P_POSITIVE"], strict=True)
+            ]
+            return app_pictures.count(rows["LABEL"], called, app_labels.all_names(labels, rows["LABEL"]))
+    names = np.array([labels.negative, app_labels.finding(labels)], dtype=object)
+    return app_pictures.count(names[truth], names[(probabilities >= threshold).astype(int)], names)
 
 
 def _trade(truth: np.ndarray, probabilities: np.ndarray, threshold: float) -> alt.LayerChart:

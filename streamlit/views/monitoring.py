@@ -1,16 +1,19 @@
-"""Monitoring: volume, fraction predicted positive, drift, accuracy where the truth is known, rejected images."""
+"""Monitoring: how much is asked, how often something is found, whether it drifts or errs, what is refused."""
 
 import altair as alt
 import app_account
 import app_pictures
+import app_runs
+import app_tables
 import pandas as pd
 import streamlit as st
-from app_common import chosen
+from app_common import chosen, with_place
 
 from cxr.serving import monitoring
 
 WINDOWS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year"}
-FEW = 30  # predictions a day; with fewer, drift is noise
+POSITIVE = "Any class but the negative one of the version that answered"
+FEW = 30  # answers; below that many a day's drift is noise
 DRIFT_LEVELS = ((monitoring.LARGE, "large"), (monitoring.SMALL, "moderate"), (0.0, "small"))
 
 
@@ -26,7 +29,13 @@ def main() -> None:
                 lambda key, options: st.selectbox("Last", options, key=key, format_func=WINDOWS.get),
             )
         )
-        name = chosen("of", ["all", *versions], "all", lambda key, options: st.selectbox("Version", options, key=key))
+        places = {"all": "all"} | {name: with_place(version) for name, version in versions.items()}
+        name = chosen(
+            "of",
+            list(places),
+            "all",
+            lambda key, options: st.selectbox("Version", options, key=key, format_func=places.get),
+        )
     counts, daily = _recent(days)
     if name != "all":
         counts, daily = (rows[rows["MODEL_VERSION"] == name] for rows in (counts, daily))
@@ -47,7 +56,17 @@ def main() -> None:
 def _recent(days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The monitoring views. Their rows are aggregates, so they are cached for all viewers."""
     project = app_account.project()
-    return monitoring.counts(project, days), monitoring.daily(project, days)
+    return _with_signs(monitoring.counts(project, days)), monitoring.daily(project, days)
+
+
+def _with_signs(counts: pd.DataFrame) -> pd.DataFrame:
+    """POSITIVE and TRULY_POSITIVE as bool, also where nobody wrote down the negative class of a version."""
+    unknown = counts.loc[counts["LABEL"].notna() & counts["POSITIVE"].isna(), "MODEL_VERSION"].unique()
+    negative = counts["MODEL_VERSION"].map({name: app_runs.labels(name).negative for name in unknown})
+    for sign, label in (("POSITIVE", "LABEL"), ("TRULY_POSITIVE", "TRUTH")):
+        otherwise = counts[label].notna() & (counts[label] != negative)
+        counts[sign] = counts[sign].where(counts[sign].notna(), otherwise).astype(bool)
+    return counts
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -71,7 +90,7 @@ def _rejected_files(days: int) -> pd.DataFrame:
 
 def _bars(rows: pd.DataFrame, colour: str, title: str) -> alt.Chart:
     return (
-        alt.Chart(rows)
+        alt.Chart(app_tables.without_formulas(rows))
         .mark_bar(size=min(28, 560 // rows["DAY"].nunique()))
         .encode(
             x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
@@ -93,14 +112,14 @@ def _volume(counts: pd.DataFrame) -> None:
     total, good = int(counts["IMAGES"].sum()), int(answered["IMAGES"].sum())
     with st.container(horizontal=True):
         st.metric("Images", f"{total:,}")
-        st.metric("Predicted pneumonia", _percent(_positives(answered), good))
-        st.metric("Rejected", _percent(total - good, total))
+        st.metric("Called positive", _percent(_positives(answered), good), help=POSITIVE)
+        st.metric("Refused", _percent(total - good, total))
     st.header("Volume")
     st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
 
 
 def _positives(rows: pd.DataFrame) -> int:
-    return int(rows.loc[rows["LABEL"] == "PNEUMONIA", "IMAGES"].sum())
+    return int(rows.loc[rows["POSITIVE"], "IMAGES"].sum())
 
 
 def _percent(part: int, whole: int) -> str:
@@ -111,7 +130,7 @@ def _positive_rate(counts: pd.DataFrame) -> None:
     answered = counts[counts["STATUS"] == "ok"]
     if answered.empty:
         return
-    st.header("Fraction predicted as pneumonia")
+    st.header("Share called positive")
     days = [
         {"DAY": day, "fraction": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
         for day, rows in answered.groupby("DAY")
@@ -125,6 +144,9 @@ def _positive_rate(counts: pd.DataFrame) -> None:
         color=app_pictures.ORANGE, filled=True, size=60
     )
     st.altair_chart(layers.properties(height=200))
+    if answered.loc[answered["POSITIVE"], "LABEL"].nunique() > 1:
+        st.header("Calls by class")
+        st.altair_chart(_bars(answered, "LABEL", "images a day"))
 
 
 def _drift(daily: pd.DataFrame) -> None:
@@ -156,13 +178,11 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.caption("None of these images has a label in the catalog yet.")
         return
 
-    def accuracy(rows: pd.DataFrame) -> str:
-        return _percent(int(rows.loc[rows["TRUTH"] == rows["LABEL"], "IMAGES"].sum()), int(rows["IMAGES"].sum()))
-
+    sick = known["TRULY_POSITIVE"]
     with st.container(horizontal=True):
-        st.metric("Accuracy", accuracy(known))
-        st.metric("Sensitivity", accuracy(known[known["TRUTH"] == "PNEUMONIA"]))
-        st.metric("Specificity", accuracy(known[known["TRUTH"] == "NORMAL"]))
+        st.metric("Accuracy", _share(known, known["TRUTH"] == known["LABEL"]))
+        st.metric("Sensitivity", _share(known[sick], known["POSITIVE"]), help=POSITIVE)
+        st.metric("Specificity", _share(known[~sick], ~known["POSITIVE"]))
     st.caption(
         f"{int(known['IMAGES'].sum()):,} predictions of images with a label in the catalog. "
         "On a version's own training images, the figures are too good."
@@ -170,9 +190,13 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
     st.altair_chart(_lines(daily[daily["ACCURACY"].notna()], "ACCURACY", "accuracy", ".0%"))
 
 
+def _share(rows: pd.DataFrame, right: pd.Series) -> str:
+    return _percent(int(rows.loc[right, "IMAGES"].sum()), int(rows["IMAGES"].sum()))
+
+
 def _lines(daily: pd.DataFrame, column: str, title: str, numbers: str) -> alt.Chart:
     return (
-        alt.Chart(daily)
+        alt.Chart(app_tables.without_formulas(daily))
         .mark_line(point=True)
         .encode(
             x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
@@ -200,7 +224,7 @@ def _rejected(counts: pd.DataFrame, files: pd.DataFrame) -> None:
         return
     st.altair_chart(_bars(both, "REASON", "images a day"))
     table = both.groupby(["WHERE", "REASON"], as_index=False)["IMAGES"].sum().sort_values("IMAGES", ascending=False)
-    st.dataframe(table.set_axis(["Where", "Reason", "Images"], axis=1), hide_index=True)
+    app_tables.show(table.set_axis(["Where", "Reason", "Images"], axis=1))
 
 
 main()

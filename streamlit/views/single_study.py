@@ -3,14 +3,17 @@
 import math
 
 import app_account
+import app_labels
 import app_pictures
+import app_runs
 import pandas as pd
 import streamlit as st
-from app_common import PATHS, Choice, choose_model, chosen, fragment, keep_in_url, plain, typed
-from app_scoring import MAX_UPLOAD_BYTES, Answer, Study, answer_for, open_study, record_answers
+from app_common import PATHS, Choice, choose_filters, choose_model, chosen, fragment, keep_in_url, plain
+from app_scoring import Answer, Study, answer_for, open_study, record_answers
 
 from cxr.model import preprocessing
-from cxr.settings import LABELS, SPLITS
+from cxr.model.labelset import LabelSet
+from cxr.serving import scoring
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
 CARDS = 6  # thumbnails per page: one row on a desktop, two on a phone
@@ -58,8 +61,8 @@ def main() -> None:
 
 
 def _uploaded() -> bytes | None:
-    # No list of extensions: DICOM files often have none, and the format is detected from the bytes.
-    file = st.file_uploader(f"Chest X-ray: JPEG, PNG, TIFF or DICOM, at most {MAX_UPLOAD_BYTES // 2**20} MB")
+    # No list of endings: a DICOM file often has none. What a file is follows from its bytes alone.
+    file = st.file_uploader(f"Chest X-ray: JPEG, PNG, TIFF or DICOM, at most {scoring.LARGEST_IN_SQL // 2**20} MB")
     if file is None:
         st.caption("The app checks the image and sends it to the model. Only its hash and the prediction are stored.")
         return None
@@ -68,11 +71,9 @@ def _uploaded() -> bytes | None:
 
 def _from_stage() -> bytes | None:
     rows = app_account.catalog()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = typed("q", "", lambda key: st.text_input("Search patient, image id or cause", key=key))
-        split = chosen("split", ["all", *SPLITS], "all", lambda key, options: st.selectbox("Split", options, key=key))
-        label = chosen("label", ["all", *LABELS], "all", lambda key, options: st.selectbox("Truth", options, key=key))
-    found = _search(rows, text, split, label)
+    # Not in the URL: a person's name may be looked for, and addresses are kept and sent.
+    text = st.text_input("Search patient, image id or cause", key="search")
+    found = _search(choose_filters(rows), text)
     if found.empty:
         st.info("No images found. Clear the search or change the filters.", icon=":material/search_off:")
         return None
@@ -91,17 +92,12 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() and len(text) < 9 else 1
 
 
-def _search(rows: pd.DataFrame, text: str, split: str, label: str) -> pd.DataFrame:
-    fits = pd.Series(True, index=rows.index)
-    if text.strip():
-        columns = rows[["PATIENT_ID", "IMAGE_ID", "CAUSE"]].fillna("").astype(str)
-        hits = [columns[name].str.contains(text.strip(), case=False, regex=False) for name in columns]
-        fits &= hits[0] | hits[1] | hits[2]
-    if split != "all":
-        fits &= rows["SPLIT"] == split
-    if label != "all":
-        fits &= rows["LABEL"] == label
-    return rows[fits]
+def _search(rows: pd.DataFrame, text: str) -> pd.DataFrame:
+    if not text.strip():
+        return rows
+    columns = rows[["PATIENT_ID", "IMAGE_ID", "CAUSE"]].fillna("").astype(str)
+    hits = [columns[name].str.contains(text.strip(), case=False, regex=False) for name in columns]
+    return rows[hits[0] | hits[1] | hits[2]]
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
@@ -115,8 +111,10 @@ def _cards(rows: pd.DataFrame) -> None:
     with st.container(horizontal=True):
         for number, (row, picture) in enumerate(zip(rows.itertuples(), small, strict=True), 1):
             with st.container(width=104, gap="small"):
+                words = [row.LABEL if isinstance(row.LABEL, str) else app_labels.NO_LABEL]
+                words += [note] if (note := app_labels.note(row._asdict())) else []
                 if picture:
-                    app_pictures.show(picture, row.LABEL.title())
+                    app_pictures.show(picture, plain(". ".join(words)))
                 st.button(
                     f"Open {number}",
                     key=f"open-{row.IMAGE_ID}",
@@ -130,12 +128,13 @@ def _cards(rows: pd.DataFrame) -> None:
 def show_study(study: Study, choice: Choice) -> None:
     with st.spinner("Scoring the image"):
         answer = answer_for(study, choice)
+    labels = app_runs.labels(choice.version.name)
     if answer.probability is None:
-        st.error(f"The model could not score this image: {answer.status}", icon=":material/block:")
+        st.error(f"The model could not score this image: {plain(answer.status)}", icon=":material/block:")
     else:
-        _verdict(study, choice, answer)
-        _pictures(study, answer)
-        _meaning(choice)
+        _verdict(study, choice, answer, labels)
+        _pictures(study, answer, labels)
+        _meaning(choice, labels)
     st.caption(
         f"{choice.version.name} by {PATHS[choice.path].lower()}, {answer.seconds:.1f} s. "
         f"{study.format}, {study.width} x {study.height} pixels, image {study.image_id[:12]}."
@@ -143,32 +142,47 @@ def show_study(study: Study, choice: Choice) -> None:
     record_answers()
 
 
-def _verdict(study: Study, choice: Choice, answer: Answer) -> None:
-    rows = app_account.catalog_or_empty()
-    truth = rows.loc[rows["IMAGE_ID"] == study.image_id]
+def _verdict(study: Study, choice: Choice, answer: Answer, labels: LabelSet) -> None:
     left, middle, right = st.columns(3)
     with left:
-        st.metric("Probability of pneumonia", f"{answer.probability:.1%}")
+        st.metric(f"Probability of {plain(app_labels.finding(labels))}", f"{answer.probability:.1%}")
         st.altair_chart(app_pictures.gauge(answer.probability, choice.version.threshold))
-    side = "at or above" if answer.label == LABELS[1] else "below"
     with middle:
-        st.metric("Prediction", answer.label.title())
-        st.caption(f"The probability is {side} the threshold of {choice.version.threshold:.1%}.")
-    with right:
-        if truth.empty:
-            st.metric("Truth", "Unknown")
-            st.caption("This image is not in the catalog.")
+        st.metric("The model's call", plain(answer.label) if answer.label else "None")
+        if answer.label is None:
+            st.caption(f"The model makes no call on this image: {plain(answer.status)}")
         else:
-            row = truth.iloc[0]
-            agrees = "agrees with" if row["LABEL"] == answer.label else "contradicts"
-            st.metric("Truth", row["LABEL"].title())
-            cause = f", {plain(row['CAUSE'])}" if isinstance(row["CAUSE"], str) else ""
-            seen = " The model was trained on this image." if row["SPLIT"] == "train" else ""
-            st.caption(f"The prediction {agrees} the catalog ({row['SPLIT']} split{cause}).{seen}")
+            side = "below" if answer.label == labels.negative else "at or above"
+            st.caption(f"The probability is {side} the threshold of {choice.version.threshold:.1%}.")
+        if len(labels) > 2 and answer.probabilities:
+            st.altair_chart(app_pictures.class_bars(answer.probabilities, answer.label))
+    with right:
+        _truth(study, answer, labels)
+
+
+def _truth(study: Study, answer: Answer, labels: LabelSet) -> None:
+    rows = app_account.catalog_or_empty()
+    found = rows[rows["IMAGE_ID"] == study.image_id].to_dict("records")
+    row = found[0] if found else None
+    if row is None or not isinstance(row["LABEL"], str):
+        st.metric("Truth", "Unknown")
+        st.caption("The catalog has no label for this image yet." if found else "The catalog does not know this image.")
+        return
+    st.metric("Truth", plain(row["LABEL"]))
+    known = app_account.label_set() or labels
+    said = app_labels.result(row["LABEL"], answer.label, answer.probability, labels, known.negative)
+    place = [f"{row['SPLIT']} split"] if isinstance(row["SPLIT"], str) else []
+    place += [plain(row["CAUSE"])] if isinstance(row["CAUSE"], str) else []
+    where = f" ({', '.join(place)})" if place else ""
+    agrees = {app_labels.CORRECT: "agrees with", app_labels.NO_CALL: "is missing, beside"}.get(said, "contradicts")
+    seen = " The model was trained on this image." if row["SPLIT"] == "train" else ""
+    st.caption(f"The call {agrees} the catalog{where}.{seen}")
 
 
 @fragment
-def _pictures(study: Study, answer: Answer) -> None:
+def _pictures(study: Study, answer: Answer, labels: LabelSet) -> None:
+    if _is_burned_in(study):
+        st.warning(f"{app_labels.BURNED_IN}: take care where it is shown.", icon=":material/badge:")
     left, right = st.columns(2)
     with left:
         app_pictures.show(study.pixels, "The X-ray as the model reads it")
@@ -177,33 +191,44 @@ def _pictures(study: Study, answer: Answer) -> None:
             st.info("The model returned no heat map for this image.", icon=":material/info:")
             return
         opacity = st.session_state.get("opacity", 50)
+        shown = plain(_shown_class(answer, labels))
         app_pictures.show(
             app_pictures.overlay(study.pixels, answer.heatmap, opacity / 100),
-            "Brighter regions contribute more to a prediction of pneumonia (Grad-CAM)"
+            f"Brighter where the image speaks more for {shown} (Grad-CAM)"
             if app_pictures.is_lit(answer.heatmap)
-            else "No region contributes to a prediction of pneumonia (Grad-CAM)",
+            else f"No place in the image speaks for {shown} (Grad-CAM)",
         )
         st.slider("Opacity of the heat map", 0, 100, 50, step=5, format="%d%%", key="opacity")
 
 
-def _meaning(choice: Choice) -> None:
-    measured = app_account.evaluation(choice.version.name)
+def _is_burned_in(study: Study) -> bool:
+    rows = app_account.catalog_or_empty()
+    return study.burned_in or bool(rows.loc[rows["IMAGE_ID"] == study.image_id, "BURNED_IN"].any())
+
+
+def _shown_class(answer: Answer, labels: LabelSet) -> str:
+    """The class that the heat map is of: the likeliest that is not the negative one."""
+    return max(labels.others, key=lambda name: answer.probabilities.get(name, 0.0))
+
+
+def _meaning(choice: Choice, labels: LabelSet) -> None:
+    measured = app_runs.evaluation(choice.version.name)
     st.header("What this means")
     if measured is None:
         st.write(
-            f"The error rates at this version's threshold of {choice.version.threshold:.1%} are not available: its "
-            "training run is not on the stage, where `notebooks/03_train.ipynb` puts it."
+            f"What this version's threshold of {choice.version.threshold:.1%} trades is not known here: the artifacts "
+            "of its training run are gone from the stage. `notebooks/03_train.ipynb` leaves those of a new run there."
         )
         return
+    finding = plain(app_labels.finding(labels))
     test = measured["test"]
     found, cleared, error = (test["metrics"][name] for name in ("sensitivity", "specificity", "ece"))
     st.markdown(
-        f"- {_calibration(error['value'], test['patients'])}\n"
-        f"- **The threshold balances missed cases and false alarms**: at {choice.version.threshold:.1%} the model "
-        f"detects {_percentage(found)} of images with pneumonia, and correctly clears {_percentage(cleared)} of images "
-        "without.\n"
-        f"- Measured on {test['images']:,} images of {test['patients']:,} patients that were not used in training; "
-        f"{test['positive'] / test['images']:.0%} of the images showed pneumonia. "
+        f"- {_calibration(error['value'], test['patients'], finding)}\n"
+        f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
+        f"{_share(found)} of images that show {finding}, and clears {_share(cleared)} of the others.\n"
+        f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
+        f"{test['positive'] / test['images']:.0%} of the images showed {finding}. "
         + (
             "**These are too few patients for reliable figures.**"
             if test["patients"] < FEW_PATIENTS
@@ -212,16 +237,16 @@ def _meaning(choice: Choice) -> None:
     )
 
 
-def _calibration(error: float, patients: int) -> str:
-    """How to read the probability, given its calibration error on the test patients."""
-    if patients < FEW_PATIENTS:
+def _calibration(error: float | None, patients: int, finding: str) -> str:
+    """What the probability says, given how far it was off on average on the test patients."""
+    if patients < FEW_PATIENTS or error is None:
         return (
             "**Use the probability only to rank images**: "
             f"{patients} test patients are too few to check its calibration."
         )
     if error <= WELL_CALIBRATED:
         return (
-            "**The probability is calibrated**: of 100 images with a probability of 80%, about 80 show pneumonia. "
+            f"**The probability can be read as a share**: of images that get 80%, about 80 in 100 show {finding}. "
             f"On test patients it was off by {100 * error:.1f} points on average."
         )
     return (
@@ -230,7 +255,9 @@ def _calibration(error: float, patients: int) -> str:
     )
 
 
-def _percentage(metric: dict) -> str:
+def _share(metric: dict) -> str:
+    if None in (metric["value"], *metric["interval"]):
+        return "an unknown share"
     low, high = metric["interval"]
     return f"**{metric['value']:.0%}** (95% interval {low:.0%} to {high:.0%})"
 

@@ -1,29 +1,31 @@
 """Worklist: score many images of the catalog together, and compare predictions with the truth."""
 
 import app_account
+import app_labels
 import app_pictures
+import app_runs
+import app_tables
 import pandas as pd
 import streamlit as st
-from app_common import PATHS, choose_model, chosen, typed
-from app_scoring import score_rows, to_csv
+from app_common import PATHS, choose_filters, choose_model, chosen, typed
+from app_scoring import score_rows
 
-from cxr.settings import LABELS, SPLITS
+from cxr.model.labelset import LabelSet
 
-MOST = 500  # images; for more, use a batch job (`notebooks/05_deploy.ipynb`)
-RESULTS = {
-    ("NORMAL", "NORMAL"): "Correct",
-    ("PNEUMONIA", "PNEUMONIA"): "Correct",
-    ("PNEUMONIA", "NORMAL"): "Missed",
-    ("NORMAL", "PNEUMONIA"): "False alarm",
+MOST = 500  # images; larger sets belong to a batch job, `notebooks/05_deploy.ipynb`
+HIDDEN = ["image_id", "model_version", "path"]  # for the file that is downloaded
+# Okabe and Ito's, pale enough for the text on them; the word in the column says the same.
+_TINTS = {
+    app_labels.MISSED: "#D55E0055",
+    app_labels.FALSE_ALARM: "#E69F0055",
+    app_labels.OTHER_CLASS: "#E69F0055",
+    app_labels.NO_CALL: "#80808055",
+    app_labels.NOT_SCORED: "#80808055",
 }
-NOT_SCORED = "Not scored"
-HIDDEN = ["image_id", "model_version", "path"]  # only in the downloaded file
-# The palette of Okabe and Ito, pale enough for text on top. The column Result has the same information in words.
-_TINTS = {"Missed": "#D55E0055", "False alarm": "#E69F0055", NOT_SCORED: "#80808055"}
 _COLUMNS = {
     "X-ray": st.column_config.ImageColumn("X-ray", width="small"),
+    "Note": st.column_config.TextColumn("Note", width="medium"),
     "Image": st.column_config.TextColumn("Image", help="The first digits of the file's SHA-256"),
-    "Probability": st.column_config.ProgressColumn("Probability", format="percent", min_value=0, max_value=1),
 }
 
 
@@ -31,16 +33,12 @@ def main() -> None:
     st.title("Worklist")
     choice = choose_model()
     rows = app_account.catalog()
+    found = choose_filters(rows, split="test")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        split = chosen("split", ["all", *SPLITS], "test", lambda key, options: st.selectbox("Split", options, key=key))
-        label = chosen("label", ["all", *LABELS], "all", lambda key, options: st.selectbox("Truth", options, key=key))
-        causes = ["all", *sorted(rows["CAUSE"].dropna().unique())]
-        cause = chosen("cause", causes, "all", lambda key, options: st.selectbox("Cause", options, key=key))
         order = chosen(
             "order", ["mixed", "by image id"], "mixed", lambda key, options: st.selectbox("Order", options, key=key)
         )
         wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key), (1, MOST))
-    found = _filter(rows, SPLIT=split, LABEL=label, CAUSE=cause)
     if found.empty:
         st.info("No image matches these filters. Change them.", icon=":material/search_off:")
         return
@@ -51,9 +49,11 @@ def main() -> None:
         bar = st.progress(0.0, "Starting")
         scored, files = score_rows(picked, choice, bar.progress)
         bar.empty()
+        labels = app_runs.labels(choice.version.name)
         st.session_state["worklist"] = (
-            _table(scored.assign(VERSION=choice.version.name, PATH=choice.path), files),
+            _table(scored.assign(VERSION=choice.version.name, PATH=choice.path), files, labels),
             f"{len(scored)} images by {PATHS[choice.path].lower()} with {choice.version.name}",
+            labels,
         )
     if "worklist" in st.session_state:
         _show(*st.session_state["worklist"])
@@ -61,23 +61,21 @@ def main() -> None:
         st.info("Choose images, then score them. Every prediction is added to the table PREDICTIONS.")
 
 
-def _filter(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    for column, value in wanted.items():
-        if value != "all":
-            rows = rows[rows[column] == value]
-    return rows
-
-
-def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
-    pairs = zip(scored["TRUTH"], scored["PREDICTED"], strict=True)
-    return pd.DataFrame(
+def _table(scored: pd.DataFrame, files: list[bytes], labels: LabelSet) -> pd.DataFrame:
+    known = app_account.label_set() or labels
+    answers = zip(scored["TRUTH"], scored["CALLED"], scored["P_POSITIVE"], strict=True)
+    table = pd.DataFrame(
         {
             "image_id": scored["IMAGE_ID"],
             "X-ray": [app_pictures.thumbnail(data) for data in files],
-            "Result": [RESULTS.get(pair, NOT_SCORED) for pair in pairs],
-            "Truth": scored["TRUTH"],
-            "Predicted": scored["PREDICTED"],
+            "Note": [app_labels.note(row) for row in scored.to_dict("records")],
+            "Result": [app_labels.result(*answer, labels, known.negative) for answer in answers],
+            "Truth": scored["TRUTH"].where(scored["TRUTH"].notna(), None),
+            "Called": scored["CALLED"].where(scored["CALLED"].notna(), None),
             "Probability": scored["P_POSITIVE"],
+            "Classes": scored["PROBABILITIES"].map(
+                lambda text: app_labels.in_words(app_labels.read_probabilities(text))
+            ),
             "Patient": scored["PATIENT_ID"],
             "Split": scored["SPLIT"],
             "Status": scored["STATUS"],
@@ -86,45 +84,59 @@ def _table(scored: pd.DataFrame, files: list[bytes]) -> pd.DataFrame:
             "path": scored["PATH"],
         }
     )
+    empty = [] if table["Note"].any() else ["Note"]
+    return table.drop(columns=empty if len(labels) > 2 else [*empty, "Classes"])
 
 
-def _show(table: pd.DataFrame, what: str) -> None:
+def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
     st.header("Results")
     st.caption(what)
     counts = table["Result"].value_counts()
+    always = {app_labels.CORRECT, app_labels.MISSED, app_labels.FALSE_ALARM, app_labels.NOT_SCORED}
     with st.container(horizontal=True):
-        for result in ("Correct", "Missed", "False alarm", NOT_SCORED):
-            st.metric(result, int(counts.get(result, 0)))
-    errors = st.toggle("Errors first", value=True, help="Show missed cases and false alarms first")
-    shown = table.sort_values("Result", key=lambda column: column == "Correct", kind="stable") if errors else table
-    st.dataframe(
-        shown.drop(columns=HIDDEN).style.apply(_tint, axis=1),
-        hide_index=True,
+        for result in (app_labels.CORRECT, *app_labels.RESULTS[:-1]):
+            if result in always or counts.get(result):
+                st.metric(result, int(counts.get(result, 0)))
+    if counts.get(app_labels.NO_TRUTH):
+        st.caption("Images without a label have no truth yet: they are neither right nor wrong.")
+    errors = st.toggle("Errors first", value=True, help="Errors before the rest; or sort by any column")
+    rank = table["Result"].map(app_labels.RESULTS.index)
+    shown = table.iloc[rank.argsort(kind="stable")] if errors else table
+    title = f"Probability of {app_labels.finding(labels)}"
+    app_tables.show(
+        shown.drop(columns=HIDDEN),
+        _tint,
         row_height=64,
         height=min(80 + 64 * len(shown), 560),
-        column_config=_COLUMNS,
+        column_config=_COLUMNS
+        | {
+            "Probability": st.column_config.ProgressColumn(
+                "Probability", help=title, format="percent", min_value=0, max_value=1
+            )
+        },
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.download_button(
             "Download results",
-            to_csv(table.drop(columns=["X-ray", "Image"])),
+            app_tables.to_csv(table.drop(columns=["X-ray", "Image"])),
             "worklist.csv",
             "text/csv",
             icon=":material/download:",
             on_click="ignore",
         )
         _open_study(shown)
-    answered = table[table["Predicted"].notna()]
+    answered = table[table["Called"].notna() & table["Truth"].notna()]
     if len(answered):
-        st.header("Confusion matrix")
+        st.header("Truth against call")
+        names = app_labels.all_names(labels, answered["Truth"], answered["Called"])
         left, _ = st.columns([1, 1])
-        left.altair_chart(app_pictures.confusion(answered["Truth"], answered["Predicted"], LABELS))
+        left.altair_chart(app_pictures.confusion(app_pictures.count(answered["Truth"], answered["Called"], names)))
 
 
 def _open_study(shown: pd.DataFrame) -> None:
     """A select box to open a study: the table is a canvas, without access for keyboards and screen readers."""
     words = {
-        row.image_id: f"{row.Result}: {row.Truth.title()}, patient {row.Patient}, image {row.Image}"
+        row.image_id: f"{row.Result}: {row.Truth or 'truth unknown'}, patient {row.Patient}, image {row.Image}"
         for row in shown.itertuples()
     }
     image = st.selectbox("Open a study", list(words), format_func=words.get, width=420)

@@ -23,7 +23,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 from tests.registration import log_version
-from tests.trained import fit_normalisation, model_config, probability, report_of, two
+from tests.trained import fit_normalisation, model_config
 
 import cxr
 from cxr.account.project import Project
@@ -31,6 +31,7 @@ from cxr.account.scripts import run_sql_file
 from cxr.account.session import PROJECT, start_local_account, use_schema
 from cxr.data import catalog, checking, ingest
 from cxr.evaluation.calibration import OperatingPoint
+from cxr.evaluation.report import evaluate
 from cxr.lifecycle import runs
 from cxr.model import preprocessing
 from cxr.model.network import XrayNetwork, predict_logits
@@ -41,6 +42,7 @@ from cxr.settings import LABELS
 
 THRESHOLD = 0.4
 APP = PROJECT / "streamlit" / "streamlit_app.py"
+sys.path.insert(0, str(APP.parent))  # as the app does, so that a test can look at its parts before it runs
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,14 +82,29 @@ def open_session(settings) -> Session:
     return opened
 
 
-def fill(project, folder: Path) -> None:
+def fill(project, folder: Path, names: tuple[str, ...] = LABELS) -> None:
     dataset.write_phantoms(folder / "set", patients=100, images_per_patient=1, size=128, seed=3)
-    (folder / "set" / "NORMAL" / "IM-9999-0001.jpeg").write_text("no image")
+    rename_classes(folder / "set", names)
+    (folder / "set" / names[0] / "IM-9999-0001.jpeg").write_text("no image")
     ingest.ingest(project, folder / "set")
-    log_network(project, folder / "run", seed=0)
+    log_network(project, folder / "run", seed=0, names=names)
 
 
-def log_network(project, folder: Path, seed: int) -> None:
+def rename_classes(folder: Path, names: tuple[str, ...]) -> None:
+    """The two folders of phantoms under other names; what shows a finding is dealt out to all but the first."""
+    if names == LABELS:
+        return
+    (folder / dataset.MANIFEST).unlink()
+    normal, sick = ((folder / name).rename(folder / f"old-{name}") for name in LABELS)
+    for number, file in enumerate([*sorted(normal.iterdir()), *sorted(sick.iterdir())]):
+        name = names[0] if file.parent == normal else names[1 + number % (len(names) - 1)]
+        (folder / name).mkdir(exist_ok=True)
+        file.rename(folder / name / file.name)
+    normal.rmdir()
+    sick.rmdir()
+
+
+def log_network(project, folder: Path, seed: int, names: tuple[str, ...] = LABELS) -> None:
     """Evaluate, save and register a network as the notebooks do."""
     rows = catalog.read_catalog(project)
     staged = folder / "files"
@@ -95,20 +112,22 @@ def log_network(project, folder: Path, seed: int) -> None:
     files = [(staged / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
     stack = np.stack([preprocessing.load(data, 64) for data in files])
     torch.manual_seed(seed)
-    network = XrayNetwork("mobilenet_v3_large")
+    network = XrayNetwork("mobilenet_v3_large", classes=len(names))
     # The head starts at zero; with these weights images differ in their answers.
     torch.nn.init.normal_(network.backbone.classifier[-1].weight, std=0.5)
     fit_normalisation(network, stack)
     report, kept = {}, []
     for split in ("validation", "test"):
         part, logits = rows[rows["SPLIT"] == split], _logits(network, stack, rows, split)
-        point = OperatingPoint(Calibration(), THRESHOLD)
-        report[split] = report_of(part, logits, point, keep_scores=split == "validation")
-        kept.append(runs.scores_of(part, two(probability(logits)), LABELS))
+        point = OperatingPoint(Calibration(bias=(0.0,) * logits.shape[1]), THRESHOLD)
+        report[split] = evaluate(part, logits, point, names, keep_scores=split == "validation")
+        kept.append(runs.scores_of(part, point.calibration.probabilities(logits), names))
     run = runs.save(
         project,
         network=network,
-        config=model_config(threshold=THRESHOLD, seed=seed, data="100 phantoms"),
+        config=model_config(
+            threshold=THRESHOLD, seed=seed, data="100 phantoms", labels=names, bias=point.calibration.bias
+        ),
         evaluation=report,
         history=[{"epoch": 1, "training_loss": 0.7}],
         scores=pd.concat(kept),
@@ -187,6 +206,28 @@ def empty_schema(session, account, fresh_caches, monkeypatch) -> None:
     empty = replace(account, schema="EMPTY")
     run_sql_file(Project(session, empty), PROJECT / "sql" / "20_objects.sql")
     monkeypatch.setenv("CXR_SCHEMA", "EMPTY")
+
+
+@pytest.fixture(scope="session")
+def filled_schemas() -> dict[tuple[str, ...], str]:
+    """The schemas that a test has asked for, by the classes of their images."""
+    return {}
+
+
+@pytest.fixture
+def with_classes(session, account, fresh_caches, monkeypatch, filled_schemas, tmp_path_factory):
+    """The app looks at a schema of the same account whose images and model have these classes. Gives its project."""
+
+    def look_at(*names: str) -> Project:
+        schema = filled_schemas.setdefault(names, f"CLASSES_{len(filled_schemas)}")
+        found = Project(session, replace(account, schema=schema))
+        if not session.sql(f"SHOW SCHEMAS LIKE '{schema}' IN DATABASE {account.database}").collect():
+            run_sql_file(found, PROJECT / "sql" / "20_objects.sql")
+            fill(found, tmp_path_factory.mktemp("classes"), names)
+        monkeypatch.setenv("CXR_SCHEMA", schema)
+        return found
+
+    return look_at
 
 
 @pytest.fixture

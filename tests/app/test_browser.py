@@ -5,22 +5,16 @@ repository (../shared/data), else a phantom. Screenshots land in `build/screensh
 picture, always of phantoms.
 """
 
-import contextlib
 import csv
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.app.app_process import HOSTILE_CARD, ci_app
 
 import cxr
-from cxr.account.session import PROJECT, account_directory, start_local_account
+from cxr.account.session import PROJECT, account_directory
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 XRAYS = PROJECT.parent / "shared" / "data" / "quickstart_sample"
@@ -43,33 +37,10 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright's Pytho
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
 
 
-@contextlib.contextmanager
-def serve(settings: cxr.Settings):
-    """The address of the app on the filled account, started as by `python3 ci app`."""
-    start_local_account(settings)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit/streamlit_app.py"]
-    command += ["--server.headless=true", f"--server.port={port}", "--server.address=127.0.0.1"]
-    environment = os.environ | {"SNOWFLAKE_HOME": str(account_directory(settings))}
-    process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
-                break
-            time.sleep(0.1)
-        yield url
-    finally:
-        process.kill()  # it serves this test alone and keeps nothing
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def address(account):
-    with serve(account) as url:
-        yield url
+    with ci_app(account) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +205,50 @@ def test_two_browsers_do_not_see_each_other(visit, address, an_xray):
     theirs.reload()
     theirs.locator("input[type=file]").wait_for(state="attached")
     theirs.wait_for_timeout(1000)
-    assert theirs.get_by_text("Probability of pneumonia").count() == 0
+    assert theirs.get_by_text("Probability of PNEUMONIA").count() == 0
+
+
+def test_a_card_reaches_no_other_host(visit, session, account):
+    """Version comments are anybody's who may write to the model; a picture of theirs would tell who reads it when."""
+    model = account.qualified(account.model_name)
+    found = session.sql(f"SHOW VERSIONS IN MODEL {model}").collect()[0]
+    name, before = found["name"], found["comment"]
+    change = f"ALTER MODEL {model} MODIFY VERSION {name} SET COMMENT = "
+    session.sql(change + quoted(HOSTILE_CARD)).collect()
+    try:
+        with ci_app(account) as port:
+            tab, urls = visit("about:blank"), []
+            tab.on("request", lambda request: urls.append(request.url))
+            tab.goto(f"http://127.0.0.1:{port}/model")
+            tab.get_by_text("evil.example").first.wait_for()
+            settle(tab)
+            assert tab.locator("td", has_text="auroc").count(), "what is no link keeps its form"
+            assert tab.locator("a[href*=evil], img[src*=evil], a[href*=mailto]").count() == 0
+            assert [url for url in urls if "evil" in url] == []
+    finally:
+        session.sql(change + quoted(before)).collect()
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def test_three_classes_can_be_read(visit, with_classes, account, an_xray):
+    schema = with_classes("NORMAL", "BACTERIA", "VIRUS").settings.schema
+    with ci_app(account, CXR_SCHEMA=schema) as port:
+        address = f"http://127.0.0.1:{port}"
+        tab = visit(address)
+        upload(tab, an_xray)
+        tab.get_by_text("anything but NORMAL").first.wait_for()
+        assert_readable(tab, "three-single-study")
+        tab.goto(f"{address}/worklist?split=all&n=20")
+        tab.get_by_role("button", name="Score").click()
+        tab.get_by_text("Truth against call").wait_for()
+        assert_readable(tab, "three-worklist")
+        for name, last in (("model", "The registered threshold"), ("monitoring", "Refused images")):
+            tab.goto(f"{address}/{name}")
+            tab.get_by_text(last).first.wait_for()
+            assert_readable(tab, f"three-{name}")
 
 
 def test_the_readmes_picture_is_drawn(visit):
@@ -242,8 +256,8 @@ def test_the_readmes_picture_is_drawn(visit):
     settings = cxr.load(argv=[])
     if not (account_directory(settings) / "models").is_dir():
         pytest.skip("no account with a registered model: python3 ci run makes one")
-    with serve(settings) as address:
-        tab = visit(f"{address}?source=stage&split=test&label=PNEUMONIA")
+    with ci_app(settings) as port:
+        tab = visit(f"http://127.0.0.1:{port}?source=stage&split=test&label=PNEUMONIA")
         tab.get_by_role("button", name="Open 1").click()
         tab.get_by_text("What this means").wait_for()
         tab.mouse.move(5, 5)  # no tooltip in the picture

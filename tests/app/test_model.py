@@ -12,17 +12,17 @@ def metric(app, label):
 
 
 def measured(version):
-    import app_account
+    import app_runs
 
-    return app_account.evaluation(version)
+    return app_runs.evaluation(version)
 
 
 @pytest.fixture
 def without_artifacts(open_app, monkeypatch):
-    """The training run's files are not on the stage."""
-    import app_account
+    """The training run's files are gone from the stage."""
+    import app_runs
 
-    monkeypatch.setattr(app_account, "_artifact", lambda version, name: None)
+    monkeypatch.setattr(app_runs, "_artifact", lambda version, name: None)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_without_the_runs_scores_the_page_offers_to_score_the_images(
     open_app, without_artifacts, nothing_scored, predictions, words
 ):
     app = open_app("model")
-    assert "is not on the stage" in words(app), "no intervals"
+    assert "are gone from the stage: no intervals" in words(app)
     assert "has scored 0 of the" in words(app)
     assert not app.slider, "no threshold to explore yet"
     button(app, "Score the other").click().run()

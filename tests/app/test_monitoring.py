@@ -27,7 +27,7 @@ def history(session, account):
             rows.append(answer | {"IMAGE_ID": f"{ago}-{number}", "SCORED_AT": today - dt.timedelta(days=ago)})
     frame = pd.DataFrame(rows).assign(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="WAREHOUSE")
     append(session, table, frame)
-    monitoring.write_baseline(Project(session, account), "V_OLD", rng.uniform(0.0, 0.5, 60))
+    monitoring.write_baseline(Project(session, account), "V_OLD", rng.uniform(0.0, 0.5, 60), "NORMAL")
     yield frame
     session.sql(f"DELETE FROM {table}").collect()
 
@@ -40,9 +40,9 @@ def test_volume_rate_drift_and_rejections_are_shown(open_app, history, words):
     app = open_app("monitoring")
     assert not app.exception
     assert metric(app, "Images") == "180"
-    assert metric(app, "Rejected") == "5%"
-    predicted = (history["LABEL"] == "PNEUMONIA").sum() / (history["STATUS"] == "ok").sum()
-    assert metric(app, "Predicted pneumonia") == f"{predicted:.0%}"
+    assert metric(app, "Refused") == "5%"
+    called = (history["LABEL"] == "PNEUMONIA").sum() / (history["STATUS"] == "ok").sum()
+    assert metric(app, "Called positive") == f"{called:.0%}"
     assert metric(app, "On the latest day").endswith("large")
     refused = app.dataframe[0].value.set_index("Reason")["Images"].to_dict()
     assert refused["blank"] == 9

@@ -111,7 +111,7 @@ def test_a_study_of_the_worklist_opens_with_its_heat_map(open_app):
 def test_an_image_that_cannot_be_scored_has_a_reason_and_does_not_stop_the_others(open_app, monkeypatch, words):
 
     def one_bad(version, files, service=None, rows_per_call=64):
-        good = {"P_POSITIVE": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok"}
+        good = {"P_POSITIVE": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok", "PROBABILITIES": None}
         bad = {"P_POSITIVE": None, "LABEL": None, "STATUS": "truncated: the decoder stopped with OSError"}
         return pd.DataFrame([bad, *[good] * (len(files) - 1)])
 
@@ -148,10 +148,10 @@ def test_the_csv_is_paired_by_image_id_and_names_the_model_version(open_app, mon
 
 
 @pytest.mark.parametrize("cell", ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r=1", "\n=1"])
-def test_no_cell_of_the_csv_is_a_spreadsheet_formula(open_app, cell):
-    import app_scoring
+def test_a_spreadsheet_takes_no_cell_of_the_csv_for_a_formula(open_app, cell):
+    import app_tables
 
     table = pd.DataFrame({"Patient": [cell, "A-1"], "Probability": [-0.5, 0.5]})
-    written = list(csv.DictReader(io.StringIO(app_scoring.to_csv(table).decode(), newline="")))
+    written = list(csv.DictReader(io.StringIO(app_tables.to_csv(table).decode(), newline="")))
     assert [row["patient"] for row in written] == [f"'{cell.strip()}", "A-1"]
     assert [row["probability"] for row in written] == ["-0.5", "0.5"], "numbers stay numbers"

@@ -1,0 +1,98 @@
+"""What a version's training run left on the artifacts stage, and what the version has answered since."""
+
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import app_account
+import pandas as pd
+import streamlit as st
+from snowflake.connector.errors import Error as ConnectorError
+
+from cxr.data.classes import DEFAULT
+from cxr.earlier_versions import read_evaluation, read_scores
+from cxr.model.labelset import LabelSet, is_negative
+
+_NO_SUCH_FILE = 253006  # of the connector, when it gets a file that the stage does not hold
+
+
+def evaluation(version_name: str) -> dict | None:
+    """What the version's training run measured; None where its artifacts are gone from the stage."""
+    found = _artifact(version_name, "evaluation.json")
+    return None if found is None else read_evaluation(json.loads(found))
+
+
+def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
+    """What the version's training run said of a split's images: IMAGE_ID, LABEL, PATIENT_ID, P_POSITIVE, PROBABILITIES.
+
+    None where the run left no scores. Images that have left the catalog since, or their label, are left out.
+    """
+    found = _artifact(version_name, "scores.csv")
+    if found is None:
+        return None
+    rows = read_scores(pd.read_csv(io.BytesIO(found), dtype={"IMAGE_ID": str}))
+    if "PROBABILITIES" not in rows:
+        rows["PROBABILITIES"] = None
+    known = app_account.catalog_or_empty()[["IMAGE_ID", "LABEL", "PATIENT_ID"]].dropna(subset=["LABEL"])
+    return rows[rows["SPLIT"] == split].merge(known, on="IMAGE_ID", validate="one_to_one")
+
+
+def labels(version_name: str) -> LabelSet:
+    """The classes of a version: as its training run wrote them, else as its answers name them, else the catalog's."""
+    found = _artifact(version_name, "model.json")
+    if found is not None:
+        return LabelSet.from_list(json.loads(found)["labels"])
+    return _answered_labels(version_name) or app_account.label_set() or DEFAULT
+
+
+@st.cache_data(ttl=600, max_entries=100, show_spinner=False)
+def _artifact(version_name: str, name: str) -> bytes | None:
+    """A file of the version's training run; None where the stage does not hold it."""
+    run = version_name.removeprefix("V_").lower()
+    # Not by get_stream: it leaves each file under its bare name in the folder that all viewers share.
+    with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
+        try:
+            app_account.ready_session().file.get(f"{app_account.settings().artifacts}/runs/{run}/{name}", folder)
+            return (Path(folder) / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except ConnectorError as error:
+            if error.errno == _NO_SUCH_FILE:
+                return None
+            raise
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _answered_labels(version_name: str) -> LabelSet | None:
+    known = app_account.settings()
+    query = f"""
+        SELECT PROBABILITIES FROM {known.qualified(known.predictions_table)}
+        WHERE MODEL_NAME = ? AND MODEL_VERSION = ? AND PROBABILITIES IS NOT NULL LIMIT 1"""
+    rows = app_account.ready_session().sql(query, params=[known.model_name, version_name]).collect()
+    if not rows:
+        return None
+    names = list(json.loads(rows[0][0]))
+    negative = next((name for name in names if is_negative(name, known.negative_label)), names[0])
+    return LabelSet(negative, tuple(name for name in names if name != negative))
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def recorded_scores(version_name: str, split: str) -> pd.DataFrame:
+    """As :func:`run_scores`, from the answers on record: the latest of each image, by any path."""
+    known = app_account.settings()
+    return (
+        app_account.ready_session()
+        .sql(
+            f"""
+            SELECT P.IMAGE_ID, C.LABEL, C.PATIENT_ID, P.P_POSITIVE, P.PROBABILITIES
+            FROM {known.qualified(known.predictions_table)} P
+            JOIN {known.qualified(known.catalog_table)} C ON C.IMAGE_ID = P.IMAGE_ID
+            WHERE P.MODEL_NAME = ? AND P.MODEL_VERSION = ? AND P.STATUS = 'ok' AND C.SPLIT = ? AND C.LABEL IS NOT NULL
+            QUALIFY ROW_NUMBER() OVER (PARTITION BY P.IMAGE_ID ORDER BY P.SCORED_AT DESC) = 1
+            ORDER BY P.IMAGE_ID
+            """,
+            params=[known.model_name, version_name, split],
+        )
+        .to_pandas()
+    )

@@ -10,9 +10,9 @@ from cxr.settings import SPLITS
 
 ALL, NO_LABEL, NO_SPLIT = "all", "no label", "no split"  # class names are upper case, so that none is one of these
 CORRECT, MISSED, FALSE_ALARM, OTHER_CLASS = "Correct", "Missed", "False alarm", "Other class"
-NO_TRUTH, NO_CALL, NOT_SCORED = "No truth", "No call", "Not scored"
+NO_TRUTH, NO_PREDICTION, NOT_SCORED = "No truth", "No prediction", "Not scored"
 # In this order they are looked at: errors first.
-RESULTS = (MISSED, FALSE_ALARM, OTHER_CLASS, NO_CALL, NOT_SCORED, NO_TRUTH, CORRECT)
+RESULTS = (MISSED, FALSE_ALARM, OTHER_CLASS, NO_PREDICTION, NOT_SCORED, NO_TRUTH, CORRECT)
 BURNED_IN = "Text about the patient is part of the picture"
 _SET_ASIDE = {"lateral": "Lateral view", "for_processing": "Not prepared for display"}
 
@@ -30,7 +30,7 @@ def result(truth: str | None, called: str | None, probability: float, labels: La
         negative: of the catalog that knows the truth.
     """
     if pd.isna(called):
-        return NOT_SCORED if pd.isna(probability) else NO_CALL
+        return NOT_SCORED if pd.isna(probability) else NO_PREDICTION
     if pd.isna(truth):
         return NO_TRUTH
     sick, found = truth != negative, called != labels.negative

@@ -134,7 +134,7 @@ def confusion(counts: pd.DataFrame) -> alt.LayerChart:
     many = sum(map(len, names)) > 40
     across = alt.Axis(labelAngle=-35 if many else 0, orient="top", labelLimit=140)
     where = dict(
-        x=alt.X("called:N", sort=names, title="Called", axis=across),
+        x=alt.X("called:N", sort=names, title="Predicted", axis=across),
         y=alt.Y("truth:N", sort=names, title="Truth", axis=alt.Axis(labelLimit=140)),
     )
     scale = alt.Scale(domain=[0, 1], range=["#DCE9F5", BLUE])

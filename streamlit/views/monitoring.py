@@ -1,4 +1,4 @@
-"""Monitoring: how much is asked, how often something is found, whether it drifts or errs, what is refused."""
+"""Monitoring: how much is asked, how often something is found, whether it drifts or errs, what is rejected."""
 
 import altair as alt
 import app_account
@@ -112,8 +112,8 @@ def _volume(counts: pd.DataFrame) -> None:
     total, good = int(counts["IMAGES"].sum()), int(answered["IMAGES"].sum())
     with st.container(horizontal=True):
         st.metric("Images", f"{total:,}")
-        st.metric("Called positive", _percent(_positives(answered), good), help=POSITIVE)
-        st.metric("Refused", _percent(total - good, total))
+        st.metric("Predicted positive", _percent(_positives(answered), good), help=POSITIVE)
+        st.metric("Rejected", _percent(total - good, total))
     st.header("Volume")
     st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
 
@@ -130,7 +130,7 @@ def _positive_rate(counts: pd.DataFrame) -> None:
     answered = counts[counts["STATUS"] == "ok"]
     if answered.empty:
         return
-    st.header("Share called positive")
+    st.header("Fraction predicted positive")
     days = [
         {"DAY": day, "fraction": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
         for day, rows in answered.groupby("DAY")
@@ -145,7 +145,7 @@ def _positive_rate(counts: pd.DataFrame) -> None:
     )
     st.altair_chart(layers.properties(height=200))
     if answered.loc[answered["POSITIVE"], "LABEL"].nunique() > 1:
-        st.header("Calls by class")
+        st.header("Predictions by class")
         st.altair_chart(_bars(answered, "LABEL", "images a day"))
 
 

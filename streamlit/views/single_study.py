@@ -174,7 +174,9 @@ def _truth(study: Study, answer: Answer, labels: LabelSet) -> None:
     place = [f"{row['SPLIT']} split"] if isinstance(row["SPLIT"], str) else []
     place += [plain(row["CAUSE"])] if isinstance(row["CAUSE"], str) else []
     where = f" ({', '.join(place)})" if place else ""
-    agrees = {app_labels.CORRECT: "agrees with", app_labels.NO_CALL: "is missing, beside"}.get(said, "contradicts")
+    agrees = {app_labels.CORRECT: "agrees with", app_labels.NO_PREDICTION: "is missing, beside"}.get(
+        said, "contradicts"
+    )
     seen = " The model was trained on this image." if row["SPLIT"] == "train" else ""
     st.caption(f"The call {agrees} the catalog{where}.{seen}")
 

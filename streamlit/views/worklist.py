@@ -19,7 +19,7 @@ _TINTS = {
     app_labels.MISSED: "#D55E0055",
     app_labels.FALSE_ALARM: "#E69F0055",
     app_labels.OTHER_CLASS: "#E69F0055",
-    app_labels.NO_CALL: "#80808055",
+    app_labels.NO_PREDICTION: "#80808055",
     app_labels.NOT_SCORED: "#80808055",
 }
 _COLUMNS = {
@@ -71,7 +71,7 @@ def _table(scored: pd.DataFrame, files: list[bytes], labels: LabelSet) -> pd.Dat
             "Note": [app_labels.note(row) for row in scored.to_dict("records")],
             "Result": [app_labels.result(*answer, labels, known.negative) for answer in answers],
             "Truth": scored["TRUTH"].where(scored["TRUTH"].notna(), None),
-            "Called": scored["CALLED"].where(scored["CALLED"].notna(), None),
+            "Predicted": scored["CALLED"].where(scored["CALLED"].notna(), None),
             "Probability": scored["P_POSITIVE"],
             "Classes": scored["PROBABILITIES"].map(
                 lambda text: app_labels.in_words(app_labels.read_probabilities(text))
@@ -125,12 +125,12 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
             on_click="ignore",
         )
         _open_study(shown)
-    answered = table[table["Called"].notna() & table["Truth"].notna()]
+    answered = table[table["Predicted"].notna() & table["Truth"].notna()]
     if len(answered):
         st.header("Truth against call")
-        names = app_labels.all_names(labels, answered["Truth"], answered["Called"])
+        names = app_labels.all_names(labels, answered["Truth"], answered["Predicted"])
         left, _ = st.columns([1, 1])
-        left.altair_chart(app_pictures.confusion(app_pictures.count(answered["Truth"], answered["Called"], names)))
+        left.altair_chart(app_pictures.confusion(app_pictures.count(answered["Truth"], answered["Predicted"], names)))
 
 
 def _open_study(shown: pd.DataFrame) -> None:

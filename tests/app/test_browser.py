@@ -245,7 +245,7 @@ def test_three_classes_can_be_read(visit, with_classes, account, an_xray):
         tab.get_by_role("button", name="Score").click()
         tab.get_by_text("Truth against call").wait_for()
         assert_readable(tab, "three-worklist")
-        for name, last in (("model", "The registered threshold"), ("monitoring", "Refused images")):
+        for name, last in (("model", "The registered threshold"), ("monitoring", "Rejected images")):
             tab.goto(f"{address}/{name}")
             tab.get_by_text(last).first.wait_for()
             assert_readable(tab, f"three-{name}")

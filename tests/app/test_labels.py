@@ -82,11 +82,11 @@ def test_every_page_works_with_these_classes(with_classes, open_app, xray, words
     button(app, "Score 100 images").click().run()
     assert not app.exception
     table = app.dataframe[0].value
-    assert set(table["Truth"]) == set(names) and set(table["Called"]) <= set(names)
+    assert set(table["Truth"]) == set(names) and set(table["Predicted"]) <= set(names)
     assert ("Classes" in table) == (len(names) > 2)
-    right = (table["Truth"] == table["Called"]).sum()
+    right = (table["Truth"] == table["Predicted"]).sum()
     assert metric(app, "Correct") == str(right)
-    missed = ((table["Truth"] != names[0]) & (table["Called"] == names[0])).sum()
+    missed = ((table["Truth"] != names[0]) & (table["Predicted"] == names[0])).sum()
     assert metric(app, "Missed") == str(missed)
     other = (table["Result"] == app_labels.OTHER_CLASS).sum()
     assert other == 0 if len(names) == 2 else other == 100 - right - missed - int(metric(app, "False alarm"))
@@ -104,8 +104,8 @@ def test_every_page_works_with_these_classes(with_classes, open_app, xray, words
     assert not app.exception
     answers = session.table(project.predictions).to_pandas()
     positive = (answers["LABEL"] != names[0]).mean()
-    assert metric(app, "Called positive") == f"{positive:.0%}"
-    assert ("Calls by class" in words(app)) == (answers.loc[answers["LABEL"] != names[0], "LABEL"].nunique() > 1)
+    assert metric(app, "Predicted positive") == f"{positive:.0%}"
+    assert ("Predictions by class" in words(app)) == (answers.loc[answers["LABEL"] != names[0], "LABEL"].nunique() > 1)
 
 
 def test_the_matrix_is_over_all_classes_at_any_threshold(with_classes, open_app, monkeypatch):
@@ -235,7 +235,7 @@ def test_how_an_answer_stands_to_the_truth(open_app):
         ("A", "OK", 0.1, "Missed"),
         ("OK", "B", 0.9, "False alarm"),
         (None, "B", 0.9, "No truth"),
-        ("A", None, 0.9, "No call"),
+        ("A", None, 0.9, "No prediction"),
         (None, None, float("nan"), "Not scored"),
     ]:
         assert app_labels.result(truth, called, probability, labels, "OK") == expected

@@ -40,9 +40,9 @@ def test_volume_rate_drift_and_rejections_are_shown(open_app, history, words):
     app = open_app("monitoring")
     assert not app.exception
     assert metric(app, "Images") == "180"
-    assert metric(app, "Refused") == "5%"
+    assert metric(app, "Rejected") == "5%"
     called = (history["LABEL"] == "PNEUMONIA").sum() / (history["STATUS"] == "ok").sum()
-    assert metric(app, "Called positive") == f"{called:.0%}"
+    assert metric(app, "Predicted positive") == f"{called:.0%}"
     assert metric(app, "On the latest day").endswith("large")
     refused = app.dataframe[0].value.set_index("Reason")["Images"].to_dict()
     assert refused["blank"] == 9

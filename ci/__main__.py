@@ -18,7 +18,7 @@ JOBS = {
     "score": "catalog a folder and score its images with the version in use",
     "evaluate": "measure a registered version on a labelled folder from elsewhere, without cataloging it",
     "forget": "remove everything about one patient, and list the versions that were trained on their images",
-    "soak": "run endurance checks: mutations, structures, fuzz, headers, kills, memory",
+    "soak": "run endurance checks: mutations, structures, fuzz, headers, requests, kills, memory",
     "rekey": "compute all patient ids of the catalog again, with the present rules and key",
     "truth": "label cataloged images from a table",
     "lint": "check style with ruff, and imports with import-linter",
@@ -48,7 +48,7 @@ def main() -> int:
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument(
-        "what", nargs="*", help="one of mutations, structures, fuzz, headers, kills, memory, and how many"
+        "what", nargs="*", help="one of mutations, structures, fuzz, headers, requests, kills, memory, and how many"
     )
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job not in ("test", "app", "rekey", "truth"):

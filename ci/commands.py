@@ -49,7 +49,7 @@ def app(rest: list[str]) -> int:
 def rekey(rest: list[str]) -> int:
     """Compute all patient ids of the catalog again. `rest`: settings, such as `--data-csv TABLE`."""
     import cxr
-    from cxr.data.rekey import rekey as make_anew
+    from cxr.data.patient_ids.rekey import rekey as make_anew
 
     return _print_counts(lambda: make_anew(_project(cxr, rest)))
 

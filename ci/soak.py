@@ -6,6 +6,7 @@ python3 ci soak fuzz [600]          seconds of a coverage-guided search for a fi
 python3 ci soak headers [3000]      DICOM headers made at random, against highdicom and DCMTK
 python3 ci soak kills [20]          ingest, killed at random moments: the next run completes the catalog
 python3 ci soak memory [50000]      peak memory of the ingest of so many images against a tenth of them
+python3 ci soak requests [300]      seconds of requests made to break the local account's server and its services
 """
 
 import json
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 import soak_files
+import soak_requests
 from environment import ROOT
 
 
@@ -29,6 +31,7 @@ def run(arguments: list[str]) -> int:
         "headers": (soak_files.headers, 3000),
         "kills": (kills, 20),
         "memory": (memory, 50_000),
+        "requests": (soak_requests.fuzz, 300),
     }
     if not arguments or arguments[0] not in known:
         print(__doc__)

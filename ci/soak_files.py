@@ -15,6 +15,8 @@ from pathlib import Path
 
 from environment import ROOT
 
+sys.path.append(str(ROOT))  # for tests/, where the files are made
+
 HANG = 2.0  # seconds of one core for one file
 MEMORY = 300  # MB that one file may add
 STUCK = 60.0  # seconds without an answer, on however busy a machine

@@ -26,12 +26,12 @@ GRANT USAGE, MONITOR ON WAREHOUSE <% warehouse %> TO ROLE <% engineer_role %>;
 --     Azure         GPU_NV_XS (1 x T4)     GPU_NV_SM (1 x A10)
 --     Google Cloud  GPU_GCP_NV_L4_1_24G (1 x L4)
 CREATE COMPUTE POOL IF NOT EXISTS <% gpu_pool %> MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = <% gpu_family %> AUTO_RESUME = TRUE INITIALLY_SUSPENDED = TRUE AUTO_SUSPEND_SECS = 300;
-GRANT USAGE, MONITOR ON COMPUTE POOL <% gpu_pool %> TO ROLE <% engineer_role %>;
+GRANT USAGE, MONITOR, OPERATE ON COMPUTE POOL <% gpu_pool %> TO ROLE <% engineer_role %>;
 
 -- For the app, on a small CPU node. Snowflake stops an app three days after its last view, and then the node stops.
 -- ALTER COMPUTE POOL <% app_pool %> SUSPEND stops it earlier. Opening the app starts it again.
 CREATE COMPUTE POOL IF NOT EXISTS <% app_pool %> MIN_NODES = 1 MAX_NODES = 1 INSTANCE_FAMILY = <% app_family %> AUTO_RESUME = TRUE INITIALLY_SUSPENDED = TRUE AUTO_SUSPEND_SECS = 600;
-GRANT USAGE ON COMPUTE POOL <% app_pool %> TO ROLE <% engineer_role %>;
+GRANT USAGE, OPERATE ON COMPUTE POOL <% app_pool %> TO ROLE <% engineer_role %>;
 
 -- For model services and scoring. The default is a pool that Snowflake provides; a pool of your own works as well.
 GRANT USAGE ON COMPUTE POOL <% service_pool %> TO ROLE <% engineer_role %>;

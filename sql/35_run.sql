@@ -8,6 +8,5 @@ EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = '
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/02_data_ingest.ipynb' ARGUMENTS = ('--profile', '<% profile %>', '--data', '<% data %>');
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/03_train.ipynb' ARGUMENTS = ('--profile', '<% profile %>');
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/04_register.ipynb' ARGUMENTS = ('--profile', '<% profile %>');
--- With keep_service, the model service is left suspended. A request starts it; then it runs, and costs a node, until
--- ALTER SERVICE ... SUSPEND.
+-- With keep_service, the model service is left suspended. A request starts it; it suspends again when nobody asks.
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/05_deploy.ipynb' ARGUMENTS = ('--profile', '<% profile %>', '--keep-service', '<% keep_service %>');

@@ -66,6 +66,7 @@ def _damaged(chest: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[str
         "truncated.jpeg": ("truncated", jpeg[: len(jpeg) // 2]),
         "truncated.png": ("truncated", png[: len(png) // 2]),
         "bomb.png": ("too_large", _png_of_declared_size(60_000, 60_000)),
+        "longer_than_its_picture.dcm": ("unreadable", _dicom(chest, frames=1, pixels_of=chest.tobytes() * 2)),
         "dicom_without_pixels.dcm": ("unreadable", _dicom(chest, frames=1, pixels=False)),
     }
 
@@ -78,6 +79,9 @@ def _refused(chest: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[str
         "strip.png": ("aspect_ratio", _encode(np.resize(chest, (40, 1000)), "PNG")),
         "gif_named.png": ("unsupported", _encode(chest, "GIF")),
         "bitmap_named.jpeg": ("unsupported", _encode(chest, "BMP")),
+        "nine_levels.png": ("blank", _encode(chest // 29, "PNG")),
+        "sixteen_bits_of_colour.png": ("unsupported", _png_of_declared_size(200, 200, bits=16, colour=2)),
+        "deflated.dcm": ("unsupported", _deflated(_dicom(chest, frames=1))),
         "two_frames.dcm": ("multiframe", _dicom(chest, frames=2)),
         DUPLICATE: ("duplicate", _encode(chest, "JPEG")),
     }
@@ -110,13 +114,13 @@ def _encode(image: np.ndarray | Image.Image, format: str, **options) -> bytes:
     return file.getvalue()
 
 
-def _png_of_declared_size(width: int, height: int) -> bytes:
+def _png_of_declared_size(width: int, height: int, bits: int = 8, colour: int = 0) -> bytes:
     """A few hundred bytes that claim to be an image of any size."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     pixels = zlib.compress(bytes(100_000))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
@@ -130,7 +134,14 @@ def _photograph(rng: np.random.Generator) -> np.ndarray:
     return np.clip(picture + rng.normal(0, 8, picture.shape), 0, 255).astype(np.uint8)
 
 
-def _dicom(chest: np.ndarray, frames: int, pixels: bool = True) -> bytes:
+def _deflated(data: bytes) -> bytes:
+    """The same file in the syntax of which nobody knows the size."""
+    start = data.index(b"\x08\x00\x16\x00")  # SOPClassUID, the first element after the file meta
+    meta = data[:start].replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x16\x001.2.840.10008.1.2.1.99")
+    return meta + zlib.compress(data[start:])[2:]
+
+
+def _dicom(chest: np.ndarray, frames: int, pixels: bool = True, pixels_of: bytes | None = None) -> bytes:
     # Only these few files need it, and it is slow to import.
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
@@ -145,7 +156,7 @@ def _dicom(chest: np.ndarray, frames: int, pixels: bool = True) -> bytes:
         header.Rows, header.Columns = chest.shape
         header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
         header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 8, 8, 7, 0
-        header.PixelData = chest.tobytes() * frames
+        header.PixelData = pixels_of or chest.tobytes() * frames
         if frames > 1:
             header.NumberOfFrames = frames
     file = io.BytesIO()

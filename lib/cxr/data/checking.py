@@ -10,7 +10,7 @@ from itertools import islice
 from cxr.account.project import Project
 from cxr.data import duplicates, sources
 from cxr.data.labels import Origin
-from cxr.data.patients import PatientRules, pseudonym
+from cxr.data.patient_ids.rules import PatientRules, pseudonym
 from cxr.model import preprocessing
 
 BATCH = 1000  # files that are checked, uploaded and merged at a time

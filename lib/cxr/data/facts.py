@@ -7,8 +7,8 @@ import pandas as pd
 
 from cxr.account.project import Project
 from cxr.account.tables import merge
-from cxr.data import patients
 from cxr.data.classes import DEFAULT
+from cxr.data.patient_ids import rules
 from cxr.data.sources import PHANTOMS
 from cxr.model.labelset import LabelSet, is_negative
 
@@ -38,13 +38,13 @@ def read(project: Project, phantoms: bool = False) -> Facts:
         SELECT LABEL, COUNT_IF(VANISHED_AT IS NULL) AS LIVE, COUNT_IF(STARTSWITH(PATIENT_ID, 'patient-')) AS KEYED
         FROM {project.catalog} WHERE {_of_kind(phantoms)} GROUP BY LABEL""").collect()
     if not rows:  # nothing of this kind was ever cataloged: begin anew
-        return Facts(None, patients.VERSION, None, fixed=False)
+        return Facts(None, rules.VERSION, None, fixed=False)
     live = [row["LABEL"] for row in rows if row["LABEL"] and row["LIVE"]]
     before = "patient_rules" not in written
     check = written.get("key_check")
     guessed = not check and any(row["KEYED"] for row in rows)
     if guessed:
-        check = patients.key_check("")
+        check = rules.key_check("")
     return Facts(
         _label_set(written.get("label_set"), live, project.settings.negative_label) if live else None,
         1 if before else int(written["patient_rules"]),

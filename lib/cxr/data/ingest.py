@@ -20,7 +20,7 @@ from cxr.account.tables import append, merge, temporary
 from cxr.data import facts, sources
 from cxr.data.catalog import assign_splits, flag_near_duplicates
 from cxr.data.checking import Found, check_files
-from cxr.data.patients import key_check
+from cxr.data.patient_ids.rules import key_check
 from cxr.data.survey import Survey, survey
 from cxr.progress import tqdm
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from cxr.data.classes import DEFAULT, find_label_set
 from cxr.data.label_table import Row, read_table
-from cxr.data.patients import VERSION, cause_of_name, patient_of_name, patient_of_table
+from cxr.data.patient_ids.rules import VERSION, cause_of_name, patient_of_name, patient_of_table
 from cxr.model.labelset import LabelSet
 from cxr.settings import Settings
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cxr.account.project import Project
 from cxr.data import catalog, facts
 from cxr.data.catalog import usable
-from cxr.data.patients import VERSION, key_check
+from cxr.data.patient_ids.rules import VERSION, key_check
 from cxr.data.survey import one_class
 
 

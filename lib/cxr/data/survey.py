@@ -10,10 +10,10 @@ from cxr.data import facts as catalog_facts
 from cxr.data import sources
 from cxr.data.classes import agree, find_label_set, is_document
 from cxr.data.facts import Facts
-from cxr.data.keys import key_for
 from cxr.data.label_table import LabelTable, Matches, read_table
 from cxr.data.labels import Describer, single
-from cxr.data.patients import PatientRules, cause_of_name, patient_of_name
+from cxr.data.patient_ids.keys import key_for
+from cxr.data.patient_ids.rules import PatientRules, cause_of_name, patient_of_name
 from cxr.model.labelset import LabelSet
 
 _SHOWN = 5

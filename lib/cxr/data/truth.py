@@ -10,10 +10,10 @@ from cxr.account.tables import temporary
 from cxr.data import facts
 from cxr.data.classes import agree, find_label_set
 from cxr.data.ingest import split_new_images
-from cxr.data.keys import key_for
 from cxr.data.label_table import read_table
 from cxr.data.labels import single
-from cxr.data.patients import patient_of_table
+from cxr.data.patient_ids.keys import key_for
+from cxr.data.patient_ids.rules import patient_of_table
 
 
 def add_truth(project: Project, table: str | Path) -> dict[str, int]:

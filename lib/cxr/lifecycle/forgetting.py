@@ -18,7 +18,7 @@ from cxr.account.project import Project
 from cxr.account.tables import temporary, transaction
 from cxr.atomic_files import write_atomically
 from cxr.data import facts, sources
-from cxr.data.patients import PatientRules, patient_of_name, patient_of_table, pseudonym
+from cxr.data.patient_ids.rules import PatientRules, patient_of_name, patient_of_table, pseudonym
 from cxr.data.pixels import cache_directory
 from cxr.lifecycle import runs
 from cxr.lifecycle.run_images import Use, read_staged, uses_of

@@ -138,7 +138,7 @@ def _classes_in_words(by_class: dict) -> str:
 
 def plain(text: str) -> str:
     """Escape text from data or settings, so that it cannot become a link, image or markup in Markdown."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_{}\[\]()<>#!|~])", r"\\\1", " ".join(str(text).split()))
 
 
 def _figure(metric: dict) -> str:

@@ -17,7 +17,8 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _STRIPS = (273, 279, 324, 325)  # offsets and lengths, of strips and of tiles
 _COMPRESSION, _PHOTOMETRIC_INTERPRETATION = 259, 262
-_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50000)  # not LZMA and WebP, which are slow, nor JPEG of 1992
+_JPEG = 7
+_COMPRESSIONS = (1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000)  # not LZMA and WebP, which are slow, nor JPEG of 1992
 
 
 def check_parts(data: bytes) -> None:
@@ -33,13 +34,14 @@ def check_parts(data: bytes) -> None:
 
 def _check_directories_inside(data: bytes) -> None:
     """EXIF (APP1) and the index of a picture of several (APP2), in a JPEG's headers."""
+    view = memoryview(data)
     for mark in (b"Exif\0\0", b"MPF\0"):
         place, found = data.find(mark), 0
         while place >= 0:
             found += 1
             if found > 16:
                 raise BadImage("unsupported", "a picture with more than 16 EXIF blocks")
-            _check_directory(data[place + len(mark) : place + len(mark) + 2**16])
+            check_directory(view[place + len(mark) :])  # decoders join such blocks, so one may reach into the next
             place = data.find(mark, place + 1)
 
 
@@ -56,29 +58,31 @@ def _check_png(data: bytes) -> None:
         if kind == b"eXIf":
             if length > 2**16:
                 raise BadImage("unsupported", "an EXIF block of more than 64 KiB")
-            _check_directory(body.removeprefix(b"Exif\0\0"))
+            check_directory(body)
         place += 12 + length
 
 
 def _check_tiff(data: bytes) -> None:
-    entries, following = _check_directory(data)
+    entries, following = check_directory(data)
     if following:
         raise BadImage("multiframe", "more than one image in the file; one is read")
     if _PHOTOMETRIC_INTERPRETATION not in entries:
         raise BadImage("unreadable", "the TIFF has no PhotometricInterpretation: nobody knows which end is white")
     strips = max((entries[tag][0] for tag in _STRIPS if tag in entries), default=0)
-    if strips > MAX_STRIPS or data.count(b"\xff\xda") > MAX_SCANS + strips:
+    compression = entries.get(_COMPRESSION, (1, 1))[1]
+    if strips > MAX_STRIPS or (compression == _JPEG and data.count(b"\xff\xda") > MAX_SCANS + strips):
         raise BadImage("unsupported", f"a TIFF of more than {MAX_STRIPS} strips or tiles, or of JPEG in many scans")
-    if entries.get(_COMPRESSION, (1, 1))[1] not in _COMPRESSIONS:
+    if compression not in _COMPRESSIONS:
         raise BadImage("unsupported", "a TIFF that is compressed in a way that no X-ray is")
 
 
-def _check_directory(data: bytes) -> tuple[dict[int, tuple[int, int]], int]:
+def check_directory(data: bytes | memoryview) -> tuple[dict[int, tuple[int, int]], int]:
     """A TIFF's directory and those it names, as EXIF has them too. Returns ({tag: (count, value or offset)}, the next).
 
     What is no directory is left to the decoder.
     """
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    data = data[6:] if data[:6] == b"Exif\0\0" else data
+    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     big = data[2:4] in (b"+\0", b"\0+")
     if not order or len(data) < (16 if big else 8):
         return {}, 0
@@ -92,7 +96,7 @@ def _check_directory(data: bytes) -> tuple[dict[int, tuple[int, int]], int]:
     return entries, following
 
 
-def _entries(data: bytes, place: int, order: str, big: bool) -> tuple[dict[int, tuple[int, int]], int]:
+def _entries(data: bytes | memoryview, place: int, order: str, big: bool) -> tuple[dict[int, tuple[int, int]], int]:
     head, entry, after = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "I")
     if place + struct.calcsize(f"={head}") > len(data):
         return {}, 0
@@ -106,7 +110,8 @@ def _entries(data: bytes, place: int, order: str, big: bool) -> tuple[dict[int, 
         if kind == 3 and number == 1:  # a short stands at the beginning of its field
             value = struct.unpack_from(f"{order}H", data, start + step - (8 if big else 4))[0]
         entries[tag] = number, value
-        total += number * _SIZES.get(kind, 1)
+        size = number * _SIZES.get(kind, 1)
+        total += min(size, max(0, len(data) - value)) if size > 4 else 0
     if total > 2 * len(data):
         raise BadImage("unreadable", "the entries of a directory are larger than the file")
     end = place + count * step

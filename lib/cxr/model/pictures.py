@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from cxr.model.codestreams import count_scans
 from cxr.model.colourfulness import greyscale
 from cxr.model.limits import MAX_PIXELS, check_size
-from cxr.model.picture_parts import check_parts
+from cxr.model.picture_parts import check_directory, check_parts
 from cxr.model.xray import BadImage, XRay
 
 FORMATS = ("JPEG", "PNG", "TIFF")
@@ -37,6 +37,9 @@ def decode_picture(data: bytes, at_least: int | None) -> XRay:
             if getattr(image, "n_frames", 1) > 1:
                 raise BadImage("multiframe", f"{image.n_frames} frames; one image per file is read")
             _check_memory(image, data)
+            if image.format == "PNG":
+                image.load()  # its texts may stand behind the pixels
+                _check_profile(image.info.get("Raw profile type exif"))
             # Turned pictures are decoded whole: the fraction of a pixel at the end would stand at the beginning.
             turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation)) if image.format != "TIFF" else None
             drafted = image.draft(None, (at_least, at_least)) if at_least and turn is None else None
@@ -50,6 +53,12 @@ def decode_picture(data: bytes, at_least: int | None) -> XRay:
         raise BadImage("unreadable", "not an image") from None
     except Image.DecompressionBombError:
         raise BadImage("too_large", f"more than {MAX_PIXELS // 10**6} million pixels") from None
+
+
+def _check_profile(text: str | None) -> None:
+    """EXIF as ImageMagick writes it into a PNG: three lines, then hexadecimal digits."""
+    if text:
+        check_directory(bytes.fromhex("".join(text.split("\n")[3:])))
 
 
 def _check_memory(image: Image.Image, data: bytes) -> None:

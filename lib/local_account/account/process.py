@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from local_account import VERSION
-from local_account.account.private_files import (
+from local_account.account.private_files import (  # fmt: skip
     AccountError,
     file_lock,
     is_locked,
     make_private,
     read_private,
     write_private,
-)  # fmt: skip
+)
 from local_account.account.proof import is_proven
 from local_account.workers.loopback import HOST, bind
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 import duckdb
 
-from local_account.text.errors import (
+from local_account.text.errors import (  # fmt: skip
     Missing,
     SnowflakeError,
     already_exists,
     compilation_error,
     disk_full,
     unsupported,
-)  # fmt: skip
+)
 
 
 @contextlib.contextmanager

@@ -12,14 +12,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from local_account.engine.types import (
-    NUMBER_TYPES,
-    TEXT_TYPES,
-    TIME_TYPES,
-    T,
-    is_variant,
-    kind_of,
-)
+from local_account.engine.types import NUMBER_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
 from local_account.engine.variant_functions import FUNCTIONS
 from local_account.sql.numeric_scale import branches
 from local_account.sql.rewrites.dates import DATE_PARTS, unit_of

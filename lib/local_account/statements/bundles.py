@@ -99,9 +99,20 @@ def create_task(session: Session, s: Matched) -> Result:
 
 
 def alter_task(session: Session, s: Matched) -> Result:
+    if s.choice == "RESUME":
+        _refuse_while_the_root_runs(session, session.need("TASK", s["name"]))
     with session.edit("TASK", s["name"]) as task:
         task.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
     return status("Statement executed successfully (the schedule is recorded, not executed).")
+
+
+def _refuse_while_the_root_runs(session: Session, task: Object) -> None:
+    """As Snowflake does: a task graph is changed only while its root is suspended."""
+    for name in filter(None, (part.strip() for part in (task.properties["predecessors"] or "").split(","))):
+        root = session.get("TASK", session.resolve(name))
+        if root and root.properties["state"] == "started":
+            message = f"Unable to update graph with root task {name} since that root task is not suspended."
+            raise SnowflakeError(message, 91421, "55000")
 
 
 def execute_task(session: Session, s: Matched) -> Result:

@@ -12,7 +12,7 @@ from tests.broken_files import write_broken_files
 
 from cxr.data import checking, duplicates
 from cxr.data.labels import Describer
-from cxr.data.patients import PatientRules
+from cxr.data.patient_ids.rules import PatientRules
 from cxr.data.sources import Folder
 from cxr.phantoms.dataset import phantom
 

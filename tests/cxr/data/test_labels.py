@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cxr.data.classes import agree, find_label_set
 from cxr.data.labels import Describer, Origin, from_csv, from_name
-from cxr.data.patients import PatientRules, key_check, patient_of_name
+from cxr.data.patient_ids.rules import PatientRules, key_check, patient_of_name
 from cxr.model.labelset import LabelSet
 
 TWO = LabelSet("NORMAL", ("PNEUMONIA",))

@@ -12,8 +12,8 @@ from tests.cxr.data.test_any_labels import draw, rows_of, with_settings
 from cxr.account import tables
 from cxr.account.patient_key import find_patient_key
 from cxr.data import facts, ingest, notices
-from cxr.data.patients import key_check, patient_of_table
-from cxr.data.rekey import rekey
+from cxr.data.patient_ids.rekey import rekey
+from cxr.data.patient_ids.rules import key_check, patient_of_table
 
 
 def write_dicom(path: Path, patient: str, seed: int) -> None:
@@ -66,7 +66,7 @@ def test_a_key_can_stand_in_a_file_or_be_the_bundles_secret(account, tmp_path, m
 
 
 def test_without_a_key_ids_of_headers_and_files_are_refused_with_what_to_do(empty, scans, monkeypatch, tmp_path):
-    monkeypatch.setattr("cxr.data.keys.find_patient_key", lambda project: None)
+    monkeypatch.setattr("cxr.data.patient_ids.keys.find_patient_key", lambda project: None)
     with pytest.raises(ValueError, match="CXR_PATIENT_KEY"):
         ingest.ingest(empty, scans)
     assert rows_of(empty).empty

@@ -13,6 +13,7 @@ from cxr.model.preprocessing import BadImage
 A = chest()
 U8, U10, U12, U16 = (np.rint(A * (2**bits - 1)).astype(int) for bits in (8, 10, 12, 16))
 S12, S16 = U12 - 2048, U16 - 32768
+TWICE = {"RescaleSlope": 2, "RescaleIntercept": 0}
 FULL = {"WindowCenter": 2048, "WindowWidth": 4096}  # of 12 bits
 
 
@@ -100,6 +101,7 @@ def test_of_several_windows_the_first_is_applied():
         ({"PixelPaddingRangeLimit": 9}, "PixelPaddingRangeLimit"),
         ({"VOILUTSequence": Sequence([Dataset()])}, "VOILUTSequence"),
         ({"ModalityLUTSequence": Sequence([Dataset()])}, "ModalityLUTSequence"),
+        ({"ModalityLUTSequence": lut(4096, 0, 12, np.arange(4096)), **TWICE}, "RescaleSlope"),
         ({"VOILUTSequence": lut(4096, 0, 12, np.arange(4000))}, "LUTData"),
         ({"VOILUTSequence": lut(4096, 0, 10, np.arange(4096))}, "LUTData"),
         ({"VOILUTSequence": lut(4096, 0, 17, np.arange(4096))}, "LUTDescriptor"),

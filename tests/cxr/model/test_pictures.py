@@ -97,6 +97,21 @@ def test_a_tiff_compressed_in_an_odd_way_is_refused(order):
     assert "compressed in a way" in refusal(tiff(samples, 1, _259=34925))
 
 
+def test_bytes_that_look_like_scans_are_no_scans_in_a_tiff_of_plain_samples():
+    samples = np.rint(A * 65535).astype("<u2")
+    samples[:, ::3] = 0xDAFF
+    preprocessing.decode(tiff(samples, 1))
+
+
+def test_a_damaged_entry_of_exif_is_passed_over():
+    """Cameras and editors leave such; the picture is whole."""
+    directory = b"II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHII", 0x010F, 2, 10**6, 40)
+    directory += struct.pack("<HHIHH", 0x0112, 3, 1, 1, 0) + bytes(40)
+    file = io.BytesIO()
+    Image.fromarray(U8).save(file, "JPEG", quality=100, exif=b"Exif\0\0" + directory)
+    assert preprocessing.decode(file.getvalue()).width == U8.shape[1]
+
+
 def test_signed_bytes_are_refused():
     assert "8 bits with a sign" in refusal(tiff((U8.astype(int) - 128).astype(np.int8), 1, 2))
 

@@ -45,9 +45,9 @@ def repeated_scans(count: int) -> bytes:
     return data[:place] + data[place:-2] * count + b"\xff\xd9"
 
 
-def directory(entries: int, next_one: int = 0) -> bytes:
-    """Every entry says that it is 60,000 bytes, and the same ones."""
-    body = b"".join(struct.pack("<HHII", 50_000 + number, 7, 60_000, 0) for number in range(entries))
+def directory(entries: int, next_one: int = 0, size: int = 60_000) -> bytes:
+    """Every entry says that it is `size` bytes, and the same ones."""
+    body = b"".join(struct.pack("<HHII", 50_000 + number, 7, size, 0) for number in range(entries))
     return b"II*\0" + struct.pack("<IH", 8, entries) + body + struct.pack("<I", next_one)
 
 
@@ -62,9 +62,9 @@ def png_with(kind: bytes, body: bytes, count: int) -> bytes:
     return data[:33] + chunk * count + data[33:]
 
 
-def jpeg_with(mark: bytes, marker: int, body: bytes) -> bytes:
+def jpeg_with(mark: bytes, marker: int, body: bytes, count: int = 1) -> bytes:
     data = encoded("JPEG")
-    return data[:2] + struct.pack(">BBH", 0xFF, marker, 2 + len(mark) + len(body)) + mark + body + data[2:]
+    return data[:2] + (struct.pack(">BBH", 0xFF, marker, 2 + len(mark) + len(body)) + mark + body) * count + data[2:]
 
 
 HOSTILE = {  # name -> (what is said of it, how it is made)
@@ -87,6 +87,16 @@ HOSTILE = {  # name -> (what is said of it, how it is made)
     "overlapping entries in EXIF": (
         "larger than the file",
         lambda: jpeg_with(b"Exif\0\0", 0xE1, directory(900).ljust(60_000, b"\0")),
+    ),
+    "overlapping entries in a text": (
+        "larger than the file",
+        lambda: png_with(
+            b"tEXt", b"Raw profile type exif\0\nexif\n60000\n" + directory(900).ljust(60_000, b"\0").hex().encode(), 1
+        ),
+    ),
+    "overlapping entries in blocks that are joined": (
+        "larger than the file",
+        lambda: jpeg_with(b"Exif\0\0", 0xE1, directory(900, size=600_000).ljust(60_000, b"\0"), count=12),
     ),
     "overlapping entries in an index": (
         "larger than the file",

@@ -120,6 +120,17 @@ def test_a_task_keeps_what_comes_before_it_and_refuses_conditions(query):
         query("CREATE TASK NEVER WAREHOUSE = COMPUTE_WH WHEN 1 = 0 AS SELECT 1")
 
 
+def test_a_dependent_task_is_resumed_only_while_its_root_is_suspended(query):
+    query("CREATE TASK ROOT WAREHOUSE = COMPUTE_WH SCHEDULE = '60 MINUTE' AS SELECT 1")
+    query("CREATE TASK CHILD WAREHOUSE = COMPUTE_WH AFTER ROOT AS SELECT 1")
+    query("ALTER TASK CHILD RESUME")
+    query("ALTER TASK ROOT RESUME")
+    with pytest.raises(SnowparkSQLException, match="091421.*(.|\n)*root task is not suspended"):
+        query("ALTER TASK CHILD RESUME")
+    query("ALTER TASK ROOT SUSPEND")
+    query("ALTER TASK CHILD RESUME")
+
+
 def test_a_bundles_notebook_runs_with_its_arguments(session, query, tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
     nbformat.write(notebook, tmp_path / "x.ipynb")

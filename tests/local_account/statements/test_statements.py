@@ -61,7 +61,7 @@ def sample(shape: str) -> str:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """A session on an account with nothing in it, in this process."""
-    account = Account(tmp_path_factory.mktemp("bare"), "token", 0, HANDLERS)
+    account = Account(tmp_path_factory.mktemp("bare"), "token", "key", 0, HANDLERS)
     yield Session(account)
     account.close()
 

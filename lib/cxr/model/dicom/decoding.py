@@ -10,7 +10,7 @@ from cxr.model.dicom.grey_levels import grey_levels
 from cxr.model.dicom.lookup_tables import lookup_table
 from cxr.model.dicom.pixel_data import pixel_words
 from cxr.model.dicom.reading import first_item, read_header
-from cxr.model.dicom.stored_values import Layout, layout
+from cxr.model.dicom.stored_values import Layout, read_layout
 from cxr.model.limits import check_size
 from cxr.model.xray import BadImage, XRay
 
@@ -30,18 +30,18 @@ def decode_dicom(data: bytes) -> XRay:
     samples = _samples(header, interpretation)
     width, height = word(header, "Columns"), word(header, "Rows")
     check_size(width, height, _pixel_ratio(header))
-    of, syntax = layout(header), _transfer_syntax(header)
+    layout, syntax = read_layout(header), _transfer_syntax(header)
     if interpretation == "YBR_FULL_422" and not syntax.is_compressed:
         raise BadImage("unsupported", "YBR_FULL_422 that is not compressed")
     shape = (height, width, samples)
-    words, interpretation = pixel_words(header, syntax, interpretation, shape, of)
+    words, interpretation = pixel_words(header, syntax, interpretation, shape, layout)
     if interpretation == "PALETTE COLOR":
-        pixels = greyscale(_through_palette(header, words[..., 0], of))
+        pixels = greyscale(_through_palette(header, words[..., 0], layout))
     elif samples == 3:
-        pixels = _grey_of_colour(words, interpretation, of)
+        pixels = _grey_of_colour(words, interpretation, layout)
     else:
         words = words[..., 0]
-        pixels = _through_table(words, grey_levels(header, of, lambda: _present(words, 2**of.allocated)))
+        pixels = _through_table(words, grey_levels(header, layout, lambda: _present(words, 2**layout.allocated)))
     return XRay(pixels, "DICOM", width, height, (width, height), **facts(header))
 
 
@@ -103,20 +103,20 @@ def _strips(words: np.ndarray) -> list[np.ndarray]:
     return [words[y : y + ROWS_AT_ONCE] for y in range(0, len(words), ROWS_AT_ONCE)]
 
 
-def _grey_of_colour(words: np.ndarray, interpretation: str, of: Layout) -> np.ndarray:
-    if (of.allocated, of.stored, of.high_bit, of.signed) != (8, 8, 7, False):
+def _grey_of_colour(words: np.ndarray, interpretation: str, layout: Layout) -> np.ndarray:
+    if (layout.allocated, layout.stored, layout.high_bit, layout.signed) != (8, 8, 7, False):
         raise BadImage("unsupported", "colour of other than 8 bits")
     mode = "YCbCr" if interpretation.startswith("YBR") else "RGB"
     return greyscale(Image.frombytes(mode, words.shape[1::-1], np.ascontiguousarray(words).tobytes()))
 
 
-def _through_palette(header, words: np.ndarray, of: Layout) -> Image.Image:
+def _through_palette(header, words: np.ndarray, layout: Layout) -> Image.Image:
     channels = []
     for colour in ("Red", "Green", "Blue"):
         descriptor, data = (f"{colour}PaletteColorLookupTable{part}" for part in ("Descriptor", "Data"))
         if raw_bytes(header, f"Segmented{colour}PaletteColorLookupTableData"):
             raise BadImage("unsupported", "segmented palettes")
-        table = lookup_table(header, descriptor, data, of.signed)
-        levels = np.rint(table.apply(of.values()) * (255 / table.top)).astype(np.uint8)
+        table = lookup_table(header, descriptor, data, layout.signed)
+        levels = np.rint(table.apply(layout.values()) * (255 / table.top)).astype(np.uint8)
         channels.append(Image.fromarray(_through_table(words, levels)))
     return Image.merge("RGB", channels)

@@ -11,7 +11,7 @@ from cxr.model.xray import BadImage
 # Those that this package asks for; the rest of a header is skipped unread.
 NAMES = (
     # what the picture is
-    *("SOPClassUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "PixelData"),
     # its shape
@@ -67,14 +67,13 @@ def numbers(header, name: str) -> list[float]:
         code = _BINARY[found.VR]
         order = "<" if found.is_little_endian else ">"
         count = len(value) // struct.calcsize(code)
-        return [float(number) for number in struct.unpack_from(f"{order}{count}{code}", value)]
-    text = value.decode("latin-1").strip(" \0")
-    if not text:
-        return []
-    parts = [part.strip(" \0") for part in text.split("\\")]
-    if not all(_NUMBER.fullmatch(part) for part in parts):
-        raise BadImage("unreadable", f"{name} is no number as DICOM writes them")
-    values = [float(part) for part in parts]
+        values = [float(number) for number in struct.unpack_from(f"{order}{count}{code}", value)]
+    else:
+        content = value.decode("latin-1").strip(" \0")
+        parts = [part.strip(" \0") for part in content.split("\\")] if content else []
+        if not all(_NUMBER.fullmatch(part) for part in parts):
+            raise BadImage("unreadable", f"{name} is no number as DICOM writes them")
+        values = [float(part) for part in parts]
     if not all(abs(value) < 1e30 for value in values):
         raise BadImage("unreadable", f"{name} is not finite")
     return values
@@ -83,6 +82,8 @@ def numbers(header, name: str) -> list[float]:
 def words(header, name: str, signed: bool = False) -> list[int]:
     """The 16-bit integers of an element, signed or not as the caller knows, whatever the file calls their type."""
     found, value = element(header, name), raw_bytes(header, name)
+    if found is not None and found.VR in ("IS", "DS"):
+        return [int(number) for number in numbers(header, name)]
     order = "<" if found is None or found.is_little_endian else ">"
     return list(struct.unpack_from(f"{order}{len(value) // 2}{'h' if signed else 'H'}", value))
 

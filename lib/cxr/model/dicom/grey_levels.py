@@ -34,29 +34,30 @@ class _Values:
     fixed: bool = False
 
 
-def grey_levels(header, of: Layout, present: Callable[[], np.ndarray]) -> np.ndarray:
+def grey_levels(header, layout: Layout, present: Callable[[], np.ndarray]) -> np.ndarray:
     """The grey level of every possible word: uint8 [2 ** allocated].
 
     Args:
         header: of pydicom.
-        of: the header's `Layout`.
+        layout: the header's `Layout`.
         present: gives bool [2 ** allocated]: the words that the picture holds; asked only where its range counts.
     """
-    inverted, padded = _is_inverted(header), padding(header, of)
-    levels = _to_bytes(_after_voi(header, _after_modality(header, of)), lambda: present() & ~padded)
+    inverted, padded = _is_inverted(header), padding(header, layout)
+    levels = _to_bytes(_after_voi(header, _after_modality(header, layout)), lambda: present() & ~padded)
     if inverted:
         levels = 255 - levels
     levels[padded] = 0
     return levels
 
 
-def _after_modality(header, of: Layout) -> _Values:
-    table = table_of_sequence(header, "ModalityLUTSequence", of.signed)
+def _after_modality(header, layout: Layout) -> _Values:
+    table, (slope, intercept) = table_of_sequence(header, "ModalityLUTSequence", layout.signed), _rescale(header)
+    if table and (slope, intercept) != (1, 0):
+        raise BadImage("unreadable", "RescaleSlope and RescaleIntercept stand beside ModalityLUTSequence")
     if table:
-        return _Values(table.apply(of.values()), 0, table.top, fixed=True)
-    slope, intercept = _rescale(header)
-    low, high = sorted(end * slope + intercept for end in of.range)
-    return _Values(of.values() * slope + intercept, low, high)
+        return _Values(table.apply(layout.values()), 0, table.top, fixed=True)
+    low, high = sorted(end * slope + intercept for end in layout.range)
+    return _Values(layout.values() * slope + intercept, low, high)
 
 
 def _rescale(header) -> tuple[float, float]:

@@ -23,7 +23,9 @@ JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 RLE = "1.2.840.10008.1.2.5"
 
 
-def pixel_words(header, syntax, interpretation: str, shape: tuple[int, int, int], of: Layout) -> tuple[np.ndarray, str]:
+def pixel_words(
+    header, syntax, interpretation: str, shape: tuple[int, int, int], layout: Layout
+) -> tuple[np.ndarray, str]:
     """(uint8 or uint16 [rows, columns, samples], the photometric interpretation that they have now).
 
     Args:
@@ -31,34 +33,34 @@ def pixel_words(header, syntax, interpretation: str, shape: tuple[int, int, int]
         syntax: its transfer syntax, a UID of pydicom.
         interpretation: its PhotometricInterpretation; a decoder may have made RGB of it.
         shape: rows, columns, samples.
-        of: the header's `Layout`.
+        layout: the header's `Layout`.
 
     Raises:
         BadImage: the pixels are not of this size, or nothing at hand decodes them.
     """
     if not syntax.is_compressed:
-        return _native(header, raw_bytes(header, "PixelData"), shape, of.allocated // 8), interpretation
+        return _native(header, raw_bytes(header, "PixelData"), shape, layout.allocated // 8), interpretation
     if syntax not in (RLE, *JPEG, *JPEG_2000):
         _check_plugin(syntax)
     stream = _joined_fragments(header)
     if syntax == RLE:
-        return _rle(stream, shape, of.allocated // 8), interpretation
-    if of.high_bit != of.stored - 1:
+        return _rle(stream, shape, layout.allocated // 8), interpretation
+    if layout.high_bit != layout.stored - 1:
         raise BadImage("unsupported", "HighBit is not BitsStored - 1 in a compressed picture")
     stream, found = codestreams.read(stream, is_j2k=syntax in JPEG_2000 + HTJ2K)
     if (found.height, found.width, found.components) != shape:
         raise BadImage("unreadable", "the compressed picture is not of the size that Rows and Columns say")
-    if found.precision > of.allocated:
+    if found.precision > layout.allocated:
         raise BadImage("unreadable", "the compressed samples have more bits than BitsAllocated")
     if syntax in JPEG_2000:
-        words = _j2k_by_pillow(stream, found, of.allocated)
+        words = _j2k_by_pillow(stream, found, layout.allocated)
         interpretation = "RGB" if interpretation in ("YBR_ICT", "YBR_RCT") else interpretation
     elif syntax in JPEG:
         words, interpretation = _jpeg_by_pillow(stream, found, interpretation)
     else:
         words = _by_plugin(header, syntax, stream, shape)
-    words = words.astype(f"u{of.allocated // 8}", copy=False).reshape(shape)
-    if found.precision > of.stored and not _fits(words, of.stored, found.signed):
+    words = words.astype(f"u{layout.allocated // 8}", copy=False).reshape(shape)
+    if found.precision > layout.stored and not _fits(words, layout.stored, found.signed):
         raise BadImage("unreadable", "the compressed samples have more bits than BitsStored")
     return words, interpretation
 

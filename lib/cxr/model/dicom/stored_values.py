@@ -32,7 +32,7 @@ class Layout:
         return values
 
 
-def layout(header) -> Layout:
+def read_layout(header) -> Layout:
     """Raises BadImage, with the element's name, for what no picture of 1 to 16 bits can have."""
     allocated, stored = word(header, "BitsAllocated"), word(header, "BitsStored")
     high_bit, sign = word(header, "HighBit", stored - 1), word(header, "PixelRepresentation")
@@ -47,19 +47,19 @@ def layout(header) -> Layout:
     return Layout(allocated, stored, high_bit, sign == 1)
 
 
-def padding(header, of: Layout) -> np.ndarray:
+def padding(header, layout: Layout) -> np.ndarray:
     """Which words are padding, by PS3.3 C.7.5.1.1.2: bool [2 ** allocated].
 
     PixelPaddingValue may stand for the whole word, or for the stored bits of it.
     """
-    every = np.arange(2**of.allocated)
-    ends = [words(header, name, of.signed)[:1] for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    every = np.arange(2**layout.allocated)
+    ends = [words(header, name, layout.signed)[:1] for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not ends[0]:
         if ends[1]:
             raise BadImage("unreadable", "PixelPaddingRangeLimit stands without PixelPaddingValue")
         return np.zeros(every.shape, bool)
     low, high = sorted((ends[0][0], (ends[1] or ends[0])[0]))
-    if of.signed:
-        every[every >= 2 ** (of.allocated - 1)] -= 2**of.allocated
-    values = of.values()
+    if layout.signed:
+        every[every >= 2 ** (layout.allocated - 1)] -= 2**layout.allocated
+    values = layout.values()
     return ((low <= every) & (every <= high)) | ((low <= values) & (values <= high))

@@ -21,8 +21,8 @@ class Window:
         if self.function == "SIGMOID":
             steps = np.clip(-4 * (values - self.centre) / self.width, -700, 700)  # exp() of more overflows
             return (high - low) / (1 + np.exp(steps)) + low
-        half = self.function == "LINEAR"
-        centre, width = (self.centre - 0.5, self.width - 1) if half else (self.centre, self.width)
+        linear = self.function == "LINEAR"
+        centre, width = (self.centre - 0.5, self.width - 1) if linear else (self.centre, self.width)
         seen = np.where(values <= centre, float(low), float(high))
         inside = (values > centre - width / 2) & (values <= centre + width / 2)
         seen[inside] = ((values[inside] - centre) / width + 0.5) * (high - low) + low if width else high

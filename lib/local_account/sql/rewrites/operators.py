@@ -2,15 +2,7 @@
 
 from sqlglot import exp
 
-from local_account.engine.types import (
-    INTEGER_TYPES,
-    NUMBER_TYPES,
-    TEXT_TYPES,
-    TIME_TYPES,
-    T,
-    is_variant,
-    kind_of,
-)
+from local_account.engine.types import INTEGER_TYPES, NUMBER_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
 from local_account.sql.numeric_scale import REAL, UNKNOWN
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.casts import rewrite_cast, to_text

@@ -7,9 +7,9 @@ from cxr.account.patient_key import HOW_TO_GIVE_ONE, find_patient_key
 from cxr.account.project import Project
 from cxr.account.tables import temporary, transaction
 from cxr.data import facts
-from cxr.data.headers import patient_digests
 from cxr.data.label_table import read_table
-from cxr.data.patients import VERSION, PatientRules, key_check, patient_of_name, patient_of_table
+from cxr.data.patient_ids.headers import patient_digests
+from cxr.data.patient_ids.rules import VERSION, PatientRules, key_check, patient_of_name, patient_of_table
 
 
 def rekey(project: Project) -> dict[str, int]:

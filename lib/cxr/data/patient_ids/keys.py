@@ -5,8 +5,8 @@ from collections.abc import Collection
 from cxr.account.patient_key import HOW_TO_GIVE_ONE, find_patient_key
 from cxr.account.project import Project
 from cxr.data.facts import Facts
-from cxr.data.headers import patient_digests
-from cxr.data.patients import key_check, pseudonym
+from cxr.data.patient_ids.headers import patient_digests
+from cxr.data.patient_ids.rules import key_check, pseudonym
 
 
 def key_for(project: Project, facts: Facts, needed: bool, told: Collection[str] = ()) -> str:

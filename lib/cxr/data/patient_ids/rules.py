@@ -1,7 +1,7 @@
 """Whose image it is: by a table, by the DICOM header, by the file's name, or a patient of its own.
 
 Rules have a version, because new images of known people must get the ids that these people already have: a catalog
-keeps the version that it was begun with until `cxr.data.rekey` changes it.
+keeps the version that it was begun with until `rekey` changes it.
 """
 
 import hashlib

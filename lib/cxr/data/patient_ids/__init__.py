@@ -1,0 +1,1 @@
+"""Whose image it is: the rules, the secret key, and making all ids anew."""

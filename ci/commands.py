@@ -73,7 +73,7 @@ def truth(rest: list[str]) -> int:
 
 
 def score(data: str, out: str) -> int:
-    """Every image of a folder is answered, or has a reason."""
+    """Score a folder. Every file gets a prediction, or a reason why there is none."""
     import cxr
     from cxr.lifecycle.promotion import version_in_use
     from cxr.serving.scoring_job import score_folder
@@ -93,7 +93,7 @@ def score(data: str, out: str) -> int:
 
 
 def evaluate(data: str, version: str, out: str) -> int:
-    """Nothing of the folder is cataloged."""
+    """Evaluate a version on a labelled folder, which is not cataloged."""
     import cxr
     from cxr.data import kermany
     from cxr.lifecycle.external_evaluation import evaluate_outside
@@ -123,7 +123,7 @@ def _figure(figure: dict) -> str:
 
 
 def forget(patient: str) -> int:
-    """What a model learned cannot be taken out of it, so the versions are named, before anything is removed."""
+    """Forget a patient. Print the versions that were trained on the images, before anything is removed."""
     import cxr
     from cxr.lifecycle import forgetting
 
@@ -149,7 +149,12 @@ def _project(cxr, arguments: list[str]):
     from cxr.account.project import Project
 
     settings = cxr.load(argv=arguments)
-    return Project(cxr.connect(settings=settings), settings)
+    project = Project(cxr.connect(settings=settings), settings)
+    if not project.session.get_current_schema():
+        raise LookupError(
+            f"There is no schema {settings.database}.{settings.schema} yet: run the notebooks, python3 ci run"
+        )
+    return project
 
 
 def _print_counts(work) -> int:

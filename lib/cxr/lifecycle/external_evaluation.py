@@ -20,7 +20,7 @@ from cxr.evaluation.report import evaluate
 from cxr.lifecycle import runs
 from cxr.lifecycle.promotion import artifacts
 from cxr.lifecycle.registry import run_of
-from cxr.lifecycle.run_images import images_of_run
+from cxr.lifecycle.run_images import RunImages, images_of_run
 from cxr.model.config import ModelConfig
 from cxr.model.labelset import LabelSet
 from cxr.model.probabilities import Calibration, choose_classes, p_positive
@@ -35,6 +35,7 @@ class ExternalEvaluation:
     the version's figures on its own test patients, and `with_known`, with patients of training (None without any).
 
     `probabilities` [N, classes] are in the order of `outside.rows`. `list_kept`: the run kept the list of its images.
+    `own_test_images` counts images that are test images of the version too: it has not seen them.
     """
 
     model_name: str
@@ -49,6 +50,7 @@ class ExternalEvaluation:
     thresholds: list[dict] = field(repr=False)
     probabilities: np.ndarray = field(repr=False)
     list_kept: bool
+    own_test_images: int = 0
 
     @property
     def labels(self) -> np.ndarray:
@@ -69,6 +71,7 @@ class ExternalEvaluation:
             "left_out": self.outside.left_out,
             "unknown_classes": self.outside.unknown_classes,
             "known_patients": self.outside.known_patients,
+            "own_test_images": self.own_test_images,
             "outside": self.report,
             "own_test": self.own_test,
             "with_known_patients": self.with_known,
@@ -96,7 +99,8 @@ def evaluate_outside(project: Project, version: ModelVersion, data: str | Path) 
         raise LookupError(f"{version.version_name}: its run {run_id} is not on {project.artifacts_stage}/runs any more")
     folder = artifacts(project, version.version_name)
     config = ModelConfig.read(folder / "model.json")
-    training, list_kept = _read_training(project, run_id)
+    images = images_of_run(project, run_id)
+    training = _read_training(project, images)
     outside = read_outside(
         project, data, LabelSet.from_list(config.labels), training, lambda files: score(version, files)
     )
@@ -120,20 +124,19 @@ def evaluate_outside(project: Project, version: ModelVersion, data: str | Path) 
         bins=reliability_bins(truth, scores),
         thresholds=other_thresholds(truth, scores, patients, config.threshold, SEED),
         probabilities=probabilities,
-        list_kept=list_kept,
+        list_kept=images.kept,
+        own_test_images=int(outside.rows["IMAGE_ID"].isin(images.of("test")).sum()),
     )
 
 
-def _read_training(project: Project, run_id: str) -> tuple[Training, bool]:
-    """What the version learned from and was tuned on, as far as the catalog still knows it."""
-    found = images_of_run(project, run_id)
-    ids = found.rows.loc[found.rows["SPLIT"].isin(["train", "validation"]), ["IMAGE_ID"]]
+def _read_training(project: Project, images: RunImages) -> Training:
+    """What the version was trained and tuned on, as far as the catalog still knows it."""
+    ids = pd.DataFrame({"IMAGE_ID": images.of("train", "validation")})
     with temporary(project.session, "IMAGE_ID STRING", ids) as asked:
         rows = project.session.sql(f"""
             SELECT PATIENT_ID, PERCEPTUAL_HASH FROM {project.catalog}
             WHERE IMAGE_ID IN (SELECT IMAGE_ID FROM {asked})""").to_pandas()
-    training = Training(frozenset(ids["IMAGE_ID"]), frozenset(rows["PATIENT_ID"]), list(rows["PERCEPTUAL_HASH"]))
-    return training, found.kept
+    return Training(frozenset(ids["IMAGE_ID"]), frozenset(rows["PATIENT_ID"]), list(rows["PERCEPTUAL_HASH"]))
 
 
 def _measure(rows: pd.DataFrame, config: ModelConfig) -> tuple[dict, np.ndarray]:

@@ -8,6 +8,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,7 +21,7 @@ from cxr.lifecycle.external_evaluation import SEED, ExternalEvaluation
 from cxr.lifecycle.model_card import PHANTOMS, plain
 from cxr.model.probabilities import p_positive
 
-FEW = 100  # positive or negative images, below which little can be said (Collins et al. 2016)
+FEW = 100  # patients with or without the outcome, below which little can be said (Collins et al. 2016)
 
 
 def write_report(found: ExternalEvaluation, folder: Path) -> Path:
@@ -83,14 +84,25 @@ anything else of the version. "Positive" is every class but {plain(found.config.
 
 def _cautions(found: ExternalEvaluation) -> Iterator[str]:
     report, rows = found.report, found.outside.rows
-    negative = report["images"] - report["positive"]
-    if not report["positive"] or not negative:
+    truth = found.labels > 0
+    patients = {name: rows.loc[chosen, "PATIENT_ID"].nunique() for name, chosen in _outcomes(truth).items()}
+    if not min(patients.values()):
         yield "All images are of one class: AUROC, calibration slope and other thresholds are undefined."
-    elif min(report["positive"], negative) < FEW:
+    elif min(patients.values()) < FEW:
         yield (
-            f"Only {report['positive']:,} positive and {negative:,} negative images: with fewer than {FEW} of either, "
-            "intervals are wide and calibration can hardly be judged. A difference inside the intervals is no finding."
+            f"Only {truth.sum():,} positive images of {patients['sensitivity']:,} patients, and {(~truth).sum():,} "
+            f"negative of {patients['specificity']:,}: with fewer than {FEW} patients of either, intervals are wide "
+            "and inexact, and calibration can hardly be judged. A difference inside the intervals is no finding."
         )
+    for name, count in patients.items():
+        metric = report["metrics"][name]
+        if count and metric["value"] in (0, 1):
+            bound = (0.05 / 2) ** (1 / count)
+            exact = f"{bound:.3f} to 1" if metric["value"] else f"0 to {1 - bound:.3f}"
+            yield (
+                f"The {name} is {metric['value']:.0f} in every resample, which is no certainty: the exact binomial 95% "
+                f"interval for {count:,} patients is {exact}."
+            )
     alone = int((rows["PATIENT_FROM"] == "none").sum())
     if 2 * alone > len(rows):
         yield (
@@ -102,11 +114,21 @@ def _cautions(found: ExternalEvaluation) -> Iterator[str]:
             "The version's run kept no list of its images, as runs of earlier versions of this project; what it was "
             "trained on is taken from the catalog's splits of today."
         )
+    if found.own_test_images:
+        yield (
+            f"{found.own_test_images:,} of the images are test images of the version, from the source of its "
+            "training: they are not from elsewhere."
+        )
     flagged = int((rows["STATUS"] != "ok").sum())
     if flagged:
         yield f"The version called {flagged:,} of the images unlike those of training; their probabilities are counted."
     if isinstance(found.config.data, dict) and found.config.data.get("phantoms"):
         yield PHANTOMS
+
+
+def _outcomes(truth: np.ndarray) -> dict[str, np.ndarray]:
+    """The images that each of the two is measured on."""
+    return {"sensitivity": truth, "specificity": ~truth}
 
 
 def _data(found: ExternalEvaluation) -> str:
@@ -244,7 +266,8 @@ in no interval.
 - **Intervals** are 95% percentile intervals over {RESAMPLES:,} bootstrap resamples of patients (seed {SEED}): all \
 images of a patient are drawn together. Resamples without a class are left out of figures that need both. Resampled \
 values of the ECE are shifted to lie around the measured value, because resampling inflates it. The band of the ROC \
-curve is pointwise, over {RESAMPLES // 4:,} resamples. No interval is corrected for multiple comparisons.
+curve is pointwise, over {RESAMPLES // 4:,} resamples. An interval without width means that every resample agrees, \
+not that the value is certain. No interval is corrected for multiple comparisons.
 - **Images that the version did not answer** are left out and counted above; they are neither right nor wrong.
 - Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {versions}. `evaluation.json` has all numbers."""
 

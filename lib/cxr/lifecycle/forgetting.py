@@ -63,11 +63,12 @@ def find_patient(project: Project, patient: str) -> Patient:
         temporary(project.session, "PATIENT_ID STRING", pd.DataFrame({"PATIENT_ID": ids})) as asked,
         temporary(project.session, "SOURCE STRING, SOURCE_NAME STRING", originals) as copied,
     ):
+        columns = "C.IMAGE_ID, C.RELATIVE_PATH, C.SOURCE, C.SOURCE_NAME"
         images = project.session.sql(f"""
-            SELECT IMAGE_ID, RELATIVE_PATH, SOURCE, SOURCE_NAME FROM {project.catalog} C
-            WHERE PATIENT_ID IN (SELECT PATIENT_ID FROM {asked}) OR EXISTS (
-                SELECT 1 FROM {copied} O WHERE O.SOURCE = C.SOURCE AND O.SOURCE_NAME = C.SOURCE_NAME)
-            ORDER BY IMAGE_ID""").to_pandas()
+            SELECT {columns} FROM {project.catalog} C JOIN {asked} A ON A.PATIENT_ID = C.PATIENT_ID
+            UNION SELECT {columns} FROM {project.catalog} C
+            JOIN {copied} O ON O.SOURCE = C.SOURCE AND O.SOURCE_NAME = C.SOURCE_NAME
+            ORDER BY 1""").to_pandas()
     names = set(zip(images["SOURCE"], images["SOURCE_NAME"], strict=True))
     copies = {(source, _COPY + name) for source, name in names}
     theirs = [
@@ -136,11 +137,8 @@ def forget(project: Project, patient: Patient) -> dict[str, int]:
         counts["answers"] = _changed(project, f"DELETE FROM {project.predictions} WHERE IMAGE_ID {among}")
         alike = f"UPDATE {project.catalog} SET NEAR_DUPLICATE_OF = NULL WHERE NEAR_DUPLICATE_OF {among}"
         session.sql(alike).collect()
-        counts["rejections"] = _changed(
-            project,
-            f"DELETE FROM {project.rejected} R USING {refused} F "
-            "WHERE R.SOURCE = F.SOURCE AND R.SOURCE_NAME = F.SOURCE_NAME",
-        )
+        files = f"(SOURCE, SOURCE_NAME) IN (SELECT SOURCE, SOURCE_NAME FROM {refused})"
+        counts["rejections"] = _changed(project, f"DELETE FROM {project.rejected} WHERE {files}")
         counts["images"] = _changed(project, f"DELETE FROM {project.catalog} WHERE IMAGE_ID {among}")
     return {name: counts[name] for name in ("images", "answers", "scores", "rejections", "cached_files")}
 

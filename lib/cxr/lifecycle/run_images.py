@@ -20,6 +20,10 @@ class RunImages:
     rows: pd.DataFrame
     kept: bool
 
+    def of(self, *splits: str) -> list[str]:
+        """The ids of the images in these splits."""
+        return self.rows.loc[self.rows["SPLIT"].isin(splits), "IMAGE_ID"].tolist()
+
 
 def images_of_run(project: Project, run_id: str) -> RunImages:
     """The images of a run. Those of earlier versions of this project kept no list (`cxr.lifecycle.runs.IMAGES`)."""

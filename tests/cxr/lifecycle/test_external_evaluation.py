@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from tests.trained import model_config, probability, report_of, two
 from cxr.data.ingest import ingest
 from cxr.lifecycle import runs
 from cxr.lifecycle.external_evaluation import evaluate_outside, to_logits
-from cxr.lifecycle.external_report import write_report
+from cxr.lifecycle.external_report import to_markdown, write_report
 from cxr.lifecycle.registry import version_name
 from cxr.model.preprocessing import decode, from_base64
 from cxr.model.probabilities import Calibration
@@ -112,7 +113,7 @@ def test_what_the_version_may_have_seen_is_left_out_by_reason(project, elsewhere
     assert left.pop("a class that the version does not know") == 2
     assert found.outside.unknown_classes == {"TB": 1, "UNSORTED": 1}
     assert left.pop("no usable X-ray: unreadable") == 1 and not left
-    assert found.report["images"] == 20 - 1 + 1
+    assert found.report["images"] == 20 - 1 + 1 and found.own_test_images == 1
     assert found.outside.files == found.report["images"] + sum(found.outside.left_out.values())
     assert found.with_known["images"] == found.report["images"] + 1
 
@@ -150,7 +151,7 @@ def test_the_report_says_what_a_reader_must_know_and_nobodys_name(project, elsew
     for words in (
         "Not a medical device", "threshold was not chosen on these images", "95%", "bootstrap resamples of patients",
         "intercept", "slope", "ECE", "own test patients", "40.0% of the images are positive here", "kept no list",
-        "Only 8 positive and 12 negative images", "patients also stand in training",
+        "Only 8 positive images of 8 patients, and 12 negative of 12", "patients also stand in training",
     ):  # fmt: skip
         assert words in text, words
     everything = text + json.dumps(numbers)
@@ -169,6 +170,9 @@ def test_one_class_alone_leaves_figures_undefined_and_no_images_is_said(project,
     text = write_report(one, tmp_path / "report").read_text()
     assert "All images are of one class" in text and one.thresholds == []
     assert not (tmp_path / "report" / "roc.png").exists()
+    certain = dict(one.report["metrics"], specificity={"value": 1.0, "interval": [1.0, 1.0]})
+    said = to_markdown(replace(one, report=one.report | {"metrics": certain}))
+    assert "exact binomial 95% interval for 5 patients is 0.478 to 1" in said, "0.025 ** (1 / 5)"
     with pytest.raises(ValueError, match="No image .* can be measured on: 1 no label"):
         evaluate_outside(project, version, draw(tmp_path / "none", "inbox/a.png"))
 

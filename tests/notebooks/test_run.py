@@ -17,8 +17,7 @@ NAMES = ["01_setup", "02_data_ingest", "03_train", "04_register", "05_deploy"]
 
 ASK_THE_MODEL = """
 import base64, json, pandas, cxr
-from tests.broken_files import write_broken_files
-from cxr.phantoms import write_phantoms
+from cxr.phantoms.dataset import write_phantoms
 from pathlib import Path
 from snowflake.ml.registry import Registry
 import sys
@@ -143,7 +142,7 @@ def test_a_failing_cell_stops_the_run_by_name_and_keeps_the_copy(place, report):
     (place / "empty").mkdir()
     done = run(place, "--data", str(place / "empty"), "--only", "02", build="failed")
     assert done.returncode == 1
-    assert "02_data_ingest failed in cell 'find_images'" in done.stdout and "empty holds no images" in done.stdout
+    assert "02_data_ingest failed in cell 'find_images'" in done.stdout and "empty holds no image" in done.stdout
     failed = json.loads((place / "failed" / "report.json").read_text())
     assert failed["data"] == str(place / "empty")
     assert [(entry["name"], entry["status"]) for entry in failed["notebooks"]] == [("02_data_ingest", "failed")]

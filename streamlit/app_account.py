@@ -1,4 +1,4 @@
-"""Everything that the app reads from the account. Only data that all viewers may see is cached here."""
+"""What the app reads from the account. Cached here is only what belongs to every viewer alike."""
 
 import json
 import re
@@ -33,12 +33,12 @@ _CATALOG_COLUMNS = (
 
 
 class NotReady(LookupError):
-    """Something does not exist yet; the message tells the viewer what to do."""
+    """Something is not there yet; the message says what to do about it."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the registered model, with its metadata from the registry."""
+    """A version of the registered model, and what the registry says of it."""
 
     name: str
     asked: ModelVersion
@@ -57,7 +57,7 @@ class _Opened:
 
 
 def settings() -> Settings:
-    return load(argv=[])  # the command-line arguments belong to Streamlit
+    return load(argv=[])  # the process's arguments are Streamlit's
 
 
 @st.cache_resource(show_spinner=False)
@@ -76,18 +76,18 @@ def session() -> Session:
 
 
 def ready_session() -> Session:
-    """The session, using the project's schema. Raises NotReady if there is no such schema."""
+    """The session, standing in the project's schema. Raises NotReady where there is no such schema."""
     found = session()
     if not found.get_current_schema() and not use_schema(found, settings()):
         raise NotReady(
-            f"The schema {settings().database}.{settings().schema} does not exist, or this app cannot access it. "
+            f"There is no schema {settings().database}.{settings().schema} yet, or this app may not use it. "
             "Run `notebooks/01_setup.ipynb`."
         )
     return found
 
 
 def project() -> Project:
-    """The session and the names of this project's objects. Raises NotReady if there is no schema."""
+    """The session and the names of this project's objects. Raises NotReady where there is no schema."""
     return Project(ready_session(), settings())
 
 
@@ -184,7 +184,7 @@ def catalog() -> pd.DataFrame:
 
 
 def catalog_or_empty() -> pd.DataFrame:
-    """The catalog, or an empty table with its columns, for pages that also work without it."""
+    """The catalog, for pages that can do without."""
     try:
         return catalog()
     except NotReady:
@@ -198,17 +198,17 @@ def label_set() -> LabelSet | None:
 
 
 def read_staged(places: list[str]) -> list[bytes]:
-    """Files of the images stage, by their paths, fetched in one transfer. Raises NotReady if one is missing."""
+    """The files at these places of the images stage, fetched in one transfer. Raises NotReady where one is missing."""
     names = [Path(place).name for place in places]
     with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
-        # Every character but letters and digits becomes `.` (any character), so the pattern needs no escaping.
+        # A pattern needs no escaping when every character but letters and digits may be any character.
         pattern = f".*({'|'.join(re.sub('[^0-9A-Za-z]', '.', name) for name in names)})"
         ready_session().file.get(f"{settings().images}/{STAGE_FOLDER}/", folder, pattern=pattern)
         there = {path.name: path for path in Path(folder).rglob("*")}
         missing = [name for name in names if name not in there]
         if missing:
             raise NotReady(
-                f"{len(missing)} of {len(names)} images are in the catalog but not on the stage. "
+                f"{len(missing)} of {len(names)} images stand in the catalog and not on the stage. "
                 "Run `notebooks/02_data_ingest.ipynb` again."
             )
         return [there[name].read_bytes() for name in names]

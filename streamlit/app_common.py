@@ -1,4 +1,4 @@
-"""Shared by all pages: the notice, the choice of version and path, error messages, state in the URL."""
+"""What every page shares: the notice, the choice of model and path, errors in plain words, state in the URL."""
 
 import contextlib
 import functools
@@ -24,7 +24,7 @@ _NO_SUCH_COLUMN = 904
 _RENEWED_EVERY = 60  # seconds; a session that ends sooner after that is reported
 _NO_ANSWER = (SnowparkClientException, ConnectorError, ConnectionError, TimeoutError)
 
-# Constant text. Never insert text of a viewer or a file: st.html does not escape it.
+# Constant text: nothing that a viewer or a file says may ever be part of it.
 _NOTICE = """
 <style>
   .cxr-notice {position: fixed; bottom: 0; left: 0; right: 0; z-index: 1000000; padding: 0.35rem 1rem;
@@ -32,7 +32,7 @@ _NOTICE = """
   .stMainBlockContainer {padding-top: 4rem; padding-bottom: 4rem;}
   .stMainBlockContainer h1 {font-size: 1.75rem; padding: 0.25rem 0;}
   .stMainBlockContainer h2 {font-size: 1.25rem;}
-  /* Streamlit's captions have too little contrast. */
+  /* Streamlit's captions are too pale to be read easily. */
   [data-testid="stCaptionContainer"], [data-testid="stImageCaption"] {color: inherit; opacity: 0.85;}
 </style>
 <div class="cxr-notice" role="note">For research and teaching. <strong>Not a medical device.</strong></div>
@@ -41,7 +41,7 @@ _NOTICE = """
 
 @dataclass(frozen=True)
 class Choice:
-    """The model version to use, and the path: warehouse or service."""
+    """The version that is asked, and how."""
 
     version: app_account.Version
     path: str
@@ -54,10 +54,10 @@ def show_notice() -> None:
 
 @contextlib.contextmanager
 def plain_errors(place: str = "page") -> Iterator[None]:
-    """Show an error as a sentence. The log gets its type and position only: its message may contain data of an image.
+    """Say in a sentence what went wrong. The log gets the kind of error and where: a message may hold an image's text.
 
     Args:
-        place: name of a part of the page, so that two parts can fail independently.
+        place: names the part of the page, so that two parts can fail beside each other.
     """
     try:
         yield
@@ -97,8 +97,8 @@ def _explain(error: Exception) -> None:
     logging.getLogger("cxr.app").error("%s %s at %s", type(error).__name__, code or "", where)
     if code == _DOES_NOT_EXIST:
         st.info(
-            "A table or stage of this project does not exist, or this app cannot access it. "
-            "Run `notebooks/01_setup.ipynb`, or ask an administrator for access.",
+            "A table or stage of this project is not there, or this app may not use it. "
+            "Run `notebooks/01_setup.ipynb`, or ask for the rights.",
             icon=":material/info:",
         )
     elif code == _NO_SUCH_COLUMN:
@@ -114,13 +114,13 @@ def _explain(error: Exception) -> None:
         st.error("No connection to Snowflake is configured. On a laptop start the app with `python3 ci app`.")
     else:
         st.error(
-            f"This page could not be shown ({type(error).__name__} at {where}). Earlier predictions are kept.",
+            f"This page could not be shown ({type(error).__name__} at {where}). What was scored before is kept.",
             icon=":material/error:",
         )
 
 
 def fragment(function: Callable[..., None]) -> Callable[..., None]:
-    """A Streamlit fragment with its own error handling: it reruns alone, outside of the page's error handling."""
+    """A part of a page that reruns alone, outside of the page's own boundary for errors, and so has one itself."""
 
     @st.fragment
     @functools.wraps(function)
@@ -132,7 +132,7 @@ def fragment(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def plain(text: object) -> str:
-    """Escape text from a file or a table, for places where Streamlit renders Markdown."""
+    """Text from a file or a table, for places where Streamlit reads Markdown."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))
 
 
@@ -152,7 +152,7 @@ def _as_text(found: re.Match) -> str:
 
 
 def choose_model() -> Choice:
-    """The version and the path chosen in the sidebar. Stops the page with a message if the path is not available."""
+    """The version and the path, chosen in the sidebar. Stops the page, saying why, where the path cannot be taken."""
     versions = app_account.versions()
     in_production = next((name for name, version in versions.items() if version.production), None)
     default = in_production or next((name for name in versions if versions[name].default), next(iter(versions)))
@@ -182,7 +182,7 @@ def choose_model() -> Choice:
                 options,
                 key=key,
                 format_func=PATHS.get,
-                captions=["Always available", "Faster, if it is running"],
+                captions=["Starts by itself", "Fastest, while it runs"],
             ),
             everywhere=True,
         )
@@ -201,9 +201,7 @@ def _running_service(version_name: str) -> str | None:
     if running:
         return running[0]
     if found:
-        st.warning(
-            f"The service is {found[0]['status'].lower()}, so it cannot score images now.", icon=":material/bedtime:"
-        )
+        st.warning(f"The service is {found[0]['status'].lower()}; it does not answer now.", icon=":material/bedtime:")
     else:
         st.warning(
             f"No service runs version {version_name}. "
@@ -213,7 +211,7 @@ def _running_service(version_name: str) -> str | None:
     with st.container(horizontal=True):
         st.button("Use the warehouse", type="primary", on_click=_use_warehouse)
         if found and found[0]["status"] == "SUSPENDED":
-            st.button("Start the service", on_click=_wake, args=(found[0]["name"],))
+            st.button("Wake the service", on_click=_wake, args=(found[0]["name"],))
         else:
             st.button("Look again", on_click=app_account.services.clear)
     return st.stop()
@@ -231,11 +229,11 @@ def _wake(service: str) -> None:
 
 
 def chosen(name: str, options: Sequence, default, widget, everywhere: bool = False):
-    """The value of a widget whose state is kept in the URL. A value from the URL is used only if it is an option.
+    """The value of a widget whose state stands in the URL. What the URL says is used only if it is an option.
 
     Args:
         widget: called with the widget's key and the options.
-        everywhere: keep the choice on the other pages too, although their URLs start without it.
+        everywhere: the choice goes along to the other pages, which start without what stood in the URL.
     """
     if st.session_state.get(name) not in options:
         asked = [st.query_params.get(name), st.session_state.get(f"kept-{name}")]
@@ -280,7 +278,7 @@ def choose_filters(rows: pd.DataFrame, split: str = app_labels.ALL) -> pd.DataFr
 
 
 def typed(name: str, default, widget, within: tuple[float, float] | None = None):
-    """As :func:`chosen`, for text and numbers. A number from the URL is used only if it is in the range `within`."""
+    """As :func:`chosen` for text and numbers; a number from the URL is used only if it lies `within`."""
     if name not in st.session_state:
         try:
             value = type(default)(st.query_params.get(name, default))
@@ -293,7 +291,7 @@ def typed(name: str, default, widget, within: tuple[float, float] | None = None)
 
 
 def forget_choice(name: str) -> None:
-    """Reset a widget to its default. Call it before the widget is created."""
+    """Before the widget is made: back to its default."""
     st.session_state.pop(name, None)
     st.query_params.pop(name, None)
 

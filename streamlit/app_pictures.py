@@ -1,4 +1,4 @@
-"""Images and charts, in the palette of Okabe and Ito, which colour-blind readers can distinguish."""
+"""Pictures and charts. Colours are Okabe and Ito's, which colour-blind readers can tell apart; shapes differ too."""
 
 import base64
 import inspect
@@ -16,9 +16,9 @@ from cxr.model import preprocessing
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#808080"
 OKABE_ITO = [BLUE, ORANGE, GREEN, "#E69F00", "#56B4E9", "#CC79A7", GREY]
-THUMBNAIL = 96  # side in pixels
-_HAS_ALT = "alt" in inspect.signature(st.image).parameters  # not in the oldest supported Streamlit
-# Matplotlib's colour map inferno at eight positions; importing matplotlib would delay the app by a second.
+THUMBNAIL = 96  # pixels a side
+_HAS_ALT = "alt" in inspect.signature(st.image).parameters  # younger than the oldest Streamlit that is supported
+# Matplotlib's inferno at eight places; the library would cost a second at the app's start.
 _INFERNO = np.array(
     [
         (0, 0, 4),
@@ -38,30 +38,25 @@ def show(pixels: np.ndarray, caption: str, width: int | str = "stretch") -> None
 
 
 def overlay(pixels: np.ndarray, heatmap: bytes, opacity: float) -> np.ndarray:
-    """The X-ray uint8 [height, width] with its heat map on top: uint8 [height, width, 3].
-
-    Args:
-        heatmap: a greyscale PNG. Where it is 0, the X-ray is unchanged.
-        opacity: of the heat map, 0 to 1.
-    """
+    """The X-ray under its heat map: uint8 [height, width, 3]. Where the map is zero the X-ray stays as it is."""
     height, width = pixels.shape
     with Image.open(io.BytesIO(heatmap)) as image:
         heat = np.asarray(image.convert("L").resize((width, height), Image.Resampling.BILINEAR))
     places = np.linspace(0, 255, len(_INFERNO))
     levels = np.arange(256)
     colours = np.stack([np.interp(levels, places, _INFERNO[:, channel]) for channel in range(3)], axis=1)
-    alpha = (np.float32(opacity / 255) * heat)[..., None]
-    return np.rint(pixels[..., None] * (1 - alpha) + colours.astype(np.float32)[heat] * alpha).astype(np.uint8)
+    share = (np.float32(opacity / 255) * heat)[..., None]
+    return np.rint(pixels[..., None] * (1 - share) + colours.astype(np.float32)[heat] * share).astype(np.uint8)
 
 
 def is_lit(heatmap: bytes) -> bool:
-    """Whether any pixel of the heat map is above zero."""
+    """Whether the map is more than zero anywhere."""
     with Image.open(io.BytesIO(heatmap)) as image:
         return image.convert("L").getextrema()[1] > 0
 
 
 def thumbnail(data: bytes) -> str:
-    """A small JPEG as a data URL; empty if the file cannot be decoded."""
+    """A small JPEG as a data address; empty for a file that cannot be read."""
     try:
         pixels = preprocessing.decode(data, at_least=2 * THUMBNAIL).pixels
     except preprocessing.BadImage:
@@ -74,7 +69,7 @@ def thumbnail(data: bytes) -> str:
 
 
 def gauge(probability: float, threshold: float) -> alt.Chart:
-    """The probability as a bar from 0% to 100%, with the threshold as a line."""
+    """The probability as a bar from 0 to 1, the threshold as a line across it."""
     scale = alt.Scale(domain=[0, 1])
     axis = alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], title=None, grid=False)
     colour = ORANGE if probability >= threshold else BLUE
@@ -145,15 +140,15 @@ def confusion(counts: pd.DataFrame) -> alt.LayerChart:
         .encode(
             **where,
             text="images:Q",
-            color=alt.condition(alt.datum.fraction > 0.5, alt.value("white"), alt.value("black")),
-            tooltip=["truth", "predicted", "images", alt.Tooltip("fraction:Q", format=".0%")],
+            color=alt.condition(alt.datum.share > 0.5, alt.value("white"), alt.value("black")),
+            tooltip=["truth", "called", "images", alt.Tooltip("share:Q", format=".0%")],
         )
     )
     return alt.layer(squares, numbers).properties(height=max(220, 52 * len(names) + 60))
 
 
 def roc(curves: pd.DataFrame, thresholds: pd.DataFrame) -> alt.LayerChart:
-    """ROC curves with their bands, and a dot at each threshold.
+    """ROC curves with their bands, and the point of each threshold.
 
     Args:
         curves: version, false_positive_rate, sensitivity, low, high.

@@ -1,4 +1,4 @@
-"""Call the registered model and record its predictions: for one image with its heat map, or for many images."""
+"""Ask the registered model, and keep what it says: for one image with its heat map, or for many in few calls."""
 
 import base64
 import hashlib
@@ -69,13 +69,13 @@ def _facts(xray: preprocessing.XRay) -> dict:
 
 
 def answer_for(study: Study, choice: Choice) -> Answer:
-    """The prediction with its heat map. It is kept in the viewer's own session, so that reruns do not call again."""
+    """The model's answer with its heat map. A viewer's reruns do not ask again; nobody else sees what is kept."""
     kept = st.session_state.setdefault("answers", {})
     key = (study.image_id, choice.version.name, choice.path)
     if key not in kept:
         start = time.perf_counter()
         row = scoring.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
-        # Null values may be missing in the answer.
+        # An answer may leave out what is null.
         probability, label, heatmap = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP"))
         probabilities = app_labels.read_probabilities(row.get("PROBABILITIES"))
         while len(kept) >= _ANSWERS_KEPT:
@@ -93,9 +93,9 @@ def answer_for(study: Study, choice: Choice) -> Answer:
 
 
 def record_answers() -> None:
-    """Write this viewer's predictions to the predictions table, each once.
+    """Append what this viewer was answered to the predictions table, each answer once.
 
-    Called after a prediction is shown, and at the start of every run, in case the viewer left the page before.
+    Called when the answer is on the screen, and at the start of every run, because a viewer may have moved on before.
     """
     waiting = st.session_state.get("unrecorded", [])
     while waiting:
@@ -109,11 +109,11 @@ def record_answers() -> None:
 def score_rows(
     rows: pd.DataFrame, choice: Choice, report: Callable[[float, str], None]
 ) -> tuple[pd.DataFrame, list[bytes]]:
-    """Fetch, score and record images of the catalog, in calls of up to 100 images or 64 MB.
+    """Fetch, score and record images of the catalog; up to 100 images, or 64 MB, travel in one call.
 
     Args:
         rows: of the catalog.
-        report: called with the fraction that is done, and a text for the viewer.
+        report: told the share done and what is being done.
 
     Returns:
         the rows with P_POSITIVE, PROBABILITIES, CALLED and STATUS, paired by image id, and the files in the same order.
@@ -128,12 +128,12 @@ def score_rows(
         _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request())
         answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
     report(1.0, "Done")
-    predicted = pd.concat(answers, ignore_index=True).rename(columns={"LABEL": "PREDICTED"})
-    return rows.rename(columns={"LABEL": "TRUTH"}).merge(predicted, on="IMAGE_ID", validate="one_to_one"), files
+    said = pd.concat(answers, ignore_index=True).rename(columns={"LABEL": "CALLED"})
+    return rows.rename(columns={"LABEL": "TRUTH"}).merge(said, on="IMAGE_ID", validate="one_to_one"), files
 
 
 def _parts(sizes: list[int]) -> list[tuple[int, int]]:
-    """(start, end) of the files of each call."""
+    """(start, end) of runs of files that travel together."""
     parts, start, weight = [], 0, 0
     for position, size in enumerate(sizes):
         if position > start and (position - start == IMAGES_PER_CALL or weight + size > BYTES_PER_CALL):
@@ -144,7 +144,7 @@ def _parts(sizes: list[int]) -> list[tuple[int, int]]:
 
 
 def _new_request() -> str:
-    """A new id for each prediction of a viewer, so that repeated writes of it add one row only."""
+    """Every question of a viewer counts, and is kept once, however often keeping it is tried."""
     return uuid.uuid4().hex
 
 

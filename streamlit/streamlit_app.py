@@ -1,12 +1,12 @@
 """The app: `streamlit run streamlit/streamlit_app.py` from the repository's root, in Snowflake and on a laptop.
 
-It does not import torch: every prediction comes from the registered model.
+It holds no network and no torch: every answer comes from the registered model.
 """
 
 import sys
 from pathlib import Path
 
-# Streamlit adds this folder to the path only if it starts the script itself (tests do not).
+# Streamlit puts this folder on the path, and only when it starts the script itself.
 HERE = Path(__file__).resolve().parent
 for folder in (HERE, HERE.parent / "lib"):
     if str(folder) not in sys.path:

@@ -1,4 +1,4 @@
-"""Model: the versions, their metrics, and the effect of another threshold."""
+"""Model: which versions there are, how good they are, and what another threshold would trade."""
 
 import altair as alt
 import app_account
@@ -29,10 +29,10 @@ NAMES = {
 }
 SETS = {
     "validation": "validation images",
-    "validation_shifted": "validation images, changed as another hospital might take them",
+    "validation_shifted": "validation images as another hospital might take them",
     "test": "test images",
 }
-RESAMPLES = 400  # of the bootstrap; enough for the digits shown
+RESAMPLES = 400  # bootstrap; enough for the two digits shown
 NONE = "none"
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     if len(parts) == 2 and images in ("validation", "test"):
         _compare(*shown, images)
     if images == "test":
-        st.caption("To try another threshold, choose validation images: test images are only for measuring.")
+        st.caption("Another threshold is looked for among validation images: test images are for measuring alone.")
     elif "scores" in parts.get(name, {}):
         if st.session_state.setdefault("threshold-of", name) != name:
             forget_choice("threshold")
@@ -70,10 +70,9 @@ def main() -> None:
 
 
 def _part(name: str, images: str) -> dict | None:
-    """ROC, reliability and scores of a set of images, in the form of :func:`cxr.evaluation.report.evaluate`.
+    """ROC, reliability and, of validation images, scores: as the training run left them, else from answers on record.
 
-    From the training run's evaluation, which has no scores of test images; without it, from recorded predictions. None
-    if there are neither.
+    As :func:`cxr.evaluation.report.evaluate` gives them; None where there are none.
     """
     report = app_runs.evaluation(name)
     if report is not None:
@@ -183,12 +182,12 @@ def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:
     left = rows[mine & ~rows["IMAGE_ID"].isin(scored["IMAGE_ID"])]
     total = len(left) + len(scored)
     if not total:
-        st.info(f"The catalog has no {split} images. Run `notebooks/02_data_ingest.ipynb`.")
+        st.info(f"The catalog holds no {split} image. Run `notebooks/02_data_ingest.ipynb`.")
     if left.empty:
         return
     st.info(
         f"{choice.version.name} has scored {len(scored):,} of the {total:,} {split} images. The curves and the "
-        "threshold explorer below use only these.",
+        "threshold explorer below use what is scored.",
         icon=":material/info:",
     )
     if st.button(f"Score the other {len(left):,}", type="primary"):
@@ -204,10 +203,10 @@ def _truth(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _curves(parts: dict[str, dict]) -> None:
-    roc, frequencies, points = [], [], []
+    roc, shares, points = [], [], []
     for name, part in parts.items():
         roc.append(pd.DataFrame(part["roc"]).assign(version=name))
-        frequencies.append(pd.DataFrame(part["reliability"]["after_temperature"]).assign(version=name))
+        shares.append(pd.DataFrame(part["reliability"]["after_temperature"]).assign(version=name))
         if at := part.get("metrics"):
             here = {"false_positive_rate": 1 - at["specificity"]["value"], "sensitivity": at["sensitivity"]["value"]}
             points.append(here | {"version": name})
@@ -215,15 +214,15 @@ def _curves(parts: dict[str, dict]) -> None:
     with left:
         st.header("ROC")
         st.altair_chart(app_pictures.roc(pd.concat(roc), pd.DataFrame(points)))
-        st.caption("With a 95% band" + ("; the dot marks the registered threshold." if points else "."))
+        st.caption("With its 95% band" + ("; the dot is the registered threshold." if points else "."))
     with right:
         st.header("Reliability")
-        st.altair_chart(app_pictures.reliability(pd.concat(frequencies)))
-        st.caption("Dotted line: perfect calibration. Of 100 images with a probability of 80%, 80 show pneumonia.")
+        st.altair_chart(app_pictures.reliability(pd.concat(shares)))
+        st.caption("On the dotted line a probability of 80% means 80 in 100.")
 
 
 def _compare(name: str, other: str, split: str) -> None:
-    """Compare the AUROC of two versions on the images that both have scored."""
+    """Which of two versions tells the classes apart better, on the images that both have scored."""
     first, second = (_scored(each, split) for each in (name, other))
     both = first.merge(second[["IMAGE_ID", "P_POSITIVE"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
     if len(set(_truth(both))) < 2:
@@ -300,9 +299,9 @@ def _counts(truth: np.ndarray, probabilities: np.ndarray, threshold: float, name
 def _trade(truth: np.ndarray, probabilities: np.ndarray, threshold: float) -> alt.LayerChart:
     grid = np.linspace(0, 1, 101)
     lines = [
-        {"threshold": at, "value": value, "of": name}
+        {"threshold": at, "share": share, "of": name}
         for at in grid
-        for name, value in (
+        for name, share in (
             ("sensitivity", (probabilities[truth == 1] >= at).mean()),
             ("specificity", (probabilities[truth == 0] < at).mean()),
         )
@@ -313,7 +312,7 @@ def _trade(truth: np.ndarray, probabilities: np.ndarray, threshold: float) -> al
         .mark_line()
         .encode(
             x=alt.X("threshold:Q", axis=alt.Axis(format="%")),
-            y=alt.Y("value:Q", title=None, axis=alt.Axis(format="%")),
+            y=alt.Y("share:Q", title=None, axis=alt.Axis(format="%")),
             color=alt.Color("of:N", title=None, scale=colours, legend=alt.Legend(orient="bottom")),
             strokeDash=alt.StrokeDash("of:N", legend=None),
         )

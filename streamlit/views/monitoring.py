@@ -41,7 +41,7 @@ def main() -> None:
         counts, daily = (rows[rows["MODEL_VERSION"] == name] for rows in (counts, daily))
     if counts.empty:
         st.info(
-            "No images were scored in this period. Open a study, score a worklist, or run `notebooks/05_deploy.ipynb`.",
+            "Nothing was scored in this time. Open a study, score a worklist, or run `notebooks/05_deploy.ipynb`.",
             icon=":material/info:",
         )
     else:
@@ -54,7 +54,7 @@ def main() -> None:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def _recent(days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The monitoring views. Their rows are aggregates, so they are cached for all viewers."""
+    """The monitoring views; no row of them is one image's, so all viewers may share them."""
     project = app_account.project()
     return _with_signs(monitoring.counts(project, days)), monitoring.daily(project, days)
 
@@ -132,13 +132,13 @@ def _positive_rate(counts: pd.DataFrame) -> None:
         return
     st.header("Fraction predicted positive")
     days = [
-        {"DAY": day, "fraction": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
+        {"DAY": day, "share": _positives(rows) / rows["IMAGES"].sum(), "images": int(rows["IMAGES"].sum())}
         for day, rows in answered.groupby("DAY")
     ]
     chart = alt.Chart(pd.DataFrame(days)).encode(
         x=alt.X("yearmonthdate(DAY):O", title=None, axis=alt.Axis(format="%d %b", labelAngle=0)),
-        y=alt.Y("fraction:Q", title="fraction", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-        tooltip=["yearmonthdate(DAY):T", alt.Tooltip("fraction:Q", format=".1%"), "images:Q"],
+        y=alt.Y("share:Q", title="share", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        tooltip=["yearmonthdate(DAY):T", alt.Tooltip("share:Q", format=".1%"), "images:Q"],
     )
     layers = chart.mark_line(color=app_pictures.ORANGE) + chart.mark_point(
         color=app_pictures.ORANGE, filled=True, size=60
@@ -154,8 +154,8 @@ def _drift(daily: pd.DataFrame) -> None:
     known = daily[daily["STABILITY_INDEX"].notna() & (daily["IMAGES"] >= FEW)]
     if known.empty:
         st.info(
-            f"Drift needs a day with at least {FEW} predictions of a version, and the version's baseline on validation "
-            "images, which `notebooks/04_register.ipynb` stores.",
+            f"Drift needs a day with at least {FEW} answers of a version, and how that version answered on validation "
+            "images, which `notebooks/04_register.ipynb` keeps.",
             icon=":material/timeline:",
         )
         return
@@ -163,7 +163,7 @@ def _drift(daily: pd.DataFrame) -> None:
     level = next(word for limit, word in DRIFT_LEVELS if latest >= limit)
     st.metric("On the latest day", f"{latest:.2f}, {level}")
     st.caption(
-        "Population stability index of a day's probabilities, compared with those on validation images: "
+        "Population stability index of a day's probabilities against those on validation images: "
         f"below {monitoring.SMALL} small, above {monitoring.LARGE} large."
     )
     limit = alt.Chart(pd.DataFrame({"limit": [monitoring.LARGE]})).mark_rule(strokeDash=[4, 4], color=app_pictures.GREY)
@@ -171,11 +171,11 @@ def _drift(daily: pd.DataFrame) -> None:
 
 
 def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
-    """Accuracy, sensitivity and specificity on images whose true label is in the catalog."""
-    st.header("Accuracy where the truth is known")
+    """How often the answers were right, where the catalog has come to know the truth."""
+    st.header("Right and wrong")
     known = counts[(counts["STATUS"] == "ok") & counts["TRUTH"].notna()]
     if known.empty:
-        st.caption("None of these images has a label in the catalog yet.")
+        st.caption("The catalog knows the truth of none of these images yet.")
         return
 
     sick = known["TRULY_POSITIVE"]
@@ -184,8 +184,8 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.metric("Sensitivity", _share(known[sick], known["POSITIVE"]), help=POSITIVE)
         st.metric("Specificity", _share(known[~sick], ~known["POSITIVE"]))
     st.caption(
-        f"{int(known['IMAGES'].sum()):,} predictions of images with a label in the catalog. "
-        "On a version's own training images, the figures are too good."
+        f"{int(known['IMAGES'].sum()):,} answers on images whose truth stands in the catalog. "
+        "Images that a version was trained on flatter it."
     )
     st.altair_chart(_lines(daily[daily["ACCURACY"].notna()], "ACCURACY", "accuracy", ".0%"))
 
@@ -215,12 +215,12 @@ def _lines(daily: pd.DataFrame, column: str, title: str, numbers: str) -> alt.Ch
 
 def _rejected(counts: pd.DataFrame, files: pd.DataFrame) -> None:
     st.header("Rejected images")
-    rejected = counts[counts["STATUS"] != "ok"].rename(columns={"STATUS": "REASON"})
+    refused = counts[counts["STATUS"] != "ok"].rename(columns={"STATUS": "REASON"})
     both = pd.concat(
-        [rejected[["DAY", "REASON", "IMAGES"]].assign(WHERE="at scoring"), files.assign(WHERE="at ingest")]
+        [refused[["DAY", "REASON", "IMAGES"]].assign(WHERE="when scored"), files.assign(WHERE="when cataloged")]
     )
     if both.empty:
-        st.caption("None in this period.")
+        st.caption("None in this time.")
         return
     st.altair_chart(_bars(both, "REASON", "images a day"))
     table = both.groupby(["WHERE", "REASON"], as_index=False)["IMAGES"].sum().sort_values("IMAGES", ascending=False)

@@ -1,4 +1,4 @@
-"""Single study: one X-ray, uploaded or from the stage, with the model's prediction and heat map."""
+"""Single study: one X-ray, uploaded or from the stage, beside what the model saw in it."""
 
 import math
 
@@ -16,19 +16,19 @@ from cxr.model.labelset import LabelSet
 from cxr.serving import scoring
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
-CARDS = 6  # thumbnails per page: one row on a desktop, two on a phone
-FEW_PATIENTS = 100  # 50 patients of a class give an interval of about 10 points
-WELL_CALIBRATED = 0.1  # largest expected calibration error of a probability that counts as calibrated
+CARDS = 6  # thumbnails a page: a row at a desk, two on a phone
+FEW_PATIENTS = 100  # of a class that is half of them, 50 leave an interval of some 10 points
+WELL_CALIBRATED = 0.1  # largest expected calibration error at which a probability is read as a share
 REASONS = {
     "empty": "The file is empty.",
-    "unreadable": "The file is not an image that can be read. Use JPEG, PNG, TIFF or DICOM.",
-    "truncated": "The file is incomplete. Export or upload it again.",
-    "unsupported": "This file format is not supported. Use JPEG, PNG, TIFF or DICOM.",
-    "multiframe": "The file contains several images. Use a file with one image.",
+    "unreadable": "This is not an image that can be read. JPEG, PNG, TIFF and DICOM can.",
+    "truncated": "The file ends too early: it was cut off on its way. Send it again.",
+    "unsupported": "This kind of file is not read. JPEG, PNG, TIFF and DICOM are.",
+    "multiframe": "The file holds several images. Send one image a file.",
     "too_large": "The image is too large.",
-    "too_small": "The image is too small.",
+    "too_small": "The image is too small to be read.",
     "aspect_ratio": "The image is too long and narrow for a chest X-ray.",
-    "not_greyscale": "The image is in colour. X-rays are greyscale.",
+    "not_greyscale": "The image is in colour, so it is no X-ray.",
     "blank": "The image is blank.",
 }
 
@@ -64,7 +64,7 @@ def _uploaded() -> bytes | None:
     # No list of endings: a DICOM file often has none. What a file is follows from its bytes alone.
     file = st.file_uploader(f"Chest X-ray: JPEG, PNG, TIFF or DICOM, at most {scoring.LARGEST_IN_SQL // 2**20} MB")
     if file is None:
-        st.caption("The app checks the image and sends it to the model. Only its hash and the prediction are stored.")
+        st.caption("The image is checked here, then sent to the model. Only its hash and the answer are kept.")
         return None
     return file.getvalue()
 
@@ -75,7 +75,7 @@ def _from_stage() -> bytes | None:
     text = st.text_input("Search patient, image id or cause", key="search")
     found = _search(choose_filters(rows), text)
     if found.empty:
-        st.info("No images found. Clear the search or change the filters.", icon=":material/search_off:")
+        st.info("No image fits. Clear the search or widen the filters.", icon=":material/search_off:")
         return None
     pages = math.ceil(len(found) / CARDS)
     page = min(max(_number(st.query_params.get("page")), 1), pages)
@@ -102,7 +102,7 @@ def _search(rows: pd.DataFrame, text: str) -> pd.DataFrame:
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _thumbnails(places: tuple[str, ...]) -> list[str]:
-    """Thumbnails of staged images. They are cached for all viewers, who may all see these images."""
+    """Thumbnails of staged images, which every viewer of the app may see."""
     return [app_pictures.thumbnail(data) for data in app_account.read_staged(list(places))]
 
 
@@ -126,7 +126,7 @@ def _cards(rows: pd.DataFrame) -> None:
 
 
 def show_study(study: Study, choice: Choice) -> None:
-    with st.spinner("Scoring the image"):
+    with st.spinner("Asking the model"):
         answer = answer_for(study, choice)
     labels = app_runs.labels(choice.version.name)
     if answer.probability is None:
@@ -190,7 +190,7 @@ def _pictures(study: Study, answer: Answer, labels: LabelSet) -> None:
         app_pictures.show(study.pixels, "The X-ray as the model reads it")
     with right:
         if answer.heatmap is None:
-            st.info("The model returned no heat map for this image.", icon=":material/info:")
+            st.info("The model sent no heat map for this image.", icon=":material/info:")
             return
         opacity = st.session_state.get("opacity", 50)
         shown = plain(_shown_class(answer, labels))
@@ -200,7 +200,7 @@ def _pictures(study: Study, answer: Answer, labels: LabelSet) -> None:
             if app_pictures.is_lit(answer.heatmap)
             else f"No place in the image speaks for {shown} (Grad-CAM)",
         )
-        st.slider("Opacity of the heat map", 0, 100, 50, step=5, format="%d%%", key="opacity")
+        st.slider("Opacity of the overlay", 0, 100, 50, step=5, format="%d%%", key="opacity")
 
 
 def _is_burned_in(study: Study) -> bool:
@@ -232,9 +232,9 @@ def _meaning(choice: Choice, labels: LabelSet) -> None:
         f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
         f"{test['positive'] / test['images']:.0%} of the images showed {finding}. "
         + (
-            "**These are too few patients for reliable figures.**"
+            "**So few patients say little.**"
             if test["patients"] < FEW_PATIENTS
-            else "In other hospitals the figures may differ."
+            else "Elsewhere the figures may differ."
         )
     )
 
@@ -243,8 +243,8 @@ def _calibration(error: float | None, patients: int, finding: str) -> str:
     """What the probability says, given how far it was off on average on the test patients."""
     if patients < FEW_PATIENTS or error is None:
         return (
-            "**Use the probability only to rank images**: "
-            f"{patients} test patients are too few to check its calibration."
+            "**The probability orders images**; whether it can be read as a share, "
+            f"{patients} test patients are too few to say."
         )
     if error <= WELL_CALIBRATED:
         return (
@@ -252,7 +252,7 @@ def _calibration(error: float | None, patients: int, finding: str) -> str:
             f"On test patients it was off by {100 * error:.1f} points on average."
         )
     return (
-        "**The probability is not calibrated; use it only to rank images**: on test patients it was off by "
+        "**The probability orders images, and is no share**: on test patients it was off by "
         f"{100 * error:.0f} points on average."
     )
 

@@ -1,4 +1,4 @@
-"""Worklist: score many images of the catalog together, and compare predictions with the truth."""
+"""Worklist: many images of the catalog, scored together, truth and call side by side."""
 
 import app_account
 import app_labels
@@ -40,11 +40,11 @@ def main() -> None:
         )
         wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key), (1, MOST))
     if found.empty:
-        st.info("No image matches these filters. Change them.", icon=":material/search_off:")
+        st.info("No image fits these filters. Widen them.", icon=":material/search_off:")
         return
-    # With a fixed seed, the same filters give the same images, so that a shared link shows the same worklist.
+    # The same seed gives the same images to the same filters, so that a link shows what its sender saw.
     picked = found.sample(frac=1, random_state=0).head(wanted) if order == "mixed" else found.head(wanted)
-    st.caption(f"{len(found):,} images match.")
+    st.caption(f"{len(found):,} images fit.")
     if st.button(f"Score {len(picked)} image{'s' if len(picked) > 1 else ''}", type="primary"):
         bar = st.progress(0.0, "Starting")
         scored, files = score_rows(picked, choice, bar.progress)
@@ -58,7 +58,7 @@ def main() -> None:
     if "worklist" in st.session_state:
         _show(*st.session_state["worklist"])
     else:
-        st.info("Choose images, then score them. Every prediction is added to the table PREDICTIONS.")
+        st.info("Choose the images, then score them. Every answer is added to the table of predictions.")
 
 
 def _table(scored: pd.DataFrame, files: list[bytes], labels: LabelSet) -> pd.DataFrame:
@@ -134,20 +134,20 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
 
 
 def _open_study(shown: pd.DataFrame) -> None:
-    """A select box to open a study: the table is a canvas, without access for keyboards and screen readers."""
+    """The table is drawn on a canvas, which neither a keyboard nor a screen reader can open a study from."""
     words = {
         row.image_id: f"{row.Result}: {row.Truth or 'truth unknown'}, patient {row.Patient}, image {row.Image}"
         for row in shown.itertuples()
     }
-    image = st.selectbox("Open a study", list(words), format_func=words.get, width=420)
-    if st.button("Open", help="Shows the X-ray with its heat map"):
+    image = st.selectbox("Look at a study", list(words), format_func=words.get, width=420)
+    if st.button("Open", help="Shows the X-ray beside what the model saw in it"):
         st.session_state["open-image"] = image
         st.switch_page("views/single_study.py")
 
 
 def _tint(row: pd.Series) -> list[str]:
     colour = _TINTS.get(row["Result"])
-    tinted = ("Predicted", "Result") if colour else ()
+    tinted = ("Called", "Result") if colour else ()
     return [f"background-color: {colour}; font-weight: bold" if name in tinted else "" for name in row.index]
 
 

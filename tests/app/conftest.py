@@ -47,7 +47,7 @@ sys.path.insert(0, str(APP.parent))  # as the app does, so that a test can look 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_look_for_components() -> Iterator[None]:
-    """Every AppTest searches the metadata of all installed packages for Streamlit components. This app has none."""
+    """Every AppTest reads the metadata of all installed packages, in search of components that this app has none of."""
     with pytest.MonkeyPatch.context() as patch:
         found = functools.cache(manifest_scanner.scan_component_manifests)
         patch.setattr(manifest_scanner, "scan_component_manifests", found)
@@ -76,7 +76,7 @@ def account(tmp_path_factory):
 
 
 def open_session(settings) -> Session:
-    """Not `cxr.connect()`: the active session of this process may belong to another test folder."""
+    """Not `cxr.connect()`: the active session of this process may be another test folder's."""
     opened = Session.builder.configs(start_local_account(settings)).create()
     use_schema(opened, settings)
     return opened
@@ -110,7 +110,7 @@ def log_network(project, folder: Path, seed: int, names: tuple[str, ...] = LABEL
     staged = folder / "files"
     project.session.file.get(f"{project.images_stage}/{checking.STAGE_FOLDER}/", staged.as_posix())
     files = [(staged / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
-    stack = np.stack([preprocessing.load(data, 64) for data in files])
+    stack = np.stack([preprocessing.load(data, project.settings.image_size) for data in files])
     torch.manual_seed(seed)
     network = XrayNetwork("mobilenet_v3_large", classes=len(names))
     # The head starts at zero; with these weights images differ in their answers.
@@ -168,7 +168,7 @@ def streamlit_secrets(account, tmp_path) -> Path:
 
 @pytest.fixture
 def open_app(streamlit_secrets) -> Callable[..., AppTest]:
-    """Opens a page of the app. Keywords are query parameters of its URL. Set environment variables `CXR_*` before."""
+    """Opens a page of the app; keywords stand in the URL. Environment variables `CXR_*` may be set before."""
     before = streamlit_config.get_option("secrets.files")
     streamlit_config.set_option("secrets.files", [str(streamlit_secrets)])
     streamlit.cache_data.clear()
@@ -188,7 +188,7 @@ def open_app(streamlit_secrets) -> Callable[..., AppTest]:
 
 @pytest.fixture
 def fresh_caches() -> None:
-    """Empty caches, for a test with another schema, account or set of versions: Streamlit caches per process."""
+    """For a test that looks at another schema, account or set of versions: Streamlit's caches are one process's."""
     forget()
     yield
     forget()
@@ -202,7 +202,7 @@ def forget() -> None:
 
 @pytest.fixture
 def empty_schema(session, account, fresh_caches, monkeypatch) -> None:
-    """The app uses a schema of the same account with empty tables and stages."""
+    """The app looks at a schema of the same account that holds the tables and stages, and nothing in them."""
     empty = replace(account, schema="EMPTY")
     run_sql_file(Project(session, empty), PROJECT / "sql" / "20_objects.sql")
     monkeypatch.setenv("CXR_SCHEMA", "EMPTY")
@@ -232,7 +232,7 @@ def with_classes(session, account, fresh_caches, monkeypatch, filled_schemas, tm
 
 @pytest.fixture
 def empty_catalog(session, account, fresh_caches, monkeypatch) -> None:
-    """A registered model, and an empty catalog."""
+    """There is a model, and no image is cataloged."""
     name = account.qualified("EMPTY_CATALOG")
     session.sql(f"CREATE TABLE IF NOT EXISTS {name} LIKE {account.qualified(account.catalog_table)}").collect()
     monkeypatch.setenv("CXR_CATALOG_TABLE", "EMPTY_CATALOG")
@@ -246,7 +246,7 @@ def predictions(session, account) -> Callable[[], int]:
 
 @pytest.fixture
 def xray() -> bytes:
-    """An X-ray that is not in the catalog."""
+    """An X-ray that the catalog does not know."""
     pixels = dataset.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -255,6 +255,6 @@ def xray() -> bytes:
 
 @pytest.fixture(scope="session")
 def words() -> Callable[[AppTest], str]:
-    """All text of a page."""
+    """All that a page says in text."""
     kinds = ("title", "header", "markdown", "caption", "info", "warning", "error", "success")
     return lambda app: "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))

@@ -53,7 +53,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Opens a tab for a new viewer: an empty profile without cookies."""
+    """Opens a tab of a new viewer: an empty profile, no cookie of anyone before."""
     contexts = []
 
     def start(url: str, shape: str = "desktop"):
@@ -77,7 +77,7 @@ def shape(request) -> str:
 
 @pytest.fixture
 def an_xray(xray, tmp_path) -> Path:
-    """A real X-ray if the sample is available, else a phantom."""
+    """A real one where there is one; else a phantom."""
     real = sorted(path for path in XRAYS.rglob("*.jpeg") if "PNEUMONIA" in path.parts)
     phantom = tmp_path / "phantom.png"
     phantom.write_bytes(xray)
@@ -90,7 +90,7 @@ def upload(tab, file: Path) -> None:
 
 
 def settle(tab) -> None:
-    """Wait until the script has ended and no placeholder is left."""
+    """Wait until the script has ended and no element is a placeholder still."""
     tab.wait_for_function(
         """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
             && !document.querySelector('[data-testid=stSkeleton]')"""
@@ -110,7 +110,7 @@ def picture(tab, name: str, tallest: int = 4000) -> None:
 
 
 def assert_readable(tab, name: str) -> None:
-    """The page is no wider than the window, shows the notice, and has no serious accessibility findings (axe)."""
+    """As wide as the window, the notice in view, and nothing serious for axe to find."""
     settle(tab)
     picture(tab, name)
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -132,7 +132,7 @@ def violations(tab) -> list[str]:
     ]
 
 
-def test_every_page_works_and_is_accessible(visit, address, an_xray, shape):
+def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape):
     tab = visit(address, shape)
     upload(tab, an_xray)
     tab.get_by_text("Grad-CAM").first.wait_for()
@@ -141,7 +141,7 @@ def test_every_page_works_and_is_accessible(visit, address, an_xray, shape):
 
     tab.goto(f"{address}/worklist?split=all&n=20")
     tab.get_by_role("button", name="Score").click()
-    tab.get_by_text("Confusion matrix").wait_for()
+    tab.get_by_text("Truth against call").wait_for()
     with tab.expect_download() as download:
         tab.get_by_role("button", name="Download results").click()
     rows = list(csv.DictReader(download.value.path().open()))
@@ -167,11 +167,11 @@ def test_a_study_is_opened_from_the_stage_by_keyboard_alone(visit, address):
     tab.get_by_role("slider", name="Opacity").focus()
     tab.keyboard.press("ArrowRight")
     tab.get_by_text("55%", exact=True).wait_for()
-    assert "image=" in tab.url, "a shared link shows the same study"
+    assert "image=" in tab.url, "the link shows the same study to whoever gets it"
     assert_readable(tab, "stage-desktop")
 
 
-def test_a_file_name_is_not_rendered_as_html(visit, address, tmp_path):
+def test_a_file_name_is_text_and_nothing_else(visit, address, tmp_path):
     bad = tmp_path / "<img src=x onerror=alert(1)>.png"
     bad.write_bytes(b"no image")
     tab = visit(address)

@@ -42,7 +42,7 @@ def test_versions_card_and_intervals_are_shown(open_app, words):
         assert shown == "{:.3f} ({:.3f} to {:.3f})".format(test[name]["value"], *test[name]["interval"])
 
 
-def test_the_threshold_explorer_uses_the_training_runs_scores_without_calling_the_model(open_app, predictions, words):
+def test_the_training_runs_scores_are_explored_without_asking_the_model(open_app, predictions, words):
     before = predictions()
     app = open_app("model")
     assert not app.exception
@@ -63,7 +63,7 @@ def test_the_dot_on_the_curve_is_the_registered_threshold(open_app, monkeypatch)
     assert dots[-1]["false_positive_rate"].tolist() == pytest.approx([1 - at["specificity"]["value"]])
 
 
-def test_without_the_runs_scores_the_page_offers_to_score_the_images(
+def test_without_the_runs_scores_the_page_can_make_them(
     open_app, without_artifacts, nothing_scored, predictions, words
 ):
     app = open_app("model")
@@ -82,23 +82,25 @@ def test_the_threshold_explorer_trades_sensitivity_for_specificity(open_app):
     assert metric(app, "Specificity") == "0.0%"
     app.slider(key="threshold").set_value(100.0).run()
     assert metric(app, "Sensitivity") == "0.0%"
-    assert metric(app, "PPV") == "-", "without a positive prediction there is no PPV"
+    assert metric(app, "PPV") == "-", "nothing is called, so nothing is predicted"
     assert app.query_params["threshold"] in ("100.0", ["100.0"])
 
 
 @pytest.mark.parametrize("threshold", ["nan", "900", "half"])
-def test_an_invalid_threshold_in_the_url_is_ignored(open_app, threshold):
+def test_a_threshold_that_is_none_is_not_taken_from_the_url(open_app, threshold):
     assert open_app("model", threshold=threshold).slider(key="threshold").value == 40.0
 
 
-def test_the_threshold_explorer_is_not_offered_for_test_images(open_app, words):
+def test_no_threshold_is_looked_for_on_test_images(open_app, words):
     app = open_app("model", scores="test")
     assert "ROC" in words(app)
     assert not app.slider
-    assert "test images are only for measuring" in words(app)
+    assert "test images are for measuring alone" in words(app)
 
 
-def test_two_versions_are_compared_side_by_side_with_a_verdict(open_app, second_version, words, monkeypatch):
+def test_two_versions_stand_side_by_side_and_the_comparison_ends_with_a_word(
+    open_app, second_version, words, monkeypatch
+):
     app = open_app("model")
     assert len(app.dataframe[0].value) == 2
     others = app.selectbox(key="against").options
@@ -107,11 +109,11 @@ def test_two_versions_are_compared_side_by_side_with_a_verdict(open_app, second_
     assert len(app.table[0].value.filter(like="V_").columns) == 2
     name = app.selectbox(key="version").value
     difference = np.subtract(*(measured(each)["validation"]["metrics"]["auroc"]["value"] for each in (name, others[1])))
-    assert f"the AUROC of {name} minus that of {others[1]} is **{difference:+.3f}**" in words(app)
+    assert f"the AUROC of {name} less that of {others[1]} is **{difference:+.3f}**" in words(app)
     for interval, verdict in (
         ([0.01, 0.05], "better"),
         ([-0.05, -0.01], "worse"),
-        ([-0.02, 0.04], "no significant difference"),
+        ([-0.02, 0.04], "no difference that chance could not make"),
     ):
         found = {"difference": 0.0, "interval": interval}
         monkeypatch.setattr("cxr.evaluation.bootstrap.paired_bootstrap", lambda *_, found=found: found)
@@ -123,7 +125,7 @@ def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_s
     assert "04_register.ipynb" in words(open_app("model"))
 
 
-def test_with_an_empty_catalog_card_and_curves_are_shown(open_app, empty_catalog, words):
+def test_with_an_empty_catalog_card_and_curves_stand(open_app, empty_catalog, words):
     app = open_app("model")
     assert not app.exception
     assert {"ROC", "Another threshold"} <= {each.value for each in app.header}

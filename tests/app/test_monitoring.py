@@ -13,7 +13,7 @@ from cxr.serving import monitoring
 
 @pytest.fixture
 def history(session, account):
-    """Three days of predictions: two as on validation images, one much higher; rejected images; one rejected file."""
+    """Three days of answers: two as on validation images, one far higher; some refused; and one rejected file."""
     table = account.qualified(account.predictions_table)
     session.sql(f"DELETE FROM {table}").collect()
     rng = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def metric(app, label):
     return next(each.value for each in app.metric if each.label == label)
 
 
-def test_volume_rate_drift_and_rejections_are_shown(open_app, history, words):
+def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
     app = open_app("monitoring")
     assert not app.exception
     assert metric(app, "Images") == "180"
@@ -56,7 +56,7 @@ def answers(account, version, ago, scores):
     return rows.assign(MODEL_NAME=account.model_name, MODEL_VERSION=version, IMAGE_ID=ids)
 
 
-def test_a_day_with_few_predictions_shows_no_drift(open_app, history, session, account):
+def test_a_day_with_few_answers_says_nothing_of_drift(open_app, history, session, account):
     before = metric(open_app("monitoring"), "On the latest day")
     append(session, account.qualified(account.predictions_table), answers(account, "V_OLD", 0, np.full(29, 0.05)))
     streamlit.cache_data.clear()
@@ -79,8 +79,8 @@ def test_one_version_is_shown_without_the_others(open_app, history, session, acc
     assert metric(app, "On the latest day").startswith(f"{index:.2f}, ")
 
 
-def test_accuracy_is_shown_where_the_truth_is_known(open_app, history, session, account, words):
-    assert "None of these images has a label" in words(open_app("monitoring"))
+def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, session, account, words):
+    assert "knows the truth of none" in words(open_app("monitoring"))
     catalog = session.table(account.qualified(account.catalog_table)).to_pandas()
     known = catalog.groupby("LABEL").head(1).set_index("LABEL")["IMAGE_ID"]
     rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_POSITIVE": 0.9})
@@ -95,7 +95,7 @@ def test_accuracy_is_shown_where_the_truth_is_known(open_app, history, session, 
 def test_with_nothing_scored_the_page_says_what_to_do(open_app, session, account, words):
     session.sql(f"DELETE FROM {account.qualified(account.predictions_table)}").collect()
     app = open_app("monitoring")
-    assert "No images were scored" in words(app)
+    assert "Nothing was scored" in words(app)
     assert "05_deploy.ipynb" in words(app)
     assert not app.exception
 

@@ -24,7 +24,7 @@ def button(app, label):
     return next(each for each in app.button if each.label == label)
 
 
-def test_an_upload_is_scored_by_the_registered_model_and_recorded_once(open_app, xray, session, account, words):
+def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_app, xray, session, account, words):
     app = upload(open_app(), "xray.png", xray)
     assert not app.exception
     assert metric(app, "Truth") == "Unknown"
@@ -41,7 +41,7 @@ def test_an_upload_is_scored_by_the_registered_model_and_recorded_once(open_app,
 
 
 def test_no_page_ever_imports_torch(open_app, streamlit_secrets, xray, tmp_path):
-    """Checked in a separate process: this one has imported torch to make the model."""
+    """Asked of a process of its own: this one has torch, because it made the model."""
     (tmp_path / "xray.png").write_bytes(xray)
     script = f"""
 import sys
@@ -86,21 +86,21 @@ def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, t
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     test = app_runs.evaluation(app.selectbox(key="version").value)["test"]
     at = test["metrics"]
-    assert f"detects **{at['sensitivity']['value']:.0%}** (" in words(app)
+    assert f"calls **{at['sensitivity']['value']:.0%}** (" in words(app)
     assert f"clears **{at['specificity']['value']:.0%}** (" in words(app)
     assert f"Measured on {test['images']} images of {test['patients']} patients" in words(app)
-    assert not list(tmp_path.rglob("evaluation.json")), "no file is left where other viewers' files may be"
+    assert not list(tmp_path.rglob("evaluation.json")), "nothing is left where another viewer's file may be"
 
 
 @pytest.mark.parametrize(
     ("patients", "error", "meaning"),
     [
-        (500, 0.04, "The probability is calibrated"),
-        (500, 0.24, "use it only to rank images**: on test patients it was off by 24 points"),
-        (99, 0.04, "99 test patients are too few to check its calibration"),
+        (500, 0.04, "can be read as a share"),
+        (500, 0.24, "and is no share**: on test patients it was off by 24 points"),
+        (99, 0.04, "99 test patients are too few to say"),
     ],
 )
-def test_a_probability_is_called_calibrated_only_if_it_was_on_test_patients(
+def test_a_probability_is_called_a_share_only_where_it_was_one(
     open_app, monkeypatch, xray, words, patients, error, meaning
 ):
     import app_runs
@@ -116,7 +116,7 @@ def test_a_probability_is_called_calibrated_only_if_it_was_on_test_patients(
     assert meaning in words(upload(open_app(), "xray.png", xray))
 
 
-def test_another_version_scores_again_and_stays_selected(open_app, second_version, xray, session, account):
+def test_another_version_is_asked_anew_and_goes_along(open_app, second_version, xray, session, account):
     app = upload(open_app(), "xray.png", xray)
     before = metric(app, "Probability of PNEUMONIA")
     other = next(option for option in app.selectbox(key="version").options if "(default)" not in option)
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_image_is_refused_before_it_is_sent(open_app, predicti
     assert predictions() == before
 
 
-def test_every_reason_to_reject_a_file_has_a_sentence(tmp_path):
+def test_every_reason_to_refuse_a_file_has_its_sentence(tmp_path):
     reasons = set(write_broken_files(tmp_path).values()) - {"ok", "duplicate"}
     page = (PROJECT / "streamlit" / "views" / "single_study.py").read_text()
     assert reasons
@@ -215,7 +215,7 @@ def test_without_a_service_the_warehouse_is_offered(open_app, words):
     assert app.file_uploader
 
 
-def test_an_unreachable_account_is_reported_without_a_traceback(fresh_caches, open_app, streamlit_secrets, words):
+def test_an_account_that_does_not_answer_is_reported_without_a_trace(fresh_caches, open_app, streamlit_secrets, words):
     streamlit_secrets.write_text(streamlit_secrets.read_text().replace("password = ", 'password = "wrong"\n# '))
     app = open_app()
     assert "did not answer" in words(app)
@@ -235,15 +235,17 @@ def service(open_app, monkeypatch):
     return tell
 
 
-def test_a_suspended_service_can_be_started_or_bypassed(open_app, service, words):
+def test_a_suspended_service_can_be_woken_or_passed_by(open_app, service, words):
     service("SUSPENDED")
     app = open_app(path="SERVICE")
     assert "The service is suspended" in words(app)
-    assert {"Use the warehouse", "Start the service"} <= {each.label for each in app.button}
+    assert {"Use the warehouse", "Wake the service"} <= {each.label for each in app.button}
     assert not app.exception
 
 
-def test_a_failing_service_is_reported_and_the_warehouse_can_be_used(open_app, service, monkeypatch, xray, words):
+def test_a_service_that_fails_when_asked_is_named_and_the_warehouse_answers(
+    open_app, service, monkeypatch, xray, words
+):
     service("RUNNING")
     explain = scoring.explain
 
@@ -261,7 +263,7 @@ def test_a_failing_service_is_reported_and_the_warehouse_can_be_used(open_app, s
     assert not app.exception
 
 
-def test_an_error_of_the_app_is_shown_as_a_sentence_and_logged_without_content(
+def test_a_fault_of_the_app_itself_is_a_sentence_and_the_log_holds_no_content(
     open_app, monkeypatch, xray, words, caplog
 ):
     import app_pictures

@@ -13,7 +13,7 @@ def button(app, start):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The number of rows of each call of the model."""
+    """How many rows each call of the model carried."""
     from snowflake.ml.model import ModelVersion
 
     seen, run = [], ModelVersion.run
@@ -51,7 +51,7 @@ def test_a_worklist_is_scored_in_one_call_paired_by_image_and_recorded(open_app,
     assert table["Probability"].round(3).nunique() > 50, "each image has an answer of its own"
 
 
-def test_images_scored_in_several_calls_stay_paired(open_app, session, account, calls, monkeypatch):
+def test_what_travels_in_several_calls_stays_paired(open_app, session, account, calls, monkeypatch):
     import app_scoring
 
     monkeypatch.setattr(app_scoring, "IMAGES_PER_CALL", 7)
@@ -64,7 +64,7 @@ def test_images_scored_in_several_calls_stay_paired(open_app, session, account, 
     assert said[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
 
 
-def test_calls_are_limited_in_images_and_bytes(open_app, monkeypatch):
+def test_one_call_holds_few_images_and_few_bytes(open_app, monkeypatch):
     import app_scoring
 
     monkeypatch.setattr(app_scoring, "IMAGES_PER_CALL", 3)
@@ -88,7 +88,7 @@ def test_filters_narrow_the_worklist_and_the_url_keeps_them(open_app, words):
     button(app, "Score").click().run()
     assert set(app.dataframe[0].value["Truth"]) == {"NORMAL"}
     app.selectbox(key="cause").set_value(app.selectbox(key="cause").options[1]).run()
-    assert "No image matches" in words(app)
+    assert "No image fits" in words(app)
 
 
 def test_a_number_out_of_range_in_the_url_is_no_error(open_app):
@@ -98,7 +98,7 @@ def test_a_number_out_of_range_in_the_url_is_no_error(open_app):
         assert 1 <= app.number_input(key="n").value <= 500
 
 
-def test_a_study_of_the_worklist_opens_with_its_heat_map(open_app):
+def test_a_study_of_the_worklist_is_opened_with_what_the_model_saw(open_app):
     app = open_app("worklist", n="1")
     button(app, "Score 1 image").click().run()
     image = app.dataframe[0].value["Image"][0]
@@ -108,7 +108,7 @@ def test_a_study_of_the_worklist_opens_with_its_heat_map(open_app):
     assert image in app.caption[-1].value
 
 
-def test_an_image_that_cannot_be_scored_has_a_reason_and_does_not_stop_the_others(open_app, monkeypatch, words):
+def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(open_app, monkeypatch, words):
 
     def one_bad(version, files, service=None, rows_per_call=64):
         good = {"P_POSITIVE": 0.9, "LABEL": "PNEUMONIA", "STATUS": "ok", "PROBABILITIES": None}
@@ -131,7 +131,7 @@ def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_s
     assert "04_register.ipynb" in words(open_app("worklist"))
 
 
-def test_the_csv_is_paired_by_image_id_and_names_the_model_version(open_app, monkeypatch, session, account):
+def test_the_csv_is_paired_by_image_id_and_says_which_model_answered(open_app, monkeypatch, session, account):
     import streamlit as st
 
     kept = {}

@@ -42,6 +42,7 @@ def run(data: str, profile: str, only: str, build: str) -> int:
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     settings = load(argv=[])
     folder = Path(build).resolve()
+    _make_private(folder)
     report = {
         "notebooks": [],
         "versions": {name: version(name) for name in ("torch", "torchvision", "snowflake-ml-python", "duckdb")}
@@ -79,6 +80,13 @@ def _find(data: str) -> str:
         open_local(data)
         return str(Path(data).expanduser().resolve())
     return data
+
+
+def _make_private(folder: Path) -> None:
+    """Executed notebooks show X-rays: what the run writes is readable by its owner alone, and so is an older folder."""
+    os.umask(0o077)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
 
 
 def _execute(source: Path, target: Path) -> dict:

@@ -83,6 +83,13 @@ def test_the_executed_notebooks_have_outputs_and_figures(place, report):
     assert len(pictures) >= 4
 
 
+def test_what_the_run_leaves_is_readable_by_its_owner_alone(place, report):
+    """Executed notebooks and figures show X-rays, and the cache holds them."""
+    left = [place / "build", *(place / "build").rglob("*"), place / "cache"]
+    assert len(left) > 10
+    assert not [path for path in left if path.stat().st_mode & 0o077]
+
+
 def test_recorded_metrics_are_in_their_valid_ranges(report):
     metrics = {name: value for entry in report["notebooks"] for name, value in entry["metrics"].items()}
     for name in ("test_auroc", "test_sensitivity", "test_specificity", "validation_auroc", "accuracy"):

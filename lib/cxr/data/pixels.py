@@ -29,6 +29,7 @@ def cache_directory() -> Path:
     """Where decoded images stay between runs; readable by its owner alone, because they are patients' images."""
     folder = Path(os.environ.get("CXR_CACHE_DIR") or platformdirs.user_cache_path("cxr"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)  # a folder that was there before keeps its mode otherwise
     return folder
 
 

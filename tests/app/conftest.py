@@ -66,11 +66,14 @@ def account(tmp_path_factory):
     use_schema(session, settings)
     fill(project, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
+    port = session.connection.port
     session.close()
     forget()
-    # A connection left open would, when Python ends, wait for an account that is gone.
+    # A connection left open would, when Python ends, wait for an account that is gone. Those of other tests stay: the
+    # accounts of some were killed, and closing would wait for them.
     for connection in [each for each in gc.get_objects() if type(each) is SnowflakeConnection]:
-        connection.close()
+        if connection.port == port:
+            connection.close()
     command = [sys.executable, "-m", "local_account", "stop", "--root", str(root)]
     subprocess.run(command, cwd=PROJECT / "lib", check=False, capture_output=True)
 

@@ -147,7 +147,8 @@ def test_a_body_that_arrives_as_it_should_is_not_cut_off(server):
 
 
 def test_slow_statements_of_one_client_delay_no_login_of_another(server):
-    cursors = [open_session(server).connection.cursor() for _ in range(6)]
+    # Closing these sessions must not wait for their queries: the server is killed in the end.
+    cursors = [open_session(server, server_session_keep_alive=True).connection.cursor() for _ in range(6)]
     slow = "SELECT COUNT(*) FROM TABLE(GENERATOR(ROWCOUNT => 200000)) A, TABLE(GENERATOR(ROWCOUNT => 200000)) B"
     try:
         for number in range(48):

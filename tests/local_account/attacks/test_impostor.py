@@ -133,7 +133,8 @@ def test_a_clean_end_leaves_no_secret_and_no_log_to_replay(root, how):
 
 def test_a_running_statement_does_not_hold_up_the_end(root):
     account = start(root)
-    cursor = open_session(account).connection.cursor()
+    # Closing the session must not wait for its query: the server ends first.
+    cursor = open_session(account, server_session_keep_alive=True).connection.cursor()
     numbers = "(SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000)))"
     cursor.execute_async(f"SELECT COUNT(A.X * B.X % 7) FROM {numbers} A, {numbers} B")
     end(account["pid"], signal.SIGTERM)  # within 20 seconds

@@ -42,6 +42,12 @@ if WORKER:
     atexit.register(os._exit, 0)  # registered first, it runs last: taking down so many modules would take seconds
 
 
+def pytest_unconfigure() -> None:
+    """Registered last, this runs first: connections that tests left open would wait for accounts that were killed."""
+    if WORKER:
+        atexit.register(os._exit, 0)
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays. Looking for waste among it takes a tenth of the time of all tests."""
     if WORKER:

@@ -1,7 +1,6 @@
 """A local account, filled once: 100 phantoms, and a registered network with random weights that was never trained."""
 
 import functools
-import gc
 import io
 import json
 import subprocess
@@ -16,7 +15,6 @@ import pytest
 import streamlit
 import torch
 from PIL import Image
-from snowflake.connector import SnowflakeConnection
 from snowflake.snowpark import Session
 from streamlit import config as streamlit_config
 from streamlit.components.v2 import manifest_scanner
@@ -66,14 +64,8 @@ def account(tmp_path_factory):
     use_schema(session, settings)
     fill(project, tmp_path_factory.mktemp("app-phantoms"))
     yield settings
-    port = session.connection.port
     session.close()
     forget()
-    # A connection left open would, when Python ends, wait for an account that is gone. Those of other tests stay: the
-    # accounts of some were killed, and closing would wait for them.
-    for connection in [each for each in gc.get_objects() if type(each) is SnowflakeConnection]:
-        if connection.port == port:
-            connection.close()
     command = [sys.executable, "-m", "local_account", "stop", "--root", str(root)]
     subprocess.run(command, cwd=PROJECT / "lib", check=False, capture_output=True)
 

@@ -10,6 +10,8 @@ import torch
 import torchvision
 from torch import nn
 
+from cxr.model.folding import fold_batch_norms
+
 BACKBONES = (
     "resnet18",
     "resnet50",
@@ -89,6 +91,13 @@ def load_network(backbone: str, classes: int, weights: Path) -> XrayNetwork:
     network = XrayNetwork(backbone, classes)
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return network.eval().to(best_device())
+
+
+def make_fast(network: XrayNetwork) -> XrayNetwork:
+    """The network, changed in place to answer faster; its logits change by rounding alone (1e-5 for a ResNet-18)."""
+    fold_batch_norms(network.backbone)
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    return network.to(memory_format=torch.channels_last if on_cpu else torch.preserve_format)
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:

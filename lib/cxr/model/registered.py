@@ -18,7 +18,7 @@ from snowflake.ml.model import custom_model
 from cxr.model import preprocessing
 from cxr.model.config import ModelConfig
 from cxr.model.gradcam import grad_cam, output_of_interest, to_png
-from cxr.model.network import load_network, predict_logits
+from cxr.model.network import load_network, make_fast, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names
 
 # Stands for the threshold that validation chose; the registry allows a parameter no other type than float.
@@ -37,7 +37,8 @@ class XrayClassifier(custom_model.CustomModel):
     def __init__(self, context: custom_model.ModelContext) -> None:
         super().__init__(context)
         self.config = ModelConfig.read(Path(context.path("config")))
-        self.network = load_network(self.config.backbone, self.config.classes, Path(context.path("weights")))
+        network = load_network(self.config.backbone, self.config.classes, Path(context.path("weights")))
+        self.network = make_fast(network)
         self.network.requires_grad_(False)
 
     @custom_model.inference_api

@@ -64,10 +64,12 @@ def test_with_more_classes_the_first_answers_are_their_frequencies():
         XrayNetwork(classes=1)
 
 
-def test_an_image_has_one_answer_whatever_is_asked_beside_it():
+@pytest.mark.parametrize("prepare", [lambda built: built, network.make_fast], ids=["as trained", "fast"])
+def test_an_image_has_one_answer_whatever_is_asked_beside_it(prepare):
     torch.manual_seed(0)
     built = XrayNetwork()
     torch.nn.init.normal_(built.backbone.fc.weight, std=1.0)
+    built = prepare(built)
     stack = torch.randint(0, 256, (37, 64, 64), dtype=torch.uint8)
     together = network.predict_logits(built, stack)
     for size in (1, 3, 5, 8):

@@ -16,6 +16,7 @@ LABELS = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "validation", "test")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
+_WEIGHTS = re.compile(r"imagenet|random|[0-9a-f]{12}|@(?!.*\.\.)[A-Za-z0-9_.$]+(/[A-Za-z0-9_.-]+)+")
 _RUNTIME = re.compile(r"V\d+(\.\d+)*-(CPU|GPU)-PY3\.\d+")
 
 
@@ -91,7 +92,7 @@ class Settings:
     # Training
     profile: str = "default"
     backbone: str = "resnet18"
-    weights: str = "imagenet"  # or "random"
+    weights: str = "imagenet"  # or "random", a run's id (to fine-tune it), or @stage/file with a state dict
     image_size: int = 0  # side in pixels; 0: 128, or 64 for phantoms
     epochs: int = 0  # 0: chosen by the number of images (cxr.training.recipe)
     batch_size: int = 32
@@ -123,8 +124,8 @@ class Settings:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not like V2.10-GPU-PY3.12")
         if self.profile not in PROFILES:
             raise ValueError(f"profile={self.profile!r} is not one of {sorted(PROFILES)}")
-        if self.weights not in ("imagenet", "random"):
-            raise ValueError(f"weights={self.weights!r} is neither 'imagenet' nor 'random'")
+        if not _WEIGHTS.fullmatch(self.weights):
+            raise ValueError(f"weights={self.weights!r} is not 'imagenet', 'random', a run's id or @stage/path/file")
         if self.label_from not in ("", "cause"):
             raise ValueError(f"label_from={self.label_from!r} is neither empty nor 'cause'")
         if not 0 < self.validation_share + self.test_share < 1:

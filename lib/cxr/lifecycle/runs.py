@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
     from matplotlib.figure import Figure
 
 WEIGHTS_FOLDER = "weights"
+RUN_ID = re.compile("[0-9a-f]{12}")
 SCORES = "scores.csv"
 IMAGES = "images.csv"
 
@@ -160,15 +162,24 @@ def read_scores(folder: Path) -> pd.DataFrame:
 
 
 def staged_weights(project: Project):
-    """A function for :mod:`cxr.training.pretrained` that downloads a file from `@ARTIFACTS/weights/` if it exists."""
+    """A function for :mod:`cxr.training.pretrained` that downloads a file of weights, or returns None.
+
+    It takes a place (`@stage/file`), a run's id, or the name of a file in `@ARTIFACTS/weights/`.
+    """
 
     def fetch_file(name: str, folder: Path) -> Path | None:
+        if name.startswith("@"):
+            place = name
+        elif RUN_ID.fullmatch(name):
+            place = f"{project.artifacts_stage}/runs/{name}/network.pt"
+        else:
+            place = f"{project.artifacts_stage}/{WEIGHTS_FOLDER}/{name}"
         try:
-            found = project.session.sql(f"LIST {project.artifacts_stage}/{WEIGHTS_FOLDER}/{name}").collect()
+            found = project.session.sql(f"LIST {place}").collect()
         except SnowparkSQLException:
             return None
         if found:
-            project.session.file.get(f"{project.artifacts_stage}/{WEIGHTS_FOLDER}/{name}", folder.as_posix())
-        return folder / name if found else None
+            project.session.file.get(place, folder.as_posix())
+        return folder / Path(place).name if found else None
 
     return fetch_file

@@ -60,7 +60,12 @@ class XrayNetwork(nn.Module):
 
     @torch.no_grad()
     def start_from_frequencies(self, frequencies: Sequence[float]) -> None:
-        """Set the head's bias so that the first predictions equal these class frequencies; its weights are zero."""
+        """Set a new head's bias so that the first predictions equal these class frequencies; its weights are zero.
+
+        A head that was trained before keeps its bias.
+        """
+        if self.head.weight.any():
+            return
         logs = [math.log(frequency) for frequency in frequencies]
         self.head.bias.copy_(torch.tensor([logs[1] - logs[0]] if self.classes == 2 else logs))
 

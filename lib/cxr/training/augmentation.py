@@ -16,9 +16,14 @@ SCALE = 0.20
 SHIFT = 0.12  # of the image's side
 
 
-def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Augment images, float [N, 1, H, W] in [0, 1]; same shape and range. `generator` is on the images' device."""
-    images = _affine(images, generator)
+def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
+    """Augment images, float [N, 1, H, W] in [0, 1]; same shape and range.
+
+    Args:
+        generator: on the images' device.
+        strength: of rotation, scale and shift; a network that sees few images does not learn to ignore large ones.
+    """
+    images = _affine(images, generator, strength)
     images = _exposure(images, generator)
     images = _resolution_loss(images, generator)
     noise = torch.randn(images.shape, generator=generator, device=images.device)
@@ -42,11 +47,12 @@ def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Gen
     return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high, generator=generator)
 
 
-def _affine(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _affine(images: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
     def draw(low, high):
         return _uniform(images, low, high, generator).flatten()
 
-    angle, scale = draw(-ROTATION, ROTATION), 1 / (1 + draw(-SCALE, SCALE))
+    rotation, zoom, move = (strength * most for most in (ROTATION, SCALE, SHIFT))
+    angle, scale = draw(-rotation, rotation), 1 / (1 + draw(-zoom, zoom))
     stretch = 1 + draw(-0.1, 0.1)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     # Grid coordinates span 2 units, hence twice the shift. F.affine_grid would be slower.
@@ -57,7 +63,7 @@ def _affine(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     )
     grid = torch.empty(count, height, width, 2, device=images.device)
     for axis, (along_x, along_y) in enumerate(((cosine * stretch, -sine), (sine, cosine / stretch))):
-        along_x, along_y, shift = (part.view(-1, 1, 1) for part in (along_x, along_y, 2 * draw(-SHIFT, SHIFT)))
+        along_x, along_y, shift = (part.view(-1, 1, 1) for part in (along_x, along_y, 2 * draw(-move, move)))
         torch.add(x * along_x + shift, y * along_y, out=grid[..., axis])
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 

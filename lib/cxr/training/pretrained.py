@@ -1,6 +1,7 @@
-"""ImageNet weights for a backbone: from the stage, from torch's cache, or downloaded."""
+"""The weights that training starts from: ImageNet's (from the stage, torch's cache, or downloaded), or a file's."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torchvision
 
 from cxr.atomic_files import write_atomically
 from cxr.model.network import XrayNetwork, best_device
+from cxr.training.starting_weights import load_starting_weights
 
 # Full hashes of torchvision's files, from several public projects. Of other files only eight digits are known.
 SHA256 = {"resnet18-f37072fd.pth": "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"}
@@ -23,13 +25,20 @@ def build_network(
     from_stage: FromStage = lambda name, folder: None,
     log: Callable[[str], None] = print,
 ) -> tuple[XrayNetwork, str]:
-    """The network on the best device, and the weights that it really starts from: "imagenet" or "random".
+    """The network on the best device, and the weights that it really starts from: "imagenet", "random" or a name.
 
     Args:
         backbone: name of a torchvision model.
-        weights: "imagenet" or "random". Without ImageNet weights the network starts from random ones, and says so.
-        from_stage: see :func:`find_imagenet_weights`.
+        weights: "imagenet" or "random". Without ImageNet weights the network starts from random ones, and says so. Any
+            other name is a file that `from_stage` finds: a run's id, or a place on a stage.
+        from_stage: `from_stage(name, folder)` downloads a staged file into the folder, or returns None.
+
+    Raises:
+        LookupError: there is no file of that name.
+        ValueError: the file does not fit the network.
     """
+    if weights not in ("imagenet", "random"):
+        return _start_from_file(XrayNetwork(backbone, classes), weights, from_stage, log), weights
     found = find_imagenet_weights(backbone, from_stage, log) if weights == "imagenet" else None
     if weights == "imagenet" and found is None:
         log(
@@ -38,6 +47,16 @@ def build_network(
         )
     network = XrayNetwork(backbone, classes, imagenet_weights=found).to(best_device())
     return network, "imagenet" if found else "random"
+
+
+def _start_from_file(network: XrayNetwork, name: str, from_stage: FromStage, log: Callable[[str], None]) -> XrayNetwork:
+    with tempfile.TemporaryDirectory() as folder:
+        path = from_stage(name, Path(folder))
+        if path is None:
+            raise LookupError(f"there are no weights {name}: set `weights` to a run's id, @stage/file, or random")
+        if left_out := load_starting_weights(network, path, name):
+            log(left_out)
+    return network.to(best_device())
 
 
 def find_imagenet_weights(backbone: str, from_stage: FromStage, log: Callable[[str], None] = print) -> Path | None:

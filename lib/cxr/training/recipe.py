@@ -18,6 +18,7 @@ class Recipe:
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
     ema_decay: float = 0.995
+    augmentation: float = 1.0  # strength of the geometric changes, see cxr.training.augmentation
     small_epochs: float = 0.67  # the first fraction of epochs uses images of `small_size` times the side, for speed
     small_size: float = 0.75
     head_epochs: int = 0  # first epochs, in which only the head trains

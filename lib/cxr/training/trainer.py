@@ -132,7 +132,7 @@ class Trainer:
         losses = torch.zeros(self.steps, device=self.device)
         chosen = [self.local_part(batch) for batch in order]
         for step, (batch, indices) in enumerate(batches(self.pixels, chosen, self.device)):
-            images = augment(resize(to_float(batch), side), generator)
+            images = augment(resize(to_float(batch), side), generator, self.recipe.augmentation)
             loss = self.batch_loss(model, images, self.labels[indices], order.shape[1])
             loss.backward()
             self.optimizer.step()

@@ -38,7 +38,7 @@ def epoch_of(images: torch.Tensor, labels: torch.Tensor, side: int) -> Callable[
     silent = tqdm(disable=True)
 
     def work() -> int:
-        trainer.train_one_epoch(0, side, silent)
+        trainer.train_one_epoch(0, silent)
         return len(images)
 
     return work
@@ -107,23 +107,22 @@ def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
                     loss.item()
             return epochs * len(files)
 
-        def ours(**recipe) -> int:
+        def ours() -> int:
             stack = Path(scratch, "stack.npy")
             build(files, side, stack)
             images = torch.from_numpy(np.load(stack)).to(device)
             network = XrayNetwork().to(device)
-            chosen = Recipe(epochs=epochs, batch_size=BATCH, **recipe)
+            chosen = Recipe(epochs=epochs, batch_size=BATCH)
             examples = Examples(images, labels.to(device))
             trainer = Trainer(network, examples, examples, chosen)
             for epoch in range(epochs):
-                trainer.train_one_epoch(epoch, chosen.image_side(epoch, side), tqdm(disable=True))
+                trainer.train_one_epoch(epoch, tqdm(disable=True))
             return epochs * len(files)
 
         title = (
             f"{len(files)} JPEGs to a network trained {epochs} epochs at {side} px on {device}, yardstick a plain loop"
         )
-        compare(f"{title}, all epochs at {side} px", lambda: ours(small_epochs=0.0), plain)
-        compare(f"{title}, the recipe's first epochs on smaller images", ours, plain)
+        compare(title, ours, plain)
 
 
 def _folder_of_originals(scratch: Path) -> Path:

@@ -5,6 +5,7 @@ the heart is on the left.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
@@ -16,6 +17,9 @@ SCALE = 0.20
 SHIFT = 0.12  # of the image's side
 
 
+Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+
+
 def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
     """Augment images, float [N, 1, H, W] in [0, 1]; same shape and range.
 
@@ -24,10 +28,14 @@ def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 
         strength: of rotation, scale and shift; a network that sees few images does not learn to ignore large ones.
     """
     images = _affine(images, generator, strength)
+    images = _sometimes(0.3, _equalise, images, generator)
+    images = _sometimes(0.3, _sigmoid, images, generator)
     images = _exposure(images, generator)
     images = _resolution_loss(images, generator)
+    images = _sometimes(0.3, _sharpen, images, generator)
     noise = torch.randn(images.shape, generator=generator, device=images.device)
-    images = images.add_(noise.mul_(_uniform(images, 0, 0.03, generator))).clamp_(0, 1)
+    images = images.add_(noise.mul_(_uniform(images, 0, 0.04, generator))).clamp_(0, 1)
+    images = _sometimes(0.3, _collimate, images, generator)
     return _erase(images, generator)
 
 
@@ -45,6 +53,11 @@ def shifted(images: torch.Tensor, seed: int, batch_size: int = 64) -> torch.Tens
 def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
     """One uniform random number for each image: [N, 1, 1, 1]."""
     return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high, generator=generator)
+
+
+def _sometimes(probability: float, change: Change, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Changed for some images at random; all are computed, so that nothing waits for the device."""
+    return torch.where(_uniform(images, 0, 1, generator) < probability, change(images, generator), images)
 
 
 def _affine(images: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
@@ -85,12 +98,45 @@ def _bicubic(side: int, device: torch.device) -> torch.Tensor:
     return F.interpolate(columns, size=(side, 1), mode="bicubic", align_corners=False).view(4, side)
 
 
+def _equalise(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blend with a copy of equalised histogram, as some workstations show X-rays."""
+    levels = (images.flatten(1) * 63).long()
+    counts = torch.zeros(len(images), 64, device=images.device)
+    counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=counts.dtype))
+    ranks = counts.cumsum(1).div_(levels.shape[1]).gather(1, levels).view_as(images)
+    return torch.lerp(images, ranks, _uniform(images, 0, 1, generator))
+
+
+def _sigmoid(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A sigmoid characteristic curve, like a film's or a detector's."""
+    centre, slope = _uniform(images, 0.3, 0.7, generator), _uniform(images, 2, 8, generator)
+    darkest, brightest = torch.sigmoid(-centre * slope), torch.sigmoid((1 - centre) * slope)
+    return (torch.sigmoid((images - centre) * slope) - darkest) / (brightest - darkest)
+
+
 def _resolution_loss(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Blend with a copy that was reduced to half the resolution."""
+    """Blend half of the images with copies of half the resolution, a quarter with copies of a quarter of it."""
     height, width = images.shape[2:]
-    coarse = F.interpolate(F.avg_pool2d(images, 2), size=(height, width), mode="bilinear", align_corners=False)
-    fraction = (_uniform(images, -1, 1, generator)).clamp(min=0)
-    return torch.lerp(images, coarse, fraction)
+    for factor, most in ((2, -1), (4, -3)):
+        coarse = F.avg_pool2d(images, factor)
+        coarse = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+        images = torch.lerp(images, coarse, _uniform(images, most, 1, generator).clamp_(min=0))
+    return images
+
+
+def _sharpen(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Unsharp masking, as scanners and workstations do it."""
+    soft = F.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
+    return torch.lerp(soft, images, 1 + _uniform(images, 0, 2, generator)).clamp_(0, 1)
+
+
+def _collimate(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Black borders, up to 15% of the side each, where the beam was stopped."""
+    height, width = images.shape[2:]
+    y = torch.arange(height, device=images.device).view(1, 1, -1, 1) / height
+    x = torch.arange(width, device=images.device).view(1, 1, 1, -1) / width
+    top, bottom, left, right = (_uniform(images, -0.15, 0.15, generator) for _ in range(4))
+    return images * ((y >= top) & (y < 1 - bottom) & (x >= left) & (x < 1 - right))
 
 
 def _erase(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

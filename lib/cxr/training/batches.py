@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,3 @@ def batches(
             if following is not None:
                 ahead.append(pool.submit(gather, following))
             yield batch.to(device, non_blocking=True), indices.to(device, non_blocking=True)
-
-
-def resize(batch: torch.Tensor, side: int) -> torch.Tensor:
-    """Resize images with antialiasing: float [N, 1, H, W] -> float [N, 1, side, side]."""
-    if side == batch.shape[-1]:
-        return batch
-    return F.interpolate(batch, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -22,7 +22,7 @@ from cxr.model.network import XrayNetwork, has_bfloat16, predict_logits, to_floa
 from cxr.model.probabilities import Calibration
 from cxr.progress import tqdm
 from cxr.training.augmentation import augment
-from cxr.training.batches import Examples, batches, on_device_if_it_fits, resize
+from cxr.training.batches import Examples, batches, on_device_if_it_fits
 from cxr.training.ema import ExponentialMovingAverage
 from cxr.training.losses import WeightedCrossEntropy, class_weights
 from cxr.training.recipe import Recipe
@@ -111,14 +111,13 @@ class Trainer:
     def train_and_validate(self, progress: tqdm) -> dict[str, float]:
         """Run one epoch and return its metrics."""
         epoch, start = len(self.history), time.perf_counter()
-        side = self.recipe.image_side(epoch, self.pixels.shape[1])
-        loss = self.train_one_epoch(epoch, side, progress)
+        loss = self.train_one_epoch(epoch, progress)
         rate = len(self.pixels) / (time.perf_counter() - start)
-        metrics = {"epoch": epoch + 1, "side": side, "training_loss": loss}
+        metrics = {"epoch": epoch + 1, "training_loss": loss}
         return metrics | self.validate() | {"images_per_second": rate}
 
-    def train_one_epoch(self, epoch: int, side: int, progress: tqdm) -> float:
-        """One pass over the images of `side` pixels. Returns the mean loss. No step waits for the device.
+    def train_one_epoch(self, epoch: int, progress: tqdm) -> float:
+        """One pass over the images. Returns the mean loss. No step waits for the device.
 
         All batches have the same size, so up to one image per step is left out of an epoch, at random.
         """
@@ -132,7 +131,7 @@ class Trainer:
         losses = torch.zeros(self.steps, device=self.device)
         chosen = [self.local_part(batch) for batch in order]
         for step, (batch, indices) in enumerate(batches(self.pixels, chosen, self.device)):
-            images = augment(resize(to_float(batch), side), generator, self.recipe.augmentation)
+            images = augment(to_float(batch), generator, self.recipe.augmentation)
             loss = self.batch_loss(model, images, self.labels[indices], order.shape[1])
             loss.backward()
             self.optimizer.step()

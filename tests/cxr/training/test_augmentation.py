@@ -3,6 +3,7 @@
 import torch
 
 from cxr.model.network import to_float
+from cxr.training import augmentation
 from cxr.training.augmentation import augment, shifted
 
 
@@ -23,6 +24,28 @@ def test_augmentation_never_mirrors():
     images[..., :32] = 0.8
     changed = augment(images, torch.Generator().manual_seed(0))
     assert (changed[..., :20].mean(dim=(1, 2, 3)) > changed[..., -20:].mean(dim=(1, 2, 3))).all()
+
+
+def test_less_strength_moves_images_less():
+    """A bright square in the middle: its centre of mass moves by half as much at half the strength."""
+    images = torch.zeros(100, 1, 64, 64)
+    images[..., 24:40, 24:40] = 1.0
+    columns = torch.arange(64.0)
+
+    def spread(strength: float) -> float:
+        # Only the geometry: exposure and borders have no strength.
+        moved = augmentation._affine(images, torch.Generator().manual_seed(0), strength)
+        return float(((moved.sum(2) * columns).sum(-1) / moved.sum((2, 3))).std())
+
+    assert 0.4 < spread(0.5) / spread(1.0) < 0.6
+
+
+def test_an_image_keeps_its_content_under_every_change():
+    """Each change of grey or sharpness alone leaves the order of a ramp's columns, but for noise and borders."""
+    ramp = torch.linspace(0.2, 0.8, 64).expand(50, 1, 64, 64).contiguous()
+    for change in (augmentation._equalise, augmentation._sigmoid, augmentation._resolution_loss, augmentation._sharpen):
+        changed = change(ramp.clone(), torch.Generator().manual_seed(0)).mean(2)[..., 4:-4]
+        assert changed.diff(dim=-1).min() >= -1e-6, change.__name__
 
 
 def test_shifted_images_have_the_shape_and_dtype_of_images():

@@ -15,7 +15,7 @@ from cxr.training.recipe import Recipe
 from cxr.training.trainer import Trainer
 
 LIBRARY = Path(__file__).resolve().parents[3] / "lib"
-RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=1e-3, small_epochs=0, head_epochs=1, early_factor=0.5)
+RECIPE = Recipe(epochs=3, batch_size=8, learning_rate=1e-3, head_epochs=1, early_factor=0.5)
 
 # The process dies, as if by the out-of-memory killer, while it writes the second epoch's checkpoint.
 DIES = """

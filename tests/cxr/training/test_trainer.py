@@ -15,7 +15,7 @@ from cxr.training.losses import WeightedCrossEntropy, class_weights
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import Trainer
 
-RECIPE = Recipe(epochs=2, batch_size=8, ema_decay=0.8, small_epochs=0)
+RECIPE = Recipe(epochs=2, batch_size=8, ema_decay=0.8)
 
 
 def pictures(count: int, seed: int, classes: int = 2) -> Examples:
@@ -102,7 +102,7 @@ def test_a_nan_loss_stops_the_run():
 def test_the_step_at_which_the_loss_failed_is_named_and_the_checkpoint_before_it_stays(tmp_path, monkeypatch):
     calls = []
 
-    def spoil_the_fourth(batch, generator):
+    def spoil_the_fourth(batch, generator, strength):
         calls.append(1)
         return batch * float("nan") if len(calls) == 4 else batch
 
@@ -145,6 +145,6 @@ def test_images_that_do_not_fit_the_device_come_batch_by_batch_and_in_order():
 def test_validation_images_are_never_augmented(monkeypatch):
     """If validation were augmented, there would be more calls of `augment`."""
     seen = []
-    monkeypatch.setattr(trainer, "augment", lambda batch, generator: seen.append(len(batch)) or batch)
+    monkeypatch.setattr(trainer, "augment", lambda batch, generator, strength: seen.append(len(batch)) or batch)
     Trainer(XrayNetwork(), pictures(24, 0), pictures(16, 1), dataclasses.replace(RECIPE, epochs=1)).fit()
     assert sum(seen) == 24

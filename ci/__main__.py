@@ -34,6 +34,7 @@ def main() -> int:
     parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
     parsers["run"].add_argument("--data", default="", help="a folder or zip of images, or kermany; default: phantoms")
     parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
+    parsers["run"].add_argument("--phantom-findings", metavar="1-4", help="with 3, phantoms have four classes")
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
     parsers["run"].add_argument("--build", default="build", help="the folder for the results")
     parsers["score"].add_argument("--data", required=True, help="a folder, a zip, or @stage/path")
@@ -67,7 +68,8 @@ def _add_label_arguments(add) -> None:
 
 def _pass_settings_on(arguments: argparse.Namespace) -> None:
     """Options that are settings; they reach notebooks, which are processes of their own, as variables."""
-    for name in ("data_csv", "negative_label", "add_class", "label_from", "include_set_aside"):
+    names = ("data_csv", "negative_label", "add_class", "label_from", "include_set_aside", "phantom_findings")
+    for name in names:
         if value := getattr(arguments, name, None):
             # Notebooks run in a folder of their own.
             value = os.path.abspath(value) if name == "data_csv" else value  # noqa: PTH100

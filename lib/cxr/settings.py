@@ -84,6 +84,7 @@ class Settings:
     kermany_sha256: str = "13efc055629733dbab07877f8b3c9f81097840dbcdaa326a8542322c2281ce36"
     phantom_patients: int = 200
     phantom_difficulty: float = 0.0  # 0: obvious, 1: nearly invisible
+    phantom_findings: int = 1  # different findings, 1 to 4: with 3 of them, the phantoms have four classes
     validation_share: float = 0.10
     test_share: float = 0.10
     phantom_test_share: float = 0.20  # few phantoms are drawn, and a test set needs some dozens

@@ -28,6 +28,11 @@ def upgrade(project: Project) -> list[str]:
     if columns and (columns.get("LABEL") is False or "LABEL_BEFORE" in columns):
         _let_labels_be_null(project, columns)
         done.append(f"{project.settings.catalog_table}: LABEL may be null")
+    if columns and (done or _has_old_view(project)):
+        for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
+            if statement.startswith("CREATE OR REPLACE VIEW"):
+                run(project.session, statement)
+        done.append("views: replaced")
     return done
 
 
@@ -42,13 +47,27 @@ def _upgrade_answers(project: Project) -> list[str]:
             f"ALTER TABLE {project.predictions} ADD COLUMN IF NOT EXISTS PROBABILITIES STRING"
         ).collect()
         done.append(f"{names.predictions_table}: {OLD_PROBABILITY} is P_POSITIVE; column PROBABILITIES")
-    baseline = _columns(project, names.baseline_table)
-    if baseline and "NEGATIVE_LABEL" not in baseline:
+    if baseline := _columns(project, names.baseline_table):
         table = project.validation_baseline
-        project.session.sql(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS NEGATIVE_LABEL STRING").collect()
-        project.session.sql(f"UPDATE {table} SET NEGATIVE_LABEL = ?", params=[OLD_LABELS[0]]).collect()
-        done.append(f"{names.baseline_table}: column NEGATIVE_LABEL")
+        if "NEGATIVE_LABEL" not in baseline:
+            project.session.sql(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS NEGATIVE_LABEL STRING").collect()
+        # Versions whose class is unknown were logged before there was a column for it.
+        if project.session.sql(f"SELECT 1 FROM {table} WHERE NEGATIVE_LABEL IS NULL LIMIT 1").collect():
+            fill = f"UPDATE {table} SET NEGATIVE_LABEL = ? WHERE NEGATIVE_LABEL IS NULL"
+            project.session.sql(fill, params=[OLD_LABELS[0]]).collect()
+            done.append(f"{names.baseline_table}: NEGATIVE_LABEL is {OLD_LABELS[0]} where it was unknown")
     return done
+
+
+def _has_old_view(project: Project) -> bool:
+    """Whether an upgrade was interrupted before the views: they still read a column that was renamed."""
+    name = project.settings.counts_view
+    if not project.session.sql(
+        f"SHOW VIEWS LIKE '{name}' IN SCHEMA {project.settings.database}.{project.settings.schema}"
+    ).collect():
+        return False
+    columns = project.session.sql(f"DESCRIBE VIEW {project.qualified(name)}").collect()
+    return "TRULY_POSITIVE" not in {row["name"] for row in columns}
 
 
 def _columns(project: Project, table: str) -> dict[str, bool]:

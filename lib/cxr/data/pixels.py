@@ -36,7 +36,8 @@ def cache_directory() -> Path:
 def phantom_folder(settings: Settings) -> Path:
     """Where the phantoms of these settings are kept."""
     knobs = (settings.phantom_patients, settings.phantom_difficulty, settings.seed)
-    return cache_directory() / ("phantoms-" + "-".join(str(value) for value in knobs))
+    several = (f"{settings.phantom_findings}-findings",) if settings.phantom_findings > 1 else ()
+    return cache_directory() / ("phantoms-" + "-".join(str(value) for value in (*knobs, *several)))
 
 
 def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:

@@ -4,7 +4,7 @@ Outlines (x and y from -1 at the image's left and top to 1) are filled, blurred 
 image processing come last. For demonstration and tests only: a drawing, not a simulation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from cxr.phantoms import anatomy as outlines
 from cxr.phantoms.anatomy import Anatomy, Points, Pose, Shapes
 
-CAUSES = ("bacteria", "virus")
+CAUSES = ("bacteria", "virus")  # of pneumonia
+OTHERS = ("effusion", "cardiomegaly", "nodule")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ def _resize(image: Image.Image, side: int, filter: int = Image.BILINEAR) -> Imag
 
 @dataclass(frozen=True)
 class Finding:
-    """The finding: its position and shape. The caller's `difficulty` decides how visible it is."""
+    """The finding: its position and shape. The caller's `difficulty` decides how visible it is.
+
+    `cause` is one of `CAUSES` or `OTHERS`; `effusion` is the fluid beside a pneumonia.
+    """
 
     cause: str
     side: int  # -1: left in the image, the patient's right
@@ -126,6 +130,9 @@ class Finding:
 
 def render(anatomy: Anatomy, view: View, finding: Finding | None, difficulty: float) -> np.ndarray:
     """Draw the X-ray, uint8 [size, size]: sum the attenuation of all layers, then model detector and processing."""
+    visible = 1 - 0.3 * difficulty - 0.65 * difficulty**2
+    if finding and finding.cause == "cardiomegaly":
+        anatomy, finding = replace(anatomy, heart=anatomy.heart + visible * finding.extent[0]), None
     lungs = view.soft([(outline, 255) for outline in outlines.lungs(anatomy, view.pose)], 0.012)
     heart = view.soft([(outlines.heart(anatomy, view.pose), 255)], 0.014)
     belly = view.soft(outlines.belly(anatomy, view.pose), 0.016)
@@ -134,7 +141,7 @@ def render(anatomy: Anatomy, view: View, finding: Finding | None, difficulty: fl
     air *= 1 - 0.04 * _noise(np.random.default_rng(anatomy.texture), view.half, 70)
     if finding:
         opacity = _opacity(anatomy, view, finding, vessels[::2, ::2])
-        air = air * (1 - np.clip((1 - 0.3 * difficulty - 0.65 * difficulty**2) * opacity, 0, 0.97))
+        air = air * (1 - np.clip(visible * opacity, 0, 0.97))
     thick = _tissue(anatomy, view) + 0.16 * heart + 0.26 * belly
     # Scatter reduces the contrast of bone where the body is thick.
     clear = 1 - 0.45 * belly - 0.25 * heart
@@ -184,6 +191,8 @@ def _bones(anatomy: Anatomy, view: View) -> np.ndarray:
 
 def _opacity(anatomy: Anatomy, view: View, finding: Finding, vessels: np.ndarray) -> np.ndarray:
     """Fraction of the lung's air that the finding replaces: float32 [half, half], about 0 to 1."""
+    if finding.cause in OTHERS:
+        return _other_opacity(anatomy, view, finding)
     rng = np.random.default_rng(finding.texture)
     coarse, fine = _noise(rng, view.half, 9), _noise(rng, view.half, 28)
     base = anatomy.base + view.pose.breath
@@ -203,6 +212,15 @@ def _opacity(anatomy: Anatomy, view: View, finding: Finding, vessels: np.ndarray
         pool = outlines.pool(anatomy, view.pose, finding.side, finding.effusion)
         opacity = np.maximum(opacity, view.soft(pool, 0.025))
     return opacity
+
+
+def _other_opacity(anatomy: Anatomy, view: View, finding: Finding) -> np.ndarray:
+    """Of much fluid in one costophrenic angle, or of a round nodule: as `_opacity`."""
+    if finding.cause == "effusion":
+        return view.soft(outlines.pool(anatomy, view.pose, finding.side, 1.6 * finding.extent[0]), 0.025)
+    y = anatomy.apex + finding.place[1] * (anatomy.base + view.pose.breath - anatomy.apex)
+    x = finding.side * finding.place[0] * anatomy.wall(y)
+    return view.soft([(outlines.ellipse(x, y, *(0.32 * np.array(finding.extent))), 255)], 0.015)
 
 
 def _expose(attenuation: np.ndarray, view: View) -> np.ndarray:

@@ -28,7 +28,7 @@ def upgrade(project: Project) -> list[str]:
     if columns and (columns.get("LABEL") is False or "LABEL_BEFORE" in columns):
         _let_labels_be_null(project, columns)
         done.append(f"{project.settings.catalog_table}: LABEL may be null")
-    return done
+    return done + _add_triage(project)
 
 
 def _upgrade_answers(project: Project) -> list[str]:
@@ -49,6 +49,25 @@ def _upgrade_answers(project: Project) -> list[str]:
         project.session.sql(f"UPDATE {table} SET NEGATIVE_LABEL = ?", params=[OLD_LABELS[0]]).collect()
         done.append(f"{names.baseline_table}: column NEGATIVE_LABEL")
     return done
+
+
+def _add_triage(project: Project) -> list[str]:
+    """PREDICTIONS gets TRIAGE, and then the views that count it are made anew."""
+    known = _columns(project, project.settings.predictions_table)
+    if not known or "TRIAGE" in known and _views_know_triage(project):
+        return []
+    project.session.sql(f"ALTER TABLE {project.predictions} ADD COLUMN IF NOT EXISTS TRIAGE STRING").collect()
+    for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
+        if statement.startswith("CREATE OR REPLACE VIEW"):
+            run(project.session, statement)
+    return [f"{project.settings.predictions_table}: column TRIAGE; the views of monitoring count it"]
+
+
+def _views_know_triage(project: Project) -> bool:
+    """False where an upgrade was broken off before the views, and where there are none."""
+    names, view = project.settings, project.settings.drift_view
+    found = project.session.sql(f"SHOW VIEWS LIKE '{view}' IN SCHEMA {names.database}.{names.schema}").collect()
+    return bool(found) and "SIGNAL" in project.session.table(project.qualified(view)).columns
 
 
 def _columns(project: Project, table: str) -> dict[str, bool]:

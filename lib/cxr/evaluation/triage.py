@@ -65,7 +65,7 @@ class Triage:
         return max(fewest_without_error(side.level) for side in (self.rule_out, self.rule_in))
 
     def __str__(self) -> str:
-        return f"tested on {self.patients} patients: {describe(self.to_json())}"
+        return f"Tested on {self.patients:,} patients, one image each:\n{describe(self.to_json(), between=chr(10))}"
 
 
 def choose_triage(
@@ -174,28 +174,27 @@ def lower_bound(images: int, wrong: int) -> float:
     return float(betaincinv(images - wrong, wrong + 1, ALPHA)) if images > wrong else 0.0
 
 
-def describe(found: dict) -> str:
-    """One sentence for each side of :meth:`Triage.to_json`."""
-    words = []
-    for name, side, value, sign in (
-        ("rule out", "rule_out", "NPV", "at or below"),
-        ("rule in", "rule_in", "PPV", "at or above"),
-    ):
-        part = found[side]
-        if part["at"] is not None:
-            words.append(
-                f"{name} {sign} {part['at']:.3f}: {part['images'] - part['wrong']} of {part['images']} are right, "
-                f"{value} {part['bound']:.3f} or more"
-            )
-            continue
-        few = f"at least {fewest_without_error(part['level'])} patients in the zone, none of them wrong, are needed"
-        needed = (
-            f"about {part['needed']:,} patients in place of {found['patients']:,} would give a chance of {POWER:.0%}"
-            if part["needed"]
-            else "no number of patients would do with these probabilities"
+def describe(found: dict, between: str = "; ") -> str:
+    """A sentence for each side of :meth:`Triage.to_json`."""
+    out, into = found["rule_out"], found["rule_in"]
+    return between.join(
+        (
+            _describe(out, "rule out", "at or below", "NPV", found["patients"]),
+            _describe(into, "rule in", "at or above", "PPV", found["patients"]),
         )
-        words.append(f"{name}: no threshold has shown {value} {part['level']:.2f} ({few}; {needed})")
-    return "; ".join(words)
+    )
+
+
+def _describe(side: dict, name: str, sign: str, value: str, patients: int) -> str:
+    if side["at"] is not None:
+        right = f"{side['images'] - side['wrong']} of {side['images']} are right"
+        return f"{name} {sign} {side['at']:.3f}: {right}, {value} at least {side['bound']:.3f}"
+    few = f"it takes at least {fewest_without_error(side['level'])} patients in the zone, none of them wrong"
+    needed = "no number of patients would do with these probabilities"
+    if side["needed"]:
+        times = f", {side['needed'] / patients:.0f} times as many," if patients else ""
+        needed = f"about {side['needed']:,} patients{times} would give a chance of {POWER:.0%}"
+    return f"{name}: no threshold has shown {value} {side['level']:.2f} ({few}; {needed})"
 
 
 def measure_zones(labels: np.ndarray, zones: np.ndarray) -> dict:

@@ -24,7 +24,7 @@ class FittedGate:
 
     def passes(self, network: XrayNetwork, images: torch.Tensor) -> np.ndarray:
         """Whether each image, uint8 [N, H, W], is like those of training: bool [N]; all are where the gate is off."""
-        if self.gate is None:
+        if self.gate is None or not len(images):
             return np.ones(len(images), dtype=bool)
         return self.gate.distances(_features(network, images)) <= 1
 

@@ -27,10 +27,12 @@ from cxr.data import catalog, ingest
 from cxr.data.pixels import fetch_files
 from cxr.lifecycle import registry, runs
 from cxr.model import preprocessing
+from cxr.model.gate import predict_with_features
 from cxr.model.network import XrayNetwork, predict_logits
 from cxr.phantoms.dataset import write_phantoms
 from cxr.serving.rest_client import ROWS_PER_CALL, ServiceClient
 from cxr.serving.service import connect_client
+from cxr.training.gate_fitting import FEWEST, fit_gate
 
 CLIENTS = 16
 
@@ -38,6 +40,7 @@ CLIENTS = 16
 def run(rounds: int, short: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch, service(Path(scratch)) as (client, files, network):
         throughput(client, files, network, rounds)
+        gate(files, network, rounds)
         latency(client, files, 160 if short else 1600)
         soak(client, files, network, 500 if short else 10_000)
 
@@ -94,6 +97,30 @@ def throughput(client: ServiceClient, files: list[bytes], network: XrayNetwork, 
         f"service in batches of {ROWS_PER_CALL}, compared with decoding and network in one process: "
         f"{statistics.median(rates['service']):.1f} against {statistics.median(rates['bare']):.1f} images/s; "
         f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds)",
+        flush=True,
+    )
+
+
+def gate(files: list[bytes], network: XrayNetwork, rounds: int) -> None:
+    """What the gate costs: decoding, network and distances, compared with decoding and network, in one process."""
+    stack = torch.from_numpy(np.stack([preprocessing.load(data, 96) for data in files]))
+    fitted = fit_gate(network, stack, stack, validation_images=FEWEST).gate
+    seconds: dict[str, list[float]] = {"with": [], "without": []}
+    for _ in range(rounds + 1):
+        for name, taken in seconds.items():
+            start = time.perf_counter()
+            for first in range(0, len(files), ROWS_PER_CALL):
+                part = [preprocessing.load(data, 96) for data in files[first : first + ROWS_PER_CALL]]
+                pixels = torch.from_numpy(np.stack(part))
+                if name == "with":
+                    fitted.distances(predict_with_features(network, pixels)[1])
+                else:
+                    predict_logits(network, pixels)
+            taken.append(time.perf_counter() - start)
+    ratios = [without / taken for taken, without in zip(seconds["with"][1:], seconds["without"][1:], strict=True)]
+    print(
+        f"rate with the gate, compared with none: ratio {statistics.median(ratios):.3f} "
+        f"({min(ratios):.3f} to {max(ratios):.3f} in {rounds} rounds)",
         flush=True,
     )
 

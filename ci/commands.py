@@ -87,7 +87,9 @@ def score(data: str, out: str) -> int:
         print(f"{table}: a row for each file, the images of a study together")
         reasons = scores.results["STATUS"].str.split(":").str[0].value_counts()
         counts = {"files": len(scores.results), "answered": scores.answered}
-        return counts | reasons.drop("ok", errors="ignore").to_dict()
+        return (
+            counts | reasons.drop("ok", errors="ignore").to_dict() | scores.results["TRIAGE"].value_counts().to_dict()
+        )
 
     return _print_counts(work)
 
@@ -110,6 +112,8 @@ def evaluate(data: str, version: str, out: str) -> int:
         for name in ("auroc", "sensitivity", "specificity", "ece"):
             here, own = (_figure(part["metrics"][name]) for part in (found.report, found.own_test))
             print(f"{name}: {here}; on its own test patients {own}")
+        if found.triage:
+            print(f"of 100 images, {round(100 * found.triage['for_a_reader'])} need a reader")
         measured = {"images": found.report["images"], "patients": found.report["patients"]}
         return measured | {f"left out: {why}": count for why, count in found.outside.left_out.items()}
 

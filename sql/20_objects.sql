@@ -74,12 +74,14 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% predictions_table %> (
     P_POSITIVE FLOAT COMMENT '1 minus the probability of the negative class; null where the image could not be scored',
     PROBABILITIES STRING COMMENT 'JSON: class -> probability',
     LABEL STRING,
-    STATUS STRING NOT NULL COMMENT 'ok, or why there is no probability',
+    STATUS STRING NOT NULL COMMENT 'ok, unlike_training (no label), or why there is no probability',
+    TRIAGE STRING COMMENT 'rule_out, uncertain or rule_in; null without an answer, or of a version of before triage',
     PATH_TAKEN STRING NOT NULL COMMENT 'WAREHOUSE, SERVICE, REST or BATCH',
     SCORED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Every answer of the model, once; what stands here is never changed';
 
 ALTER TABLE <% database %>.<% schema %>.<% predictions_table %> ADD COLUMN IF NOT EXISTS PROBABILITIES STRING;
+ALTER TABLE <% database %>.<% schema %>.<% predictions_table %> ADD COLUMN IF NOT EXISTS TRIAGE STRING;
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% training_log_table %> (
     RUN_ID STRING NOT NULL COMMENT 'Names the folder runs/RUN_ID on the artifacts stage',
@@ -141,6 +143,7 @@ SELECT
     P.LABEL <> N.NEGATIVE_LABEL AS POSITIVE,
     C.LABEL <> N.NEGATIVE_LABEL AS TRULY_POSITIVE,
     LEAST(FLOOR(P.P_POSITIVE * 10), 9)::INTEGER AS TENTH,
+    P.TRIAGE,
     COUNT(*) AS IMAGES,
     AVG(P.P_POSITIVE) AS MEAN_PROBABILITY
 FROM <% database %>.<% schema %>.<% predictions_table %> P
@@ -149,10 +152,12 @@ LEFT JOIN (
     SELECT MODEL_NAME, MODEL_VERSION, MAX(NEGATIVE_LABEL) AS NEGATIVE_LABEL
     FROM <% database %>.<% schema %>.<% baseline_table %> GROUP BY 1, 2
 ) N ON N.MODEL_NAME = P.MODEL_NAME AND N.MODEL_VERSION = P.MODEL_VERSION
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
 
 -- One row a day and version. STABILITY_INDEX (PSI) compares the day's probabilities with those on validation images:
 -- below 0.1 small, above 0.25 large; half an image is added to each tenth, so that none is empty.
+-- An image unlike those of training has a probability and no label: it is not refused, it counts in nothing but
+-- SHARE_UNLIKE, and, where the truth is known, in UNLIKE_WITH_TRUTH instead of in ACCURACY.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% monitoring_view %> AS
 WITH DAYS AS (
     SELECT
@@ -160,7 +165,11 @@ WITH DAYS AS (
         SUM(IMAGES) AS ALL_IMAGES,
         SUM(IFF(STATUS = 'ok', IMAGES, 0)) AS SCORED,
         SUM(IFF(STATUS = 'ok' AND POSITIVE, IMAGES, 0)) AS POSITIVE,
-        SUM(IMAGES * MEAN_PROBABILITY) AS PROBABILITIES,
+        SUM(IFF(STATUS = 'unlike_training', IMAGES, 0)) AS UNLIKE,
+        SUM(IFF(STATUS = 'unlike_training' AND TRUTH IS NOT NULL, IMAGES, 0)) AS UNLIKE_KNOWN,
+        SUM(IFF(STATUS = 'ok' AND TRIAGE IS NOT NULL, IMAGES, 0)) AS TRIAGED,
+        SUM(IFF(STATUS = 'ok' AND TRIAGE = 'uncertain', IMAGES, 0)) AS UNCERTAIN,
+        SUM(IFF(STATUS = 'ok', IMAGES * MEAN_PROBABILITY, 0)) AS PROBABILITIES,
         SUM(IFF(STATUS = 'ok' AND TRUTH IS NOT NULL, IMAGES, 0)) AS KNOWN,
         SUM(IFF(STATUS = 'ok' AND TRUTH = LABEL, IMAGES, 0)) AS CORRECT,
         SUM(IFF(STATUS = 'ok' AND TRULY_POSITIVE, IMAGES, 0)) AS ILL,
@@ -195,23 +204,36 @@ DRIFT AS (
 SELECT
     D.DAY, D.MODEL_NAME, D.MODEL_VERSION,
     D.ALL_IMAGES AS IMAGES,
-    1 - D.SCORED / D.ALL_IMAGES AS SHARE_REFUSED,
+    (D.ALL_IMAGES - D.SCORED - D.UNLIKE) / D.ALL_IMAGES AS SHARE_REFUSED,
     D.POSITIVE / NULLIF(D.SCORED, 0) AS SHARE_POSITIVE,
     D.PROBABILITIES / NULLIF(D.SCORED, 0) AS MEAN_PROBABILITY,
     R.STABILITY_INDEX,
     D.KNOWN AS WITH_TRUTH,
     D.CORRECT / NULLIF(D.KNOWN, 0) AS ACCURACY,
     D.FOUND / NULLIF(D.ILL, 0) AS SENSITIVITY,
-    D.CLEARED / NULLIF(D.KNOWN - D.ILL, 0) AS SPECIFICITY
+    D.CLEARED / NULLIF(D.KNOWN - D.ILL, 0) AS SPECIFICITY,
+    D.UNLIKE / D.ALL_IMAGES AS SHARE_UNLIKE,
+    D.UNLIKE_KNOWN AS UNLIKE_WITH_TRUTH,
+    D.UNCERTAIN / NULLIF(D.TRIAGED, 0) AS SHARE_UNCERTAIN
 FROM DAYS D
 LEFT JOIN DRIFT R ON R.DAY = D.DAY AND R.MODEL_NAME = D.MODEL_NAME AND R.MODEL_VERSION = D.MODEL_VERSION;
 
--- The days on which something moved, in words. Fewer than 30 images a day say nothing.
+-- The days on which something moved, in words, a row for each signal. Fewer than 30 images a day say nothing. UNLIKE is
+-- a signal of its own: by its making, the gate stops 1% of X-rays like those of training.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> AS
 SELECT
     DAY, MODEL_NAME, MODEL_VERSION,
     MODEL_VERSION || ' on ' || DAY::STRING || ': ' || IMAGES || ' images, stability index ' ||
         COALESCE(ROUND(STABILITY_INDEX, 2)::STRING, 'unknown') || ', ' || ROUND(100 * SHARE_REFUSED)::INTEGER ||
-        '% refused' AS DETAIL
+        '% refused' AS DETAIL,
+    'DRIFT' AS SIGNAL
 FROM <% database %>.<% schema %>.<% monitoring_view %>
-WHERE IMAGES >= 30 AND (STABILITY_INDEX > 0.25 OR SHARE_REFUSED > 0.10);
+WHERE IMAGES >= 30 AND (STABILITY_INDEX > 0.25 OR SHARE_REFUSED > 0.10)
+UNION ALL
+SELECT
+    DAY, MODEL_NAME, MODEL_VERSION,
+    MODEL_VERSION || ' on ' || DAY::STRING || ': ' || ROUND(100 * SHARE_UNLIKE)::INTEGER || '% of ' || IMAGES ||
+        ' images are unlike those of training' AS DETAIL,
+    'UNLIKE' AS SIGNAL
+FROM <% database %>.<% schema %>.<% monitoring_view %>
+WHERE IMAGES >= 30 AND SHARE_UNLIKE > 0.05;

@@ -40,15 +40,16 @@ bundle:
     images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;
 
--- Each morning: did yesterday's probabilities differ from those on validation images, or were many images rejected?
+-- Each morning: did yesterday's probabilities differ from those on validation images, were many images rejected, or were
+-- many unlike those of training?
 -- The alert writes a row. For a mail instead, ask an administrator for a notification integration, and use the action
 -- CALL SYSTEM$SEND_EMAIL('integration', 'you@example.org', 'Drift', 'See the page Monitoring of the app').
 CREATE ALERT IF NOT EXISTS <% database %>.<% schema %>.DRIFT
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 7 * * * UTC'
-    COMMENT = 'Writes to <% alerts_table %> when the probabilities drifted or many images were rejected'
+    COMMENT = 'Writes to <% alerts_table %> when the probabilities drifted, or many images were rejected or unlike those of training'
 IF (EXISTS (
     SELECT * FROM <% database %>.<% schema %>.<% drift_view %> WHERE DAY = DATEADD('day', -1, TO_DATE(SYSDATE()))
 ))
 THEN INSERT INTO <% database %>.<% schema %>.<% alerts_table %> (ALERT, DETAIL)
-    SELECT 'DRIFT', DETAIL FROM <% database %>.<% schema %>.<% drift_view %> WHERE DAY = DATEADD('day', -1, TO_DATE(SYSDATE()));
+    SELECT SIGNAL, DETAIL FROM <% database %>.<% schema %>.<% drift_view %> WHERE DAY = DATEADD('day', -1, TO_DATE(SYSDATE()));

@@ -3,7 +3,7 @@
 -- task, that the monitor is in the model's schema, and that classes are numbers. Role: <% engineer_role %>, after
 -- notebook 05. The project does not depend on it.
 
--- One row for each prediction with status ok; classes are 0 and 1; the truth is null if the catalog has no label.
+-- One row for each prediction with status ok, so none of an image unlike those of training; classes are 0 and 1; the truth is null if the catalog has no label.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.MONITORED AS
 SELECT
     P.SCORING_ID,

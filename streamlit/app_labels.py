@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from cxr.model.labelset import LabelSet
+from cxr.model.zones import RULE_IN, RULE_OUT, UNCERTAIN
 from cxr.settings import SPLITS
 
 ALL, NO_LABEL, NO_SPLIT = "all", "no label", "no split"  # class names are upper case, so that none is one of these
@@ -14,6 +15,8 @@ NO_TRUTH, NO_PREDICTION, NOT_SCORED = "No truth", "No prediction", "Not scored"
 # In this order they are looked at: errors first.
 RESULTS = (MISSED, FALSE_ALARM, OTHER_CLASS, NO_PREDICTION, NOT_SCORED, NO_TRUTH, CORRECT)
 BURNED_IN = "Text about the patient is part of the picture"
+UNLIKE = "unlike_training"  # what a STATUS begins with; cxr.model.gate, which needs PyTorch
+TRIAGE = {RULE_OUT: "Rule out", UNCERTAIN: "Uncertain", RULE_IN: "Rule in"}
 _SET_ASIDE = {"lateral": "Lateral view", "for_processing": "Not prepared for display"}
 
 

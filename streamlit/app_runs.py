@@ -46,6 +46,12 @@ def labels(version_name: str) -> LabelSet:
     return _answered_labels(version_name) or app_account.label_set() or DEFAULT
 
 
+def triage(version_name: str) -> dict:
+    """The thresholds of triage and what was shown of them (`cxr.evaluation.triage.Triage.to_json`); empty without."""
+    found = _artifact(version_name, "model.json")
+    return {} if found is None else json.loads(found).get("triage", {})
+
+
 @st.cache_data(ttl=600, max_entries=100, show_spinner=False)
 def _artifact(version_name: str, name: str) -> bytes | None:
     """A file of the version's training run; None where the stage does not hold it."""

@@ -44,7 +44,10 @@ class Study:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said; `heatmap` is a greyscale PNG. Without a probability or a label `status` says why."""
+    """What the model said; `heatmap` is a greyscale PNG. Without a probability or a label `status` says why.
+
+    `triage` is a zone of :mod:`cxr.model.zones`; None without a label, and from versions of before triage.
+    """
 
     probability: float | None
     probabilities: dict[str, float]
@@ -52,6 +55,12 @@ class Answer:
     status: str
     heatmap: bytes | None
     seconds: float
+    triage: str | None = None
+
+    @property
+    def is_unlike(self) -> bool:
+        """Whether the image is unlike those of training: its probability means little, and it has no label."""
+        return self.status.startswith(app_labels.UNLIKE)
 
 
 def open_study(data: bytes) -> Study:
@@ -76,7 +85,7 @@ def answer_for(study: Study, choice: Choice) -> Answer:
         start = time.perf_counter()
         row = scoring.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
         # An answer may leave out what is null.
-        probability, label, heatmap = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP"))
+        probability, label, heatmap, zone = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP", "TRIAGE"))
         probabilities = app_labels.read_probabilities(row.get("PROBABILITIES"))
         while len(kept) >= _ANSWERS_KEPT:
             kept.pop(next(iter(kept)))
@@ -87,6 +96,7 @@ def answer_for(study: Study, choice: Choice) -> Answer:
             status=row["STATUS"],
             heatmap=base64.b64decode(heatmap) if heatmap else None,
             seconds=time.perf_counter() - start,
+            triage=None if pd.isna(zone) else zone,
         )
         st.session_state.setdefault("unrecorded", []).append((study.image_id, choice, kept[key], _new_request()))
     return kept[key]
@@ -101,6 +111,7 @@ def record_answers() -> None:
     while waiting:
         image_id, choice, answer, request = waiting[0]
         row = {"P_POSITIVE": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
+        row["TRIAGE"] = answer.triage
         row["PROBABILITIES"] = json.dumps(answer.probabilities) if answer.probabilities else None
         _record([image_id], pd.DataFrame([row]), choice, request)
         waiting.pop(0)
@@ -116,7 +127,8 @@ def score_rows(
         report: told the share done and what is being done.
 
     Returns:
-        the rows with P_POSITIVE, PROBABILITIES, CALLED and STATUS, paired by image id, and the files in the same order.
+        the rows with P_POSITIVE, PROBABILITIES, CALLED, STATUS and TRIAGE, paired by image id, and the files in that
+        order.
     """
     report(0.0, "Fetching images from the stage")
     files = app_account.read_staged(list(rows["RELATIVE_PATH"]))

@@ -1,7 +1,7 @@
 """What earlier versions of this project left behind, in today's names. The only place that knows the old ones.
 
-They knew two classes, NORMAL and PNEUMONIA, and called the probability of the second P_PNEUMONIA. Versions of the model
-that were registered then go on answering so.
+Those of before triage give no TRIAGE. The first ones knew two classes, NORMAL and PNEUMONIA, and called the probability
+of the second P_PNEUMONIA. Versions of the model that were registered then go on answering so.
 """
 
 import json
@@ -25,10 +25,11 @@ def read_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_answer(found: dict) -> dict:
-    """One answer of a version: P_POSITIVE and PROBABILITIES in the place of the old name. An answer may lack nulls."""
+    """One answer of a version: P_POSITIVE and PROBABILITIES in the place of the old name, and TRIAGE, null where the
+    version gives none. An answer may lack nulls."""
+    answer = {"TRIAGE": None} | found
     if OLD_PROBABILITY not in found:
-        return found
-    answer = dict(found)
+        return answer
     positive = answer["P_POSITIVE"] = answer.pop(OLD_PROBABILITY)
     if positive is not None and not pd.isna(positive):
         answer["PROBABILITIES"] = json.dumps(dict(zip(OLD_LABELS, (1 - positive, positive), strict=True)))
@@ -38,5 +39,5 @@ def read_answer(found: dict) -> dict:
 def read_answers(table: pd.DataFrame) -> pd.DataFrame:
     """A table of answers, as :func:`read_answer` of each row."""
     if OLD_PROBABILITY not in table:
-        return table
+        return table if "TRIAGE" in table else table.assign(TRIAGE=None)
     return pd.DataFrame([read_answer(row) for row in table.to_dict("records")], index=table.index)

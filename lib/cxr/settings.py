@@ -102,6 +102,8 @@ class Settings:
     resume: bool = False  # continue an interrupted run with the same data and settings
     threshold: float = 0.0  # 0: chosen on validation images, by target_sensitivity
     target_sensitivity: float = 0.0  # 0: by Youden's index
+    triage_npv: float = 0.95  # negative predictive value of what is ruled out, at least
+    triage_ppv: float = 0.95  # positive predictive value of what is ruled in, at least
 
     # Registration and deployment
     least_auroc: float = 0.75  # on test patients; a version below it is not promoted to production
@@ -133,6 +135,8 @@ class Settings:
             raise ValueError("validation_share + test_share must lie between 0 and 1: training needs patients too")
         if not (0 <= self.threshold < 1 and 0 <= self.target_sensitivity <= 1):
             raise ValueError("threshold and target_sensitivity must lie between 0 and 1")
+        if not (0.5 <= self.triage_npv < 1 and 0.5 <= self.triage_ppv < 1):
+            raise ValueError("triage_npv and triage_ppv must lie between 0.5 and 1: no finite test shows 1")
         if self.image_size and not 32 <= self.image_size <= 1024:
             raise ValueError(f"image_size={self.image_size} is outside 32 to 1024 pixels")
 

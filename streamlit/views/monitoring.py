@@ -2,6 +2,7 @@
 
 import altair as alt
 import app_account
+import app_labels
 import app_pictures
 import app_runs
 import app_tables
@@ -9,6 +10,7 @@ import pandas as pd
 import streamlit as st
 from app_common import chosen, with_place
 
+from cxr.model.zones import UNCERTAIN
 from cxr.serving import monitoring
 
 WINDOWS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year"}
@@ -110,12 +112,21 @@ def _bars(rows: pd.DataFrame, colour: str, title: str) -> alt.Chart:
 def _volume(counts: pd.DataFrame) -> None:
     answered = counts[counts["STATUS"] == "ok"]
     total, good = int(counts["IMAGES"].sum()), int(answered["IMAGES"].sum())
+    unlike = int(counts.loc[counts["STATUS"] == app_labels.UNLIKE, "IMAGES"].sum())
     with st.container(horizontal=True):
         st.metric("Images", f"{total:,}")
         st.metric("Predicted positive", _percent(_positives(answered), good), help=POSITIVE)
-        st.metric("Rejected", _percent(total - good, total))
+        st.metric("Uncertain", _percent(*_uncertain(answered)), help="Left to a reader by triage")
+        st.metric("Unlike training", _percent(unlike, total), help="They keep a probability and get no label")
+        st.metric("Rejected", _percent(total - good - unlike, total))
     st.header("Volume")
     st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
+
+
+def _uncertain(answered: pd.DataFrame) -> tuple[int, int]:
+    """(images left to a reader, all that a version with triage answered)."""
+    triaged = answered[answered["TRIAGE"].notna()]
+    return int(triaged.loc[triaged["TRIAGE"] == UNCERTAIN, "IMAGES"].sum()), int(triaged["IMAGES"].sum())
 
 
 def _positives(rows: pd.DataFrame) -> int:
@@ -178,6 +189,7 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.caption("The catalog knows the truth of none of these images yet.")
         return
 
+    stopped = counts[(counts["STATUS"] == app_labels.UNLIKE) & counts["TRUTH"].notna()]
     sick = known["TRULY_POSITIVE"]
     with st.container(horizontal=True):
         st.metric("Accuracy", _share(known, known["TRUTH"] == known["LABEL"]))
@@ -185,7 +197,9 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.metric("Specificity", _share(known[~sick], ~known["POSITIVE"]))
     st.caption(
         f"{int(known['IMAGES'].sum()):,} answers on images whose truth stands in the catalog. "
-        "Images that a version was trained on flatter it."
+        "Images that a version was trained on flatter it. "
+        f"{int(stopped['IMAGES'].sum()):,} more images with a known truth got no label, because they are unlike those "
+        "of training; they count as not answered."
     )
     st.altair_chart(_lines(daily[daily["ACCURACY"].notna()], "ACCURACY", "accuracy", ".0%"))
 
@@ -215,7 +229,7 @@ def _lines(daily: pd.DataFrame, column: str, title: str, numbers: str) -> alt.Ch
 
 def _rejected(counts: pd.DataFrame, files: pd.DataFrame) -> None:
     st.header("Rejected images")
-    refused = counts[counts["STATUS"] != "ok"].rename(columns={"STATUS": "REASON"})
+    refused = counts[~counts["STATUS"].isin(["ok", app_labels.UNLIKE])].rename(columns={"STATUS": "REASON"})
     both = pd.concat(
         [refused[["DAY", "REASON", "IMAGES"]].assign(WHERE="when scored"), files.assign(WHERE="when cataloged")]
     )

@@ -11,8 +11,10 @@ import streamlit as st
 from app_common import PATHS, Choice, choose_filters, choose_model, chosen, fragment, keep_in_url, plain
 from app_scoring import Answer, Study, answer_for, open_study, record_answers
 
+from cxr.evaluation.triage import describe
 from cxr.model import preprocessing
 from cxr.model.labelset import LabelSet
+from cxr.model.zones import RULE_IN, RULE_OUT, UNCERTAIN
 from cxr.serving import scoring
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
@@ -30,6 +32,12 @@ REASONS = {
     "aspect_ratio": "The image is too long and narrow for a chest X-ray.",
     "not_greyscale": "The image is in colour, so it is no X-ray.",
     "blank": "The image is blank.",
+}
+
+_TRIAGE_MEANS = {
+    RULE_OUT: "So low that the model alone can be trusted as far as it was tested.",
+    UNCERTAIN: "Between the two thresholds, or none could be shown to hold: a reader decides.",
+    RULE_IN: "So high that the model alone can be trusted as far as it was tested.",
 }
 
 
@@ -131,6 +139,8 @@ def show_study(study: Study, choice: Choice) -> None:
     labels = app_runs.labels(choice.version.name)
     if answer.probability is None:
         st.error(f"The model could not score this image: {plain(answer.status)}", icon=":material/block:")
+    elif answer.is_unlike:
+        _unlike(study, answer, labels)
     else:
         _verdict(study, choice, answer, labels)
         _pictures(study, answer, labels)
@@ -140,6 +150,18 @@ def show_study(study: Study, choice: Choice) -> None:
         f"{study.format}, {study.width} x {study.height} pixels, image {study.image_id[:12]}."
     )
     record_answers()
+
+
+def _unlike(study: Study, answer: Answer, labels: LabelSet) -> None:
+    """No number in large type: what the model says of such an image means little."""
+    st.error(
+        "**This image is unlike those that the model learned from, so it makes no call.** Is it a frontal chest X-ray, "
+        f"upright and not inverted? ({plain(answer.status)}) The computed probability of "
+        f"{plain(app_labels.finding(labels))}, {answer.probability:.1%}, means little here: a reader has to look at "
+        "it.",
+        icon=":material/front_hand:",
+    )
+    _pictures(study, answer, labels)
 
 
 def _verdict(study: Study, choice: Choice, answer: Answer, labels: LabelSet) -> None:
@@ -154,6 +176,8 @@ def _verdict(study: Study, choice: Choice, answer: Answer, labels: LabelSet) -> 
         else:
             side = "below" if answer.label == labels.negative else "at or above"
             st.caption(f"The probability is {side} the threshold of {choice.version.threshold:.1%}.")
+        if answer.triage:
+            st.caption(f"**Triage: {app_labels.TRIAGE[answer.triage]}.** {_TRIAGE_MEANS[answer.triage]}")
         if len(labels) > 2 and answer.probabilities:
             st.altair_chart(app_pictures.class_bars(answer.probabilities, answer.label))
     with right:
@@ -236,7 +260,19 @@ def _meaning(choice: Choice, labels: LabelSet) -> None:
             if test["patients"] < FEW_PATIENTS
             else "Elsewhere the figures may differ."
         )
+        + _triage_in_words(choice, test)
     )
+
+
+def _triage_in_words(choice: Choice, test: dict) -> str:
+    """What triage was shown to hold, and how many images it leaves to a reader; empty before there was one."""
+    found = app_runs.triage(choice.version.name)
+    if not found:
+        return ""
+    words = f"\n- **Triage**, tested on {found['patients']:,} further patients: {describe(found)}."
+    if on_test := test.get("triage"):
+        words += f" Of 100 test images, {round(100 * on_test['for_a_reader'])} need a reader."
+    return words
 
 
 def _calibration(error: float | None, patients: int, finding: str) -> str:

@@ -11,6 +11,7 @@ from app_common import PATHS, choose_filters, choose_model, chosen, typed
 from app_scoring import score_rows
 
 from cxr.model.labelset import LabelSet
+from cxr.model.zones import RULE_IN, RULE_OUT
 
 MOST = 500  # images; larger sets belong to a batch job, `notebooks/05_deploy.ipynb`
 HIDDEN = ["image_id", "model_version", "path"]  # for the file that is downloaded
@@ -72,6 +73,7 @@ def _table(scored: pd.DataFrame, files: list[bytes], labels: LabelSet) -> pd.Dat
             "Result": [app_labels.result(*answer, labels, known.negative) for answer in answers],
             "Truth": scored["TRUTH"].where(scored["TRUTH"].notna(), None),
             "Predicted": scored["CALLED"].where(scored["CALLED"].notna(), None),
+            "Triage": scored["TRIAGE"].map(app_labels.TRIAGE),
             "Probability": scored["P_POSITIVE"],
             "Classes": scored["PROBABILITIES"].map(
                 lambda text: app_labels.in_words(app_labels.read_probabilities(text))
@@ -85,6 +87,7 @@ def _table(scored: pd.DataFrame, files: list[bytes], labels: LabelSet) -> pd.Dat
         }
     )
     empty = [] if table["Note"].any() else ["Note"]
+    empty += [] if table["Triage"].notna().any() else ["Triage"]
     return table.drop(columns=empty if len(labels) > 2 else [*empty, "Classes"])
 
 
@@ -97,6 +100,7 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
         for result in (app_labels.CORRECT, *app_labels.RESULTS[:-1]):
             if result in always or counts.get(result):
                 st.metric(result, int(counts.get(result, 0)))
+    _tell_readers(table)
     if counts.get(app_labels.NO_TRUTH):
         st.caption("Images without a label have no truth yet: they are neither right nor wrong.")
     errors = st.toggle("Errors first", value=True, help="Errors before the rest; or sort by any column")
@@ -131,6 +135,17 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
         names = app_labels.all_names(labels, answered["Truth"], answered["Predicted"])
         left, _ = st.columns([1, 1])
         left.altair_chart(app_pictures.confusion(app_pictures.count(answered["Truth"], answered["Predicted"], names)))
+
+
+def _tell_readers(table: pd.DataFrame) -> None:
+    if unlike := int(table["Status"].str.startswith(app_labels.UNLIKE).sum()):
+        st.warning(
+            f"{unlike} of these images are unlike those that the model learned from: it makes no call on them.",
+            icon=":material/front_hand:",
+        )
+    if "Triage" in table:
+        decided = table["Triage"].isin([app_labels.TRIAGE[zone] for zone in (RULE_OUT, RULE_IN)])
+        st.caption(f"{int((~decided).sum())} of {len(table)} images need a reader: triage leaves them undecided.")
 
 
 def _open_study(shown: pd.DataFrame) -> None:

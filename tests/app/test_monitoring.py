@@ -49,6 +49,19 @@ def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
     assert refused["unreadable"] == 1, "the file that was rejected when cataloged"
 
 
+def test_images_unlike_training_are_told_apart_from_rejected_ones(open_app, history, session, account, words):
+    rows = answers(account, "V_OLD", 1, np.full(20, 0.6))
+    rows["TRIAGE"] = ["uncertain"] * 5 + ["rule_in"] * 5 + [None] * 10
+    rows.loc[10:, ["STATUS", "LABEL"]] = ["unlike_training: 3 times as far", None]
+    append(session, account.qualified(account.predictions_table), rows)
+    streamlit.cache_data.clear()
+    app = open_app("monitoring")
+    assert not app.exception
+    shown = {name: metric(app, name) for name in ("Images", "Rejected", "Unlike training", "Uncertain")}
+    assert shown == {"Images": "200", "Rejected": "4%", "Unlike training": "5%", "Uncertain": "50%"}
+    assert "unlike_training" not in app.dataframe[0].value["Reason"].tolist()
+
+
 def answers(account, version, ago, scores):
     rows = pd.DataFrame({"P_POSITIVE": scores, "LABEL": "NORMAL", "STATUS": "ok", "PATH_TAKEN": "WAREHOUSE"})
     rows["SCORED_AT"] = dt.datetime.combine(dt.date.today(), dt.time(1)) - dt.timedelta(days=ago)

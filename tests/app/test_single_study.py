@@ -301,14 +301,25 @@ def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, w
     assert not app.exception
 
 
-def test_an_answer_without_a_call_has_its_probability_and_its_reason(open_app, monkeypatch, xray, words):
+def test_an_image_unlike_training_gets_a_banner_and_no_number_in_large_type(open_app, monkeypatch, xray, words):
     said = {"LABEL": None, "STATUS": "unlike_training: a hand", "PROBABILITIES": '{"NORMAL": 0.3, "PNEUMONIA": 0.7}'}
     monkeypatch.setattr(scoring, "explain", lambda *_: said | {"P_POSITIVE": 0.7})
     app = upload(open_app(), "xray.png", xray)
     assert not app.exception
-    assert metric(app, "Probability of PNEUMONIA") == "70.0%"
-    assert metric(app, "The model's call") == "None"
-    assert "makes no call on this image: unlike\\_training" in words(app)
+    assert "70.0%, means little here" in words(app) and "unlike\\_training" in words(app)
+    assert "unlike those that the model learned from" in app.error[0].value
+    assert not app.metric, "no number in large type"
+
+
+@pytest.mark.parametrize(("zone", "says"), [("rule_out", "Rule out"), ("uncertain", "a reader decides"), (None, "")])
+def test_triage_is_shown_and_recorded(open_app, monkeypatch, xray, words, session, account, zone, says):
+    answer = {"P_POSITIVE": 0.5, "LABEL": "PNEUMONIA", "STATUS": "ok", "PROBABILITIES": None, "TRIAGE": zone}
+    monkeypatch.setattr(scoring, "explain", lambda *_: answer)
+    app = upload(open_app(), "xray.png", xray)
+    assert not app.exception
+    assert says in words(app) and ("**Triage:" in words(app)) == bool(zone)
+    rows = session.table(account.qualified(account.predictions_table)).to_pandas().sort_values("SCORED_AT")
+    assert rows["TRIAGE"].iloc[-1] == zone
 
 
 def test_text_of_files_is_no_markdown(open_app):

@@ -225,9 +225,9 @@ def test_the_alert_reads_real_predictions_and_writes_a_row_on_drift(place):
     tenths = ", ".join(f"('M', 'V1', {tenth}, 10)" for tenth in range(10))
     project.session.sql(f"INSERT INTO {baseline} (MODEL_NAME, MODEL_VERSION, TENTH, IMAGES) VALUES {tenths}").collect()
 
-    def answer(scores: list[float | None], days_ago: int = 1) -> None:
+    def answer(scores: list[float | None], days_ago: int = 1, status: str = "ok") -> None:
         rows = ", ".join(
-            f"('M', 'V1', 'BATCH', {'NULL' if score is None else score}, '{'blank' if score is None else 'ok'}', "
+            f"('M', 'V1', 'BATCH', {'NULL' if score is None else score}, '{'blank' if score is None else status}', "
             f"DATEADD('day', -{days_ago}, SYSDATE()))"
             for score in scores
         )
@@ -254,6 +254,11 @@ def test_the_alert_reads_real_predictions_and_writes_a_row_on_drift(place):
     answer([0.95] * 40)
     (said,) = raised()
     assert said.startswith("40 images, stability index 3.") and said.endswith("0% refused")
+    project.session.sql(f"DELETE FROM {predictions}").collect()
+    answer(even * 9)
+    answer(even, status="unlike_training: 3 times as far")
+    assert raised() == ["10% of 100 images are unlike those of training"]
+    assert [row["ALERT"] for row in project.session.table(alerts).collect()] == ["UNLIKE"]
 
 
 def test_the_snowflake_cli_fills_in_and_runs_the_same_files(place, snow):

@@ -28,7 +28,8 @@ def upgrade(project: Project) -> list[str]:
     if columns and (columns.get("LABEL") is False or "LABEL_BEFORE" in columns):
         _let_labels_be_null(project, columns)
         done.append(f"{project.settings.catalog_table}: LABEL may be null")
-    if columns and (done or _has_old_view(project)):
+    done += _add_triage(project)
+    if columns and (done or _has_old_views(project)):
         for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
             if statement.startswith("CREATE OR REPLACE VIEW"):
                 run(project.session, statement)
@@ -59,15 +60,22 @@ def _upgrade_answers(project: Project) -> list[str]:
     return done
 
 
-def _has_old_view(project: Project) -> bool:
-    """Whether an upgrade was interrupted before the views: they still read a column that was renamed."""
-    name = project.settings.counts_view
-    if not project.session.sql(
-        f"SHOW VIEWS LIKE '{name}' IN SCHEMA {project.settings.database}.{project.settings.schema}"
-    ).collect():
-        return False
-    columns = project.session.sql(f"DESCRIBE VIEW {project.qualified(name)}").collect()
-    return "TRULY_POSITIVE" not in {row["name"] for row in columns}
+def _add_triage(project: Project) -> list[str]:
+    known = _columns(project, project.settings.predictions_table)
+    if not known or "TRIAGE" in known:
+        return []
+    project.session.sql(f"ALTER TABLE {project.predictions} ADD COLUMN IF NOT EXISTS TRIAGE STRING").collect()
+    return [f"{project.settings.predictions_table}: column TRIAGE"]
+
+
+def _has_old_views(project: Project) -> bool:
+    """Whether an upgrade was interrupted before the views: they lack a column of today's."""
+    names = project.settings
+    for view, column in ((names.counts_view, "TRULY_POSITIVE"), (names.drift_view, "SIGNAL")):
+        found = project.session.sql(f"SHOW VIEWS LIKE '{view}' IN SCHEMA {names.database}.{names.schema}").collect()
+        if found and column not in project.session.table(project.qualified(view)).columns:
+            return True
+    return False
 
 
 def _columns(project: Project, table: str) -> dict[str, bool]:

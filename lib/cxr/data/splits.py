@@ -1,5 +1,6 @@
 """The images of one split, ready for training and evaluation."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,11 @@ class Split:
         """The fraction of images that are not of the negative class."""
         return float((self.labels > 0).float().mean())
 
+    def part(self, chosen: np.ndarray) -> "Split":
+        """The images with these indices, or where a mask is True."""
+        which = torch.from_numpy(chosen)
+        return Split(self.rows.iloc[chosen].reset_index(drop=True), self.pixels[which], self.labels[which])
+
 
 def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Sequence[str]) -> Split:
     """One split of a catalog whose images are decoded in `stack`, uint8 [N, size, size], in the catalog's order.
@@ -51,6 +57,38 @@ def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Se
         raise ValueError(f"the catalog holds no image in the {split} split; more patients are needed")
     rows = catalog.iloc[chosen].reset_index(drop=True)
     return Split(rows, torch.from_numpy(stack[chosen]), torch.from_numpy(class_indices(rows["LABEL"], classes)))
+
+
+def halve(split: Split, seed: int) -> tuple[Split, Split]:
+    """Two halves by patient: one to choose by, and one that chooses nothing and only tests what was chosen.
+
+    Within each class, patients stand in the order of a hash of their id and the seed, and go to the halves in turn. A
+    patient counts for the rarest class among theirs. The first half has every class that the split has.
+    """
+    numbers = split.labels.numpy()
+    shown = pd.DataFrame({"patient": split.rows["PATIENT_ID"].to_numpy(), "label": numbers}).drop_duplicates()
+    shown = shown.assign(patients=shown.groupby("label")["patient"].transform("count"))
+    patients = shown.sort_values(["patients", "label"]).drop_duplicates("patient")
+    patients = patients.assign(position=[_hash(seed, patient) for patient in patients["patient"]]).sort_values(
+        "position"
+    )
+    first = set(patients.loc[patients.groupby("label").cumcount() % 2 == 0, "patient"])
+    for label in sorted(set(numbers)):  # a class of which all patients count for another
+        having = patients.loc[patients["patient"].isin(shown.loc[shown["label"] == label, "patient"]), "patient"]
+        if not first & set(having):
+            first.add(having.iloc[0])
+    chosen = split.rows["PATIENT_ID"].isin(first).to_numpy()
+    return split.part(chosen), split.part(~chosen)
+
+
+def one_image_each(rows: pd.DataFrame, seed: int) -> np.ndarray:
+    """The indices of one image of each patient, chosen by a hash of its id and the seed, in the order of the rows."""
+    order = np.argsort([_hash(seed, image_id) for image_id in rows["IMAGE_ID"]], kind="stable")
+    return np.sort(order[~rows["PATIENT_ID"].iloc[order].duplicated().to_numpy()])
+
+
+def _hash(seed: int, name: str) -> str:
+    return hashlib.sha256(f"triage:{seed}:{name}".encode()).hexdigest()
 
 
 def class_indices(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import beta
 from snowflake.ml.model import Model
 
 from cxr.account.project import Project
@@ -16,26 +17,36 @@ from cxr.evaluation.by_class import macro_auroc
 from cxr.lifecycle import runs
 from cxr.lifecycle.registry import run_of
 from cxr.model.config import ModelConfig
+from cxr.model.gate import UNLIKE as UNLIKE_TRAINING
+from cxr.model.zones import UNCERTAIN
 from cxr.serving.scoring import score
 
 MIN_COMPARED = 4  # test images that both versions have scored
 MAX_RESCORED = 1000  # test images that the present version scores again for the comparison
 
 
+FEW = 0.02  # of the images; as many may be uncertain or unlike training, whatever the present version says
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """`difference` of a metric, candidate minus present, with its 95% interval; `worse`: the interval is below zero."""
+    """`difference` of a metric, candidate minus present, with its 95% interval; `worse`: the interval is below zero.
+
+    For a share of images without a decision, less is better: `worse` means that it more than doubled.
+    """
 
     metric: str
     difference: float
     interval: tuple[float, float]
     worse: bool
+    is_quality: bool = True  # more is better
 
 
 def compare(
     project: Project, model: Model, candidate: str, present: str, across_labels: bool = False
 ) -> list[Comparison] | str:
-    """Compare AUROC (positive against negative) and, with the same three or more classes, macro AUROC.
+    """Compare AUROC (positive against negative) and, with the same three or more classes, macro AUROC; and, where both
+    have them, the shares of images that are uncertain (triage) and unlike those of training (gate).
 
     If the present version's run kept no scores of these images (it was trained on other images), that version scores
     them now. It was not trained on them, because an image never changes its split.
@@ -68,7 +79,25 @@ def compare(
     comparisons = [Comparison("AUROC", found["difference"], tuple(found["interval"]), found["worse"])]
     if len(labels) > 2 and set(labels) == set(before) and "PROBABILITIES_OLD" in both:
         comparisons.append(_compare_macro(both, truth, labels, patients))
-    return comparisons
+    return comparisons + _compare_shares(both, patients)
+
+
+def _compare_shares(both: pd.DataFrame, patients: np.ndarray) -> list[Comparison]:
+    """Whether the share of images that are uncertain, or unlike training, doubled; empty if a version has no triage."""
+    if not {"TRIAGE_NEW", "TRIAGE_OLD"} <= set(both) or both[["TRIAGE_NEW", "TRIAGE_OLD"]].isna().any(axis=None):
+        return []
+    found = []
+    for name, value in (("share uncertain", UNCERTAIN), ("share unlike training", runs.UNLIKE)):
+        new, old = ((both[f"TRIAGE_{which}"] == value).to_numpy(dtype=float) for which in ("NEW", "OLD"))
+
+        def difference(weights: np.ndarray, new=new, old=old) -> np.ndarray:
+            return weights @ (new - old) / weights.sum(axis=1)
+
+        # Of few images, one or two more say nothing: the exact lower bound must be above what is always allowed.
+        least = beta.ppf(0.025, new.sum(), len(new) - new.sum() + 1) if new.any() else 0.0
+        doubled = bool(new.sum() > 2 * old.sum() and least > FEW)
+        found.append(Comparison(name, float((new - old).mean()), bootstrap_of(difference, patients), doubled, False))
+    return found
 
 
 def _compare_macro(both: pd.DataFrame, truth: np.ndarray, labels: tuple[str, ...], patients: np.ndarray) -> Comparison:
@@ -94,7 +123,10 @@ def read_labels(project: Project, version: str) -> tuple[str, ...]:
 
 
 def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
-    """IMAGE_ID, P_POSITIVE and PROBABILITIES of the test images of a version's run; None if it kept no scores."""
+    """IMAGE_ID, P_POSITIVE, PROBABILITIES and, with triage, TRIAGE (a zone, or `unlike`) of a version's test images.
+
+    None if its run kept no scores.
+    """
     run_id = run_of(version)
     folder = runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
     if not (folder / runs.SCORES).exists():
@@ -104,7 +136,13 @@ def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
 
 
 def ask(project: Project, model: Model, version: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """IMAGE_ID, P_POSITIVE and PROBABILITIES of these images, scored now by the registered version."""
+    """As :func:`kept_scores`, of these images, scored now by the registered version."""
     files = [path.read_bytes() for path in fetch_files(project, rows)]
-    answers = score(model.version(version), files)[["P_POSITIVE", "PROBABILITIES"]]
-    return answers.assign(IMAGE_ID=list(rows["IMAGE_ID"]), P_POSITIVE=answers["P_POSITIVE"].astype(float)).dropna()
+    answers = score(model.version(version), files)
+    stopped = answers["STATUS"].str.startswith(UNLIKE_TRAINING)
+    scores = answers[["P_POSITIVE", "PROBABILITIES"]].assign(
+        IMAGE_ID=list(rows["IMAGE_ID"]),
+        P_POSITIVE=answers["P_POSITIVE"].astype(float),
+        TRIAGE=answers["TRIAGE"].mask(stopped, runs.UNLIKE),
+    )
+    return scores.dropna(subset=["P_POSITIVE", "PROBABILITIES"])

@@ -17,6 +17,7 @@ from cxr.earlier_versions import read_evaluation
 from cxr.evaluation.calibration import OperatingPoint
 from cxr.evaluation.recalibration import calibration_figures, other_thresholds, reliability_bins
 from cxr.evaluation.report import evaluate
+from cxr.evaluation.triage import report as report_triage
 from cxr.lifecycle import runs
 from cxr.lifecycle.promotion import artifacts
 from cxr.lifecycle.registry import run_of
@@ -24,6 +25,7 @@ from cxr.lifecycle.run_images import RunImages, images_of_run
 from cxr.model.config import ModelConfig
 from cxr.model.labelset import LabelSet
 from cxr.model.probabilities import Calibration, choose_classes, p_positive
+from cxr.model.zones import to_zones
 from cxr.serving.scoring import score
 
 SEED = 0  # of the bootstrap
@@ -33,6 +35,8 @@ SEED = 0  # of the bootstrap
 class ExternalEvaluation:
     """What was measured, and on what. `report` is one of :func:`cxr.evaluation.report.evaluate`; so are `own_test`,
     the version's figures on its own test patients, and `with_known`, with patients of training (None without any).
+
+    `triage` is of :func:`cxr.evaluation.triage.report`; None if the version has no triage.
 
     `probabilities` [N, classes] are in the order of `outside.rows`. `list_kept`: the run kept the list of its images.
     `own_test_images` counts images that are test images of the version too: it has not seen them.
@@ -50,6 +54,7 @@ class ExternalEvaluation:
     thresholds: list[dict] = field(repr=False)
     probabilities: np.ndarray = field(repr=False)
     list_kept: bool
+    triage: dict | None = field(repr=False, default=None)
     own_test_images: int = 0
 
     @property
@@ -78,6 +83,7 @@ class ExternalEvaluation:
             "calibration": self.calibration,
             "reliability_bins": self.bins,
             "thresholds": self.thresholds,
+            "triage": self.triage,
         }
 
 
@@ -124,6 +130,7 @@ def evaluate_outside(project: Project, version: ModelVersion, data: str | Path) 
         bins=reliability_bins(truth, scores),
         thresholds=other_thresholds(truth, scores, patients, config.threshold, SEED),
         probabilities=probabilities,
+        triage=_measure_triage(outside.rows, config, truth, scores),
         list_kept=images.kept,
         own_test_images=int(outside.rows["IMAGE_ID"].isin(images.of("test")).sum()),
     )
@@ -137,6 +144,13 @@ def _read_training(project: Project, images: RunImages) -> Training:
             SELECT PATIENT_ID, PERCEPTUAL_HASH FROM {project.catalog}
             WHERE IMAGE_ID IN (SELECT IMAGE_ID FROM {asked})""").to_pandas()
     return Training(frozenset(ids["IMAGE_ID"]), frozenset(rows["PATIENT_ID"]), list(rows["PERCEPTUAL_HASH"]))
+
+
+def _measure_triage(rows: pd.DataFrame, config: ModelConfig, truth: np.ndarray, scores: np.ndarray) -> dict | None:
+    if not config.triage:
+        return None
+    zones = to_zones(scores, config.rule_out_at, config.rule_in_at)
+    return report_triage(truth, np.where(rows["STATUS"] == "ok", zones, None))
 
 
 def _measure(rows: pd.DataFrame, config: ModelConfig) -> tuple[dict, np.ndarray]:

@@ -17,6 +17,7 @@ from cxr.data import outside as reasons
 from cxr.evaluation import figures
 from cxr.evaluation.bootstrap import RESAMPLES
 from cxr.evaluation.report import as_table, class_table, subgroup_table
+from cxr.evaluation.triage import zone_table
 from cxr.lifecycle.external_evaluation import SEED, ExternalEvaluation
 from cxr.lifecycle.model_card import PHANTOMS, plain
 from cxr.model.probabilities import p_positive
@@ -60,8 +61,8 @@ def _draw(found: ExternalEvaluation) -> Iterator[tuple[str, Figure]]:
 
 def to_markdown(found: ExternalEvaluation, pictures: Sequence[str] = ()) -> str:
     parts = [
-        _head(found), _data(found), _results(found), _calibration(found), _thresholds(found), _classes(found),
-        _subgroups(found), _with_known(found), _methods(found),
+        _head(found), _data(found), _results(found), _calibration(found), _triage(found), _thresholds(found),
+        _classes(found), _subgroups(found), _with_known(found), _methods(found),
     ]  # fmt: skip
     shown = "\n\n".join(f"![{name.removesuffix('.png')}]({name})" for name in pictures)
     return "\n\n".join(part for part in (*parts[:3], shown, *parts[3:]) if part) + "\n"
@@ -191,6 +192,19 @@ are too high. The slope is that of the outcome on the log-odds: 1 is ideal, belo
 version's own calibration was fitted on its validation images; nothing was fitted again for the other figures.
 
 {_table(("probability", "images", "mean predicted", "observed"), bins)}"""
+
+
+def _triage(found: ExternalEvaluation) -> str:
+    if not found.triage:
+        return ""
+    measured = found.triage
+    return f"""## Triage
+
+At the version's own two thresholds: of 100 images here, {round(100 * measured["for_a_reader"])} need a reader. \
+{measured["unlike"]:,} images are unlike those of training and get no label. The version's predictive values were \
+shown for patients like its own, at their prevalence; these are the values here:
+
+{_frame(zone_table(measured["zones"]))}"""
 
 
 def _thresholds(found: ExternalEvaluation) -> str:

@@ -2,7 +2,9 @@
 
 import re
 
+from cxr.evaluation.triage import CONFIDENCE, describe
 from cxr.model.config import ModelConfig
+from cxr.training.gate_fitting import in_words
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "ece")
 INTENDED = (
@@ -15,8 +17,11 @@ LIMITS = (
     "mean healthy.",
     "A heat map shows which regions influenced the network, not where the disease is.",
     "Colour images, multi-frame images and blank images are rejected. Any other greyscale image gets a probability, "
-    "even if it is no chest X-ray.",
+    "even if it is no chest X-ray. {gate}.",
+    "The predictive values of triage hold for patients like those of validation, at their prevalence: where fewer are "
+    "ill, ruling in errs more often; where more are, ruling out.",
 )
+NO_TRIAGE = "None: this run is of before there was one."
 PHANTOMS = "Trained on phantoms (synthetic drawings): the metrics say nothing about patients."
 UNTRUSTED = (
     "The split cannot be trusted: for most images no patient id was found. Images of one person may be in training and "
@@ -54,6 +59,7 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
             "by_class": test.get("by_class", {}),
         },
+        "triage": _triage_in_words(config, test.get("triage")),
         "limits": _limits(config),
         "licence": LICENCE.format(images=f" ({facts['licence']})" if (facts := _facts(config)).get("licence") else ""),
         "lineage": {
@@ -74,7 +80,24 @@ def _limits(config: ModelConfig) -> list[str]:
     facts = _facts(config)
     warnings = [PHANTOMS] if facts.get("phantoms") else []
     warnings += [UNTRUSTED] if facts.get("split_trusted") is False else []
-    return [*warnings, *(limit.format(negative=config.labels[0]) for limit in LIMITS)]
+    return [*warnings, *(limit.format(negative=config.labels[0], gate=_gate_in_words(config)) for limit in LIMITS)]
+
+
+def _triage_in_words(config: ModelConfig, on_test: dict | None) -> str:
+    """Both thresholds with what was shown, and what they do with the test images."""
+    if not config.triage:
+        return NO_TRIAGE
+    words = f"Tested on {config.triage['patients']:,} patients who chose nothing: {describe(config.triage)}."
+    if on_test:
+        reader = round(100 * on_test["for_a_reader"])
+        words += f" Of 100 test images, {reader} need a reader; {on_test['unlike']} of {on_test['images']} are unlike"
+        words += " those of training."
+    return f"{words} Predictive values have a joint confidence of {CONFIDENCE:.0%}."
+
+
+def _gate_in_words(config: ModelConfig) -> str:
+    words = in_words(config.gate)
+    return words[0].upper() + words[1:]
 
 
 def to_markdown(card: dict) -> str:
@@ -95,6 +118,8 @@ def to_markdown(card: dict) -> str:
 | --- | --- |
 {rows}
 {_classes_in_words(quality.get("by_class", {}))}
+**Triage.** {card.get("triage", NO_TRIAGE)}
+
 **Limits**
 
 {limits}

@@ -45,7 +45,8 @@ def promote(project: Project, candidate: ModelVersion, across_labels: bool = Fal
 
     Worse, on the candidate's test images: the 95% interval of the difference in AUROC is below zero (paired bootstrap
     over patients), or the difference itself is below -0.01. If both versions have the same three or more classes, the
-    same holds for the macro AUROC.
+    same holds for the macro AUROC. Nor may the share of images that are uncertain, or unlike those of training, more
+    than double; up to 2% of them, or what chance explains, is always allowed.
 
     The former production version gets the alias PREVIOUS, for :func:`roll_back`.
 
@@ -63,7 +64,7 @@ def promote(project: Project, candidate: ModelVersion, across_labels: bool = Fal
     found = compare(project, model, name, present, across_labels)
     if isinstance(found, str):
         return Decision(False, found, present)
-    if worse := [each for each in found if each.worse or each.difference < -MARGIN]:
+    if worse := [each for each in found if each.worse or each.is_quality and each.difference < -MARGIN]:
         return _decide(False, f"worse on the same test patients: {_in_words(worse, present)}", present, worse[0])
     moved = _move_and_record(project, model, present, name, f"not worse: {_in_words(found, present)}")
     return _decide(moved.promoted, moved.reason, moved.production, found[0])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from snowflake.ml.model import ModelVersion, model_signature
 from snowflake.ml.model.code_path import CodePath
@@ -15,12 +16,14 @@ from cxr.account.project import Project
 from cxr.data.pixels import fetch_files, pixel_hash
 from cxr.earlier_versions import read_evaluation
 from cxr.lifecycle.model_card import make_card, to_markdown
-from cxr.lifecycle.runs import SCORES, read_scores
+from cxr.lifecycle.runs import GATE, SCORES, read_scores
 from cxr.model import preprocessing
 from cxr.model.config import ModelConfig
+from cxr.model.gate import Gate, predict_with_features
 from cxr.model.network import load_network, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names
-from cxr.model.registered import XrayClassifier
+from cxr.model.registered import OUTPUTS, XrayClassifier
+from cxr.model.zones import to_zones
 from cxr.serving.scoring import score
 
 TOLERANCE = 1e-6  # largest allowed difference of a probability, on the same device
@@ -108,6 +111,8 @@ def prepare(project: Project, run_id: str, artifacts: Path) -> Candidate:
     (shipped / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     config.write(shipped / "model.json")
     files = {"weights": artifacts / "network.pt", "config": shipped / "model.json", "card": shipped / "card.json"}
+    if config.gate_is_on:
+        files["gate"] = artifacts / GATE
     return Candidate(
         model=XrayClassifier(ModelContext(artifacts={key: str(path) for key, path in files.items()})),
         version_name=version_name(run_id),
@@ -122,7 +127,7 @@ def signatures(threshold: float) -> dict[str, model_signature.ModelSignature]:
     """Inputs and outputs of PREDICT and EXPLAIN; `threshold` is the default of PREDICT's parameter."""
     text, number = model_signature.DataType.STRING, model_signature.DataType.DOUBLE
     column = model_signature.FeatureSpec
-    answer = [column("P_POSITIVE", number), *(column(name, text) for name in ("LABEL", "STATUS", "PROBABILITIES"))]
+    answer = [column(name, number if name == "P_POSITIVE" else text) for name in OUTPUTS]
     return {
         "predict": model_signature.ModelSignature(
             inputs=[column("IMAGE", text)],
@@ -205,32 +210,66 @@ def ask_network(artifacts: Path, files: list[bytes]) -> np.ndarray:
     return config.calibration.probabilities(predict_logits(network, torch.from_numpy(pixels)).numpy())
 
 
+def ask_gate(artifacts: Path, files: list[bytes]) -> np.ndarray:
+    """Distances of image files from the images of training, relative to the gate's level: [N]; above 1 is unlike.
+
+    0 everywhere where the run's gate is off. Raises BadImage if a file cannot be decoded.
+    """
+    config = ModelConfig.read(artifacts / "model.json")
+    if not config.gate_is_on:
+        return np.zeros(len(files))
+    network = load_network(config.backbone, config.classes, artifacts / "network.pt")
+    pixels = np.stack([preprocessing.load(data, config.image_size) for data in files])
+    return Gate.read(artifacts / GATE).distances(predict_with_features(network, torch.from_numpy(pixels))[1])
+
+
 @dataclass(frozen=True)
 class Parity:
-    """The difference between the registered model and the network on the same images."""
+    """The difference between the registered model and the network on the same images.
+
+    `labels_equal`: LABEL, TRIAGE, and which images are unlike those of training. `unlike` counts the last.
+    """
 
     images: int
     largest_difference: float
     labels_equal: bool
+    unlike: int = 0
 
 
-def check_parity(version: ModelVersion, files: list[bytes], expected: np.ndarray, config: ModelConfig) -> Parity:
+def check_parity(
+    version: ModelVersion,
+    files: list[bytes],
+    expected: np.ndarray,
+    config: ModelConfig,
+    distances: np.ndarray | None = None,
+) -> Parity:
     """Compare the registered model's predictions with the network's, for all images at once and for the first alone.
 
     Args:
         files: the bytes of N image files.
         expected: the network's calibrated probabilities [N, classes], from :func:`ask_network`.
+        distances: from :func:`ask_gate`; None: no image is unlike those of training.
 
     Raises:
-        ValueError: a probability differs by more than 1e-6, or a label differs. Do not use such a version.
+        ValueError: a probability differs by more than 1e-6, or a label or zone differs. Do not use such a version.
     """
     answer = score(version, files)
     alone = score(version, files[:1])["P_POSITIVE"].to_numpy(dtype=float)
     asked = np.concatenate([answer["P_POSITIVE"].to_numpy(dtype=float), alone])
     positive = p_positive(expected)
     difference = float(np.abs(asked - np.concatenate([positive, positive[:1]])).max())
-    labels = to_names(choose_classes(expected, config.threshold), config.labels)
-    parity = Parity(len(files), difference, bool((answer["LABEL"].to_numpy() == labels).all()))
+    known = np.ones(len(files), dtype=bool) if distances is None else distances <= 1
+    said = {"LABEL": to_names(choose_classes(expected, config.threshold), config.labels)}
+    if config.triage:  # a version of before triage gives none
+        said["TRIAGE"] = to_zones(positive, config.rule_out_at, config.rule_in_at)
+    equal = all(same(answer[name], pd.Series(np.where(known, values, None))).all() for name, values in said.items())
+    parity = Parity(len(files), difference, equal, int((~known).sum()))
     if not parity.labels_equal or not difference <= TOLERANCE:
         raise ValueError(f"{version.version_name} does not answer as the network it was logged from: {parity}")
     return parity
+
+
+def same(first: pd.Series, second: pd.Series) -> pd.Series:
+    """Where two columns of answers, in one order, are equal; nulls equal nulls."""
+    one, other = (column.reset_index(drop=True) for column in (first, second))
+    return (one == other) | (one.isna() & other.isna())

@@ -19,6 +19,7 @@ from cxr.account.project import Project
 from cxr.account.tables import merge
 from cxr.lifecycle.tracking import Tracker
 from cxr.model.config import ModelConfig
+from cxr.model.gate import Gate
 from cxr.model.probabilities import p_positive
 
 if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
@@ -27,6 +28,8 @@ if TYPE_CHECKING:  # matplotlib is not needed to register or deploy
 WEIGHTS_FOLDER = "weights"
 RUN_ID = re.compile("[0-9a-f]{12}")
 SCORES = "scores.csv"
+GATE = "gate.npz"
+UNLIKE = "unlike"  # in the place of a zone among kept scores: an image that the gate stopped
 IMAGES = "images.csv"
 
 
@@ -48,6 +51,7 @@ def save(
     history: list[dict[str, float]],
     scores: pd.DataFrame | None = None,
     images: pd.DataFrame | None = None,
+    gate: Gate | None = None,
     figures: "dict[str, Figure] | None" = None,
     tracker: Tracker | None = None,
 ) -> str:
@@ -62,6 +66,7 @@ def save(
         scores: rows of :func:`scores_of`, so that a later run can be compared on the same images.
         images: the catalog's rows of the run. Their ids and splits are kept, without patients, so that the versions
             that were trained on an image can be found (:mod:`cxr.lifecycle.run_images`).
+        gate: where it is on; means and covariances, and no image's features.
         figures: by name. They must not show X-rays: patients' images stay on the images stage.
         tracker: logs the figures and JSON files to the experiment, and ends its run.
     """
@@ -73,6 +78,8 @@ def save(
         config.write(folder / "model.json")
         for file, content in (("evaluation", evaluation), ("history", history)):
             (folder / f"{file}.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        if gate is not None:
+            gate.write(folder / GATE)
         if scores is not None:
             scores.to_csv(folder / SCORES, index=False)
         if images is not None:
@@ -108,14 +115,18 @@ def _log_rows(name: str, evaluation: dict, history: list[dict[str, float]]) -> p
     return pd.DataFrame(rows)
 
 
-def scores_of(catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """IMAGE_ID, SPLIT, P_POSITIVE and PROBABILITIES (JSON) of a split's images.
+def scores_of(
+    catalog: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], zones: np.ndarray | None = None
+) -> pd.DataFrame:
+    """IMAGE_ID, SPLIT, P_POSITIVE and PROBABILITIES (JSON) of a split's images, and TRIAGE if it is given.
 
     Args:
         probabilities: [N, classes], calibrated, in the order of the rows; class 0 is the negative one.
+        zones: [N], None for an image unlike those of training; kept as `unlike`.
     """
     texts = [json.dumps(dict(zip(labels, row, strict=True))) for row in probabilities.tolist()]
-    return catalog[["IMAGE_ID", "SPLIT"]].assign(P_POSITIVE=p_positive(probabilities), PROBABILITIES=texts)
+    scores = catalog[["IMAGE_ID", "SPLIT"]].assign(P_POSITIVE=p_positive(probabilities), PROBABILITIES=texts)
+    return scores if zones is None else scores.assign(TRIAGE=[zone or UNLIKE for zone in zones])
 
 
 def latest(project: Project) -> str:

@@ -27,10 +27,27 @@ class ModelConfig:
     content: str = ""  # SHA-256 of the image ids with their labels and splits
     pixels: dict[str, str] = field(default_factory=dict)  # image id -> SHA-256 of its pixels as the network saw them
     preprocessing_version: int | None = PREPROCESSING_VERSION  # None: of a run before versions had numbers
+    triage: dict = field(default_factory=dict)  # of cxr.evaluation.triage; empty in a run of before there was one
+    gate: dict = field(default_factory=dict)  # facts of cxr.training.gate_fitting; the gate itself is a file beside it
 
     @property
     def calibration(self) -> Calibration:
         return Calibration(self.temperature, self.bias)
+
+    @property
+    def rule_out_at(self) -> float | None:
+        """At or below this probability an image is ruled out; None: no image is."""
+        return self.triage.get("rule_out", {}).get("at")
+
+    @property
+    def rule_in_at(self) -> float | None:
+        """At or above this probability an image is ruled in; None: no image is."""
+        return self.triage.get("rule_in", {}).get("at")
+
+    @property
+    def gate_is_on(self) -> bool:
+        """Whether images unlike those of training get no label."""
+        return bool(self.gate.get("on"))
 
     @property
     def classes(self) -> int:

@@ -17,21 +17,25 @@ from snowflake.ml.model import custom_model
 
 from cxr.model import preprocessing
 from cxr.model.config import ModelConfig
+from cxr.model.gate import Gate, predict_with_features, status_of
 from cxr.model.gradcam import grad_cam, output_of_interest, to_png
 from cxr.model.network import load_network, make_fast, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names
+from cxr.model.zones import to_zones
 
 # Stands for the threshold that validation chose; the registry allows a parameter no other type than float.
 OWN = math.nan
 # P_POSITIVE: 1 minus the probability of the negative class. PROBABILITIES: JSON, class -> probability, of sum 1.
-OUTPUTS = ("P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES")
+# TRIAGE: rule_out, uncertain or rule_in.
+OUTPUTS = ("P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES", "TRIAGE")
 CHUNK = 32  # images decoded and scored together; bounds the memory whatever batch arrives
 
 
 class XrayClassifier(custom_model.CustomModel):
     """`PREDICT(IMAGE; threshold)` and `EXPLAIN(IMAGE)` on base64 of JPEG, PNG, TIFF or DICOM files.
 
-    A row that cannot be scored has a null probability and a STATUS that says why; the other rows are answered.
+    A row that cannot be scored has a null probability and a STATUS that says why; the other rows are answered. A row
+    that is unlike the images of training keeps its probability and has neither LABEL nor TRIAGE.
     """
 
     def __init__(self, context: custom_model.ModelContext) -> None:
@@ -40,6 +44,7 @@ class XrayClassifier(custom_model.CustomModel):
         network = load_network(self.config.backbone, self.config.classes, Path(context.path("weights")))
         self.network = make_fast(network)
         self.network.requires_grad_(False)
+        self.gate = Gate.read(Path(context.path("gate"))) if self.config.gate_is_on else None
 
     @custom_model.inference_api
     def predict(self, X: pd.DataFrame, *, threshold: float = OWN) -> pd.DataFrame:
@@ -80,19 +85,31 @@ class XrayClassifier(custom_model.CustomModel):
     def _answer(self, pixels: np.ndarray, threshold: float, heatmaps: bool) -> list[dict]:
         """The answers for uint8 [N, size, size]."""
         images = torch.from_numpy(pixels)
-        probabilities = self.config.calibration.probabilities(predict_logits(self.network, images).numpy())
+        logits, distances = self._ask(images)
+        probabilities = self.config.calibration.probabilities(logits.numpy())
+        positive, known = p_positive(probabilities), distances <= 1
+        labels = to_names(choose_classes(probabilities, threshold), self.config.labels)
+        zones = to_zones(positive, self.config.rule_out_at, self.config.rule_in_at)
         columns = {
-            "P_POSITIVE": p_positive(probabilities).tolist(),
-            "LABEL": to_names(choose_classes(probabilities, threshold), self.config.labels).tolist(),
-            "STATUS": ["ok"] * len(pixels),
+            "P_POSITIVE": positive.tolist(),
+            "LABEL": np.where(known, labels, None).tolist(),
+            "STATUS": [status_of(distance) for distance in distances],
             "PROBABILITIES": [
                 json.dumps(dict(zip(self.config.labels, row, strict=True))) for row in probabilities.tolist()
             ],
+            "TRIAGE": np.where(known, zones, None).tolist(),
         }
         if heatmaps:
             maps = grad_cam(self.network, images, output_of_interest(probabilities))
             columns["HEATMAP"] = [base64.b64encode(to_png(each)).decode() for each in maps]
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _ask(self, images: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+        """(logits, distances from the images of training relative to the level; 0 without a gate)."""
+        if self.gate is None:
+            return predict_logits(self.network, images), np.zeros(len(images))
+        logits, features = predict_with_features(self.network, images)
+        return logits, self.gate.distances(features)
 
 
 def _refused(status: str) -> dict:

@@ -15,7 +15,7 @@ SMALL, LARGE = 0.10, 0.25  # usual limits of the population stability index
 
 
 def counts(project: Project, days: int) -> pd.DataFrame:
-    """Predictions of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH and TENTH.
+    """Predictions of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH, TENTH and TRIAGE.
 
     POSITIVE and TRULY_POSITIVE: whether LABEL and TRUTH are another class than the version's negative one.
     """
@@ -25,7 +25,8 @@ def counts(project: Project, days: int) -> pd.DataFrame:
 def daily(project: Project, days: int) -> pd.DataFrame:
     """One row for each of the last `days` and each version, with the columns of the view MONITORING.
 
-    Among them: IMAGES, SHARE_REFUSED, SHARE_POSITIVE, STABILITY_INDEX, and ACCURACY where the truth is known.
+    Among them: IMAGES, SHARE_REFUSED, SHARE_UNLIKE, SHARE_UNCERTAIN, SHARE_POSITIVE, STABILITY_INDEX, and, where the
+    truth is known, ACCURACY of the images that got a label; UNLIKE_WITH_TRUTH counts the others.
     """
     return _recent(project, project.settings.monitoring_view, days)
 
@@ -51,6 +52,7 @@ def _is_text(name: str) -> bool:
         "TRUTH",
         "POSITIVE",
         "TRULY_POSITIVE",
+        "TRIAGE",
     )
 
 

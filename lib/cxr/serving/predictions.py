@@ -24,7 +24,7 @@ def write_predictions(
 
     Args:
         image_ids: [N].
-        answers: [N] rows with P_POSITIVE, LABEL, STATUS and PROBABILITIES, in the order of `image_ids`.
+        answers: [N] rows with P_POSITIVE, LABEL, STATUS, PROBABILITIES and TRIAGE, in the order of `image_ids`.
         version: name of the model version.
         path: how the model was called: WAREHOUSE, SERVICE, REST or BATCH.
         request: an id, to keep several predictions of one image that are equal in all else.

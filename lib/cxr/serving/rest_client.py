@@ -13,7 +13,7 @@ from cxr.model.limits import MAX_BYTES
 
 ROWS_PER_CALL = 32
 BYTES_PER_CALL = 16 * 2**20  # of image files; base64 adds a third
-ANSWER = ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES"]
+ANSWER = ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES", "TRIAGE"]
 _RETRIED = (429, 503, 504)
 _BACK_OFF = wait_exponential_jitter(multiplier=0.2, max=10)
 _TOO_LARGE = {"STATUS": f"too_large: more than {MAX_BYTES // 2**20} MB; not sent"}
@@ -41,7 +41,7 @@ class ServiceClient:
         self._attempts, self._at_once = attempts, at_once
 
     def predict(self, files: list[bytes], threshold: float | None = None) -> pd.DataFrame:
-        """P_POSITIVE, LABEL, STATUS and PROBABILITIES of each file, in the order of `files`.
+        """P_POSITIVE, LABEL, STATUS, PROBABILITIES and TRIAGE of each file, in the order of `files`.
 
         A file above the size limit is not sent; its STATUS begins with `too_large`.
 

@@ -74,7 +74,7 @@ def encode(files: Sequence[bytes]) -> pd.DataFrame:
 
 
 def explain(session: Session, version: ModelVersion, data: bytes, service: str | None = None) -> dict:
-    """P_POSITIVE, LABEL, STATUS, PROBABILITIES and HEATMAP (base64 of a PNG) of one image, with a single statement.
+    """P_POSITIVE, LABEL, STATUS, PROBABILITIES, TRIAGE and HEATMAP (base64 of a PNG) of one image, in one statement.
 
     Three times as fast as `ModelVersion.run`, which uploads a table and calls the model twice.
     """

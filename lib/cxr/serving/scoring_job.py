@@ -23,7 +23,7 @@ from cxr.serving.predictions import write_predictions
 
 IMAGES_AT_ONCE = 512
 RESULTS = [
-    "STUDY_ID", "STUDY_IMAGES", "STUDY_HIGHEST", "FILE", "P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES",
+    "STUDY_ID", "STUDY_IMAGES", "STUDY_HIGHEST", "FILE", "P_POSITIVE", "LABEL", "STATUS", "TRIAGE", "PROBABILITIES",
     "MODEL_VERSION", "IMAGE_ID",
 ]  # fmt: skip
 log = logging.getLogger("cxr.jobs")
@@ -95,7 +95,8 @@ def _holds_patients(project: Project) -> bool:
 def _read_answers(project: Project, version: ModelVersion, asked: str) -> dict[str, dict]:
     """Image id -> study, why it is set aside, and the version's newest answer, where there are any."""
     rows = project.session.sql(
-        f"""SELECT C.IMAGE_ID, C.STUDY_ID, C.SET_ASIDE, P.P_POSITIVE, P.LABEL, P.STATUS, P.PROBABILITIES
+        f"""SELECT C.IMAGE_ID, C.STUDY_ID, C.SET_ASIDE, P.P_POSITIVE, P.LABEL, P.STATUS, P.PROBABILITIES,
+            P.TRIAGE
         FROM {project.catalog} C JOIN {asked} A ON A.IMAGE_ID = C.IMAGE_ID
         LEFT JOIN {project.predictions} P ON P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?
         ORDER BY P.SCORED_AT""",

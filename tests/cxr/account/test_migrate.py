@@ -60,6 +60,26 @@ def test_every_row_is_kept_and_the_new_columns_are_filled(old):
     assert migrate.upgrade(old) == [], "the second time there is nothing to do"
 
 
+def test_answers_of_before_triage_are_kept_and_the_views_count_them(old):
+    migrate.upgrade(old)
+    old.session.sql(f"ALTER TABLE {old.predictions} DROP COLUMN TRIAGE").collect()
+    old.session.sql(
+        f"INSERT INTO {old.predictions} (SCORING_ID, IMAGE_ID, MODEL_NAME, MODEL_VERSION, P_POSITIVE, LABEL, STATUS, "
+        "PATH_TAKEN) SELECT '1', 'a', ?, 'V', 0.5, 'NORMAL', 'ok', 'REST'",
+        params=[old.settings.model_name],
+    ).collect()
+    # As they were made before: without what triage added.
+    drift = old.qualified(old.settings.drift_view)
+    old.session.sql(f"CREATE OR REPLACE VIEW {drift} AS SELECT MODEL_VERSION FROM {old.predictions}").collect()
+    (said,) = migrate.upgrade(old)
+    assert "TRIAGE" in said and migrate.upgrade(old) == []
+    (row,) = old.session.table(old.qualified(old.settings.monitoring_view)).collect()
+    assert (row["IMAGES"], row["SHARE_UNCERTAIN"], row["SHARE_UNLIKE"]) == (1, None, 0)
+    old.session.sql(f"DROP VIEW {drift}").collect()
+    assert migrate.upgrade(old), "as after an upgrade that was broken off between the column and the views"
+    assert old.session.table(drift).count() == 0
+
+
 @pytest.mark.parametrize("statements", [1, 2, 3, 4])
 def test_an_upgrade_that_is_broken_off_goes_on_where_it_stopped(old, statements, monkeypatch):
     before, run = table(old), []

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.data.splits import take_split
+from cxr.data.splits import halve, one_image_each, take_split
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -32,3 +32,39 @@ def test_labels_become_indices_into_the_classes():
     assert split.positive_fraction == pytest.approx(2 / 3) and split.class_frequencies == pytest.approx([1 / 3] * 3)
     with pytest.raises(ValueError, match="labels B are not among the classes NONE, A"):
         take_split(np.zeros((3, 8, 8), np.uint8), rows, "test", ("NONE", "A"))
+
+
+def validation_of(patients: list[str], labels: list[str]):
+    rows = pd.DataFrame({"PATIENT_ID": patients, "LABEL": labels, "SPLIT": "validation"})
+    rows["IMAGE_ID"] = [f"image-{number}" for number in range(len(rows))]
+    return take_split(np.zeros((len(rows), 8, 8), np.uint8), rows, "validation", ("NORMAL", "A", "B"))
+
+
+def test_halves_share_no_patient_and_depend_on_ids_alone():
+    patients = [f"p{number // 2}" for number in range(400)]
+    split = validation_of(patients, [("NORMAL", "A", "B")[number // 2 % 3] for number in range(400)])
+    tuning, tested = halve(split, seed=0)
+    assert not set(tuning.rows["PATIENT_ID"]) & set(tested.rows["PATIENT_ID"])
+    assert len(tuning) + len(tested) == 400 and abs(len(tuning) - len(tested)) <= 6
+    assert tuning.labels.bincount().tolist() == [68, 68, 66]
+    order = np.random.default_rng(0).permutation(400)
+    again, _ = halve(split.part(order), seed=0)
+    assert set(again.rows["IMAGE_ID"]) == set(tuning.rows["IMAGE_ID"])
+    assert set(halve(split, seed=1)[0].rows["IMAGE_ID"]) != set(tuning.rows["IMAGE_ID"])
+
+
+def test_the_half_that_chooses_has_every_class_however_few_patients():
+    split = validation_of(["p", "q", "r", "r"], ["NORMAL", "NORMAL", "A", "B"])
+    tuning, tested = halve(split, seed=0)
+    assert set(tuning.labels.tolist()) == {0, 1, 2} and len(tested) == 1
+    shared = validation_of(list("aabbccxyz"), ["A", "B"] * 3 + ["NORMAL"] * 3)
+    assert set(halve(shared, seed=0)[0].labels.tolist()) == {0, 1, 2}
+    alone = validation_of(["p"], ["A"])
+    assert [len(half) for half in halve(alone, seed=0)] == [1, 0]
+
+
+def test_one_image_of_each_patient():
+    rows = validation_of([f"p{number % 30}" for number in range(90)], ["A"] * 90).rows
+    chosen = one_image_each(rows, seed=0)
+    assert sorted(rows["PATIENT_ID"].iloc[chosen]) == sorted(set(rows["PATIENT_ID"]))
+    assert len({number // 30 for number in chosen}) == 3, "not always the first"

@@ -204,3 +204,28 @@ def test_production_without_scores_of_these_images_scores_them(account, rows, fi
 def test_the_setting_least_auroc_raises_the_floor(account, first):
     strict = Project(account.session, replace(account.settings, least_auroc=1.1))
     assert "1.10" in promotion.below_the_floor(strict, first[0].version_name)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "worse"),
+    [
+        ((6, 0), (3, 0), []),  # twice as many are allowed
+        ((7, 0), (3, 0), ["share uncertain"]),
+        ((0, 7), (0, 3), ["share unlike training"]),
+        ((2, 1), (0, 0), []),  # so few of 30 images may be chance
+        ((0, 6), (0, 0), ["share unlike training"]),
+    ],
+)
+def test_neither_share_without_a_decision_may_double(account, rows, monkeypatch, now, before, worse):
+    def scores(uncertain, unlike):
+        zones = ["uncertain"] * uncertain + ["unlike"] * unlike
+        zones += ["rule_in"] * (len(rows) - len(zones))
+        return rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)), TRIAGE=zones)
+
+    kept = {"V_NEW": scores(*now), "V_OLD": scores(*before)}
+    monkeypatch.setattr(comparison, "kept_scores", lambda project, version: kept[version])
+    monkeypatch.setattr(comparison, "read_labels", lambda project, version: NORMAL_AND)
+    found = comparison.compare(account, None, "V_NEW", "V_OLD")
+    assert [each.metric for each in found if each.worse] == worse and len(found) == 3
+    kept["V_OLD"] = kept["V_OLD"].drop(columns="TRIAGE")
+    assert len(comparison.compare(account, None, "V_NEW", "V_OLD")) == 1, "a version of before triage has no shares"

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 from snowflake.ml.model.custom_model import ModelContext
 from tests.broken_files import write_broken_files
-from tests.trained import model_config, probability
+from tests.trained import fit_normalisation, model_config, probability
 
 from cxr.model import preprocessing
+from cxr.model.gate import Gate, predict_with_features
 from cxr.model.network import XrayNetwork, predict_logits
 from cxr.model.registered import XrayClassifier
 from cxr.phantoms.dataset import phantom
+from cxr.training.gate_fitting import fit_gate
 
 CONFIG = model_config(backbone="resnet18", temperature=1.7)
 
@@ -105,3 +107,62 @@ def test_every_broken_file_gets_the_reason_that_is_its_own(model, tmp_path):
     expected = ["ok" if reason == "duplicate" else reason for reason in reasons.values()]
     assert said == ["ok", *expected, "too_large", "ok"]
     assert {"not_greyscale", "multiframe", "too_large", "truncated"} <= set(expected)
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    """A network of phantoms with a gate and both thresholds of triage, and the gate itself."""
+    torch.manual_seed(1)
+    network, folder = XrayNetwork(), tmp_path_factory.mktemp("gated")
+    pixels = torch.from_numpy(np.stack([preprocessing.load(png(seed), 64) for seed in range(100, 300)]))
+    fit_normalisation(network, pixels[:50].numpy())
+    torch.nn.init.normal_(network.backbone.fc.weight, std=0.3)
+    fitted = fit_gate(network, pixels[:100], pixels[100:], validation_images=200)
+    middle = np.median(probability(predict_logits(network.eval(), pixels)))
+    sides = {"rule_out": {"at": float(middle) - 0.01}, "rule_in": {"at": float(middle) + 0.01}}
+    config = model_config(backbone="resnet18", gate=fitted.facts, triage=sides, threshold=float(middle))
+    torch.save(network.state_dict(), folder / "network.pt")
+    config.write(folder / "model.json")
+    fitted.gate.write(folder / "gate.npz")
+    names = {"weights": "network.pt", "config": "model.json", "gate": "gate.npz"}
+    model = XrayClassifier(ModelContext(artifacts={key: str(folder / name) for key, name in names.items()}))
+    return model, network, Gate.read(folder / "gate.npz"), config
+
+
+def inverted(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(255 - np.asarray(Image.open(io.BytesIO(data)))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_an_image_unlike_training_keeps_its_probability_and_has_neither_label_nor_triage(gated):
+    model, network, gate, config = gated
+    files = [*FILES, *(inverted(data) for data in FILES[:5]), b"no image"]
+    answer = model.predict(rows(*files))
+    assert list(answer) == ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES", "TRIAGE"]
+    pixels = torch.from_numpy(np.stack([preprocessing.load(data, 64) for data in files[:-1]]))
+    logits, features = predict_with_features(network, pixels)
+    assert np.abs(answer["P_POSITIVE"].iloc[:-1] - probability(logits)).max() < 1e-6
+    unlike = answer["STATUS"].str.startswith("unlike_training: ").to_numpy()
+    assert (unlike[:-1] == (gate.distances(features) > 1)).all()
+    assert unlike[40:45].all() and unlike[:40].mean() < 0.2
+    assert answer["LABEL"].isna().tolist() == answer["TRIAGE"].isna().tolist() == [*unlike[:-1], True]
+    assert answer["PROBABILITIES"].notna().tolist() == [*[True] * 45, False]
+    known, p = answer[answer["STATUS"] == "ok"], answer.loc[answer["STATUS"] == "ok", "P_POSITIVE"]
+    assert (known["TRIAGE"] == np.select([p <= config.rule_out_at, p >= config.rule_in_at], ["rule_out", "rule_in"],
+                                         "uncertain")).all()  # fmt: skip
+    assert {"rule_out", "rule_in"} <= set(known["TRIAGE"])
+
+
+def test_an_image_is_unlike_whoever_stands_beside_it(gated):
+    model, *_ = gated
+    files = [inverted(FILES[0]), *FILES[:34]]
+    together = model.predict(rows(*files))["STATUS"]
+    alone = [model.predict(rows(data)).loc[0, "STATUS"] for data in (files[0], files[1], files[33])]
+    assert alone == together.iloc[[0, 1, 33]].tolist()
+    assert model.explain(rows(files[0])).iloc[0].drop("HEATMAP").isna()[["LABEL", "TRIAGE"]].all()
+    assert list(model.explain(rows(files[0])))[-2:] == ["TRIAGE", "HEATMAP"]
+
+
+def test_a_run_of_before_triage_leaves_everything_to_a_reader(model):
+    assert set(model.predict(rows(*FILES[:4]))["TRIAGE"]) == {"uncertain"}

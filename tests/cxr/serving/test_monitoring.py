@@ -117,3 +117,41 @@ def test_the_view_drift_lists_days_with_drift_or_many_rejections_and_enough_pred
     (refused, drifted) = told.sort_values("DAY")["DETAIL"]
     assert "100 images" in refused and refused.endswith("20% refused")
     assert "50 images" in drifted and drifted.endswith("0% refused")
+
+
+@pytest.fixture
+def gated(answered):
+    """V5: 40 answers of today: 4 unlike training, 6 refused, 10 uncertain, 20 decided; the truth of all is known."""
+    project = answered[0]
+    answers = pd.DataFrame({"P_POSITIVE": np.linspace(0.01, 0.99, 40), "STATUS": "ok", "LABEL": "NORMAL"})
+    answers["TRIAGE"] = ["uncertain"] * 20 + ["rule_out"] * 20
+    answers.loc[:3, ["STATUS", "LABEL", "TRIAGE"]] = ["unlike_training: 3 times as far", None, None]
+    answers.loc[4:9, ["P_POSITIVE", "STATUS", "LABEL", "TRIAGE"]] = [None, "blank: 2 levels", None, None]
+    ids = [f"V5-{number}" for number in range(40)]
+    predictions.write_predictions(project, ids, answers, "V5", "REST")
+    monitoring.write_baseline(project, "V5", np.linspace(0, 1, 200), "NORMAL")
+    fixed = dict(RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", PERCEPTUAL_HASH="0", PATIENT_ID="p", FORMAT="PNG")
+    known = pd.DataFrame({"IMAGE_ID": ids, "LABEL": "NORMAL"}).assign(**fixed, WIDTH=1, HEIGHT=1, BYTES=1)
+    tables.append(project.session, project.catalog, known)
+    yield project, answers
+    for table in (project.catalog, project.predictions):
+        project.session.sql(f"DELETE FROM {table} WHERE IMAGE_ID LIKE 'V5-%'").collect()
+
+
+def test_an_image_unlike_training_is_neither_refused_nor_right_nor_wrong(gated):
+    project, answers = gated
+    row = monitoring.daily(project, 1).set_index("MODEL_VERSION").loc["V5"]
+    assert (row["SHARE_UNLIKE"], row["SHARE_REFUSED"]) == (pytest.approx(0.1), pytest.approx(0.15))
+    assert row["SHARE_UNCERTAIN"] == pytest.approx(1 / 3), "of the images that got an answer"
+    assert (row["WITH_TRUTH"], row["UNLIKE_WITH_TRUTH"], row["ACCURACY"]) == (30, 4, 1.0)
+    assert row["MEAN_PROBABILITY"] == pytest.approx(answers["P_POSITIVE"].iloc[10:].mean())
+    counts = monitoring.counts(project, 1).query("MODEL_VERSION == 'V5'")
+    assert counts.groupby("TRIAGE")["IMAGES"].sum().to_dict() == {"rule_out": 20, "uncertain": 10}
+
+
+def test_unlike_is_a_signal_of_its_own(gated):
+    project, _ = gated
+    told = project.session.table(project.qualified(project.settings.drift_view)).to_pandas()
+    told = told[told["MODEL_VERSION"] == "V5"].set_index("SIGNAL")["DETAIL"]
+    assert told["UNLIKE"].endswith("10% of 40 images are unlike those of training")
+    assert "15% refused" in told["DRIFT"]

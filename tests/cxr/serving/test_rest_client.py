@@ -53,6 +53,7 @@ def test_large_requests_are_split_and_results_keep_their_order(service):
     answers = rest_client.ServiceClient(address, "secret").predict([b"x"] * 150, threshold=0.25)
     assert sorted(seen["sizes"], reverse=True) == [32, 32, 32, 32, 22] and seen["thresholds"] == [0.25] * 5
     assert answers["P_POSITIVE"].tolist()[30:34] == [0.30, 0.31, 0.0, 0.01]
+    assert list(answers) == rest_client.ANSWER and answers["TRIAGE"].isna().all(), "this version knows no triage"
     assert set(seen["tokens"]) == {'Snowflake Token="secret"'}
 
 

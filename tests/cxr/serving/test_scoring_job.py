@@ -29,7 +29,7 @@ class Version:
         self.asked += len(images)
         positive = [hashlib.sha256(text.encode()).digest()[0] / 255 for text in images["IMAGE"]]
         answers = [(p, "TB" if p >= 0.5 else "NORMAL", "ok", json.dumps({"NORMAL": 1 - p, "TB": p})) for p in positive]
-        return pd.DataFrame(answers, columns=["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES"])[ANSWER]
+        return pd.DataFrame(answers, columns=ANSWER[:-1])  # as those that were logged before triage
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,93 @@
+"""Fit the gate of :mod:`cxr.model.gate` to training images, and set its level on validation images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.covariance import LedoitWolf
+
+from cxr.model.gate import Gate, Group, predict_with_features
+from cxr.model.network import XrayNetwork
+from cxr.training.augmentation import shifted
+
+LOST = 0.01  # of validation images, that the gate may stop
+FEWEST = 200  # validation images; fewer tell no level that 1% are beyond
+MOST = 2000  # training images that are looked at
+
+
+@dataclass(frozen=True)
+class FittedGate:
+    """`gate` is None where it is off; `facts` say so, and go into model.json."""
+
+    gate: Gate | None
+    facts: dict
+
+    def passes(self, network: XrayNetwork, images: torch.Tensor) -> np.ndarray:
+        """Whether each image, uint8 [N, H, W], is like those of training: bool [N]; all are where the gate is off."""
+        if self.gate is None or not len(images):
+            return np.ones(len(images), dtype=bool)
+        return self.gate.distances(_features(network, images)) <= 1
+
+    def __str__(self) -> str:
+        return in_words(self.facts)
+
+
+def fit_gate(
+    network: XrayNetwork, train: torch.Tensor, tuning: torch.Tensor, validation_images: int, seed: int = 0
+) -> FittedGate:
+    """Means and shrunk covariances (Ledoit and Wolf 2004) of training images as they are and changed as
+    :func:`cxr.training.augmentation.shifted` changes them; the level on the validation images of the tuning half.
+
+    Args:
+        train, tuning: uint8 [N, H, W].
+        validation_images: in both halves; below 200 the gate is off.
+    """
+    if validation_images < FEWEST:
+        return FittedGate(None, {"on": False, "validation_images": validation_images, "needed": FEWEST})
+    seen = train[torch.linspace(0, len(train) - 1, min(MOST, len(train))).round().long()]
+    learned = _features(network, torch.cat([seen, shifted(seen, seed)]))
+    fits = {name: _fit(features) for name, features in learned.items()}
+    held_out = _features(network, tuning)
+    logs = {name: np.log(group.distances(held_out[name]) + 1e-9) for name, group in fits.items()}
+    # One level for all groups, in deviations of each one's log-distance, so that 1% of the images are beyond any.
+    centres = {name: (float(values.mean()), float(values.std()) + 1e-9) for name, values in logs.items()}
+    worst = np.max([(values - centres[name][0]) / centres[name][1] for name, values in logs.items()], axis=0)
+    beyond = _level(worst)
+    groups = {
+        name: Group(group.mean, group.whitening, float(np.exp(centres[name][0] + beyond * centres[name][1])))
+        for name, group in fits.items()
+    }
+    facts = {"on": True, "validation_images": validation_images, "level_from": len(tuning), "lost": LOST}
+    return FittedGate(Gate(groups), facts)
+
+
+def _features(network: XrayNetwork, images: torch.Tensor) -> dict[str, np.ndarray]:
+    return predict_with_features(network, images)[1]
+
+
+def _fit(features: np.ndarray) -> Group:
+    found = LedoitWolf().fit(features.astype(np.float64))
+    values, vectors = np.linalg.eigh(found.covariance_)
+    whitening = vectors / np.sqrt(np.maximum(values, values.max() * 1e-9))
+    return Group(found.location_.astype(np.float32), whitening.astype(np.float32), 1.0)
+
+
+def _level(distances: np.ndarray) -> float:
+    """The value that a new image exceeds with a probability of at most 1% (split conformal; the largest if too few)."""
+    rank = min(int(np.ceil((len(distances) + 1) * (1 - LOST))), len(distances))
+    return float(np.sort(distances)[rank - 1])
+
+
+def in_words(facts: dict) -> str:
+    """What :attr:`FittedGate.facts` say."""
+    if not facts:
+        return "the gate is off: this run is of before there was one"
+    if not facts["on"]:
+        return (
+            f"the gate is off: {facts['validation_images']:,} validation images, and it needs {facts['needed']:,}; "
+            "every image gets a label, even if it is no chest X-ray"
+        )
+    return (
+        f"the gate is on: images farther from those of training than {1 - facts['lost']:.0%} of validation images get "
+        "no label"
+    )

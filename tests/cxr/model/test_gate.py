@@ -1,0 +1,71 @@
+"""The gate: what it reads from a network, its file, and what it says."""
+
+import numpy as np
+import pytest
+import torch
+
+from cxr.model import gate
+from cxr.model.network import BACKBONES, XrayNetwork, predict_logits
+
+
+def images(count: int, side: int = 64) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, side, side), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_one_pass_gives_the_logits_and_features_of_every_backbone(backbone):
+    network, pixels, passes = XrayNetwork(backbone, 3), images(5), []
+    network.eval().backbone.register_forward_hook(lambda module, *_: passes.append(module))
+    logits, features = gate.predict_with_features(network, pixels)
+    assert len(passes) == 1, "the network runs once"
+    assert torch.equal(logits, predict_logits(network, pixels))
+    assert {name: len(values) for name, values in features.items()} == {"middle": 5, "last": 5, "layout": 5}
+    assert features["last"].shape[1] >= 512 and features["layout"].shape[1] == gate.FIELDS**2
+    assert not network.backbone.features._forward_hooks if hasattr(network.backbone, "features") else True
+
+
+def test_the_features_of_an_image_do_not_depend_on_those_beside_it():
+    network, pixels = XrayNetwork().eval(), images(67)
+    together = gate.predict_with_features(network, pixels)[1]
+    alone = gate.predict_with_features(network, pixels[65:66])[1]
+    for name, values in together.items():
+        assert values.shape[0] == 67
+        assert np.allclose(values[65], alone[name][0], atol=1e-4), name
+
+
+def made(level: float = 2.0) -> gate.Gate:
+    eye = np.eye(3, dtype=np.float32)
+    return gate.Gate(
+        {"last": gate.Group(np.ones(3, np.float32), eye * 2, level), "layout": gate.Group(eye[0], eye, 10)}
+    )
+
+
+def test_the_distance_is_mahalanobis_relative_to_the_level_and_the_worst_group_counts():
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(3, 3)).astype(np.float32)
+    group = gate.Group(rng.normal(size=3).astype(np.float32), np.linalg.inv(factor).T, 1.0)
+    x = rng.normal(size=(4, 3))
+    expected = [np.sqrt((row - group.mean) @ np.linalg.inv(factor @ factor.T) @ (row - group.mean)) for row in x]
+    assert group.distances(x) == pytest.approx(expected, rel=1e-4)
+    features = {"last": np.array([[1, 1, 1], [1, 1, 4], [np.nan, 0, 0]]), "layout": np.array([[21.0, 0, 0]] * 3)}
+    assert made().distances(features).tolist() == [2.0, 3.0, np.inf]
+
+
+def test_the_file_holds_arrays_alone_and_nothing_in_it_is_executed(tmp_path):
+    path = tmp_path / "gate.npz"
+    made().write(path)
+    again = gate.Gate.read(path)
+    features = {"last": np.ones((1, 3)) * 5, "layout": np.zeros((1, 3))}
+    assert again.distances(features) == made().distances(features)
+    np.savez(path, **{"last.mean": np.array([print], dtype=object), "last.whitening": 1, "last.level": 1})
+    with pytest.raises(ValueError, match="pickle"):
+        gate.Gate.read(path)
+    np.savez(path, weights=np.zeros(3))
+    with pytest.raises(ValueError, match="not the file of a gate"):
+        gate.Gate.read(path)
+
+
+def test_the_status_says_how_far():
+    assert gate.status_of(1.0) == "ok"
+    assert gate.status_of(1.26) == "unlike_training: 1.3 times as far from the training images as is usual at most"
+    assert "more than 100 times" in gate.status_of(np.inf)

@@ -1,0 +1,78 @@
+"""The gate is fitted to training images, loses about 1% of new ones, and stops what is no upright X-ray."""
+
+import numpy as np
+import pytest
+import torch
+from tests.trained import fit_normalisation
+
+from cxr.model import preprocessing
+from cxr.model.gate import predict_with_features
+from cxr.model.network import XrayNetwork
+from cxr.phantoms.dataset import phantom
+from cxr.training import gate_fitting
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """360 phantoms, uint8."""
+    drawn = [phantom(("NORMAL", "PNEUMONIA")[i % 2], rng=np.random.default_rng(i), size=128) for i in range(360)]
+    return torch.from_numpy(np.stack([preprocessing.to_square(each, SIDE) for each in drawn]))
+
+
+@pytest.fixture(scope="module")
+def network(stack):
+    """Random weights: what the gate sees is enough to tell pictures of another kind."""
+    torch.manual_seed(0)
+    built = XrayNetwork()
+    fit_normalisation(built, stack[:60].numpy())
+    return built
+
+
+@pytest.fixture(scope="module")
+def fitted(network, stack):
+    return gate_fitting.fit_gate(network, stack[:150], stack[150:260], validation_images=220)
+
+
+def test_few_new_images_are_lost(fitted, network, stack):
+    assert fitted.facts["on"] and "farther" in str(fitted)
+    assert (~fitted.passes(network, stack[150:260])).mean() <= 0.01, "of those that set the level"
+    assert (~fitted.passes(network, stack[260:])).mean() <= 0.08
+
+
+def test_pictures_of_another_kind_are_stopped(fitted, network, stack):
+    rng = np.random.default_rng(0)
+    held_out = stack[260:]
+    ramp = np.add.outer(np.linspace(0, 200, SIDE), np.linspace(0, 55, SIDE)).astype(np.uint8)
+    foreign = {
+        "inverted": 255 - held_out,
+        "turned by 90 degrees": held_out.rot90(1, (1, 2)),
+        "turned by 180 degrees": held_out.rot90(2, (1, 2)),
+        "upside down": held_out.flip(1),
+        "noise": torch.from_numpy(rng.integers(0, 256, (20, SIDE, SIDE), dtype=np.uint8)),
+        "a ramp": torch.from_numpy(ramp[None]),
+    }
+    for name, pixels in foreign.items():
+        assert fitted.passes(network, pixels).mean() <= 0.1, name
+
+
+def test_below_200_validation_images_the_gate_is_off_and_says_so(network, stack):
+    off = gate_fitting.fit_gate(network, stack[:50], stack[50:150], validation_images=199)
+    assert off.gate is None and not off.facts["on"]
+    assert "199 validation images, and it needs 200" in str(off)
+    assert off.passes(network, 255 - stack[:3]).all()
+    assert "of before there was one" in gate_fitting.in_words({})
+
+
+def test_the_level_is_the_conformal_one():
+    assert gate_fitting._level(np.arange(1.0, 1000.0)) == 990
+    assert gate_fitting._level(np.arange(1.0, 51.0)) == 50, "of too few, the largest"
+
+
+def test_no_image_can_be_told_from_what_is_kept(fitted, network, stack):
+    """Means and covariances: nothing in the file has a row for each image."""
+    learned = predict_with_features(network, stack[:150])[1]
+    for name, group in fitted.gate.groups.items():
+        size = learned[name].shape[1]
+        assert (group.mean.shape, group.whitening.shape) == ((size,), (size, size))

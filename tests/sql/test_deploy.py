@@ -75,7 +75,7 @@ def test_a_dry_run_prints_every_statement_needs_no_account_and_shows_what_would_
         "CREATE COMPUTE POOL IF NOT EXISTS CXR_GPU",
         'GRANT ROLE CXR_ENGINEER TO USER "<you>";',
         "CREATE TABLE IF NOT EXISTS MEDICAL_IMAGES.CHEST_XRAY.IMAGE_CATALOG",
-        "ENTRYPOINT = 'notebooks/05_deploy.ipynb' ARGUMENTS = ('--profile', 'default', '--keep-service', 'True');",
+        "ENTRYPOINT = 'notebooks/05_deploy.ipynb' ARGUMENTS = ('--profile', 'default', '--keep-service', 'True')",
         "ALTER TASK MEDICAL_IMAGES.CHEST_XRAY.RETRAIN RESUME;",
     ):
         assert statement in printed
@@ -100,7 +100,7 @@ def check_payload(payload: Path) -> None:
 def test_own_names_reach_the_statements_the_bundle_and_the_code_in_the_account(tmp_path, deploy_here):
     own = {"CXR_DATABASE": "RADIOLOGY", "CXR_GPU_POOL": "BIG", "CXR_GPU_RUNTIME": "V3.0-GPU-PY3.12"}
     _, printed = deploy_here("--dry-run", "--egress", "--run", "--data", "@PACS.PUBLIC.EXPORT/2026", **own)
-    assert "'--data', '@PACS.PUBLIC.EXPORT/2026');" in printed
+    assert "'--data', '@PACS.PUBLIC.EXPORT/2026')" in printed
     assert "MEDICAL_IMAGES" not in printed and "CREATE COMPUTE POOL IF NOT EXISTS BIG" in printed
     payload = tmp_path / "build" / "deploy"
     bundle = yaml.safe_load((payload / "code_bundle.yml").read_text())["bundle"]

@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from cxr.account.channel import channel_rows
 from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file
 from cxr.account.session import PROJECT
@@ -25,7 +26,7 @@ def readiness(project: Project) -> pd.DataFrame:
         Columns `kind`, `name`, `needed for`, `ready` (bool), and `if not`: the statement that creates or grants it,
         empty where it is ready.
     """
-    rows = [*_objects(project), *_rights(project), *_packages(), _gpu()]
+    rows = [*_objects(project), *_rights(project), *_packages(), *channel_rows(project.session), _gpu()]
     table = pd.DataFrame(rows, columns=["kind", "name", "needed for", "ready", "if not"])
     return table.assign(**{"if not": table["if not"].mask(table["ready"], "")})
 

@@ -21,14 +21,10 @@ from cxr.model.config import ModelConfig
 from cxr.model.network import load_network, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names
 from cxr.model.registered import XrayClassifier
+from cxr.model.requirements import CONDA_DEPENDENCIES
 from cxr.serving.scoring import score
 
 TOLERANCE = 1e-6  # largest allowed difference of a probability, on the same device
-# From Snowflake's conda channel, which both a warehouse and a service can install from; torch is named pytorch there.
-# Version ranges, because without them the client pins this machine's versions, which the channel may not have.
-CONDA_DEPENDENCIES = (
-    "pytorch>=2.4,<3", "torchvision>=0.19,<1", "numpy>=1.26,<3", "pillow>=10", "pydicom>=3,<4"
-)  # fmt: skip
 PREDICT_ROWS, EXPLAIN_ROWS = 32, 8  # rows in one call: Snowflake ends calls that take longer than 180 s
 
 

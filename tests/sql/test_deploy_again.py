@@ -1,4 +1,4 @@
-"""`python3 ci deploy --run --start-schedule` twice, teardown, and once more: the same account each time."""
+"""`python3 ci deploy --run --start-schedule` twice, teardown, and again: the same account each time."""
 
 import os
 import subprocess
@@ -38,17 +38,20 @@ def state(place: Path) -> tuple[set[tuple], dict[str, str], int]:
     return objects, tasks, images
 
 
-def test_two_deployments_a_teardown_and_another_one_give_the_same_account(place):
-    wanted = ("--run", "--profile", "smoke", "--start-schedule")
-    states = []
-    for arguments in (wanted, wanted, ("--teardown", "MEDICAL_IMAGES"), wanted):
+def test_deployments_runs_and_teardown_can_be_repeated_and_give_the_same_account(place):
+    def deployed(*arguments: str) -> tuple[set[tuple], dict[str, str], int]:
         done = deploy(place, *arguments, **SMALL)
         assert done.returncode == 0, done.stdout + done.stderr
-        states.append(state(place))
-    first, second, bare, again = states
-    assert first == second == again
+        return state(place)
+
+    fresh = deployed("--start-schedule")
+    wanted = ("--run", "--profile", "smoke", "--start-schedule")
+    first, second = deployed(*wanted), deployed(*wanted)
+    assert first == second
     objects, tasks, images = first
     assert images > 0 and ("MODELS", "PNEUMONIA_CLASSIFIER") in objects
     assert tasks.keys() == {"RETRAIN", "REGISTER", "INGEST_NEW_IMAGES", "SCORE_NEW_IMAGES"}
     assert set(tasks.values()) == {"started"}
+    bare = deployed("--teardown", "MEDICAL_IMAGES")
     assert not any("MEDICAL_IMAGES" in map(str, thing) for thing in bare[0]) and not bare[1]
+    assert deployed("--start-schedule") == fresh

@@ -32,7 +32,9 @@ def test_every_path_gives_the_networks_probabilities(account, rows, files, first
     probabilities = registry.ask_network(artifacts, files)
     expected = probabilities[:, 1]
     assert len(set(expected.round(5))) == len(files), "each image has an answer of its own"
-    assert registry.check_parity(version, files[:5], probabilities[:5], model_config()).largest_difference <= 1e-6
+    model = registry.prepare(project, "run", artifacts).model
+    for asked in (version, model):  # where it runs, and in this process
+        assert registry.check_parity(asked, files[:5], probabilities[:5], model_config()).largest_difference <= 1e-6
     service = ensure_service(project, version)
     client = connect_client(project.session, service)
     answers = {
@@ -84,6 +86,32 @@ def test_a_version_that_differs_from_its_network_is_rejected(monkeypatch):
     ):
         with pytest.raises(ValueError, match="V_1 does not answer as the network"):
             check(**wrong)
+
+
+def test_another_machine_rounds_otherwise_so_probabilities_and_labels_at_the_threshold_may_differ(monkeypatch):
+    version = SimpleNamespace(version_name="V_1")
+
+    def check(said: list[float], labels: list[str], threshold: float, tolerance: float) -> registry.Parity:
+        answers = pd.DataFrame({"P_POSITIVE": said, "LABEL": labels})
+        monkeypatch.setattr(registry, "score", lambda version, files: answers.head(len(files)))
+        expected = np.array([[0.8, 0.2], [0.5, 0.5]])
+        return registry.check_parity(version, [b"", b""], expected, model_config(threshold=threshold), tolerance)
+
+    near = dict(said=[0.20003, 0.49995], labels=["NORMAL", "NORMAL"], threshold=0.49999)
+    parity = check(**near, tolerance=registry.ACROSS_MACHINES)
+    assert parity.labels_equal and parity.labels_at_threshold == 1
+    with pytest.raises(ValueError, match="within 1e-06"):
+        check(**near, tolerance=registry.TOLERANCE)
+    with pytest.raises(ValueError, match="V_1 does not answer as the network"):  # too far from the threshold
+        check(**near | {"threshold": 0.4}, tolerance=registry.ACROSS_MACHINES)
+    with pytest.raises(ValueError, match="V_1 does not answer as the network"):  # too far from the probability
+        check(**near | {"said": [0.2003, 0.49995]}, tolerance=registry.ACROSS_MACHINES)
+
+
+def test_two_classes_that_are_as_likely_may_change_places():
+    likely = np.array([[0.1, 0.45, 0.45], [0.1, 0.6, 0.3], [0.7, 0.2, 0.1]])
+    assert registry.label_may_differ(likely, threshold=0.3).tolist() == [True, False, True]
+    assert registry.label_may_differ(likely[:2], threshold=0.9).tolist() == [True, True]
 
 
 def test_a_service_killed_under_load_loses_and_duplicates_no_prediction(account, rows, files, first):

@@ -15,7 +15,7 @@ from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file
 from cxr.account.session import PROJECT
 
-_RUNTIME_PACKAGES = ("torch", "torchvision", "snowflake-ml-python>=2.6")  # Container Runtime has these
+_RUNTIME_PACKAGES = ("torch", "torchvision", "snowflake-ml-python>=1.26")  # Container Runtime has these
 _CREATED = re.compile(r"CREATE (OR REPLACE )?(?P<kind>STAGE|TABLE|VIEW) (IF NOT EXISTS )?(\w+\.)*(?P<name>\w+)")
 
 

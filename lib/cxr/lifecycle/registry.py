@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from snowflake.ml.model import ModelVersion, model_signature
+from snowflake.ml.model import ModelVersion, model_signature, type_hints
 from snowflake.ml.model.code_path import CodePath
 from snowflake.ml.model.custom_model import ModelContext
 
@@ -73,10 +73,12 @@ SHIPPED = ("cxr/__init__.py", "cxr/model")
 
 def options(config: ModelConfig) -> dict:
     """`options` of `log_model`."""
+    # By default, newer clients store a row of the sample input with the model: here, a patient's image. Older ones do not,
+    # and refuse the option.
+    known = type_hints.CustomModelSaveOption.__optional_keys__
     return {
         "relax_version": True,
-        # By default, the registry stores a row of the sample input with the model: here, a patient's image.
-        "capture_sample_input_data": False,
+        **({"capture_sample_input_data": False} if "capture_sample_input_data" in known else {}),
         # Without it, no service of this version can run on a GPU.
         "cuda_version": config.cuda_version or "12.4",
         # By default, the registry makes a method named explain a table function.

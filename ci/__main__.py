@@ -45,6 +45,8 @@ def main() -> int:
     parsers["forget"].add_argument("--patient", metavar="ID", required=True, help="from the catalog, or the hospital's")
     for name in ("run", "score", "evaluate"):
         _add_label_arguments(parsers[name].add_argument)
+    oldest = "the tests of library and notebooks, with the oldest versions that they work with"
+    parsers["test"].add_argument("--oldest", action="store_true", help=oldest)
     parsers["bench"].add_argument("names", nargs="*", help="names of benchmarks; default: all")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
@@ -54,7 +56,7 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job not in ("test", "app", "rekey", "truth"):
         parser.error(f"unknown argument: {' '.join(rest)}")
-    environment.enter()
+    environment.enter(oldest=getattr(arguments, "oldest", False))
     return _do(arguments, rest)
 
 
@@ -115,6 +117,8 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
         return soak.run(arguments.what)
     import commands
 
+    if arguments.job == "test":
+        return commands.test(rest, arguments.oldest)
     if arguments.job == "score":
         return commands.score(arguments.data, arguments.out)
     if arguments.job == "evaluate":

@@ -25,7 +25,7 @@ from cxr.account.project import open_project
 from cxr.account.session import PROJECT
 from cxr.data import catalog, ingest
 from cxr.data.pixels import fetch_files
-from cxr.lifecycle import registry, runs
+from cxr.lifecycle import parity, runs
 from cxr.model import preprocessing
 from cxr.model.gate import predict_with_features
 from cxr.model.network import XrayNetwork, predict_logits
@@ -165,7 +165,7 @@ def soak(client: ServiceClient, files: list[bytes], network: XrayNetwork, reques
             if answer and number % 100 == 0:
                 wrong += answer["STATUS"] == "ok" or answer["P_POSITIVE"] is not None
             elif answer:
-                wrong += abs((answer["P_POSITIVE"] or 9) - expected[number % len(files)]) > registry.TOLERANCE
+                wrong += abs((answer["P_POSITIVE"] or 9) - expected[number % len(files)]) > parity.TOLERANCE
     after, took = process.memory_info().rss, time.perf_counter() - start
     print(
         f"{requests} requests, one in 100 malformed, {requests / took:.0f} a second: {lost} lost, {wrong} wrong; "

@@ -1,4 +1,4 @@
-"""The virtual environment: created once, and again when the files that define it change."""
+"""The virtual environments: each is created once, and again when the files that define it change."""
 
 import hashlib
 import os
@@ -6,49 +6,74 @@ import platform
 import subprocess
 import sys
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / ".venv"
-STAMP = FOLDER / "cxr-stamp"
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
-PYTHON = FOLDER / SCRIPTS / ("python.exe" if os.name == "nt" else "python")
+PYTHON = "python.exe" if os.name == "nt" else "python"
 CLI_FOLDER = ROOT / ".venv-cli"
 CLI_PINS = ROOT / "ci" / "constraints-cli.txt"
 
 
-def enter() -> None:
-    """Continue in the project's environment. Installs it first if it is missing or out of date."""
-    wanted = _definition()
-    current = STAMP.read_text() if STAMP.exists() else ""
-    if current != wanted:
-        _install(wanted)
+@dataclass(frozen=True)
+class Environment:
+    """One virtual environment for each Python and set of versions, so that none replaces another."""
+
+    folder: Path
+    constraints: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / SCRIPTS / PYTHON
+
+    @property
+    def stamp(self) -> Path:
+        return self.folder / "cxr-stamp"
+
+    @property
+    def definition(self) -> str:
+        parts = [platform.python_version(), str(ROOT), (ROOT / "pyproject.toml").read_text()]
+        return hashlib.sha256("\0".join([*parts, self.constraints.read_text()]).encode()).hexdigest()
+
+
+def choose(python: tuple[int, int] = sys.version_info[:2], oldest: bool = False) -> Environment:
+    """`.venv` for Python 3.11 and the newest versions, else `.venv-3.12`, `.venv-3.11-oldest` and so on."""
+    parts = ["" if python == (3, 11) and not oldest else "{}.{}".format(*python), "oldest" if oldest else ""]
+    name = "-".join([".venv", *filter(None, parts)])
+    return Environment(ROOT / name, ROOT / "ci" / ("constraints-oldest.txt" if oldest else "constraints.txt"))
+
+
+def enter(oldest: bool = False) -> None:
+    """Continue in the environment for this Python. Installs it first if it is missing or out of date.
+
+    Args:
+        oldest: the one with the oldest versions that the library works with.
+    """
+    chosen = choose(oldest=oldest)
+    if not chosen.stamp.exists() or chosen.stamp.read_text() != chosen.definition:
+        _install(chosen)
     # On a busy machine, OpenMP threads that wait actively slow PyTorch down, by up to nine times.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.path.append(str(ROOT))  # benchmarks and endurance checks share helpers with the tests
-    if Path(sys.prefix).resolve() != FOLDER.resolve():
+    if Path(sys.prefix).resolve() != chosen.folder.resolve():
         sys.stdout.flush()
-        os.execv(PYTHON, [str(PYTHON), str(ROOT / "ci"), *sys.argv[1:]])
+        os.execv(chosen.python, [str(chosen.python), str(ROOT / "ci"), *sys.argv[1:]])
 
 
-def _definition() -> str:
-    parts = [platform.python_version(), str(ROOT)]
-    parts += [(ROOT / name).read_text() for name in ("pyproject.toml", "ci/constraints.txt")]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _install(wanted: str) -> None:
-    print(f"Installing the environment into {FOLDER.name}/ (some minutes the first time, several GB) ...", flush=True)
-    if not PYTHON.exists():
-        venv.create(FOLDER, with_pip=True)
-    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "-q"]
-    command += ["-c", str(ROOT / "ci" / "constraints.txt"), "-e", f"{ROOT}[local,test]"]
+def _install(chosen: Environment) -> None:
+    name = chosen.folder.name
+    print(f"Installing the environment into {name}/ (some minutes the first time, several GB) ...", flush=True)
+    if not chosen.python.exists():
+        venv.create(chosen.folder, with_pip=True)
+    command = [str(chosen.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "-q"]
+    command += ["-c", str(chosen.constraints), "-e", f"{ROOT}[local,test]"]
     print("  " + " ".join(command).replace(str(ROOT), "."), flush=True)
     # stderr is captured, because pip's warnings name the package index, which may be private.
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"pip could not install the environment (exit code {done.returncode}):\n{done.stderr}")
-    STAMP.write_text(wanted)
+    chosen.stamp.write_text(chosen.definition)
     print("The environment is ready.", flush=True)
 
 
@@ -62,7 +87,7 @@ def install_cli() -> None:
         return
     print(f"Installing the Snowflake CLI into {CLI_FOLDER.name}/ (a minute, 200 MB) ...", flush=True)
     venv.create(CLI_FOLDER, with_pip=True)
-    command = [str(CLI_FOLDER / SCRIPTS / PYTHON.name), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+    command = [str(CLI_FOLDER / SCRIPTS / PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
     done = subprocess.run([*command, "-r", str(CLI_PINS)], stderr=subprocess.PIPE, text=True)
     if done.returncode:
         print(f"pip could not install the Snowflake CLI, so its tests will be skipped:\n{done.stderr}", flush=True)

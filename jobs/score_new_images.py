@@ -1,7 +1,7 @@
 """Score every cataloged image that the version in production (else the default version) has not scored yet.
 
 The task SCORE_NEW_IMAGES runs this job once a day (sql/40_schedule.sql). It can be interrupted and run again at any
-time: predictions are written every 512 images, and the next run continues from there.
+time: predictions are written every 128 images, and the next run continues from there.
 """
 
 import logging

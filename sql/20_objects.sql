@@ -10,6 +10,9 @@ CREATE SCHEMA IF NOT EXISTS <% database %>.<% schema %>;
 CREATE STAGE IF NOT EXISTS <% database %>.<% schema %>.<% images_stage %>
     DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')
     COMMENT = 'Chest X-rays, each named by the SHA-256 of its file';
+CREATE STAGE IF NOT EXISTS <% database %>.<% schema %>.<% landing_stage %>
+    DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')
+    COMMENT = 'Where new images arrive; the task INGEST_NEW_IMAGES catalogs them. Files may be removed afterwards';
 CREATE STAGE IF NOT EXISTS <% database %>.<% schema %>.<% artifacts_stage %>
     DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')
     COMMENT = 'Weights, checkpoints, evaluations and figures';

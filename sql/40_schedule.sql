@@ -1,4 +1,4 @@
--- The schedule: retraining, scoring of new images, a drift alert. Everything is created suspended, and costs nothing
+-- The schedule: retraining, new images, a drift alert. Everything is created suspended, and costs nothing
 -- before 45_start_schedule.sql. Role: <% engineer_role %>, after 30_deploy.sql.
 -- Because of IF NOT EXISTS, running tasks keep running when this file runs again. To change a task, drop it first.
 
@@ -10,18 +10,59 @@ CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.RETRAIN
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/03_train.ipynb' ARGUMENTS = ('--profile', 'full');
 
 -- Registers the new run, and promotes it to production if it is not worse than the version in production.
+-- On a CPU node. WITH SPECIFICATION replaces code_bundle.yml for this run. It is a public preview: if your account lacks
+-- it, remove the clauses of this file, and the tasks run on the GPU pool.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.REGISTER
     WAREHOUSE = <% warehouse %>
     COMMENT = 'Verifies and registers the newest run'
     AFTER <% database %>.<% schema %>.RETRAIN
-AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/04_register.ipynb' ARGUMENTS = ('--profile', 'full');
+AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/04_register.ipynb' ARGUMENTS = ('--profile', 'full')
+WITH SPECIFICATION $$
+bundle:
+  type: custom
+  compute_type: compute_pool
+  language: python
+  compute_options:
+    compute_pool: <% service_pool %>
+    query_warehouse: <% warehouse %>
+    runtime_version: '<% cpu_runtime %>'
+  properties:
+    requirements_file: requirements.txt
+  artifact_repositories:
+    - snowflake.snowpark.pypi_shared_repository
+  stage_mounts:
+    images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
+$$;
 
--- Once a day, on a CPU node. WITH SPECIFICATION replaces code_bundle.yml for this run. It is a public preview: if your
--- account lacks it, remove the clause, and the task runs on the GPU pool.
-CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES
+-- Once a day: new files on the stage <% landing_stage %> become rows of the catalog. A file that cannot be used is recorded
+-- in <% rejected_table %>. Files may be removed from the stage afterwards.
+CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.INGEST_NEW_IMAGES
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 5 * * * UTC'
+    COMMENT = 'Catalogs what arrived on the stage <% landing_stage %>'
+AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'jobs/ingest_new_images.py'
+WITH SPECIFICATION $$
+bundle:
+  type: custom
+  compute_type: compute_pool
+  language: python
+  compute_options:
+    compute_pool: <% service_pool %>
+    query_warehouse: <% warehouse %>
+    runtime_version: '<% cpu_runtime %>'
+  properties:
+    requirements_file: requirements.txt
+  artifact_repositories:
+    - snowflake.snowpark.pypi_shared_repository
+  stage_mounts:
+    images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
+$$;
+
+-- Then: scores them, and whatever else the version in production has not scored.
+CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES
+    WAREHOUSE = <% warehouse %>
     COMMENT = 'Scores every image that the version in production has not scored'
+    AFTER <% database %>.<% schema %>.INGEST_NEW_IMAGES
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'jobs/score_new_images.py'
 WITH SPECIFICATION $$
 bundle:

@@ -3,7 +3,9 @@
 
 -- A task graph is changed only while its root is suspended, so this file can run again.
 ALTER TASK IF EXISTS <% database %>.<% schema %>.RETRAIN SUSPEND;
+ALTER TASK IF EXISTS <% database %>.<% schema %>.INGEST_NEW_IMAGES SUSPEND;
 ALTER TASK <% database %>.<% schema %>.REGISTER RESUME;
 ALTER TASK <% database %>.<% schema %>.RETRAIN RESUME;
 ALTER TASK <% database %>.<% schema %>.SCORE_NEW_IMAGES RESUME;
+ALTER TASK <% database %>.<% schema %>.INGEST_NEW_IMAGES RESUME;
 ALTER ALERT <% database %>.<% schema %>.DRIFT RESUME;

@@ -5,6 +5,7 @@
 
 -- Stop the schedule.
 ALTER TASK IF EXISTS <% database %>.<% schema %>.RETRAIN SUSPEND;
+ALTER TASK IF EXISTS <% database %>.<% schema %>.INGEST_NEW_IMAGES SUSPEND;
 ALTER TASK IF EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES SUSPEND;
 ALTER ALERT IF EXISTS <% database %>.<% schema %>.DRIFT SUSPEND;
 
@@ -15,6 +16,7 @@ DROP STREAMLIT IF EXISTS <% database %>.<% schema %>.<% app_name %>;
 DROP TASK IF EXISTS <% database %>.<% schema %>.REGISTER;
 DROP TASK IF EXISTS <% database %>.<% schema %>.RETRAIN;
 DROP TASK IF EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES;
+DROP TASK IF EXISTS <% database %>.<% schema %>.INGEST_NEW_IMAGES;
 DROP ALERT IF EXISTS <% database %>.<% schema %>.DRIFT;
 DROP CODE BUNDLE IF EXISTS <% database %>.<% schema %>.<% bundle_name %>;
 DROP MODEL IF EXISTS <% database %>.<% schema %>.<% model_name %>;

@@ -28,6 +28,7 @@ class Settings:
     database: str = "MEDICAL_IMAGES"
     schema: str = "CHEST_XRAY"
     images_stage: str = "IMAGES"
+    landing_stage: str = "LANDING"  # where new images arrive; jobs/ingest_new_images.py takes them
     artifacts_stage: str = "ARTIFACTS"
     code_stage: str = "CODE"
     catalog_table: str = "IMAGE_CATALOG"
@@ -147,6 +148,10 @@ class Settings:
     @property
     def images(self) -> str:
         return f"@{self.qualified(self.images_stage)}"
+
+    @property
+    def landing(self) -> str:
+        return f"@{self.qualified(self.landing_stage)}"
 
     @property
     def artifacts(self) -> str:

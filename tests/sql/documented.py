@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 KINDS = {
     "name": r"[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*)*",
+    "service_role": r"[\w$.]+![A-Z_]+",
     "names": r"[A-Za-z_][\w$]*(?:\s*,\s*[A-Za-z_][\w$]*)*",
     "word": r"\w+",
     "number": r"\d+",
@@ -102,6 +103,15 @@ FORMS = [
     ),
     Form("sql-reference/sql/alter-task", "ALTER TASK [IF EXISTS] <name> RESUME"),
     Form("sql-reference/sql/alter-task", "ALTER TASK [IF EXISTS] <name> SUSPEND"),
+    Form("sql-reference/sql/execute-task", "EXECUTE TASK <name>"),
+    Form("sql-reference/sql/create-network-policy", "CREATE NETWORK POLICY <name>", ("ALLOWED_IP_LIST = <strings>",)),
+    Form("sql-reference/sql/alter-user", "ALTER USER [IF EXISTS] <name> SET NETWORK_POLICY = <name>"),
+    Form(
+        "sql-reference/sql/alter-user-add-programmatic-access-token",
+        "ALTER USER [IF EXISTS] <name> ADD PROGRAMMATIC ACCESS TOKEN <name>",
+        ("ROLE_RESTRICTION = <string>", "DAYS_TO_EXPIRY = <number>"),
+    ),
+    Form("sql-reference/sql/grant-service-role", "GRANT SERVICE ROLE <service_role> TO ROLE <name>"),
     Form(
         "sql-reference/sql/create-alert",
         "CREATE [OR REPLACE] ALERT [IF NOT EXISTS] <name>",

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from snowflake.snowpark import Session
 
 from cxr.account.session import start_local_account
@@ -75,7 +77,7 @@ def test_a_dry_run_prints_every_statement_needs_no_account_and_shows_what_would_
         "CREATE COMPUTE POOL IF NOT EXISTS CXR_GPU",
         'GRANT ROLE CXR_ENGINEER TO USER "<you>";',
         "CREATE TABLE IF NOT EXISTS MEDICAL_IMAGES.CHEST_XRAY.IMAGE_CATALOG",
-        "ENTRYPOINT = 'notebooks/05_deploy.ipynb' ARGUMENTS = ('--profile', 'default', '--keep-service', 'True');",
+        "ENTRYPOINT = 'notebooks/05_deploy.ipynb' ARGUMENTS = ('--profile', 'default', '--keep-service', 'True')",
         "ALTER TASK MEDICAL_IMAGES.CHEST_XRAY.RETRAIN RESUME;",
     ):
         assert statement in printed
@@ -100,7 +102,7 @@ def check_payload(payload: Path) -> None:
 def test_own_names_reach_the_statements_the_bundle_and_the_code_in_the_account(tmp_path, deploy_here):
     own = {"CXR_DATABASE": "RADIOLOGY", "CXR_GPU_POOL": "BIG", "CXR_GPU_RUNTIME": "V3.0-GPU-PY3.12"}
     _, printed = deploy_here("--dry-run", "--egress", "--run", "--data", "@PACS.PUBLIC.EXPORT/2026", **own)
-    assert "'--data', '@PACS.PUBLIC.EXPORT/2026');" in printed
+    assert "'--data', '@PACS.PUBLIC.EXPORT/2026')" in printed
     assert "MEDICAL_IMAGES" not in printed and "CREATE COMPUTE POOL IF NOT EXISTS BIG" in printed
     payload = tmp_path / "build" / "deploy"
     bundle = yaml.safe_load((payload / "code_bundle.yml").read_text())["bundle"]
@@ -148,7 +150,8 @@ def test_the_whole_deployment_runs_and_prints_each_statement_before_its_answer(d
     assert lines[-1] == "Done: account, objects, egress, weights, upload, deploy, schedule, start"
     session.sql("USE SCHEMA MEDICAL_IMAGES.CHEST_XRAY").collect()
     tasks = {row["name"]: row["state"] for row in session.sql("SHOW TASKS").collect()}
-    assert tasks == {"RETRAIN": "started", "REGISTER": "started", "SCORE_NEW_IMAGES": "started"}
+    assert tasks.keys() == {"RETRAIN", "REGISTER", "INGEST_NEW_IMAGES", "SCORE_NEW_IMAGES"}
+    assert set(tasks.values()) == {"started"}
     assert session.sql("SHOW STREAMLITS").collect()[0]["main_file"] == "streamlit/streamlit_app.py"
     assert [row["name"] for row in session.sql("LIST @ARTIFACTS/weights").collect()] == [
         "artifacts/weights/resnet18-f37072fd.pth"
@@ -165,6 +168,23 @@ def test_what_was_deployed_runs_headless_with_arguments(deployed, session):
     assert answer[0][0].endswith(f"Ignored: {unheeded}.")
     script = session.sql(f"{bundle} 'jobs/run_notebook.py' ARGUMENTS = ('notebooks/01_setup.ipynb')").collect()
     assert "executed successfully" in script[0][0]
+
+
+def test_the_task_catalogs_what_arrived_on_the_landing_stage_before_the_scoring_task_looks(deployed, session, tmp_path):
+    session.sql("USE SCHEMA MEDICAL_IMAGES.CHEST_XRAY").collect()
+    first = {row["name"]: row["predecessors"] for row in session.sql("SHOW TASKS").collect()}
+    assert first["SCORE_NEW_IMAGES"].endswith("INGEST_NEW_IMAGES") and not first["INGEST_NEW_IMAGES"]
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "new.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    session.file.put(f"file://{tmp_path}/*.png", "@LANDING/monday", auto_compress=False)
+    for _ in range(2):
+        session.sql("EXECUTE TASK INGEST_NEW_IMAGES").collect()
+        found = session.sql("SELECT SOURCE_NAME, VANISHED_AT FROM IMAGE_CATALOG").collect()
+        assert [tuple(row) for row in found] == [("monday/new.png", None)]
+        session.sql("REMOVE @LANDING/monday/new.png").collect()  # the second run does not find it
+    refused = session.sql("SELECT SOURCE_NAME, REASON FROM REJECTED_IMAGES").collect()
+    assert [tuple(row) for row in refused] == [("monday/bad.png", "unreadable")]
 
 
 def test_a_failed_step_stops_and_can_be_continued(deployed, place, session):

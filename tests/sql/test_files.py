@@ -128,16 +128,21 @@ def test_the_bundles_specification_has_the_documented_fields_and_the_settings_na
     )
 
 
-def test_the_scoring_tasks_specification_too():
-    statements = read_sql_file(ROOT / "sql" / "40_schedule.sql", SETTINGS)
-    (given,) = re.findall(r"WITH SPECIFICATION \$\$(.*?)\$\$", "\n".join(statements), re.DOTALL)
-    check_bundle(yaml.safe_load(given)["bundle"], SETTINGS.service_pool, SETTINGS.cpu_runtime)
+@pytest.mark.parametrize("stem", ["35_run", "40_schedule"])
+def test_all_but_training_run_on_a_cpu_node(stem):
+    runs = "\n".join(read_sql_file(ROOT / "sql" / f"{stem}.sql", SETTINGS)).split("EXECUTE CODE BUNDLE ")[1:]
+    assert len(runs) >= 4
+    for run in runs:
+        given = re.findall(r"WITH SPECIFICATION \$\$(.*?)\$\$", run, re.DOTALL)
+        assert len(given) == (0 if "ENTRYPOINT = 'notebooks/03_train.ipynb'" in run else 1), run
+        for specification in given:
+            check_bundle(yaml.safe_load(specification)["bundle"], SETTINGS.service_pool, SETTINGS.cpu_runtime)
 
 
 def test_every_entrypoint_is_in_the_tree():
     scripts = "\n".join(path.read_text() for path in (ROOT / "sql").glob("*.sql"))
     entrypoints = re.findall(r"ENTRYPOINT = '([^']+)'", scripts)
-    assert len(set(entrypoints)) == 6
+    assert len(set(entrypoints)) == 7
     assert all((ROOT / name).is_file() for name in entrypoints)
 
 

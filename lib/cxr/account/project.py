@@ -56,6 +56,10 @@ class Project:
         return self.settings.images
 
     @property
+    def landing_stage(self) -> str:
+        return self.settings.landing
+
+    @property
     def artifacts_stage(self) -> str:
         return self.settings.artifacts
 

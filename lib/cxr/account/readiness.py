@@ -10,11 +10,12 @@ from packaging.requirements import Requirement
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
+from cxr.account.channel import channel_rows
 from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file
 from cxr.account.session import PROJECT
 
-_RUNTIME_PACKAGES = ("torch", "torchvision", "snowflake-ml-python>=2.6")  # Container Runtime has these
+_RUNTIME_PACKAGES = ("torch", "torchvision", "snowflake-ml-python>=1.26")  # Container Runtime has these
 _CREATED = re.compile(r"CREATE (OR REPLACE )?(?P<kind>STAGE|TABLE|VIEW) (IF NOT EXISTS )?(\w+\.)*(?P<name>\w+)")
 
 
@@ -25,7 +26,7 @@ def readiness(project: Project) -> pd.DataFrame:
         Columns `kind`, `name`, `needed for`, `ready` (bool), and `if not`: the statement that creates or grants it,
         empty where it is ready.
     """
-    rows = [*_objects(project), *_rights(project), *_packages(), _gpu()]
+    rows = [*_objects(project), *_rights(project), *_packages(), *channel_rows(project.session), _gpu()]
     table = pd.DataFrame(rows, columns=["kind", "name", "needed for", "ready", "if not"])
     return table.assign(**{"if not": table["if not"].mask(table["ready"], "")})
 

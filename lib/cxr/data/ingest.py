@@ -34,7 +34,8 @@ def ingest(
     the split that they have.
 
     * `vanished` counts images that the same source held and holds no more; `changed` those among them whose name is
-      still there, with other content: the new content is cataloged beside the old.
+      still there, with other content: the new content is cataloged beside the old. On the landing stage files may be
+      removed once they are cataloged: there no image vanishes, and what was rejected stays in the list.
     * `relabelled` counts images whose label was corrected, `labelled` those that had none before.
     * `unlabelled` counts this source's images without a label; `set_aside` its lateral views and images for processing.
     * `patients_by_table`, `..._header`, `..._name` and `..._none` say how this source's images got their patient.
@@ -145,10 +146,18 @@ def _finish(project: Project, source: str, run: str) -> dict[str, int]:
     _execute(project, _MOVED, names, source)
     _execute(project, _DUPLICATES, names, source)
     labels = project.session.sql(_LABEL_COUNTS.format(**names)).collect()[0].as_dict()
-    for statement in (_LABEL, _TELL_PATIENT, _VANISHED, _NEVER_MIXED, _REJECT, _NO_LONGER_REJECTED):
+    for statement in (_LABEL, _TELL_PATIENT, _CAME_BACK, _NEVER_MIXED, _REJECT, _ACCEPTED_NOW):
         _execute(project, statement, names, source)
+    if not _is_landing(project, source):
+        for statement in (_VANISHED, _REMOVED):
+            _execute(project, statement, names, source)
     counts = project.session.sql(_COUNTS.format(**names), params=[source] * _COUNTS.count("?")).collect()[0].as_dict()
     return {name.lower(): int(value or 0) for name, value in (counts | labels).items()}
+
+
+def _is_landing(project: Project, source: str) -> bool:
+    """Whether the source is the landing stage or a folder on it."""
+    return f"{source}/".upper().startswith(f"{project.landing_stage}/".upper())
 
 
 def _execute(project: Project, statement: str, names: dict[str, str], source: str) -> None:
@@ -200,13 +209,16 @@ MERGE INTO {catalog} C USING (
     WHERE PATIENT_ID IS NOT NULL AND (REASON IS NULL OR REASON = 'duplicate') GROUP BY IMAGE_ID
 ) S ON C.IMAGE_ID = S.IMAGE_ID AND C.SPLIT IS NULL AND C.PATIENT_FROM = 'none'
 WHEN MATCHED THEN UPDATE SET PATIENT_ID = S.PATIENT_ID, PATIENT_FROM = 'table'"""
-_VANISHED = """
-MERGE INTO {catalog} C USING (
+_HERE = """
     SELECT K.IMAGE_ID, MAX(F.IMAGE_ID) IS NULL AS GONE
     FROM {catalog} K LEFT JOIN {run} F ON F.IMAGE_ID = K.IMAGE_ID AND COALESCE(F.REASON, '') IN ('', 'duplicate')
-    WHERE K.SOURCE = ? GROUP BY K.IMAGE_ID
-) S ON C.IMAGE_ID = S.IMAGE_ID AND S.GONE = (C.VANISHED_AT IS NULL)
-WHEN MATCHED THEN UPDATE SET VANISHED_AT = IFF(S.GONE, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ, NULL)"""
+    WHERE K.SOURCE = ? GROUP BY K.IMAGE_ID"""
+_VANISHED = f"""
+MERGE INTO {{catalog}} C USING ({_HERE}) S ON C.IMAGE_ID = S.IMAGE_ID AND S.GONE AND C.VANISHED_AT IS NULL
+WHEN MATCHED THEN UPDATE SET VANISHED_AT = CURRENT_TIMESTAMP()::TIMESTAMP_NTZ"""
+_CAME_BACK = f"""
+MERGE INTO {{catalog}} C USING ({_HERE}) S ON C.IMAGE_ID = S.IMAGE_ID AND NOT S.GONE AND C.VANISHED_AT IS NOT NULL
+WHEN MATCHED THEN UPDATE SET VANISHED_AT = NULL"""
 # Images of phantoms leave when others come, and others when phantoms come: nobody means to train on both.
 _NEVER_MIXED = f"""
 UPDATE {{catalog}} SET VANISHED_AT = CURRENT_TIMESTAMP()::TIMESTAMP_NTZ WHERE VANISHED_AT IS NULL AND SOURCE <> ?
@@ -216,9 +228,10 @@ MERGE INTO {rejected} R USING (SELECT * FROM {run} WHERE REASON IS NOT NULL) S
 ON R.SOURCE = ? AND R.SOURCE_NAME = S.SOURCE_NAME
 WHEN MATCHED THEN UPDATE SET REASON = S.REASON, DETAIL = S.DETAIL
 WHEN NOT MATCHED THEN INSERT (SOURCE, SOURCE_NAME, REASON, DETAIL) VALUES (?, S.SOURCE_NAME, S.REASON, S.DETAIL)"""
-_NO_LONGER_REJECTED = """
-DELETE FROM {rejected} WHERE SOURCE = ?
-AND SOURCE_NAME NOT IN (SELECT SOURCE_NAME FROM {run} WHERE REASON IS NOT NULL)"""
+_ACCEPTED_NOW = """
+DELETE FROM {rejected} WHERE SOURCE = ? AND SOURCE_NAME IN (SELECT SOURCE_NAME FROM {run} WHERE REASON IS NULL)"""
+_REMOVED = """
+DELETE FROM {rejected} WHERE SOURCE = ? AND SOURCE_NAME NOT IN (SELECT SOURCE_NAME FROM {run})"""
 _COUNTS = """
 WITH HERE AS (SELECT * FROM {catalog} WHERE SOURCE = ?),
 NEW AS (SELECT DISTINCT IMAGE_ID FROM {run} WHERE IS_NEW),

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
-from snowflake.ml.model import ModelVersion, model_signature
+from snowflake.ml.model import model_signature, type_hints
 from snowflake.ml.model.code_path import CodePath
 from snowflake.ml.model.custom_model import ModelContext
 
@@ -19,19 +17,9 @@ from cxr.lifecycle.model_card import make_card, to_markdown
 from cxr.lifecycle.runs import GATE, SCORES, read_scores
 from cxr.model import preprocessing
 from cxr.model.config import ModelConfig
-from cxr.model.gate import Gate, predict_with_features
-from cxr.model.network import load_network, predict_logits
-from cxr.model.probabilities import choose_classes, p_positive, to_names
 from cxr.model.registered import OUTPUTS, XrayClassifier
-from cxr.model.zones import to_zones
-from cxr.serving.scoring import score
+from cxr.model.requirements import CONDA_DEPENDENCIES
 
-TOLERANCE = 1e-6  # largest allowed difference of a probability, on the same device
-# From Snowflake's conda channel, which both a warehouse and a service can install from; torch is named pytorch there.
-# Version ranges, because without them the client pins this machine's versions, which the channel may not have.
-CONDA_DEPENDENCIES = (
-    "pytorch>=2.4,<3", "torchvision>=0.19,<1", "numpy>=1.26,<3", "pillow>=10", "pydicom>=3,<4"
-)  # fmt: skip
 PREDICT_ROWS, EXPLAIN_ROWS = 32, 8  # rows in one call: Snowflake ends calls that take longer than 180 s
 
 
@@ -77,10 +65,12 @@ SHIPPED = ("cxr/__init__.py", "cxr/model")
 
 def options(config: ModelConfig) -> dict:
     """`options` of `log_model`."""
+    # By default, newer clients store a row of the sample input with the model: here, a patient's image. Older ones do
+    # not, and refuse the option.
+    known = type_hints.CustomModelSaveOption.__optional_keys__
     return {
         "relax_version": True,
-        # By default, the registry stores a row of the sample input with the model: here, a patient's image.
-        "capture_sample_input_data": False,
+        **({"capture_sample_input_data": False} if "capture_sample_input_data" in known else {}),
         # Without it, no service of this version can run on a GPU.
         "cuda_version": config.cuda_version or "12.4",
         # By default, the registry makes a method named explain a table function.
@@ -196,80 +186,3 @@ def check_preprocessing(project: Project, run_id: str, config: ModelConfig) -> N
                 f"image {image_id[:12]} decodes to other pixels than in training: the preprocessing or the decoders "
                 f"(Pillow, pydicom) have changed; {remedy}"
             )
-
-
-def ask_network(artifacts: Path, files: list[bytes]) -> np.ndarray:
-    """Calibrated probabilities of the trained network for image files: float64 [N, classes].
-
-    Raises:
-        BadImage: a file cannot be decoded.
-    """
-    config = ModelConfig.read(artifacts / "model.json")
-    network = load_network(config.backbone, config.classes, artifacts / "network.pt")
-    pixels = np.stack([preprocessing.load(data, config.image_size) for data in files])
-    return config.calibration.probabilities(predict_logits(network, torch.from_numpy(pixels)).numpy())
-
-
-def ask_gate(artifacts: Path, files: list[bytes]) -> np.ndarray:
-    """Distances of image files from the images of training, relative to the gate's level: [N]; above 1 is unlike.
-
-    0 everywhere where the run's gate is off. Raises BadImage if a file cannot be decoded.
-    """
-    config = ModelConfig.read(artifacts / "model.json")
-    if not config.gate_is_on:
-        return np.zeros(len(files))
-    network = load_network(config.backbone, config.classes, artifacts / "network.pt")
-    pixels = np.stack([preprocessing.load(data, config.image_size) for data in files])
-    return Gate.read(artifacts / GATE).distances(predict_with_features(network, torch.from_numpy(pixels))[1])
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The difference between the registered model and the network on the same images.
-
-    `labels_equal`: LABEL, TRIAGE, and which images are unlike those of training. `unlike` counts the last.
-    """
-
-    images: int
-    largest_difference: float
-    labels_equal: bool
-    unlike: int = 0
-
-
-def check_parity(
-    version: ModelVersion,
-    files: list[bytes],
-    expected: np.ndarray,
-    config: ModelConfig,
-    distances: np.ndarray | None = None,
-) -> Parity:
-    """Compare the registered model's predictions with the network's, for all images at once and for the first alone.
-
-    Args:
-        files: the bytes of N image files.
-        expected: the network's calibrated probabilities [N, classes], from :func:`ask_network`.
-        distances: from :func:`ask_gate`; None: no image is unlike those of training.
-
-    Raises:
-        ValueError: a probability differs by more than 1e-6, or a label or zone differs. Do not use such a version.
-    """
-    answer = score(version, files)
-    alone = score(version, files[:1])["P_POSITIVE"].to_numpy(dtype=float)
-    asked = np.concatenate([answer["P_POSITIVE"].to_numpy(dtype=float), alone])
-    positive = p_positive(expected)
-    difference = float(np.abs(asked - np.concatenate([positive, positive[:1]])).max())
-    known = np.ones(len(files), dtype=bool) if distances is None else distances <= 1
-    said = {"LABEL": to_names(choose_classes(expected, config.threshold), config.labels)}
-    if config.triage:  # a version of before triage gives none
-        said["TRIAGE"] = to_zones(positive, config.rule_out_at, config.rule_in_at)
-    equal = all(same(answer[name], pd.Series(np.where(known, values, None))).all() for name, values in said.items())
-    parity = Parity(len(files), difference, equal, int((~known).sum()))
-    if not parity.labels_equal or not difference <= TOLERANCE:
-        raise ValueError(f"{version.version_name} does not answer as the network it was logged from: {parity}")
-    return parity
-
-
-def same(first: pd.Series, second: pd.Series) -> pd.Series:
-    """Where two columns of answers, in one order, are equal; nulls equal nulls."""
-    one, other = (column.reset_index(drop=True) for column in (first, second))
-    return (one == other) | (one.isna() & other.isna())

@@ -118,7 +118,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is fast on this device; where a CPU emulates it, it is ten times slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
+    ask = getattr(torch.cpu, "get_capabilities", None)  # since torch 2.10 or so
+    capabilities = ask() if ask else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -146,7 +147,7 @@ def _use_one_channel(backbone: nn.Module) -> None:
     name, first = next((n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
     stem = nn.Conv2d(1, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None)
     stem.load_state_dict({key: _grey(value) for key, value in first.state_dict().items()})
-    backbone.set_submodule(name, stem)
+    _replace(backbone, name, stem)
 
 
 def _grey(weight: torch.Tensor) -> torch.Tensor:
@@ -158,4 +159,10 @@ def _replace_head(backbone: nn.Module, outputs: int) -> None:
     head = nn.Linear(last.in_features, outputs)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    backbone.set_submodule(name, head)
+    _replace(backbone, name, head)
+
+
+def _replace(backbone: nn.Module, name: str, module: nn.Module) -> None:
+    """What `set_submodule` does since torch 2.5."""
+    parent, _, own = name.rpartition(".")
+    setattr(backbone.get_submodule(parent), own, module)

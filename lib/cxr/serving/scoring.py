@@ -68,6 +68,18 @@ def score(
     return pd.DataFrame([answers[number] for number in range(len(files))], columns=ANSWER)
 
 
+def add_too_large(answers: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The answers in the order of `rows`, with a STATUS for images that SQL was not asked about: they are too large.
+
+    Args:
+        answers: by IMAGE_ID, as :func:`read_answers` gives them.
+        rows: of the catalog, with IMAGE_ID and BYTES.
+    """
+    every = answers.reindex(pd.Index(rows["IMAGE_ID"], name="IMAGE_ID"))
+    every.loc[(rows["BYTES"] > LARGEST_IN_SQL).to_numpy(), "STATUS"] = _TOO_LARGE["STATUS"]
+    return every
+
+
 def encode(files: Sequence[bytes]) -> pd.DataFrame:
     """The model's input: a column IMAGE with the files as base64 text."""
     return pd.DataFrame({"IMAGE": [base64.b64encode(data).decode() for data in files]})

@@ -21,7 +21,7 @@ from cxr.data.survey import survey
 from cxr.serving import scoring
 from cxr.serving.predictions import write_predictions
 
-IMAGES_AT_ONCE = 512
+IMAGES_AT_ONCE = 128  # files in memory at a time; some have 20 MB
 RESULTS = [
     "STUDY_ID", "STUDY_IMAGES", "STUDY_HIGHEST", "FILE", "P_POSITIVE", "LABEL", "STATUS", "TRIAGE", "PROBABILITIES",
     "MODEL_VERSION", "IMAGE_ID",

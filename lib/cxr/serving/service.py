@@ -45,7 +45,8 @@ def connect_client(session: Session, service: str, token_file: str = "") -> Serv
     token = Path(token_file).read_text().strip() if token_file else os.environ.get(SERVICE_TOKEN)
     if not token:
         raise LookupError(
-            f"no token: put a programmatic access token into the environment variable {SERVICE_TOKEN}, "
-            "or name the file that holds it (setting service_token_file)"
+            f"no token: put a programmatic access token into the environment variable {SERVICE_TOKEN}, or name the "
+            "file that holds it (setting service_token_file). Snowflake accepts a person's token only where a network "
+            "policy applies to that person (docs/operations.md, A token for REST)"
         )
     return ServiceClient(addresses[0], token)

@@ -28,6 +28,7 @@ from cxr.training.losses import WeightedCrossEntropy, class_weights
 from cxr.training.recipe import Recipe
 
 CHECKPOINTS = ("best.pt", "last.pt")
+WARM_UP = 0.2  # fraction of the steps in which the learning rate rises
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Trainer:
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             [group["lr"] for group in groups],
-            total_steps=self.steps * recipe.epochs,
-            pct_start=0.2,
+            total_steps=_schedule_steps(self.steps * recipe.epochs),
+            pct_start=WARM_UP,
         )
         self.ema = ExponentialMovingAverage(self.network, recipe.ema_decay)
         self.best_state, self.best_epoch, self.history = {}, 0, []
@@ -301,6 +302,11 @@ def _check_classes(labels: torch.Tensor, classes: int, name: str) -> None:
         raise ValueError(
             f"{name} has {counts} images of the classes 0 to {classes - 1}; every class needs at least one"
         )
+
+
+def _schedule_steps(steps: int) -> int:
+    """One more step where the rise would be a single one: OneCycleLR divides by the length of the rise less one."""
+    return steps + 1 if WARM_UP * steps == 1 else steps
 
 
 def _to_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -21,6 +21,7 @@ from local_account.text.errors import Missing, SnowflakeError, compilation_error
 from local_account.text.literals import literal, strip_comments
 
 PAST = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}
+SYSTEM_CALL = re.compile(r"\bSYSTEM\$\w+\s*\(", re.I)
 OVERWRITING = "temp.main.overwriting"
 IDENTIFIER_CALL = re.compile(
     rf"({literals.STRING}|\$\$.*?\$\$|\"[^\"]*\")|\bIDENTIFIER\s*\(\s*('[^']*'|\?)\s*\)|\?", re.I | re.S
@@ -29,7 +30,7 @@ IDENTIFIER_CALL = re.compile(
 
 def run(session: Session, sql: str, binds: list | None = None) -> Result | Transfer:
     """Execute one statement. Raises SnowflakeError."""
-    sql, binds = inline(one_statement(sql), binds or [])
+    sql, binds = inline_names(one_statement(sql), binds or [])
     found = session.handlers.match(inline(sql, binds, literals=True)[0] if binds else sql)
     with engine_errors():
         return execute(session, sql, binds) if found is None else handle(session, *found)
@@ -59,7 +60,7 @@ def one_statement(sql: str) -> str:
 
 def describe(session: Session, sql: str, binds: list | None = None) -> list[Column]:
     """The columns that the statement would answer, without running it."""
-    sql, binds = inline(strip_comments(sql), binds or [])
+    sql, binds = inline_names(strip_comments(sql), binds or [])
     with engine_errors():
         found = session.handlers.match(sql)
         if found:
@@ -183,6 +184,11 @@ def batch_source(rows: exp.Expression, batch: str) -> exp.Expression:
             return made
         values.replace(exp.Subquery(this=made, alias=exp.TableAlias(this=values.args["alias"].this)))
     return rows
+
+
+def inline_names(sql: str, binds: list) -> tuple[str, list]:
+    """What must be known before the engine runs: names, and the arguments of system functions."""
+    return inline(sql, binds, literals=bool(binds) and SYSTEM_CALL.search(sql) is not None)
 
 
 def inline(sql: str, binds: list, literals: bool = False) -> tuple[str, list]:

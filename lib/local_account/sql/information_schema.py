@@ -1,10 +1,9 @@
 """INFORMATION_SCHEMA views, as engine queries over the catalog and the engine's own."""
 
-import importlib.metadata
-
 from local_account.account import catalog
 from local_account.account.session import Session
 from local_account.engine.types import snowflake_type
+from local_account.sql.packages import rows
 from local_account.text.errors import Missing
 from local_account.text.literals import literal
 
@@ -53,23 +52,10 @@ def information_schema(session: Session, database: str, view: str) -> str:
     kinds = session.con.execute("SELECT DISTINCT data_type FROM duckdb_columns()").fetchall()
     spelled = {kind: snowflake_type(kind).split("(")[0].replace("VARCHAR", "TEXT") for (kind,) in kinds}
     types = " ".join(f"WHEN {literal(kind)} THEN {literal(name)}" for kind, name in spelled.items())
-    return VIEWS[view.upper()].format(**given, types=types, packages=packages() if view.upper() == "PACKAGES" else "")
+    return VIEWS[view.upper()].format(
+        **given, types=types, packages=packages(session) if view.upper() == "PACKAGES" else ""
+    )
 
 
-NAMED_OTHERWISE = {"pytorch": "torch"}  # in the warehouse: here
-
-
-def installed() -> dict[str, str]:
-    """What the warehouse's Python has, name -> version: here, the packages of this environment."""
-    found = {d.metadata["Name"].lower(): d.version.split("+")[0] for d in importlib.metadata.distributions()}
-    return found | {theirs: found[ours] for theirs, ours in NAMED_OTHERWISE.items() if ours in found}
-
-
-def is_installed(package: str) -> bool:
-    """As ``installed`` would say, without reading the metadata of all the others."""
-    name = package.lower()
-    return any(importlib.metadata.distributions(name=NAMED_OTHERWISE.get(name, name)))
-
-
-def packages() -> str:
-    return ", ".join(f"({literal(name)}, {literal(version)})" for name, version in sorted(installed().items()))
+def packages(session: Session) -> str:
+    return ", ".join(f"({literal(name)}, {literal(version)})" for name, version in rows(session.account.root))

@@ -11,7 +11,7 @@ from local_account.engine.results import Result, listing
 from local_account.engine.types import T, engine_type
 from local_account.sql.context_functions import call_system_function, object_call
 from local_account.sql.dialect import SNOWFLAKE
-from local_account.sql.information_schema import is_installed
+from local_account.sql.packages import in_channel, resolve
 from local_account.sql.rewrites.casts import rewrite_cast
 from local_account.sql.stage_files import locate
 from local_account.sql.statement_shapes import PLACEHOLDERS, Matched, Statement
@@ -39,7 +39,7 @@ def create_python(session: Session, s: Matched) -> Result:
         raise compilation_error("missing option: HANDLER", 1506)
     function.properties["handler"] = given["HANDLER"]
     imports = [file for source in items(given.get("IMPORTS")) for file in locate(session, source).files()]
-    need_packages(items(given.get("PACKAGES")))
+    resolve(items(given.get("PACKAGES")), in_channel(session.account.root))
     kinds = [engine_type(build_type(kind)).sql("duckdb") for _, kind in function.properties["arguments"]]
     strict = re.search(r"\b(STRICT|RETURNS\s+NULL\s+ON)\b", s["options"], re.I) is not None
 
@@ -52,13 +52,6 @@ def create_python(session: Session, s: Matched) -> Result:
         (folder / "function.json").write_text(json.dumps({"arguments": kinds, "strict": strict}))
 
     return create(session, s, function, fill)
-
-
-def need_packages(wanted: list[str]) -> None:
-    """Raise for a package that is not installed. The version is not checked."""
-    for package in wanted:
-        if not is_installed(re.match(r"[\w.-]+", package)[0]):
-            raise compilation_error(f"Cannot create a Python function: Unknown package '{package}'.", 391546)
 
 
 def create_sql(session: Session, s: Matched) -> Result:

@@ -1,7 +1,7 @@
 """Everything that the account answers itself: the tables at the end of the other files of this folder, joined."""
 
 from local_account.account.dispatch import Handlers
-from local_account.sql import context_functions, stage_files
+from local_account.sql import context_functions, packages, stage_files
 from local_account.sql.statement_shapes import Statement, StatementTable
 from local_account.statements import (
     bundles,
@@ -31,7 +31,10 @@ HANDLERS = Handlers(
     create=tables.create_table_or_view,
     user_function=functions.user_function,
     calls=context_functions.CALLS | stage_files.CALLS | models.CALLS | services.CALLS,
-    system_functions=context_functions.SYSTEM_FUNCTIONS | experiments.SYSTEM_FUNCTIONS | services.SYSTEM_FUNCTIONS,
+    system_functions=context_functions.SYSTEM_FUNCTIONS
+    | packages.SYSTEM_FUNCTIONS
+    | experiments.SYSTEM_FUNCTIONS
+    | services.SYSTEM_FUNCTIONS,
     table_functions=experiments.TABLE_FUNCTIONS,
     lateral_functions=models.LATERAL_FUNCTIONS,
     before_removal=objects.BEFORE_REMOVAL | stages.BEFORE_REMOVAL | services.BEFORE_REMOVAL,

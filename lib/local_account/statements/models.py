@@ -3,6 +3,7 @@
 import collections
 import functools
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import yaml
@@ -12,6 +13,7 @@ from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing
 from local_account.sql.context_functions import object_call
+from local_account.sql.packages import demand_model_packages
 from local_account.sql.sources import engine_query
 from local_account.sql.stage_files import Location, locate
 from local_account.sql.statement_shapes import Matched, Statement
@@ -103,12 +105,24 @@ def put_version(session: Session, model: Name, version: str, source: Location) -
     """Copy a packaged model off its stage."""
     thing = Object("MODEL VERSION", *model[:2], version, model.name, owner=session.role, properties={"metadata": "{}"})
     folder = snapshot(session, thing, source)
+    try:
+        demand_complete(session, folder, source)
+    except SnowflakeError:
+        session.folders.remove(thing)
+        raise
+    session.put(thing)
+
+
+def demand_complete(session: Session, folder: Path, source: Location) -> None:
+    """Raise unless a packaged model has its files, and the warehouse, if it is to run there, the packages."""
     for part in ("MANIFEST.yml", "model/model.yaml"):
         if not (folder / part).is_file():
-            session.folders.remove(thing)
             text = f"The model's files are not complete: {part} is missing at {source.target.name}."
             raise SnowflakeError(text, 398506)
-    session.put(thing)
+    manifest = yaml.load((folder / "MANIFEST.yml").read_text(), SAFE)
+    if "WAREHOUSE" in manifest.get("target_platforms", ["WAREHOUSE"]):
+        for runtime in manifest["runtimes"].values():
+            demand_model_packages(session, folder, runtime["dependencies"])
 
 
 def drop_version(session: Session, s: Matched) -> None:

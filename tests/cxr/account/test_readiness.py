@@ -1,6 +1,14 @@
 """The readiness table of notebook 01."""
 
+import json
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from snowflake.snowpark.exceptions import SnowparkSQLException
+
+from cxr.account.channel import channel_rows
 from cxr.account.readiness import readiness
+from cxr.model.requirements import CONDA_DEPENDENCIES
 
 
 def test_it_lists_what_is_missing_and_the_statement_that_creates_it(account):
@@ -36,3 +44,26 @@ def test_privileges_of_granted_roles_count(account):
     assert not table.loc["EXECUTE TASK ON ACCOUNT", "ready"]
     for statement in ("USE ROLE SYSADMIN", "DROP ROLE OUTER_ROLE", "DROP ROLE INNER_ROLE"):
         project.session.sql(statement).collect()
+
+
+def test_it_says_what_the_channel_lacks_of_the_registered_model(account):
+    limits = Path(account.settings.account_dir) / "limits.json"  # what this account's channel has
+    names = [Requirement(line).name for line in CONDA_DEPENDENCIES]
+    assert readiness(account).query("kind == 'CHANNEL'")["name"].tolist() == list(CONDA_DEPENDENCIES)
+    assert readiness(account).query("kind == 'CHANNEL'")["ready"].all()
+    limits.write_text(json.dumps({"packages": ["python==3.11.9", "pytorch==2.6.0", "torchvision==0.5.0"]}))
+    try:
+        table = readiness(account).query("kind == 'CHANNEL'").set_index("name")
+    finally:
+        limits.unlink()
+    lacking = [name for name in names if name != "pytorch"]
+    assert [Requirement(name).name for name in table.index[~table["ready"]]] == lacking
+    assert "lib/cxr/model/requirements.py" in table.loc["torchvision>=0.19,<1", "if not"]
+
+
+def test_a_channel_that_cannot_be_asked_is_no_error():
+    class Session:
+        def sql(self, text: str, params: list[str]):
+            raise SnowparkSQLException("Unknown function SYSTEM$RESOLVE_PYTHON_PACKAGES", error_code="1304")
+
+    assert all(not row[3] and "could not be asked: Unknown function" in row[4] for row in channel_rows(Session()))

@@ -59,6 +59,15 @@ def test_a_network_learns_three_classes():
     assert roc_auc_score(unseen.labels, probabilities, multi_class="ovr") > 0.9
 
 
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_few_images_make_few_steps_and_any_number_of_them_trains(steps):
+    few = Trainer(XrayNetwork(), pictures(2 * steps, 0), pictures(4, 1), Recipe(epochs=1, batch_size=2))
+    for _ in range(steps):
+        few.optimizer.step()
+        few.scheduler.step()
+    assert all(group["lr"] >= 0 for group in few.optimizer.param_groups)
+
+
 def test_the_given_network_is_not_changed_so_that_a_cell_can_be_run_again():
     torch.manual_seed(0)
     network = XrayNetwork()

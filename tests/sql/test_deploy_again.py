@@ -1,0 +1,57 @@
+"""`python3 ci deploy --run --start-schedule` twice, teardown, and again: the same account each time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from snowflake.snowpark import Session
+from tests.sql.test_deploy import deploy
+from tests.sql.test_scripts import everything
+
+from cxr.account.session import start_local_account
+from cxr.settings import load
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"CXR_PHANTOM_PATIENTS": "12", "CXR_AT_MOST": "2"}  # the account's server, which the first one starts, has them
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deploy-again")
+    yield folder
+    stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
+    subprocess.run(stop, env=os.environ | {"PYTHONPATH": str(ROOT / "lib")}, check=True)
+
+
+def state(place: Path) -> tuple[set[tuple], dict[str, str], int]:
+    """All objects and grants, the tasks' states, and the number of images."""
+    settings = load(argv=[], environ={}, account_dir=str(place / "account"))
+    with Session.builder.configs(start_local_account(settings)).create() as session:
+        objects = everything(session)
+        for kind in ("MODELS", "EXPERIMENTS"):
+            objects |= {(kind, row["name"]) for row in session.sql(f"SHOW {kind} IN ACCOUNT").collect()}
+        tasks = {row["name"]: row["state"] for row in session.sql("SHOW TASKS IN ACCOUNT").collect()}
+        catalog = settings.qualified(settings.catalog_table)
+        images = session.table(catalog).count() if tasks else 0
+    return objects, tasks, images
+
+
+def test_deployments_runs_and_teardown_can_be_repeated_and_give_the_same_account(place):
+    def deployed(*arguments: str) -> tuple[set[tuple], dict[str, str], int]:
+        done = deploy(place, *arguments, **SMALL)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return state(place)
+
+    fresh = deployed("--start-schedule")
+    wanted = ("--run", "--profile", "smoke", "--start-schedule")
+    first, second = deployed(*wanted), deployed(*wanted)
+    assert first == second
+    objects, tasks, images = first
+    assert images > 0 and ("MODELS", "PNEUMONIA_CLASSIFIER") in objects
+    assert tasks.keys() == {"RETRAIN", "REGISTER", "INGEST_NEW_IMAGES", "SCORE_NEW_IMAGES"}
+    assert set(tasks.values()) == {"started"}
+    bare = deployed("--teardown", "MEDICAL_IMAGES")
+    assert not any("MEDICAL_IMAGES" in map(str, thing) for thing in bare[0]) and not bare[1]
+    assert deployed("--start-schedule") == fresh

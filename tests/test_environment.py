@@ -1,0 +1,52 @@
+"""The environments of `python3 ci`: one for each Python and set of versions, and the oldest versions are those stated."""
+
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+choose = runpy.run_path(str(ROOT / "ci" / "environment.py"))["choose"]
+
+
+@pytest.mark.parametrize(
+    ("python", "oldest", "folder"),
+    [
+        ((3, 11), False, ".venv"),
+        ((3, 12), False, ".venv-3.12"),
+        ((3, 13), False, ".venv-3.13"),
+        ((3, 11), True, ".venv-3.11-oldest"),
+        ((3, 12), True, ".venv-3.12-oldest"),
+    ],
+)
+def test_each_python_and_set_of_versions_has_a_folder_of_its_own(python, oldest, folder):
+    chosen = choose(python, oldest)
+    assert chosen.folder == ROOT / folder
+    assert chosen.constraints.name == ("constraints-oldest.txt" if oldest else "constraints.txt")
+    assert chosen.definition != choose(python, not oldest).definition
+
+
+def pins(name: str) -> dict[str, Version]:
+    lines = (ROOT / "ci" / name).read_text().splitlines()
+    return {re.sub(r"[-_.]+", "-", n).lower(): Version(v) for n, v in (s.split("==") for s in lines if "==" in s)}
+
+
+def test_the_oldest_versions_are_those_that_the_project_states():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    bounds = {r.name: min(s.version for s in r.specifier) for r in map(Requirement, stated) if r.specifier}
+    assert {"torch", "torchvision", "numpy", "pandas", "snowflake-ml-python", "snowflake-snowpark-python"} <= set(
+        bounds
+    )
+    oldest, newest = pins("constraints-oldest.txt"), pins("constraints.txt")
+    for name, bound in bounds.items():
+        assert oldest[name].release[: len(Version(bound).release)] == Version(bound).release, name
+        assert oldest[name] <= newest[name], name
+
+
+def test_the_workflow_tests_every_python_that_the_platform_has_and_the_oldest_versions():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert 'python: ["3.11", "3.12", "3.13"]' in workflow and "python3 ci test --oldest" in workflow

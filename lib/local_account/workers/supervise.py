@@ -28,7 +28,8 @@ def main(command: list[str]) -> int:
 
 
 def end_with_server(child: subprocess.Popen) -> None:
-    sys.stdin.buffer.read()  # until the pipe closes
+    while os.read(0, 1024):  # until the pipe closes
+        pass
     signal_all(child, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(GRACE_SECONDS)

@@ -1,6 +1,7 @@
 """EXECUTE JOB SERVICE: a container's command as a process of this machine, its end as a row."""
 
 import datetime as dt
+import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,36 @@ def new_folder(session: Session, name: Name) -> Path:
 def start(
     session: Session, name: Name, pool: str, wanted: Specification, given: Mapping[str, str], folder: Path
 ) -> RunningJob:
-    """Start the job's process and record it. Raises for what the statement names and the account has not."""
+    """Record the job and start its process. Raises for what the statement names and the account has not."""
+    if not hasattr(os, "killpg"):
+        raise unsupported("jobs on this operating system, which has no process groups", __name__)
+    service = new_service(session, name, pool, wanted, given, folder)
+    with session.transaction.change(name):
+        if session.get("SERVICE", name):
+            raise already_exists(name)
+        session.put(service)
+    log, identity = service.properties["log"], Identity(session.role, service.properties["query_warehouse"])
+    mounts = {path: place_of(folder, path) for path in wanted.volumes}
+    container = Container(
+        wanted.name, wanted.command, own_variables(service) | wanted.env, folder, session.account.root / "logs" / log,
+        mounts | {path: place_of(folder, path) for path in wanted.secret_files},
+    )  # fmt: skip
+    try:
+        before = fill(session, wanted, mounts, folder)
+        introduce(container, wanted)
+        return session.account.jobs.start(
+            str(name), container, identity, session.account.port,
+            lambda job, code: settle(session, service, wanted, mounts, before, job, code),
+        )  # fmt: skip
+    except (OSError, SnowflakeError) as error:
+        record_end(session, service, "FAILED", f"The container could not start: {error}", None)
+        raise
+
+
+def new_service(
+    session: Session, name: Name, pool: str, wanted: Specification, given: Mapping[str, str], folder: Path
+) -> Object:
+    """The job's row. Raises for what the account has not."""
     session.need("COMPUTE POOL", pool)
     session.need_schema(name.database, name.schema)
     if given.get("REPLICAS", "1") != "1":
@@ -77,32 +107,12 @@ def start(
     for integration in items(given.get("EXTERNAL_ACCESS_INTEGRATIONS")):
         session.need("INTEGRATION", integration)
     warehouse = given.get("QUERY_WAREHOUSE")
-    warehouse = session.need("WAREHOUSE", warehouse).name if warehouse else None
-    service = Object("SERVICE", *name, owner=session.role, comment=given.get("COMMENT", ""), properties={
+    return Object("SERVICE", *name, owner=session.role, comment=given.get("COMMENT", ""), properties={
         "job": True, "compute_pool": identifiers.fold(pool), "status": "RUNNING", "ingress": False,
         "container": wanted.name, "image": wanted.image, "spec": wanted.text, "log": f"{folder.name}.log",
-        "query_warehouse": warehouse, "async": flag(given, "ASYNC"), "message": "Running",
+        "query_warehouse": session.need("WAREHOUSE", warehouse).name if warehouse else None,
+        "async": flag(given, "ASYNC"), "message": "Running",
     })  # fmt: skip
-    with session.transaction.change(name):
-        if session.get("SERVICE", name):
-            raise already_exists(name)
-        session.put(service)
-    mounts = {path: place_of(folder, path) for path in wanted.volumes}
-    container = Container(
-        wanted.name, wanted.command, own_variables(service) | wanted.env, folder,
-        session.account.root / "logs" / service.properties["log"],
-        mounts | {path: place_of(folder, path) for path in wanted.secret_files},
-    )  # fmt: skip
-    try:
-        before = fill(session, wanted, mounts, folder)
-        introduce(container, wanted)
-        return session.account.jobs.start(
-            str(name), container, Identity(session.role, warehouse), session.account.port,
-            lambda job, code: settle(session, service, wanted, mounts, before, job, code),
-        )  # fmt: skip
-    except (OSError, SnowflakeError) as error:
-        record_end(session, service, "FAILED", f"The container could not start: {error}", None)
-        raise
 
 
 def place_of(folder: Path, path: str) -> Path:

@@ -90,6 +90,8 @@ def _add_deploy_arguments(add) -> None:
     add("--egress", action="store_true", help="let the bundle download weights from download.pytorch.org")
     add("--weights", metavar="FILE", help="upload this file of torchvision weights to the artifacts stage")
     add("--run", action="store_true", help="then run the five notebooks in the account; the service is left suspended")
+    add("--as", dest="run_as", choices=["bundle", "job"], default="bundle",
+        help="job: train and register as a job service in a container instead of --run's notebooks")  # fmt: skip
     add("--profile", default="default", help="profile for --run: smoke, default or full")
     add("--data", default="", help="images for --run, on a stage: @DATABASE.SCHEMA.STAGE/path; default: phantoms")
     add("--start-schedule", action="store_true", help="then start the scheduled retraining and scoring, and the alert")

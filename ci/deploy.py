@@ -20,6 +20,7 @@ from cxr.settings import NAMES, Settings, load
 from environment import ROOT
 
 UPLOADED = ("notebooks", "jobs", "lib/cxr", "sql", "streamlit", "code_bundle.yml", "requirements.txt")
+JOB = "jobs/train_job.yaml"
 YOU = '"<you>"'  # placeholder for the user's name, until there is a connection
 ADMINISTRATOR = "ACCOUNTADMIN"
 
@@ -34,7 +35,7 @@ class Step:
 def deploy(arguments: argparse.Namespace) -> int:
     """Returns 0 if every step is done. The first failing statement ends the deployment, which then returns 1."""
     settings = replace(load(argv=[], profile=arguments.profile, data=arguments.data), keep_service=True)
-    if arguments.run and settings.data and not settings.data.startswith("@"):
+    if (arguments.run or arguments.run_as == "job") and settings.data and not settings.data.startswith("@"):
         print(f"--data {settings.data}: an account can only read stages. Nothing was done. Put the images on a stage,")
         print("as docs/data.md describes, and name it: --data @DATABASE.SCHEMA.STAGE/path")
         return 1
@@ -107,7 +108,9 @@ def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
         Step("deploy", "code bundle and app", as_role(settings.engineer_role, script("30_deploy"))),
         Step("schedule", "tasks and alert, suspended", as_role(settings.engineer_role, script("40_schedule"))),
     ]
-    if arguments.run:
+    if arguments.run_as == "job":
+        wanted.append(Step("job", "train as a job service", as_role(settings.engineer_role, script("37_train_job"))))
+    elif arguments.run:
         headless = [f"USE WAREHOUSE {settings.warehouse}", *script("35_run")]
         wanted.append(Step("run", "the five notebooks, in the account", as_role(settings.engineer_role, headless)))
     if arguments.start_schedule:
@@ -136,6 +139,7 @@ def write_payload(folder: Path, settings: Settings, egress: bool) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, target)
     (folder / "code_bundle.yml").write_text(bundle_specification(settings, egress))
+    (folder / JOB).write_text(job_specification(settings))
     if own := own_names(settings):
         (folder / "settings.json").write_text(json.dumps(own, indent=2) + "\n")
     return folder
@@ -169,6 +173,24 @@ def bundle_specification(settings: Settings, egress: bool) -> str:
     return yaml.safe_dump({"bundle": bundle}, sort_keys=False)
 
 
+def job_specification(settings: Settings) -> str:
+    """`jobs/train_job.yaml` with the image, the names and the training of these settings."""
+    spec = yaml.safe_load((ROOT / JOB).read_text())["spec"]
+    (container,) = spec["containers"]
+    repository = f"/{settings.database}/{settings.schema}/IMAGE_REPOSITORY".lower()
+    container["image"] = settings.job_image or f"{repository}/cxr:1"
+    container["env"] |= {"CXR_PROFILE": settings.profile, "CXR_WEIGHTS": settings.weights}
+    if settings.data:
+        container["env"]["CXR_DATA"] = settings.data
+    if settings.job_gpus:
+        container["resources"]["requests"]["nvidia.com/gpu"] = settings.job_gpus
+        container["resources"]["limits"] = {"nvidia.com/gpu": settings.job_gpus}
+    stages = {"code": settings.qualified(settings.code_stage), "images": settings.qualified(settings.images_stage)}
+    for volume in spec["volumes"]:
+        volume["stageConfig"]["name"] = f"@{stages[volume['name']]}"
+    return yaml.safe_dump({"spec": spec}, sort_keys=False)
+
+
 def own_names(settings: Settings) -> dict[str, str]:
     """Names that differ from the defaults, for settings.json: app and notebooks in the account need them too."""
     defaults = Settings()
@@ -176,11 +198,11 @@ def own_names(settings: Settings) -> dict[str, str]:
 
 
 def put_statements(folder: Path, stage: str) -> Iterator[str]:
-    """One PUT for each folder and file suffix, so that no pattern matches a folder."""
-    kinds = {(path.parent, path.suffix) for path in folder.rglob("*") if path.is_file()}
-    for parent, suffix in sorted(kinds):
+    """One PUT for each folder and suffix, and for each file without one, so that no pattern matches a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for parent, pattern in sorted({(path.parent, f"*{path.suffix}" if path.suffix else path.name) for path in files}):
         relative = parent.relative_to(folder).as_posix()
-        yield put(f"{parent.as_posix()}/*{suffix}", stage if relative == "." else f"{stage}/{relative}")
+        yield put(f"{parent.as_posix()}/{pattern}", stage if relative == "." else f"{stage}/{relative}")
 
 
 def put(source: str, target: str) -> str:

@@ -1,9 +1,10 @@
-"""Train as an ML Job, from a laptop or a CI runner: `python jobs/train_as_ml_job.py [--epochs 5 ...]`.
+"""Train and register as an ML Job, from a laptop or a CI runner: `python jobs/train_as_ml_job.py [--epochs 5 ...]`.
 
 Snowflake runs the uploaded folder on Container Runtime: there is no container image to build. Arguments are settings of
-notebook 03. In SQL, `EXECUTE CODE BUNDLE` does the same (sql/35_run.sql).
+the notebooks. The local account runs it as a process. In SQL, `EXECUTE CODE BUNDLE` does the same (sql/35_run.sql).
 
-Set the environment variable `CXR_CONNECTION` to the name of the connection. Never tested on a real account.
+First run `python3 ci deploy`. Set the environment variable `CXR_CONNECTION` to the name of the connection. Tested on
+the local account, never on a real one.
 """
 
 import sys
@@ -12,33 +13,45 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
-from snowflake.ml.jobs import submit_directory
+from snowflake.ml.jobs import MLJob, submit_directory
 
 import cxr
 
-PAYLOAD = ROOT / "build" / "deploy"  # `python3 ci deploy --dry-run` writes it
+PAYLOAD = Path("build") / "deploy"  # `python3 ci deploy` writes it
 
 
-def main() -> None:
+def submit(arguments: list[str]) -> MLJob:
+    """Upload the payload and start the job.
+
+    Raises:
+        SystemExit: there is no payload.
+    """
     if not PAYLOAD.is_dir():
-        raise SystemExit("build/deploy does not exist. Run python3 ci deploy --dry-run, which writes it.")
-    settings = cxr.load()
-    job = submit_directory(
+        raise SystemExit(f"{PAYLOAD} does not exist here. Run python3 ci deploy, which writes it.")
+    settings = cxr.load(argv=arguments)
+    return submit_directory(
         str(PAYLOAD),
-        settings.gpu_pool,
-        entrypoint="jobs/run_notebook.py",
+        settings.job_pool,
+        entrypoint="jobs/train_job.py",
         stage_name=settings.qualified("JOBS"),
-        args=["notebooks/03_train.ipynb", *sys.argv[1:]],
+        args=arguments,
         session=cxr.connect(settings=settings),
         query_warehouse=settings.warehouse,
         artifact_repositories=["snowflake.snowpark.pypi_shared_repository"],
         database=settings.database,
         schema=settings.schema,
     )
-    print(job.id)
-    job.wait()
+
+
+def main() -> int:
+    """Returns 0 if the job is done, 1 if it failed."""
+    job = submit(sys.argv[1:])
+    print(job.id, flush=True)
+    status = job.wait()
     print(job.get_logs())
+    print(f"{job.id}: {status}")
+    return 0 if status == "DONE" else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

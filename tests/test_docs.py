@@ -75,15 +75,15 @@ def test_arguments_of_bundles_name_settings():
 
 def test_the_service_specification_has_the_documented_fields():
     """Service specification reference: spec.containers, spec.endpoints, spec.volumes, spec.logExporters."""
-    (text,) = re.findall(r"FROM SPECIFICATION \$\$(.*?)\$\$", TEXT[ROOT / "docs" / "operations.md"], re.DOTALL)
-    spec = yaml.safe_load(text)["spec"]
+    spec = yaml.safe_load((ROOT / "jobs" / "train_job.yaml").read_text())["spec"]
     assert set(spec) <= {"containers", "endpoints", "volumes", "logExporters"}
     fields = {"name", "image", "command", "args", "env", "readinessProbe", "volumeMounts", "resources", "secrets"}
     for container in spec["containers"]:
         assert {"name", "image"} <= set(container) <= fields
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in spec["volumes"]}
-        script, notebook = container["command"][1:3]
-        assert (ROOT / script).is_file() and (ROOT / notebook).is_file()
+        assert (ROOT / Path(container["command"][1]).relative_to("/opt/cxr")).is_file()
+    # The old form, source: "@STAGE", is refused since the bundle 2026_08.
+    assert {(volume["source"], *volume["stageConfig"]) for volume in spec["volumes"]} == {("stage", "name")}
 
 
 def test_the_readme_can_be_read_at_once():

@@ -1,4 +1,4 @@
-"""The environments of `python3 ci`: one for each Python and set of versions, and the oldest versions are those stated."""
+"""The environments of `python3 ci`: one for each Python and set of versions; the oldest are those stated."""
 
 import re
 import runpy

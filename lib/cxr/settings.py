@@ -50,6 +50,11 @@ class Settings:
     # A pool of CPU nodes that Snowflake provides in most regions, so that serving needs no administrator.
     service_pool: str = "SYSTEM_COMPUTE_POOL_CPU"
     service_gpus: int = 0  # GPUs of each instance of the service; if not 0, service_pool must have GPU nodes
+    # The job service and the ML Job that train (jobs/train_job.yaml, jobs/train_as_ml_job.py)
+    job_name: str = "TRAIN_JOB"
+    job_pool: str = "SYSTEM_COMPUTE_POOL_CPU"
+    job_gpus: int = 0  # GPUs of the job's container; if not 0, job_pool must have GPU nodes
+    job_image: str = ""  # /database/schema/repository/name:tag; empty: cxr:1 in the schema's IMAGE_REPOSITORY
     gpu_pool: str = "CXR_GPU"
     gpu_family: str = "GPU_NV_S"  # AWS; see sql/10_account.sql for other clouds
     app_pool: str = "CXR_APP"

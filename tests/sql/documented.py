@@ -17,7 +17,7 @@ KINDS = {
     "string": r"'(?:[^']|'')*'",
     "strings": r"\(\s*'[^']*'(?:\s*,\s*'[^']*')*\s*\)",
     "identifiers": r"\(\s*[\w.]+(?:\s*,\s*[\w.]+)*\s*\)",
-    "stage": r"'@[\w./]+'",
+    "stage": r"'@[\w./]+'|@[\w./]+",
     "yaml": r"\$\$.*?\$\$",
     "query": r"\(\s*(?P<query>SELECT .*)\)",
     "statement": r"(?P<statement>.+)",
@@ -125,7 +125,12 @@ FORMS = [
     Form(
         "sql-reference/sql/execute-job-service",
         "EXECUTE JOB SERVICE IN COMPUTE POOL <name>",
-        ("NAME = <name>", "QUERY_WAREHOUSE = <name>", "FROM SPECIFICATION <yaml>"),
+        (
+            "NAME = <name>",
+            "QUERY_WAREHOUSE = <name>",
+            "FROM SPECIFICATION <yaml>",
+            "FROM <stage> SPECIFICATION_FILE = <string>",
+        ),
     ),
     Form(
         "sql-reference/sql/create-model-monitor",
@@ -145,6 +150,9 @@ FORMS = [
             "ACTUAL_CLASS_COLUMNS = <strings>",
         ),
     ),
+    Form("sql-reference/sql/show-service-containers-in-service", "SHOW SERVICE CONTAINERS IN SERVICE <name>"),
+    Form("sql-reference/sql/show-models", "SHOW MODELS LIKE <string> IN SCHEMA <name>"),
+    Form("developer-guide/snowflake-ml/ml-jobs/overview", "CALL <name>!SPCS_CANCEL_JOB ( )"),
     Form("sql-reference/sql/drop-service", "DROP SERVICE [IF EXISTS] <name>"),
     Form("sql-reference/sql/drop-task", "DROP TASK [IF EXISTS] <name>"),
     Form("sql-reference/sql/drop-alert", "DROP ALERT [IF EXISTS] <name>"),

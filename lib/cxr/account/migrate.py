@@ -69,11 +69,11 @@ def _add_triage(project: Project) -> list[str]:
 
 
 def _has_old_views(project: Project) -> bool:
-    """Whether an upgrade was interrupted before the views: they lack a column of today's."""
+    """Whether the views are missing or lack a column of today's, as where an upgrade was interrupted before them."""
     names = project.settings
     for view, column in ((names.counts_view, "TRULY_POSITIVE"), (names.drift_view, "SIGNAL")):
         found = project.session.sql(f"SHOW VIEWS LIKE '{view}' IN SCHEMA {names.database}.{names.schema}").collect()
-        if found and column not in project.session.table(project.qualified(view)).columns:
+        if not found or column not in project.session.table(project.qualified(view)).columns:
             return True
     return False
 

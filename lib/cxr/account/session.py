@@ -12,6 +12,7 @@ from snowflake.snowpark import Session
 from snowflake.snowpark.context import get_active_session
 from snowflake.snowpark.exceptions import SnowparkSessionException, SnowparkSQLException
 
+from cxr.account.container import container_login
 from cxr.settings import Settings, load
 
 SERVICE_TOKEN = "CXR_SERVICE_TOKEN"
@@ -22,8 +23,8 @@ def connect(connection_name: str | None = None, settings: Settings | None = None
     """A Snowpark session in the project's database and schema if they exist, with the engineer's role if it owns them.
 
     The first of these is taken: the connection `connection_name` of `connections.toml`; the active session (inside
-    Snowflake); the connection named by the environment variable `CXR_CONNECTION`; the local account, which is started
-    if it is not running.
+    Snowflake); the connection named by the environment variable `CXR_CONNECTION`; the account that runs this
+    container; the local account, which is started if it is not running.
 
     Raises:
         RuntimeError: the local account cannot be started; the message has the reason.
@@ -33,7 +34,8 @@ def connect(connection_name: str | None = None, settings: Settings | None = None
     session = None if connection_name else _active_session()
     if session is None:
         name = connection_name or os.environ.get("CXR_CONNECTION")
-        session = Session.builder.configs({"connection_name": name} if name else start_local_account(settings)).create()
+        found = {"connection_name": name} if name else container_login() or start_local_account(settings)
+        session = Session.builder.configs(found).create()
     use_owner(session, settings)
     use_schema(session, settings)
     return session

@@ -44,7 +44,9 @@ class Expected:
         zones = to_zones(self.positive, config.rule_out_at, config.rule_in_at)
         if not config.triage:  # a version of before there was triage
             zones[:] = None
-        return pd.DataFrame({"LABEL": labels, "TRIAGE": zones}).where((self.distances <= 1)[:, None], None)
+        answers = pd.DataFrame({"LABEL": labels, "TRIAGE": zones}, dtype=object)
+        answers.loc[self.distances > 1] = None
+        return answers
 
     def undecided(self, tolerance: float) -> pd.DataFrame:
         """Where LABEL and TRIAGE [N] may differ, if each probability may differ by `tolerance`."""

@@ -16,6 +16,7 @@ from local_account.account.uploads import Uploads
 from local_account.engine import variant_functions
 from local_account.engine.macros import MACROS
 from local_account.text.literals import literal
+from local_account.workers.containers import Jobs
 from local_account.workers.pool import Workers
 
 FIRST_DATABASES = {thing.name for thing in catalog.FIRST_OBJECTS if thing.kind == "DATABASE"}
@@ -33,6 +34,7 @@ class Account:
         self.uploads = Uploads(root / "incoming")
         (root / "logs").mkdir(exist_ok=True)
         self.workers = Workers(root / "logs")
+        self.jobs = Jobs(root)
         self.folders = Folders(root, self.workers)
         if not self.file.exists():
             self.folders.demand_empty(self.file, set())
@@ -61,6 +63,10 @@ class Account:
         if not catalog.find(self.engine, kind="ROLE"):
             for thing in catalog.FIRST_OBJECTS:
                 catalog.put(self.engine, thing)
+        for service in catalog.find(self.engine, kind="SERVICE"):
+            if service.properties.get("job") and service.properties["status"] == "RUNNING":
+                service.properties |= {"status": "INTERNAL_ERROR", "message": "The local account ended before the job."}
+                catalog.put(self.engine, service)
         self.engine.execute("COMMIT")
         databases, named = {thing.name for thing in catalog.find(self.engine, kind="DATABASE")}, self.named_folders()
         if not databases - FIRST_DATABASES:
@@ -94,6 +100,7 @@ class Account:
             self.folders.settle(self.named_folders())
 
     def close(self) -> None:
+        self.jobs.stop_all("INTERNAL_ERROR")
         self.workers.stop_all()
         with contextlib.suppress(duckdb.Error):  # a statement that cannot be ended still writes
             self.settle()

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlglot import exp
@@ -40,6 +40,7 @@ class Session:
         self.variables: dict[str, exp.Expression] = {}
         self.temporary: dict[tuple[str, Name], Object] = {}
         self.results: OrderedDict[str, Result] = OrderedDict()
+        self.demand: Callable[[], None] = lambda: None  # raises if the client has cancelled the statement that runs
         self.load: tuple[dict[str, str], list[Path]] | None = None  # format and files of the running COPY INTO
 
     # ---- names

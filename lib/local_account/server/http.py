@@ -27,6 +27,7 @@ from local_account.statements.session_control import PARAMETERS, check_parameter
 from local_account.text.errors import FULL, SnowflakeError, disk_full
 from local_account.text.identifiers import Name, quote, split
 from local_account.workers.bodies import BadBody, read_json
+from local_account.workers.containers import Identity
 
 ANSWER_SECONDS = 45.0  # after that the client has to ask again, as with Snowflake
 REQUEST_BYTES = 512 << 20
@@ -96,11 +97,12 @@ class ConnectorProtocol:
         if not isinstance(data, dict) or not isinstance(data.get("SESSION_PARAMETERS") or {}, dict):
             raise BadBody(400, "A login needs data, an object.")
         given = str(data.get("PASSWORD", "")).encode(errors="replace")
-        if not secrets.compare_digest(given, self.account.token.encode()):
+        holder = self.account.jobs.holder(str(data.get("TOKEN", "")))
+        if holder is None and not secrets.compare_digest(given, self.account.token.encode()):
             raise SnowflakeError("Incorrect username or password was specified.", 390100, "08001")
         self.demand_place()
         loop = asyncio.get_running_loop()
-        session = await loop.run_in_executor(self.logins, self.open_session, request.query_params, data)
+        session = await loop.run_in_executor(self.logins, self.open_session, request.query_params, data, holder)
         token = secrets.token_hex(24)
         self.sessions[token] = session
         booleans = {"true": True, "false": False}  # to the connector any text is true
@@ -114,9 +116,11 @@ class ConnectorProtocol:
                             "warehouseName": session.warehouse},
         })  # fmt: skip
 
-    def open_session(self, query: dict, data: dict) -> Session:
+    def open_session(self, query: dict, data: dict, holder: Identity | None) -> Session:
         """A session that uses what the client asks for, if it exists."""
         session = Session(self.account)
+        if holder:
+            session.role, session.warehouse = holder.role, holder.warehouse
         wanted = {key: split(value)[-1] for key, value in query.items() if value}
         database, schema = wanted.get("databaseName"), wanted.get("schemaName")
         if database and session.get("DATABASE", quote(database)):

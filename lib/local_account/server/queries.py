@@ -40,6 +40,7 @@ class Turn:
             with self.guard:
                 self.demand()
                 self.running = True
+            self.session.demand = self.demand
             try:
                 yield
                 self.demand()

@@ -77,7 +77,7 @@ def watch(server: uvicorn.Server, protocol: ConnectorProtocol, idle_seconds: flo
         time.sleep(min(1.0, idle_seconds / 4))
         try:
             quiet = time.monotonic() - max(protocol.last_request, protocol.account.workers.last_use)
-            running = any(query.state == "RUNNING" for query in protocol.queries.all())
+            running = any(query.state == "RUNNING" for query in protocol.queries.all()) or protocol.account.jobs.running
             if not protocol.account.in_place() or (quiet > idle_seconds and not running):
                 server.should_exit = True
                 return

@@ -14,6 +14,9 @@ from local_account.statements import (
     grants,
     infer_schema,
     inference_jobs,
+    job_rows,
+    job_services,
+    ml_jobs,
     models,
     objects,
     services,
@@ -24,7 +27,8 @@ from local_account.statements import (
 )
 
 IN_ORDER = (grants, objects, show, stages, bundles, copy_into_stage, columns, describe, tables, copy_into_table,
-            experiments, functions, models, inference_jobs, infer_schema, services, session_control)  # fmt: skip
+            experiments, functions, models, inference_jobs, job_services, infer_schema, services,
+            session_control)  # fmt: skip
 STATEMENTS: list[Statement] = [entry for module in IN_ORDER for entry in module.STATEMENTS]
 HANDLERS = Handlers(
     match=StatementTable(STATEMENTS).match,
@@ -34,8 +38,9 @@ HANDLERS = Handlers(
     system_functions=context_functions.SYSTEM_FUNCTIONS
     | packages.SYSTEM_FUNCTIONS
     | experiments.SYSTEM_FUNCTIONS
-    | services.SYSTEM_FUNCTIONS,
-    table_functions=experiments.TABLE_FUNCTIONS,
+    | services.SYSTEM_FUNCTIONS
+    | ml_jobs.SYSTEM_FUNCTIONS,
+    table_functions=experiments.TABLE_FUNCTIONS | job_rows.TABLE_FUNCTIONS,
     lateral_functions=models.LATERAL_FUNCTIONS,
     before_removal=objects.BEFORE_REMOVAL | stages.BEFORE_REMOVAL | services.BEFORE_REMOVAL,
     shown=show.SHOWN | bundles.SHOWN | functions.SHOWN | models.SHOWN | services.SHOWN,

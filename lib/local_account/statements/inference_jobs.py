@@ -12,7 +12,7 @@ import yaml
 
 from local_account.account.catalog import Object
 from local_account.account.session import Session
-from local_account.engine.results import Result, listing, slices, status
+from local_account.engine.results import Result, slices, status
 from local_account.sql.execute import run
 from local_account.sql.stage_files import Location, locate, read_files
 from local_account.sql.statement_shapes import Matched, Statement
@@ -149,18 +149,6 @@ def write(table: pa.Table, folder: Path) -> None:
         raise
 
 
-def wait_for(session: Session, s: Matched) -> Result:
-    job = session.need("SERVICE", s["job"])
-    return listing("SPCS_WAIT_FOR", [{"SPCS_WAIT_FOR": job.properties["status"]}])
-
-
-def cancel(session: Session, s: Matched) -> Result:
-    session.need("SERVICE", s["job"])
-    return listing("SPCS_CANCEL_JOB", [{"SPCS_CANCEL_JOB": "The job has already ended."}])
-
-
 STATEMENTS = [
     Statement(JOB, run_job),
-    Statement("CALL <job>!SPCS_WAIT_FOR <arguments:list>", wait_for),
-    Statement("CALL <job>!SPCS_CANCEL_JOB ( )", cancel, "emulated"),
-]  # fmt: skip
+]

@@ -120,9 +120,14 @@ def remove_schema(session: Session, schema: Object) -> None:
 
 
 def refuse_used_pool(session: Session, pool: Object) -> None:
-    if running := services_on(session, pool.name):
+    if running := [service for service in services_on(session, pool.name) if not has_ended(service)]:
         listed = ", ".join(service.name for service in running)
         raise compilation_error(f"Compute pool {pool.name} has services: {listed}. Drop them, or ALTER it STOP ALL.")
+
+
+def has_ended(service: Object) -> bool:
+    """Whether it is a job that has ended: its row stays, its node is free."""
+    return bool(service.properties.get("job")) and service.properties["status"] != "RUNNING"
 
 
 def services_on(session: Session, pool: str) -> list[Object]:

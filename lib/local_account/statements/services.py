@@ -14,6 +14,14 @@ from local_account.engine.results import Result, listing, slices
 from local_account.sql.context_functions import object_call
 from local_account.sql.stage_files import locate
 from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements.job_rows import (
+    CONTAINER_COLUMNS,
+    container_row,
+    has_container,
+    job_log,
+    job_row,
+    job_status,
+)
 from local_account.statements.models import Version, call_model, feature_type, need_version
 from local_account.statements.show import Shown
 from local_account.text import identifiers
@@ -24,7 +32,7 @@ from local_account.workers.pool import BATCH_BYTES, BATCH_ROWS, ServiceProcess
 
 SERVICE_COLUMNS = (
     "name status database_name schema_name owner compute_pool dns_name current_instances# target_instances# "
-    "min_instances# max_instances# auto_resume created_on@ comment is_job spec"
+    "min_instances# max_instances# auto_resume created_on@ updated_on@ comment query_warehouse is_job is_async_job spec"
 )
 REQUEST_SECONDS = 600.0
 CONTAINER = "model-inference"
@@ -179,7 +187,7 @@ def service_row(session: Session, service: Object) -> dict:
         "min_instances": given.get("min_instances", 1), "max_instances": given.get("max_instances", 1),
         "auto_resume": "true", "is_job": str(given.get("job", False)).lower(),
         "spec": yaml.safe_dump({"spec": {"containers": [image]}}),
-    }  # fmt: skip
+    } | (job_row(service) if has_container(service) else {})  # fmt: skip
 
 
 def show_endpoints(session: Session, s: Matched) -> Result:
@@ -195,6 +203,8 @@ def show_endpoints(session: Session, s: Matched) -> Result:
 
 def show_containers(session: Session, s: Matched) -> Result:
     service = session.need("SERVICE", s["name"])
+    if has_container(service):
+        return listing(CONTAINER_COLUMNS, [container_row(service)])
     state = service.properties["status"]
     instance = {"RUNNING": "READY", "SUSPENDED": "TERMINATED"}.get(state, state)
     row = {
@@ -205,7 +215,9 @@ def show_containers(session: Session, s: Matched) -> Result:
     return listing(" ".join(row), [row])
 
 
-def service_logs(session: Session, service: str, instance: str = "0", container: str = "", lines: str = "100") -> str:
+def service_logs(session: Session, service: str, instance: str = "0", container: str = "", lines: str = "500") -> str:
+    if has_container(found := session.need("SERVICE", service)):
+        return job_log(session, found, instance, container, int(lines))
     log = session.account.workers.service_log(str(session.need("SERVICE", service).qualified))
     text = log.read_text(errors="replace") if log.exists() else ""
     return "\n".join(text.splitlines()[-int(lines) :])
@@ -213,6 +225,8 @@ def service_logs(session: Session, service: str, instance: str = "0", container:
 
 def service_status(session: Session, service: str, timeout: str = "0") -> str:
     found = session.need("SERVICE", service)
+    if has_container(found):
+        return job_status(found)
     return json.dumps([{"status": found.properties["status"], "serviceName": found.name, "instanceId": "0",
                         "containerName": CONTAINER}])  # fmt: skip
 
@@ -237,7 +251,15 @@ def alter_service(session: Session, s: Matched) -> None:
 
 
 def stop_process(session: Session, service: Object) -> None:
-    session.transaction.after_commit.append(lambda: session.account.workers.stop_service(str(service.qualified)))
+    name = str(service.qualified)
+    session.transaction.after_commit.append(lambda: session.account.workers.stop_service(name))
+    if has_container(service):
+        session.transaction.after_commit.append(lambda: remove_job(session, name, service.properties["log"]))
+
+
+def remove_job(session: Session, name: str, log: str) -> None:
+    session.account.jobs.stop(name, "CANCELLED")
+    (session.account.root / "logs" / log).unlink(missing_ok=True)
 
 
 STATEMENTS = [

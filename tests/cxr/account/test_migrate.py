@@ -71,8 +71,8 @@ def test_answers_of_before_triage_are_kept_and_the_views_count_them(old):
     # As they were made before: without what triage added.
     drift = old.qualified(old.settings.drift_view)
     old.session.sql(f"CREATE OR REPLACE VIEW {drift} AS SELECT MODEL_VERSION FROM {old.predictions}").collect()
-    (said,) = migrate.upgrade(old)
-    assert "TRIAGE" in said and migrate.upgrade(old) == []
+    said = migrate.upgrade(old)
+    assert "TRIAGE" in said[0] and said[1:] == ["views: replaced"] and migrate.upgrade(old) == []
     (row,) = old.session.table(old.qualified(old.settings.monitoring_view)).collect()
     assert (row["IMAGES"], row["SHARE_UNCERTAIN"], row["SHARE_UNLIKE"]) == (1, None, 0)
     old.session.sql(f"DROP VIEW {drift}").collect()

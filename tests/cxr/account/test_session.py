@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cxr.account import session
+from cxr.account import container, session
 
 
 def test_connect_switches_to_the_engineers_role_if_it_owns_the_database(account):
@@ -30,3 +30,15 @@ def test_a_role_that_this_user_may_not_use_is_named_and_the_session_stays_usable
     assert "LEFT_BEHIND belongs to GONE, which you may not use" in capsys.readouterr().out
     opened.sql("DROP DATABASE LEFT_BEHIND").collect()
     session.use_schema(opened, settings)
+
+
+def test_in_a_container_the_token_that_snowflake_puts_there_logs_in(monkeypatch, tmp_path):
+    assert container.container_login() is None
+    (tmp_path / "token").write_text("of the job\n")
+    given = {"HOST": "h.snowflakecomputing.com", "ACCOUNT": "a", "TOKEN_FILE": str(tmp_path / "token")}
+    for name, value in given.items():
+        monkeypatch.setenv(f"SNOWFLAKE_{name}", value)
+    assert container.container_login() == {
+        "host": "h.snowflakecomputing.com", "account": "a", "token": "of the job", "authenticator": "oauth",
+        "client_session_keep_alive": True,
+    }  # fmt: skip

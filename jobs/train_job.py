@@ -1,0 +1,35 @@
+"""Train and register: notebooks 03 and 04 as one job, after 02 where the catalog is empty or `--data` names images.
+
+`train_job.yaml` runs it in a container of your own, `train_as_ml_job.py` as an ML Job. Arguments are settings. The exit
+code is that of the first notebook that fails, so that a failed training is a failed job.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "lib"))
+
+import cxr
+
+
+def main(arguments: list[str]) -> int:
+    """Returns an exit code."""
+    project = cxr.open_project()
+    ingest = bool(project.settings.data) or project.session.table(project.catalog).count() == 0
+    project.session.close()
+    for notebook in ("02_data_ingest", "03_train", "04_register")[0 if ingest else 1 :]:
+        print(f"== {notebook}", flush=True)
+        command = [sys.executable, str(ROOT / "jobs" / "run_notebook.py"), f"notebooks/{notebook}.ipynb", *arguments]
+        # What is ingested now may be missing from a mount that was made before.
+        environment = {key: value for key, value in os.environ.items() if not (ingest and key == "CXR_IMAGES_MOUNT")}
+        if code := subprocess.call(command, env=environment):
+            print(f"== {notebook} failed with exit code {code}", flush=True)
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,104 @@
+"""`python3 ci deploy --as job`: a job service from a staged specification trains, logs and registers a model."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from snowflake.snowpark import Session
+
+from cxr.account.session import start_local_account
+from cxr.settings import load
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = "MEDICAL_IMAGES.CHEST_XRAY.TRAIN_JOB"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    yield folder
+    stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
+    subprocess.run(stop, env=os.environ | {"PYTHONPATH": str(ROOT / "lib")}, check=True)
+
+
+def run(place: Path, *command: str, **variables: str) -> subprocess.CompletedProcess:
+    own = {
+        "CXR_ACCOUNT_DIR": str(place / "account"),
+        "CXR_CACHE_DIR": str(place / "cache"),
+        "SNOWFLAKE_HOME": str(place),
+        "PYTHONPATH": str(ROOT / "lib"),
+        "CXR_WEIGHTS": "random",
+    }
+    line = [sys.executable, *command]
+    return subprocess.run(line, env=os.environ | own | variables, cwd=place, capture_output=True, text=True)
+
+
+def deploy(place: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    return run(place, str(ROOT / "ci"), "deploy", *arguments, **variables)
+
+
+@pytest.fixture(scope="module")
+def session(place):
+    opened = Session.builder.configs(
+        start_local_account(load(argv=[], environ={}, account_dir=str(place / "account")))
+    ).create()
+    yield opened
+    opened.close()
+
+
+def job_log(session: Session) -> str:
+    return session.sql(f"SELECT SYSTEM$GET_SERVICE_LOGS('{JOB}', 0, 'main')").collect()[0][0]
+
+
+def test_the_uploaded_specification_has_the_names_of_the_settings(place):
+    own = {"CXR_DATABASE": "RADIOLOGY", "CXR_JOB_GPUS": "1", "CXR_JOB_POOL": "CXR_GPU"}
+    done = deploy(place, "--dry-run", "--as", "job", "--profile", "full", "--build", "own", **own)
+    assert "EXECUTE JOB SERVICE IN COMPUTE POOL CXR_GPU" in done.stdout, done.stderr
+    spec = yaml.safe_load((place / "own" / "deploy" / "jobs" / "train_job.yaml").read_text())["spec"]
+    (container,) = spec["containers"]
+    assert container["image"] == "/radiology/chest_xray/image_repository/cxr:1"
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": 1} and container["env"]["CXR_PROFILE"] == "full"
+    assert spec["volumes"][0]["stageConfig"] == {"name": "@RADIOLOGY.CHEST_XRAY.CODE"}
+    chosen = deploy(place, "--dry-run", "--build", "own", CXR_JOB_IMAGE="/a/b/c/d:2")
+    assert chosen.returncode == 0 and "EXECUTE JOB" not in chosen.stdout
+    assert "/a/b/c/d:2" in (place / "own" / "deploy" / "jobs" / "train_job.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    done = deploy(place, "--as", "job", "--profile", "smoke")
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    return done
+
+
+def test_the_job_trains_logs_and_registers_a_model(trained, session):
+    assert "Job TRAIN_JOB completed successfully with status: DONE." in trained.stdout
+    assert trained.stdout.splitlines()[-1].endswith("schedule, job")
+    session.sql("USE SCHEMA MEDICAL_IMAGES.CHEST_XRAY").collect()
+    (model,) = session.sql("SHOW MODELS LIKE 'PNEUMONIA%'").collect()
+    assert model["name"] == "PNEUMONIA_CLASSIFIER" and model["owner"] == "CXR_ENGINEER"
+    (container,) = session.sql(f"SHOW SERVICE CONTAINERS IN SERVICE {JOB}").collect()
+    assert (container["status"], container["last_exit_code"]) == ("DONE", 0)
+    log = job_log(session)
+    assert all(f"== {notebook}" in log for notebook in ("02_data_ingest", "03_train", "04_register"))
+    assert session.sql("SELECT COUNT(*) FROM TRAINING_LOG").collect()[0][0] == 1
+    # The code's stage is as it was deployed: a container that writes beside the code would change it.
+    assert not [row for row in session.sql("LIST @CODE").collect() if row["name"].endswith(".pyc")]
+
+
+def test_the_same_training_runs_as_an_ml_job(trained, place, session):
+    done = run(place, str(ROOT / "jobs" / "train_as_ml_job.py"), "--profile", "smoke", "--weights", "random")
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    assert done.stdout.splitlines()[-1].endswith(": DONE") and "== 02_data_ingest" not in done.stdout
+    assert session.sql("SELECT COUNT(*) FROM MEDICAL_IMAGES.CHEST_XRAY.TRAINING_LOG").collect()[0][0] == 2
+
+
+def test_a_training_that_fails_ends_as_failed_with_its_last_lines(trained, place, session):
+    failed = deploy(place, "--as", "job", "--from", "upload", "--data", "@MEDICAL_IMAGES.CHEST_XRAY.NOWHERE")
+    assert failed.returncode == 1 and "of step job failed" in failed.stdout
+    assert "status: FAILED" in failed.stdout and "== 02_data_ingest failed with exit code 1" in failed.stdout
+    assert session.sql(f"DESCRIBE SERVICE {JOB}").collect()[0]["status"] == "FAILED"
+    assert "NOWHERE' does not exist" in job_log(session)

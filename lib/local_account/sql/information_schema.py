@@ -52,7 +52,9 @@ def information_schema(session: Session, database: str, view: str) -> str:
     kinds = session.con.execute("SELECT DISTINCT data_type FROM duckdb_columns()").fetchall()
     spelled = {kind: snowflake_type(kind).split("(")[0].replace("VARCHAR", "TEXT") for (kind,) in kinds}
     types = " ".join(f"WHEN {literal(kind)} THEN {literal(name)}" for kind, name in spelled.items())
-    return VIEWS[view.upper()].format(**given, types=types, packages=packages(session) if view.upper() == "PACKAGES" else "")
+    return VIEWS[view.upper()].format(
+        **given, types=types, packages=packages(session) if view.upper() == "PACKAGES" else ""
+    )
 
 
 def packages(session: Session) -> str:

@@ -31,7 +31,9 @@ HANDLERS = Handlers(
     create=tables.create_table_or_view,
     user_function=functions.user_function,
     calls=context_functions.CALLS | stage_files.CALLS | models.CALLS | services.CALLS,
-    system_functions=context_functions.SYSTEM_FUNCTIONS | packages.SYSTEM_FUNCTIONS | experiments.SYSTEM_FUNCTIONS
+    system_functions=context_functions.SYSTEM_FUNCTIONS
+    | packages.SYSTEM_FUNCTIONS
+    | experiments.SYSTEM_FUNCTIONS
     | services.SYSTEM_FUNCTIONS,
     table_functions=experiments.TABLE_FUNCTIONS,
     lateral_functions=models.LATERAL_FUNCTIONS,

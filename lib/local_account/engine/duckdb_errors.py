@@ -53,7 +53,7 @@ ENGINE_ERRORS: list[tuple[type, str, Callable[[re.Match], SnowflakeError]]] = [
      lambda m: unsupported(f"a clause that the engine cannot read ({m[1]})", "local_account.sql.translate")),
     (duckdb.ConstraintException, r"NOT NULL constraint failed: .*\.(\S+)",
      lambda m: SnowflakeError(f"NULL result in a non-nullable column: {m[1]}", 100072, "22000")),
-    (duckdb.Error, r"(?:\(Error: |^)(String '.*' is too long and would be truncated)\)?$",
+    (duckdb.Error, r"(String '.*' is too long and would be truncated)",
      lambda m: SnowflakeError(m[1], 100078, "22000")),
     (duckdb.ConstraintException, r"CHECK\(\(json_type\(\"?(.*?)\"?\) = '(\w+)'", lambda m: compilation_error(
         f"Expression type does not match column data type, expecting {m[2]} for column {m[1]}", 2023)),

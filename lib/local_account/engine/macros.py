@@ -55,6 +55,8 @@ MACROS = [
     # engine's own forms with slashes, and its words epoch and infinity, are unknown to Snowflake.
     "sf_epoch(n) AS make_timestamp(CASE WHEN n < 31536000000 THEN n * 1000000 WHEN n < 31536000000000 THEN n * 1000"
     " WHEN n < 31536000000000000 THEN n ELSE n // 1000 END)",
+    "sf_seconds(n) AS CASE WHEN n > 253402300799 THEN CAST(error('timestamp field value out of range: \"' || n || '\"')"
+    " AS TIMESTAMP) ELSE make_timestamp(n * 1000000) END",
     "sf_when(t) AS CASE WHEN regexp_full_match(trim(t), '-?[0-9]+') AND TRY_CAST(t AS BIGINT) >= -62135596800"
     " THEN CAST(sf_epoch(TRY_CAST(t AS BIGINT)) AS VARCHAR)"
     " WHEN regexp_matches(t, '^ *[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}')"

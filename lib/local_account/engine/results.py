@@ -83,7 +83,8 @@ def declare(column: Column, declared: str | None) -> Column:
     """The column with its declared type, from ``types.declared_type``."""
     if declared in ("ARRAY", "OBJECT"):
         return replace(column, kind=declared) if column.kind == "VARIANT" else column
-    return replace(column, size=int(re.search(r"\d+", declared)[0])) if declared and column.kind == "TEXT" else column
+    sized = declared and column.kind in ("TEXT", "BINARY")
+    return replace(column, size=int(re.search(r"\d+", declared)[0])) if sized else column
 
 
 class Result:

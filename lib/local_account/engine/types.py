@@ -2,6 +2,8 @@
 
 from sqlglot import exp
 
+from local_account.text.errors import compilation_error
+
 T = exp.DataType.Type
 
 VARIANT_TYPES = {T.VARIANT, T.OBJECT, T.ARRAY, T.JSON, T.MAP, T.STRUCT}
@@ -11,7 +13,8 @@ REAL_TYPES = {T.FLOAT, T.DOUBLE}
 TIME_TYPES = {T.DATE, T.TIMESTAMP, T.TIMESTAMPNTZ, T.TIMESTAMPLTZ, T.TIMESTAMPTZ, T.DATETIME}
 INTEGER_TYPES = {T.INT, T.BIGINT, T.SMALLINT, T.TINYINT, T.INT128, T.MEDIUMINT}
 NUMBER_TYPES = INTEGER_TYPES | REAL_TYPES | {T.DECIMAL}
-LONGEST = 16777216  # characters of a VARCHAR
+LONGEST, LARGEST = 16_777_216, 134_217_728  # bytes of a VARCHAR: where no length is declared, and where one is
+LONGEST_BINARY, LARGEST_BINARY = 8_388_608, 67_108_864
 ENGINE_TYPES = (
     (VARIANT_TYPES, "JSON"),
     (REAL_TYPES, "DOUBLE"),
@@ -42,13 +45,27 @@ def engine_type(kind: exp.DataType) -> exp.DataType | None:
 
 
 def declared_type(kind: exp.DataType) -> str | None:
-    """The part of a column's type that the engine cannot store: the length of a text, ARRAY and OBJECT."""
+    """The part of a column's type that the engine cannot store: the length of a text or binary value, ARRAY and
+    OBJECT. None where the length is the one that is meant without a declaration."""
     if kind.this in (T.ARRAY, T.OBJECT):
         return kind.this.value
-    if kind.this not in TEXT_TYPES:
+    if kind.this not in TEXT_TYPES | BINARY_TYPES:
         return None
-    size = int(kind.expressions[0].name) if kind.expressions else 1 if kind.this in (T.CHAR, T.NCHAR) else LONGEST
-    return f"VARCHAR({size})" if size < LONGEST else None
+    name, default = ("BINARY", LONGEST_BINARY) if kind.this in BINARY_TYPES else ("VARCHAR", LONGEST)
+    size = longest_of(kind)
+    return f"{name}({size})" if size != default else None
+
+
+def longest_of(kind: exp.DataType) -> int:
+    """The most bytes that a value of the type may have; characters where a text's length is declared. Raises for a
+    length that no value can have."""
+    binary = kind.this in BINARY_TYPES
+    sized = kind.expressions if kind.this in BINARY_TYPES | TEXT_TYPES else ()
+    default = LONGEST_BINARY if binary else 1 if kind.this in (T.CHAR, T.NCHAR) else LONGEST
+    size, largest = int(sized[0].name) if sized else default, LARGEST_BINARY if binary else LARGEST
+    if not 0 < size <= largest:
+        raise compilation_error(f"invalid length {size} of {kind.sql('snowflake')}: it may be 1 to {largest}", 1003)
+    return size
 
 
 def snowflake_type(engine: str) -> str:

@@ -22,6 +22,7 @@ log = logging.getLogger("local_account")
 QUERIES_KEPT, OF_A_SESSION = 500, 100
 STATEMENTS = 256  # at once; most of them wait for one another
 CANCEL_SECONDS = 0.05
+STATEMENT_BYTES = 1 << 20  # of its text, with literals; values that are bound do not count here
 FORGOTTEN_SECONDS = 3600.0  # results of sessions that have ended are not asked for
 STATEMENT_TYPES = [("SELECT|WITH|\\(|SHOW|DESC|LIST|LS|CALL|VALUES", 0x1000), ("INSERT", 0x3100), ("UPDATE", 0x3200),
                    ("DELETE", 0x3300), ("MERGE", 0x3400), ("", 0x6000)]  # fmt: skip
@@ -149,6 +150,9 @@ class Queries:
 def execute(session: Session, body: dict, query_id: str, turn: Turn) -> dict:
     """Run one request of the connector; the ``data`` of its answer."""
     sql, bindings, describing = body["sqlText"], body.get("bindings") or {}, body.get("describeOnly")
+    if (size := len(sql.encode())) > STATEMENT_BYTES:
+        limit = f"the platform documents {STATEMENT_BYTES} as the limit. Bind values, or load them from a stage"
+        raise unsupported(f"a statement of {size} bytes; {limit}", __name__)
     ordered = [bindings[key] for key in sorted(bindings, key=int)]
     parameters = body.get("parameters") or {}
     if int(parameters.get("MULTI_STATEMENT_COUNT", 1)) != 1:

@@ -77,7 +77,7 @@ def resolve(requirements: list[str], versions: Versions) -> dict[str, str]:
 
 
 def requirement(text: str) -> Requirement:
-    """``pandas``, ``pandas>=2``, or conda's ``pandas=2.2`` and ``python==3.11.*``; a channel (``::``) is left out."""
+    """``pandas``, ``pandas>=2``, or conda's ``pandas=2.2`` and ``python==3.11.*``; without a channel."""
     plain = re.sub(r"(?<![<>=!~])=(?!=)\s*([\w.*]+)", r"==\1", text.rpartition("::")[2])
     try:
         return Requirement(plain)

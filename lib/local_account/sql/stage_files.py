@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlglot import exp
 
 from local_account.account import catalog
@@ -20,12 +22,19 @@ from local_account.text.errors import Missing, SnowflakeError, compilation_error
 from local_account.text.identifiers import Name
 from local_account.text.literals import is_true, literal
 
-COMMON_OPTIONS = "TYPE FORMAT_NAME FORMAT PATTERN COMMENT COMPRESSION"
-OPTIONS = {
-    "CSV": "FIELD_DELIMITER SKIP_HEADER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF EMPTY_FIELD_AS_NULL "
-           "ERROR_ON_COLUMN_COUNT_MISMATCH",
-    "JSON": "STRIP_OUTER_ARRAY",
-    "PARQUET": "BINARY_AS_TEXT USE_LOGICAL_TYPE USE_VECTORIZED_SCANNER",
+BOOLEAN, COMPRESSION = "TRUE|FALSE", "AUTO|GZIP|NONE"
+COMMON_OPTIONS = dict.fromkeys(("TYPE", "FORMAT_NAME", "FORMAT", "PATTERN", "COMMENT"), ".*")
+OPTIONS = {  # of each type of file: option -> its values, as a regular expression
+    "CSV": {
+        "COMPRESSION": COMPRESSION, "FIELD_DELIMITER": ".+", "SKIP_HEADER": r"\d+", "PARSE_HEADER": BOOLEAN,
+        "FIELD_OPTIONALLY_ENCLOSED_BY": "NONE|.", "NULL_IF": ".*", "EMPTY_FIELD_AS_NULL": BOOLEAN,
+        "ERROR_ON_COLUMN_COUNT_MISMATCH": BOOLEAN,
+    },
+    "JSON": {"COMPRESSION": COMPRESSION, "STRIP_OUTER_ARRAY": BOOLEAN},
+    "PARQUET": {  # files of this type say themselves how they are compressed
+        "COMPRESSION": "AUTO|SNAPPY", "BINARY_AS_TEXT": BOOLEAN, "USE_LOGICAL_TYPE": BOOLEAN,
+        "USE_VECTORIZED_SCANNER": BOOLEAN,
+    },
 }  # fmt: skip
 DIGESTS: dict[tuple[str, int, int], str] = {}  # (path, size, mtime in ns) -> md5; a listing hashes a file once
 
@@ -193,13 +202,17 @@ def file_format(session: Session, options: dict[str, str], location: Location) -
     return options
 
 
-def check_options(options: dict[str, str], known: dict[str, str]) -> str:
-    """The kind of files that the options are for. Raises for a kind that is not known, and for unknown options."""
+def check_options(options: dict[str, str], known: dict[str, dict[str, str]]) -> str:
+    """The kind of files that the options are for. Raises for a kind, an option or a value that is not known."""
     kind = options.get("TYPE", "CSV").upper()
     if kind not in known:
         raise unsupported(f"files of type {kind}", __name__)
-    for unknown in options.keys() - set(f"{COMMON_OPTIONS} {known[kind]}".split()):
-        raise unsupported(f"the option {unknown} of {kind} files", __name__)
+    for option, value in options.items():
+        values = (COMMON_OPTIONS | known[kind]).get(option)
+        if values is None:
+            raise unsupported(f"the option {option} of {kind} files", __name__)
+        if not re.fullmatch(values, value, re.I | re.S):
+            raise unsupported(f"{option} = {value} of {kind} files", __name__)
     return kind
 
 
@@ -208,13 +221,19 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
     kind = check_options(options, OPTIONS)
     file_name = f"replace(filename, {literal(str(location.base) + '/')}, '') AS \"METADATA$FILENAME\""
     if kind == "PARQUET":
-        rows = f"read_parquet({listed}, union_by_name = true, filename = true) AS r"
-        return f'SELECT * EXCLUDE (filename), CAST(to_json(r) AS JSON) AS "COLUMN1", {file_name} FROM {rows}'
+        text = str(options.get("BINARY_AS_TEXT", "TRUE").upper() == "TRUE").lower()
+        rows = f"read_parquet({listed}, union_by_name = true, filename = true, binary_as_string = {text})"
+        if not is_true(options, "USE_LOGICAL_TYPE") and (numbers := stored_timestamps(files)):
+            rows = f"(SELECT * REPLACE ({numbers}) FROM {rows})"
+        return f'SELECT * EXCLUDE (filename), CAST(to_json(r) AS JSON) AS "COLUMN1", {file_name} FROM {rows} AS r'
     if kind == "JSON":
         strip = is_true(options, "STRIP_OUTER_ARRAY")
         how = "array" if strip else "unstructured"
-        source = f"read_json_objects({listed}, format = '{how}', filename = true)"
+        packed = options.get("COMPRESSION", "AUTO").lower()
+        source = f"read_json_objects({listed}, format = '{how}', filename = true, compression = '{packed}')"
         return f'SELECT json AS "COLUMN1", {file_name} FROM {source}'
+    if is_true(options, "PARSE_HEADER"):
+        raise unsupported("the option PARSE_HEADER in a query over files", __name__)
     width = csv_width(files, options)
     columns = ", ".join(f'"COLUMN{i + 1}"' for i in range(width))
     spec = "{" + ", ".join(f"'COLUMN{i + 1}': 'VARCHAR'" for i in range(width)) + "}"
@@ -222,6 +241,15 @@ def read_files(files: list[Path], options: dict[str, str], location: Location) -
         f"SELECT {columns}, {file_name} FROM read_csv({listed}, columns = {spec}, filename = true, header = false, "
         f"auto_detect = false, null_padding = true, {csv_options(options)})"
     )
+
+
+def stored_timestamps(files: list[Path]) -> str:
+    """Timestamps as what Parquet stores, the number of their units, as expressions; without USE_LOGICAL_TYPE they are
+    read so."""
+    fields = {field.name: field.type for file in files for field in pq.read_schema(file)}
+    units = {name: kind.unit for name, kind in fields.items() if pa.types.is_timestamp(kind)}
+    columns = ((identifiers.quote(name), unit) for name, unit in units.items())
+    return ", ".join(f"epoch_{unit}({column}) AS {column}" for column, unit in columns)
 
 
 def csv_options(options: dict[str, str]) -> str:
@@ -234,7 +262,8 @@ def csv_options(options: dict[str, str]) -> str:
     nulls = "[" + ", ".join(literal(marker) for marker in markers) + "]"
     return (
         f"delim = {literal(options.get('FIELD_DELIMITER', ','))}, quote = {literal(quote)}, "
-        f"escape = {literal(quote)}, skip = {int(options.get('SKIP_HEADER', 0))}, nullstr = {nulls}"
+        f"escape = {literal(quote)}, compression = '{options.get('COMPRESSION', 'AUTO').lower()}', "
+        f"skip = {int(options.get('SKIP_HEADER', 0))}, nullstr = {nulls}"
     )
 
 
@@ -248,7 +277,8 @@ def below_header(options: dict[str, str]) -> tuple[bool, dict[str, str]]:
 def csv_lines(file: Path, options: dict[str, str]) -> Iterator[list[str]]:
     enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     quoted = {"quoting": csv.QUOTE_NONE} if enclosed.upper() == "NONE" else {"quotechar": enclosed}
-    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", newline="") as stream:
+    packed = {"GZIP": True, "NONE": False}.get(options.get("COMPRESSION", "AUTO").upper(), file.suffix == ".gz")
+    with (gzip.open if packed else open)(file, "rt", newline="") as stream:
         yield from csv.reader(stream, delimiter=options.get("FIELD_DELIMITER", ","), **quoted)
 
 

@@ -12,8 +12,8 @@ PLACEHOLDERS, readable as ``s["x"]``; what was not given reads as None.
 
 import functools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from local_account.text import identifiers, literals
 
@@ -38,8 +38,8 @@ END_OF_WORD = r"""(?:\s+|(?=[('@$"=,);])|$)"""
 class Matched:
     """The parts of one statement: ``s["name"]`` is the text of a placeholder, ``s.if_not_exists`` a flag."""
 
-    def __init__(self, text: str, groups: dict[str, str | None]):
-        self.text, self.groups = text, groups
+    def __init__(self, text: str, groups: dict[str, str | None], known: Mapping | None = None):
+        self.text, self.groups, self.known = text, groups, known or {}
 
     def __getitem__(self, key: str) -> str | None:
         return self.groups[key]
@@ -53,7 +53,9 @@ class Matched:
         """A string literal or ``$$`` body without its quotes."""
         return None if self.groups.get(key) is None else literals.unquote(self.groups[key])
 
-    def options(self, known: str | None = None) -> dict[str, str]:
+    def options(self) -> dict[str, str]:
+        """The options given, checked against those that the statement knows."""
+        known = self.known.get(self.choice, {}) if self.choice in self.known else self.known
         return literals.options(self.groups.get("options"), known)
 
 
@@ -69,6 +71,8 @@ class Statement:
     shape: str
     handler: Callable
     support: str = "executed"
+    options: Mapping = field(default_factory=dict)
+    """name -> values of the statement's options, as in statements/options.py; or the choice -> such a table"""
 
     @functools.cached_property
     def regex(self) -> re.Pattern:
@@ -91,7 +95,7 @@ class StatementTable:
         for entry in self.by_first_word.get(word, ()):
             found = entry.regex.fullmatch(text)
             if found:
-                return entry.handler, Matched(text, found.groupdict())
+                return entry.handler, Matched(text, found.groupdict(), entry.options)
         return None
 
 

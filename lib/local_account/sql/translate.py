@@ -30,7 +30,7 @@ from local_account.sql.rewrites.dates import TIMESTAMPS
 from local_account.sql.rewrites.rules import RULES
 from local_account.sql.sources import created, prepare
 from local_account.text import identifiers  # noqa: F401 - its rules register themselves
-from local_account.text.errors import compilation_error, unsupported
+from local_account.text.errors import compilation_error, demand_columns, unsupported
 
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 
@@ -174,6 +174,8 @@ def convert_assignments(session: Session, tree: exp.Expression, kinds: list[exp.
         return
     table = tree.find(exp.Table)
     stored = schema_of(session, table).mapping.get(table.catalog, {}).get(table.db, {}).get(table.name, {})
+    if isinstance(tree, exp.Insert) and isinstance(tree.this, exp.Schema):
+        demand_columns([column.name for column in tree.this.expressions], stored)
     convert_assigned_values(tree, {name: exp.DataType.build(kind) for name, kind in stored.items()}, kinds)
 
 

@@ -1,7 +1,6 @@
 """Code bundles, tasks and Streamlit apps."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -17,39 +16,29 @@ from local_account.engine.results import Result, status
 from local_account.sql.execute import run
 from local_account.sql.stage_files import locate
 from local_account.sql.statement_shapes import Matched, Statement
-from local_account.statements.objects import create, made
+from local_account.statements import options
+from local_account.statements.objects import RECORDED, create, made
 from local_account.statements.show import COMMON, Shown
 from local_account.statements.stages import snapshot
 from local_account.text.errors import SnowflakeError, compilation_error
 from local_account.text.literals import items
 
 BUNDLE = "{CODE BUNDLE|NOTEBOOK PROJECT}"
-EXECUTION = (
-    "ENTRYPOINT = <entrypoint:string> [EXECUTION_NAME = <execution:string>] [ARGUMENTS = <arguments:list>] "
-    "[WITH SPECIFICATION <specification:body>]"
-)
+EXECUTION = "ENTRYPOINT = <entrypoint:string> [ARGUMENTS = <arguments:list>] [WITH SPECIFICATION <specification:body>]"
 SUPPORTED_KEYS = {"type", "compute_type", "language", "compute_options", "properties", "env_vars"}
 IGNORED_KEYS = {"stage_mounts", "secrets", "external_access_integrations", "artifact_repositories"}
 TASK = "<options:clauses> [AFTER <after>] AS <statement:rest>"
-TASK_OPTIONS = (
-    "WAREHOUSE SCHEDULE COMMENT USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE USER_TASK_TIMEOUT_MS "
-    "SUSPEND_TASK_AFTER_NUM_FAILURES ALLOW_OVERLAPPING_EXECUTION"
-)
-SCHEDULE = r"\d+\s+(H|M|S|HOURS?|MINUTES?|SECONDS?)|USING CRON.*"
-STREAMLIT_OPTIONS = (
-    "MAIN_FILE QUERY_WAREHOUSE RUNTIME_NAME COMPUTE_POOL COMMENT TITLE EXTERNAL_ACCESS_INTEGRATIONS "
-    "ARTIFACT_REPOSITORIES IMPORTS SECRETS"
-)
+ALERT = "<options:clauses> IF ( EXISTS <condition:list> ) THEN <action:rest>"
 
 
 def create_bundle(session: Session, s: Matched) -> Result:
-    source, bundle = locate(session, s["source"]), made(session, s, "CODE BUNDLE", **s.options("COMMENT"))
+    source, bundle = locate(session, s["source"]), made(session, s, "CODE BUNDLE", **s.options())
     return create(session, s, bundle, lambda bundle: snapshot(session, bundle, source))
 
 
 def add_version(session: Session, s: Matched) -> None:
     """A run may still read the version before, so its folder is removed when the account opens again."""
-    source, _ = locate(session, s["source"]), s.options("COMMENT")
+    source = locate(session, s["source"])
     with session.edit("CODE BUNDLE", s["name"]) as bundle:
         snapshot(session, bundle, source)
 
@@ -92,10 +81,19 @@ def read_specification(folder: Path) -> str:
 def create_task(session: Session, s: Matched) -> Result:
     """Kept and runnable by EXECUTE TASK; no clock starts it here, and no task before it."""
     given = {"definition": s["statement"].strip().rstrip(";"), "predecessors": s["after"], "state": "suspended"}
-    given |= s.options(TASK_OPTIONS)
-    if not re.fullmatch(SCHEDULE, given.get("SCHEDULE", "USING CRON"), re.I):
-        raise compilation_error(f"invalid value '{given['SCHEDULE']}' for property 'SCHEDULE'", 1008)
-    return create(session, s, made(session, s, "TASK", **given))
+    return create(session, s, made(session, s, "TASK", **given, **s.options()))
+
+
+def create_alert(session: Session, s: Matched) -> Result:
+    """Kept and shown; no clock starts it here."""
+    given = {"condition": s["condition"].strip()[1:-1].strip(), "action": s["action"].strip(), "state": "suspended"}
+    return create(session, s, made(session, s, "ALERT", **given, **s.options()), how=f" ({RECORDED})")
+
+
+def alter_alert(session: Session, s: Matched) -> Result:
+    with session.edit("ALERT", s["name"]) as alert:
+        alert.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
+    return status(f"Statement executed successfully ({RECORDED}).")
 
 
 def alter_task(session: Session, s: Matched) -> Result:
@@ -129,7 +127,7 @@ def execute_task(session: Session, s: Matched) -> Result:
 
 def create_streamlit(session: Session, s: Matched) -> Result:
     """The files are copied, or sent later to snow://streamlit, and the options checked; ``streamlit run`` runs them."""
-    given = {"MAIN_FILE": "streamlit_app.py", **s.options(STREAMLIT_OPTIONS)}
+    given = {"MAIN_FILE": "streamlit_app.py", **s.options()}
     if "COMPUTE_POOL" in given:
         session.need("COMPUTE POOL", given["COMPUTE_POOL"])
     source = locate(session, s["source"]) if s["source"] else None
@@ -141,9 +139,8 @@ def create_streamlit(session: Session, s: Matched) -> Result:
 
 def alter_streamlit(session: Session, s: Matched) -> None:
     with session.edit("STREAMLIT", s["name"]) as app:
-        if not re.match(r"(ADD LIVE VERSION|SET)\b", s["options"], re.I):
-            raise compilation_error(f"syntax error near '{s['options']}'", 1003)
         app.properties |= s.options()
+        app.comment = app.properties.get("COMMENT", app.comment)
 
 
 def row(session: Session, thing: Object) -> dict:
@@ -154,21 +151,26 @@ def row(session: Session, thing: Object) -> dict:
 
 STATEMENTS = [
     Statement(f"CREATE [OR REPLACE] {BUNDLE} [IF NOT EXISTS] <name> FROM <source:stage> [<options:rest>]",
-              create_bundle),
-    Statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage> [<options:rest>]", add_version),
+              create_bundle, options=options.COMMENT),
+    Statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage>", add_version),
     Statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", execute_bundle),
-    Statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", create_task, "emulated"),
+    Statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", create_task, "emulated", options.TASK),
     Statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", alter_task, "recorded"),
     Statement("EXECUTE TASK <name>", execute_task),
+    Statement(f"CREATE [OR REPLACE] ALERT [IF NOT EXISTS] <name> {ALERT}", create_alert, "recorded", options.ALERT),
+    Statement("ALTER ALERT [IF EXISTS] <name> {RESUME|SUSPEND}", alter_alert, "recorded"),
     Statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>",
-              create_streamlit, "emulated"),
-    Statement("ALTER STREAMLIT [IF EXISTS] <name> <options:rest>", alter_streamlit, "recorded"),
+              create_streamlit, "emulated", options.STREAMLIT),
+    Statement("ALTER STREAMLIT [IF EXISTS] <name> ADD LIVE VERSION FROM LAST", alter_streamlit, "recorded"),
+    Statement("ALTER STREAMLIT [IF EXISTS] <name> SET <options:rest>", alter_streamlit, "recorded", options.STREAMLIT),
 ]  # fmt: skip
 
 SHOWN = {
     "DESCRIBE STREAMLIT": Shown("name title main_file query_warehouse url_id runtime_name compute_pool "
-                                "live_version_location_uri", row),
+                                "live_version_location_uri comment external_access_integrations "
+                                "artifact_repositories", row),
     "STREAMLIT": Shown(f"{COMMON} url_id main_file query_warehouse", row),
-    "TASK": Shown(f"{COMMON} warehouse schedule predecessors state definition", row),
+    "TASK": Shown(f"{COMMON} warehouse schedule predecessors state definition allow_overlapping_execution", row),
+    "ALERT": Shown(f"{COMMON} warehouse schedule state condition action", row),
     "CODE BUNDLE": Shown(COMMON, row),
 }  # fmt: skip

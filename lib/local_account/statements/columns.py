@@ -6,10 +6,12 @@ from sqlglot import exp
 
 from local_account.account.catalog import Object
 from local_account.account.session import Session
+from local_account.engine.lengths import SHOWN
+from local_account.engine.types import LONGEST, LONGEST_BINARY, TEXT_TYPES, T
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import generate, translate
 from local_account.text import identifiers
-from local_account.text.errors import compilation_error, unsupported
+from local_account.text.errors import compilation_error, demand_columns, unsupported
 from local_account.text.identifiers import Name
 from local_account.text.literals import literal
 
@@ -55,11 +57,21 @@ def definition(column: exp.ColumnDef) -> str:
     parts = [name, generate(column.kind), *constraints(column)]
     if declared in ("ARRAY", "OBJECT"):
         parts.append(f"CHECK (json_type({name}) = '{declared}')")
-    elif declared:
-        longer = f"length({name}) > {declared.removeprefix('VARCHAR(').removesuffix(')')}"
-        words = f"error('String ''' || {name} || ''' is too long and would be truncated')"
-        parts.append(f"CHECK (CASE WHEN {longer} THEN {words} ELSE true END)")
+    else:
+        parts.append(length_check(name, column.kind.this, declared))
     return " ".join(parts)
+
+
+def length_check(name: str, engine: T, declared: str | None) -> str:
+    """The CHECK of a text or binary column: characters where a text's length is declared, bytes otherwise."""
+    text = engine in TEXT_TYPES
+    if not text and engine not in (T.BLOB, T.BINARY, T.VARBINARY):
+        return ""
+    size = re.search(r"\d+", declared)[0] if declared else LONGEST if text else LONGEST_BINARY
+    longer = f"{'length' if text and declared else 'strlen' if text else 'octet_length'}({name}) > {size}"
+    shown = f"left({name if text else f'hex({name})'}, {SHOWN})"
+    words = f"error('String ''' || {shown} || ''' is too long and would be truncated')"
+    return f"CHECK (CASE WHEN {longer} THEN {words} ELSE true END)"
 
 
 def constraints(column: exp.ColumnDef) -> list[str]:
@@ -124,7 +136,7 @@ def add_column(session: Session, s: Matched) -> None:
 def add(session: Session, table: Object, column: exp.ColumnDef, place: str) -> None:
     """Add a column. The engine cannot add one with a CHECK: for those the table is rebuilt."""
     declared = declared_type(column)
-    if declared is None:
+    if declared is None and not length_check("x", column.kind.this, None):
         clauses = constraints(column)
         parts = [identifiers.quote(column.name), generate(column.kind), *(c for c in clauses if c != "NOT NULL")]
         session.con.execute(f"ALTER TABLE {place} ADD COLUMN {' '.join(parts)}")
@@ -137,7 +149,8 @@ def add(session: Session, table: Object, column: exp.ColumnDef, place: str) -> N
     rebuild(session, "TEMP " * table.temporary, place, columns, f"FROM {place}")
     for commented_column, comment in commented:
         set_comment(session, place, commented_column, comment)
-    table.properties.setdefault("types", {})[column.name] = declared
+    if declared:
+        table.properties.setdefault("types", {})[column.name] = declared
 
 
 def change_column(session: Session, s: Matched) -> None:
@@ -145,6 +158,10 @@ def change_column(session: Session, s: Matched) -> None:
     with session.edit("TABLE", s["name"]) as table:
         how = f" TO {identifiers.quote(new)}" if new else ""
         place = session.place(table.qualified)
+        have = {name for name, *_ in engine_columns(session, place)}
+        if column not in have and re.search(r"\bDROP\s+(COLUMN\s+)?IF\s+EXISTS\b", s.text, re.I):
+            return
+        demand_columns([column], have)
         session.con.execute(f"ALTER TABLE {place} {s.choice} COLUMN {identifiers.quote(column)}{how}")
         declared = table.properties.get("types", {}).pop(column, None)
         if new and declared:
@@ -156,6 +173,7 @@ def comment_on_column(session: Session, s: Matched) -> None:
     if not table:
         raise compilation_error(f"syntax error: {s['column']} names no table", 1003)
     _, place = existing(session, identifiers.quote(*table))
+    demand_columns([column], {name for name, *_ in engine_columns(session, place)})
     with session.transaction.change(place):
         set_comment(session, place, column, s.value("comment"))
 

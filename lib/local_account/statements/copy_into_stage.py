@@ -10,18 +10,20 @@ from local_account.engine.results import Result, listing
 from local_account.sql import stage_files
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import QUERIES, generate, translate
+from local_account.statements import options
 from local_account.text import identifiers, literals
 from local_account.text.errors import SnowflakeError, unsupported
 from local_account.text.literals import is_true, literal
 
-UNLOAD_OPTIONS = {"CSV": "FIELD_DELIMITER FIELD_OPTIONALLY_ENCLOSED_BY NULL_IF", "PARQUET": ""}
+UNLOADED = ("COMPRESSION", "FIELD_DELIMITER", "FIELD_OPTIONALLY_ENCLOSED_BY", "NULL_IF")
+UNLOAD_OPTIONS = {"CSV": dict.fromkeys(UNLOADED, ".*"), "PARQUET": {"COMPRESSION": ".*"}}
 COMPRESSIONS = {"CSV": ("AUTO", "GZIP", "NONE"), "PARQUET": ("AUTO", "SNAPPY")}
 BARE = r"QUOTE E'\x01', ESCAPE E'\x01'"  # nothing is enclosed
 
 
 def unload(session: Session, s: Matched) -> Result:
     """Write one file. It is renamed when complete, so that no reader sees a part of it."""
-    given, stage = s.options("FILE_FORMAT HEADER SINGLE OVERWRITE"), s["stage"]
+    given, stage = s.options(), s["stage"]
     is_query = s["source"].startswith("(")
     tree = translate(session, s["source"].strip()[1:-1] if is_query else f"SELECT * FROM {s['source']}")
     if not isinstance(tree, QUERIES):
@@ -101,6 +103,6 @@ def unload_csv(spec: dict[str, str], columns: dict[str, str]) -> tuple[list[str]
 
 
 STATEMENTS = [
-    Statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", unload),
-    Statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", unload),
+    Statement("COPY INTO <stage:stage> FROM <source> [<options:rest>]", unload, options=options.UNLOAD),
+    Statement("COPY INTO <stage:stage> FROM <source:list> [<options:rest>]", unload, options=options.UNLOAD),
 ]  # fmt: skip

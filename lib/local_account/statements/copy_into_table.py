@@ -15,13 +15,13 @@ from local_account.sql.rewrites.casts import rewrite_cast
 from local_account.sql.stage_files import Location
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import generate
+from local_account.statements import options
 from local_account.statements.columns import engine_columns, existing
 from local_account.statements.stages import copy_whole
 from local_account.text import identifiers
-from local_account.text.errors import SnowflakeError, unsupported
+from local_account.text.errors import SnowflakeError, demand_columns, unsupported
 from local_account.text.literals import is_true
 
-LOAD_OPTIONS = "FILE_FORMAT PATTERN FILES MATCH_BY_COLUMN_NAME PURGE FORCE ON_ERROR"
 COPY_RESULT = (
     "file status rows_parsed# rows_loaded# error_limit# errors_seen# first_error first_error_line# "
     "first_error_character# first_error_column_name"
@@ -30,7 +30,7 @@ COPY_RESULT = (
 
 def copy_into_table(session: Session, s: Matched) -> Result:
     """From @stage, by position or by name with MATCH_BY_COLUMN_NAME; or from (SELECT $1:"A"::INT FROM @stage)."""
-    given = s.options(LOAD_OPTIONS)
+    given = s.options()
     table = session.need("TABLE", s["table"])
     if given.get("ON_ERROR", "ABORT_STATEMENT").upper() != "ABORT_STATEMENT":
         raise unsupported(f"COPY INTO with ON_ERROR = {given['ON_ERROR']}", __name__)
@@ -71,16 +71,22 @@ def new_files(session: Session, table: Object, files: list[Path], given: dict) -
 
 
 def insert_rows(session: Session, s: Matched, given: dict, spec: dict, file: Path, location: Location) -> int:
-    headed, read = stage_files.below_header(spec)
-    target, rows = existing(session, s["table"])[1], stage_files.read_files([file], read, location)
+    headed, below = stage_files.below_header(spec)
+    target, rows = existing(session, s["table"])[1], stage_files.read_files([file], below, location)
     kinds = {column: kind for column, kind, *_ in engine_columns(session, target)}
     columns = (
         [identifiers.fold(part) for part in s["columns"].strip()[1:-1].split(",")] if s["columns"] else list(kinds)
     )
+    demand_columns(columns, kinds)
     header = next(stage_files.csv_lines(file, spec), []) if headed else None
-    pairs = select_columns(columns, session.con.sql(rows).columns, header, spec, given)
+    read = session.con.sql(rows)
+    pairs = select_columns(columns, read.columns, header, spec, given)
     is_text = spec.get("TYPE", "CSV").upper() == "CSV"
-    values = ", ".join(in_type(own, kinds[column]) if is_text else identifiers.quote(own) for column, own in pairs)
+    read_kinds = dict(zip(read.columns, map(str, read.types), strict=True))
+    values = ", ".join(
+        in_type(own, kinds[column]) if is_text else in_time(own, read_kinds[own], kinds[column])
+        for column, own in pairs
+    )
     listed = ", ".join(identifiers.quote(column) for column, _ in pairs)
     sql = f"INSERT INTO {target} ({listed}) SELECT {values} FROM ({rows}) AS files"
     return session.con.execute(sql).fetchall()[0][0]
@@ -125,6 +131,12 @@ def in_type(column: str, engine: str) -> str:
     return generate(rewrite_cast(exp.Cast(this=cell, to=target)))
 
 
+def in_time(column: str, engine: str, target: str) -> str:
+    """A column of Parquet; a number that goes into a timestamp counts seconds."""
+    seconds = engine == "BIGINT" and target.startswith("TIMESTAMP")
+    return f"sf_seconds({identifiers.quote(column)})" if seconds else identifiers.quote(column)
+
+
 def parquet_columns(query: str, spec: dict[str, str]) -> str:
     """In Parquet ``$1:"A"`` is the file's column A with its own type, not a path into a JSON text."""
     if spec.get("TYPE", "CSV").upper() != "PARQUET":
@@ -139,7 +151,7 @@ def parquet_columns(query: str, spec: dict[str, str]) -> str:
 def copy_files_of_query(session: Session, s: Matched) -> Result:
     """COPY FILES INTO @b FROM (SELECT '@a/x.jpeg', 'new_name.jpeg' ...): one file a row, renamed by a second column."""
     target = stage_files.locate(session, s["target"])
-    s.options("")
+    s.options()
     rows = []
     pairs = run(session, s["query"].strip()[1:-1]).to_arrow()
     for place, *name in zip(*(column.to_pylist() for column in pairs.columns), strict=True):
@@ -153,7 +165,9 @@ def copy_files_of_query(session: Session, s: Matched) -> Result:
 
 
 STATEMENTS = [
-    Statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", copy_into_table),
-    Statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", copy_into_table),
+    Statement("COPY INTO <table> [<columns:list>] FROM <source:list> [<options:rest>]", copy_into_table,
+              options=options.LOAD),
+    Statement("COPY INTO <table> [<columns:list>] FROM <source:stage> [<options:rest>]", copy_into_table,
+              options=options.LOAD),
     Statement("COPY FILES INTO <target:stage> FROM <query:list> [<options:rest>]", copy_files_of_query),
 ]  # fmt: skip

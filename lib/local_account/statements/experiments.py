@@ -9,10 +9,12 @@ from local_account.account.session import Session
 from local_account.engine.results import Result, listing
 from local_account.sql.sources import rows_query
 from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements import options
 from local_account.statements.objects import create, made, remove
 from local_account.text import identifiers
 from local_account.text.errors import Missing, already_exists, compilation_error
 from local_account.text.identifiers import Name
+from local_account.text.literals import nested
 
 
 def create_experiment(session: Session, s: Matched) -> Result:
@@ -37,10 +39,12 @@ def need_run(session: Session, experiment: Name, run: str) -> Object:
 
 def add_run(session: Session, s: Matched) -> None:
     name, run = session.resolve(s["name"]), identifiers.fold(s["run"])
+    given = nested(s["options"], options.RUN)
     with session.transaction.change(name):
         if any(known.name == run for known in find_runs(session, name)):
             raise already_exists(f"{name} run {run}")
         properties = {"id": unused_id(session, "RUN"), "status": "RUNNING", "metrics": [], "parameters": []}
+        properties["source_info"] = given.get("SOURCE_INFO", "")
         made_run = Object("RUN", *name[:2], run, name.name, properties=properties)
         session.create_folder(made_run)
         session.put(made_run)
@@ -73,9 +77,9 @@ def end_run(session: Session, s: Matched) -> None:
 
 
 def show_runs(session: Session, s: Matched) -> Result:
-    kept = ("status", "metrics", "parameters")
+    kept = ("status", "metrics", "parameters", "source_info")
     rows = [
-        {**run.row(), "metadata": json.dumps({key: run.properties[key] for key in kept})}
+        {**run.row(), "metadata": json.dumps({key: run.properties.get(key) for key in kept})}
         for run in find_runs(session, session.resolve(s["name"]), s.value("like"))
     ]
     return listing("created_on@ name metadata", rows)

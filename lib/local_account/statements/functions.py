@@ -3,45 +3,60 @@
 import json
 import re
 
+import pyarrow as pa
 from sqlglot import exp
 
 from local_account.account.catalog import Object
+from local_account.account.limits import read_limits
 from local_account.account.session import Session
+from local_account.engine.lengths import demand_fit
 from local_account.engine.results import Result, listing
-from local_account.engine.types import T, engine_type
+from local_account.engine.types import T, engine_type, longest_of
 from local_account.sql.context_functions import call_system_function, object_call
 from local_account.sql.dialect import SNOWFLAKE
 from local_account.sql.packages import in_channel, resolve
 from local_account.sql.rewrites.casts import rewrite_cast
 from local_account.sql.stage_files import locate
 from local_account.sql.statement_shapes import PLACEHOLDERS, Matched, Statement
-from local_account.statements.objects import create, made
+from local_account.statements import options
+from local_account.statements.objects import create, drop, made
 from local_account.statements.show import Shown
 from local_account.statements.stages import copy_whole
-from local_account.text.errors import compilation_error, unsupported
+from local_account.text import literals
+from local_account.text.errors import Missing, compilation_error, unsupported
 from local_account.text.literals import items
 
+HIDDEN = ("arguments", "folder", "COMMENT", "comment", "text")
 PYTHON = (
-    "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] [SECURE] FUNCTION [IF NOT EXISTS] <name> "
-    "<arguments:list> [COPY GRANTS] RETURNS <returns:lazy> LANGUAGE PYTHON <options:lazy> [AS <body:body>]"
+    "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] FUNCTION [IF NOT EXISTS] <name> "
+    "<arguments:list> RETURNS <returns:lazy> LANGUAGE PYTHON <options:lazy> [AS <body:body>]"
 )
 SQL = (
     "CREATE [OR REPLACE] [TEMP|TEMPORARY] FUNCTION [IF NOT EXISTS] <name> <arguments:list> RETURNS <returns:lazy> "
     "[LANGUAGE SQL] AS <body:body>"
 )
 
+WORDS = re.compile(
+    rf"({literals.OPTION.pattern})|\b(?:STRICT|(?:RETURNS\s+NULL|CALLED)\s+ON\s+NULL\s+INPUT|VOLATILE|IMMUTABLE)\b",
+    re.I | re.S,
+)
 RETURNS = rf"((?:DOUBLE PRECISION|\w+)\s*(?:{PLACEHOLDERS['list']})?)(?:\s+NOT NULL)?"
 
 
 def create_python(session: Session, s: Matched) -> Result:
-    given, function = s.options(), declared(session, s, "PYTHON")
+    function = declared(session, s, "PYTHON")
+    words = take_words(s)
+    given = s.options()
     if "HANDLER" not in given:
         raise compilation_error("missing option: HANDLER", 1506)
-    function.properties["handler"] = given["HANDLER"]
+    function.properties |= {key.lower(): value for key, value in given.items()} | {
+        "null handling": words.get("null handling", "CALLED ON NULL INPUT"),
+        "volatility": words.get("volatility", "VOLATILE"), "body": s.value("body"), "COMMENT": given.get("COMMENT", ""),
+    }  # fmt: skip
     imports = [file for source in items(given.get("IMPORTS")) for file in locate(session, source).files()]
     resolve(items(given.get("PACKAGES")), in_channel(session.account.root))
     kinds = [engine_type(build_type(kind)).sql("duckdb") for _, kind in function.properties["arguments"]]
-    strict = re.search(r"\b(STRICT|RETURNS\s+NULL\s+ON)\b", s["options"], re.I) is not None
+    strict = function.properties["null handling"] != "CALLED ON NULL INPUT"
 
     def fill(function: Object) -> None:
         folder = session.create_folder(function)
@@ -52,6 +67,22 @@ def create_python(session: Session, s: Matched) -> Result:
         (folder / "function.json").write_text(json.dumps({"arguments": kinds, "strict": strict}))
 
     return create(session, s, function, fill)
+
+
+def take_words(s: Matched) -> dict[str, str]:
+    """The options that are words without a value, which are taken out of the statement's options."""
+    found = {}
+
+    def take(word: re.Match) -> str:
+        if word[1]:
+            return word[0]
+        text = " ".join(word[0].upper().split())
+        key = "volatility" if text in ("VOLATILE", "IMMUTABLE") else "null handling"
+        found[key] = "RETURNS NULL ON NULL INPUT" if text == "STRICT" else text
+        return ""
+
+    s.groups["options"] = WORDS.sub(take, s["options"])
+    return found
 
 
 def create_sql(session: Session, s: Matched) -> Result:
@@ -82,10 +113,32 @@ def build_type(text: str) -> exp.DataType:
     return exp.DataType.build(text, dialect="snowflake")
 
 
+def describe_function(session: Session, s: Matched) -> Result:
+    given = overload(session, s).properties
+    signature = "(" + ", ".join(f"{name} {kind}" for name, kind in given["arguments"]) + ")"
+    shown = {"signature": signature, **{key: value for key, value in given.items() if key not in HIDDEN}}
+    return listing("property value", [{"property": key, "value": value} for key, value in shown.items()])
+
+
+def drop_function(session: Session, s: Matched) -> Result:
+    overload(session, s)
+    return drop(session, s)
+
+
+def overload(session: Session, s: Matched) -> Object:
+    """The function of that name, if it takes arguments of the types that are given. Here a name has one function."""
+    function = session.need("FUNCTION", s["name"])
+    given = [build_type(part).sql("snowflake") for part in s["arguments"].strip()[1:-1].split(",") if part.strip()]
+    if given != [build_type(kind).sql("snowflake") for _, kind in function.properties["arguments"]]:
+        raise Missing("Function", f"{function.name}{s['arguments']}")
+    return function
+
+
 def function_row(session: Session, function: Object) -> dict:
     given = function.properties
     shape = f"{function.name}({', '.join(kind for _, kind in given['arguments'])}) RETURN {given['returns']}"
-    return {"catalog_name": function.database, "language": given["language"], "arguments": shape}
+    return {"catalog_name": function.database, "language": given["language"], "arguments": shape,
+            "description": function.comment}  # fmt: skip
 
 
 def user_function(session: Session, parts: list[str], arguments: list[exp.Expression]) -> exp.Expression | None:
@@ -122,7 +175,17 @@ def inline_sql(function: Object, arguments: list[exp.Expression]) -> exp.Express
 def python_call(session: Session, function: Object, arguments: list[exp.Expression]) -> exp.Expression:
     workers, folder = session.account.workers, session.folders.path(function)
     handler = function.properties["handler"]
-    session.account.functions.setdefault(str(folder), lambda table: workers.call("function", folder, handler, table))
+    longest = [longest_of(build_type(kind)) for _, kind in function.properties["arguments"]]
+    returned = longest_of(build_type(function.properties["returns"]))
+    root = session.account.root
+
+    def run(table: pa.Table) -> list[str | None]:
+        demand_fit(table.columns[1:], longest)
+        answers = workers.call("function", folder, handler, table, read_limits(root).handler_seconds)
+        demand_fit([pa.chunked_array([pa.array(answers, pa.string())])], [returned + 2])  # a text has quotes here
+        return answers
+
+    session.account.functions.setdefault(str(folder), run)
     answer = object_call(str(folder), arguments)
     answer.type = exp.DataType(this=T.VARIANT)
     answer = rewrite_cast(exp.Cast(this=answer, to=build_type(function.properties["returns"])))
@@ -139,11 +202,13 @@ def call_system(session: Session, s: Matched) -> Result:
 
 
 STATEMENTS = [
-    Statement(PYTHON, create_python),
+    Statement(PYTHON, create_python, options=options.PYTHON_FUNCTION),
+    Statement("{DESC|DESCRIBE} FUNCTION <name> <arguments:list>", describe_function),
+    Statement("DROP {FUNCTION} [IF EXISTS] <name> <arguments:list>", drop_function),
     Statement(SQL, create_sql),
     Statement("CALL <function:system> <arguments:list>", call_system),
 ]  # fmt: skip
 
 SHOWN = {
-    "FUNCTION": Shown("created_on@ name schema_name catalog_name arguments language", function_row),
+    "FUNCTION": Shown("created_on@ name schema_name catalog_name arguments description language", function_row),
 }  # fmt: skip

@@ -1,12 +1,11 @@
 """INFER_SCHEMA: the columns of staged Parquet files, and their types."""
 
-import re
-
 from local_account.account.session import Session
 from local_account.engine.results import SIMPLE_TYPES, TIMES, Result, listing
 from local_account.engine.types import snowflake_type
 from local_account.sql.stage_files import Location, file_format, locate, read_files
 from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements import options
 from local_account.text import literals
 from local_account.text.errors import compilation_error, unsupported
 
@@ -14,10 +13,11 @@ OF_FILES = ("COLUMN1", "METADATA$FILENAME")
 
 
 def infer_schema(session: Session, s: Matched) -> Result:
-    pairs = re.findall(rf"(\w+)\s*=>\s*({literals.STRING})", s["arguments"])
-    arguments = {key.upper(): literals.unquote(value) for key, value in pairs}
-    if not {"LOCATION", "FILE_FORMAT"} <= arguments.keys():
+    arguments = literals.nested(s["arguments"].replace("=>", "="), options.INFER_SCHEMA)
+    if arguments.keys() != options.INFER_SCHEMA.keys():
         raise compilation_error("INFER_SCHEMA takes LOCATION and FILE_FORMAT", 1006)
+    if (s["order"] or "ORDER_ID").strip().upper() not in ("ORDER_ID", "ORDER_ID ASC"):
+        raise unsupported(f"INFER_SCHEMA ordered by {s['order']}", __name__)
     location = locate(session, arguments["LOCATION"])
     spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]}, location)
     kind = spec.get("TYPE", "CSV").upper()

@@ -50,7 +50,10 @@ def run_job(session: Session, s: Matched) -> Result:
         raise already_exists(job)
     output = prepare_output(session, specification["output"])
     properties = {"job": True, "compute_pool": identifiers.fold(s["pool"]), "status": "RUNNING", "ingress": False,
-                  "model": str(version.model.qualified), "version": version.name}  # fmt: skip
+                  "model": str(version.model.qualified), "version": version.name, "replicas": int(s["replicas"] or 1),
+                  "specification": s.value("specification")}  # fmt: skip
+    if (s["async"] or "TRUE").upper() not in ("TRUE", "FALSE"):
+        raise compilation_error(f"invalid value '{s['async']}' for property 'ASYNC'", 1008)
     record(session, job, properties)
     try:
         rows = read_source(session, s["source"].strip())

@@ -10,7 +10,9 @@ import yaml
 from sqlglot import exp
 
 from local_account.account.catalog import Object
+from local_account.account.limits import read_limits
 from local_account.account.session import Session
+from local_account.engine.lengths import demand_fit
 from local_account.engine.results import Result, listing
 from local_account.sql.context_functions import object_call
 from local_account.sql.packages import demand_model_packages
@@ -48,7 +50,7 @@ class Version:
     def __init__(self, session: Session, model: Object, thing: Object):
         self.model, self.thing, self.name = model, thing, thing.name
         self.folder = session.folders.path(thing)
-        self.workers = session.account.workers
+        self.workers, self.root = session.account.workers, session.account.root
 
     @functools.cached_property
     def manifest(self) -> dict:
@@ -79,7 +81,7 @@ class Version:
     def call(self, method: str, table: pa.Table) -> list[str | None]:
         """The method over a table whose first column is the key of the call: one JSON text a row."""
         handler = self.method(method)["handler"].split(".")[1]
-        return self.workers.call("model", self.folder, handler, table)
+        return self.workers.call("model", self.folder, handler, table, read_limits(self.root).handler_seconds)
 
 
 # ---------------------------------------------------------------- creating and dropping
@@ -253,7 +255,12 @@ def model_function(session: Session, model: str, version: str, method: str, in_t
         text = f"Model {model} version {found.name} was logged without the target platform WAREHOUSE: call its service."
         raise compilation_error(text, 393918)
     key = f"{found.folder}!{identifiers.fold(method)}"
-    session.account.functions.setdefault(key, lambda table: found.call(method, table))
+
+    def run(table: pa.Table) -> list[str | None]:
+        demand_fit(table.columns[1:])
+        return found.call(method, table)
+
+    session.account.functions.setdefault(key, run)
     return key
 
 

@@ -4,25 +4,22 @@ Account-level objects have nothing to run on here: they are recorded in the cata
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from local_account.account import catalog
 from local_account.account.catalog import FILE, Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, status
+from local_account.sql.stage_files import OPTIONS, check_options
 from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements import options
 from local_account.statements.grants import forget_grants
-from local_account.text import identifiers
+from local_account.text import identifiers, literals
 from local_account.text.errors import already_exists, compilation_error
 
 RECORDED = "recorded, not executed"
-ACCOUNT_KINDS = (
-    "WAREHOUSE|COMPUTE POOL|ROLE|USER|EXTERNAL ACCESS INTEGRATION|API INTEGRATION|NOTIFICATION INTEGRATION|"
-    "STORAGE INTEGRATION|SECURITY INTEGRATION|RESOURCE MONITOR"
-)
-SCHEMA_KINDS = (
-    "NETWORK RULE|SECRET|IMAGE REPOSITORY|TAG|ALERT|FILE FORMAT|ARTIFACT REPOSITORY|MODEL MONITOR|DATABASE ROLE"
-)
-SCOPE_OPTIONS = "COMMENT DATA_RETENTION_TIME_IN_DAYS MAX_DATA_EXTENSION_TIME_IN_DAYS"
+ACCOUNT_KINDS = "WAREHOUSE|COMPUTE POOL|ROLE|EXTERNAL ACCESS INTEGRATION"
+SCHEMA_KINDS = "NETWORK RULE|IMAGE REPOSITORY|MODEL MONITOR"
 PARTS = {"MODEL": "MODEL VERSION", "EXPERIMENT": "RUN"}
 
 
@@ -70,12 +67,19 @@ def made(session: Session, s: Matched, kind: str, **properties: object) -> Objec
 
 
 def record(session: Session, s: Matched) -> Result:
-    how = "" if s.choice == "FILE FORMAT" else f" ({RECORDED})"
-    return create(session, s, made(session, s, kind_of(s), **s.options()), how=how)
+    given = s.options()
+    if given.pop("INITIALLY_SUSPENDED", "FALSE").upper() == "TRUE":
+        given["STATE"] = "SUSPENDED"
+    return create(session, s, made(session, s, kind_of(s), **given), how=f" ({RECORDED})")
+
+
+def create_format(session: Session, s: Matched) -> Result:
+    given = literals.free_options(s["options"])
+    return create(session, s, made(session, s, "FILE FORMAT", **given), lambda it: check_options(given, OPTIONS))
 
 
 def create_scope(session: Session, s: Matched) -> Result:
-    scope = made(session, s, s.choice, COMMENT=s.options(SCOPE_OPTIONS).get("COMMENT", ""))
+    scope = made(session, s, s.choice, **s.options(), **({"kind": "TRANSIENT"} if s.transient else {}))
     if s.choice == "SCHEMA":
         session.need("DATABASE", identifiers.quote(scope.database))
     return create(session, s, scope, lambda _: make_schema(session, scope))
@@ -152,11 +156,14 @@ def stop_pool(session: Session, s: Matched) -> None:
 
 def alter(session: Session, s: Matched) -> Result:
     with session.edit(kind_of(s), s["name"]) as thing:
-        action = s["options"].strip().upper()
-        if action in ("SUSPEND", "RESUME"):
-            thing.properties["STATE"] = {"SUSPEND": "SUSPENDED", "RESUME": "STARTED"}[action]
         thing.properties |= s.options()
         thing.comment = thing.properties.get("COMMENT", thing.comment)
+    return status(f"Statement executed successfully ({RECORDED}).")
+
+
+def suspend_or_resume(kind: str, session: Session, s: Matched) -> Result:
+    with session.edit(kind, s["name"]) as thing:
+        thing.properties["STATE"] = {"SUSPEND": "SUSPENDED", "RESUME": "STARTED"}[s.choice]
     return status(f"Statement executed successfully ({RECORDED}).")
 
 
@@ -170,17 +177,25 @@ def comment(session: Session, s: Matched) -> None:
 
 STATEMENTS = [
     Statement(f"CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] {{{SCHEMA_KINDS}}} [IF NOT EXISTS] <name> "
-              "[<options:rest>]", record, "recorded"),
-    Statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", record, "recorded"),
+              "[WITH] [<options:rest>]", record, "recorded", options.RECORDED),
+    Statement("CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] FILE FORMAT [IF NOT EXISTS] <name> [<options:rest>]",
+              create_format),
+    Statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", record, "recorded",
+              options.RECORDED),
     Statement("CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]",
-              create_scope),
-    Statement("DROP {FUNCTION} [IF EXISTS] <name> [<arguments:list>]", drop),
+              create_scope, options=options.SCOPE),
     Statement("DROP {SERVICE} [IF EXISTS] <name> [FORCE]", drop),
     Statement("DROP {STAGE|MODEL|EXPERIMENT|CODE BUNDLE|TASK|STREAMLIT} [IF EXISTS] <name>", drop),
     Statement("DROP {DATABASE|SCHEMA|TABLE|VIEW} [IF EXISTS] <name> [CASCADE|RESTRICT]", drop),
-    Statement(f"DROP {{{ACCOUNT_KINDS}|INTEGRATION|{SCHEMA_KINDS}}} [IF EXISTS] <name>", drop, "recorded"),
+    Statement(f"DROP {{{ACCOUNT_KINDS}|INTEGRATION|{SCHEMA_KINDS}|ALERT|FILE FORMAT}} [IF EXISTS] <name>", drop,
+              "recorded"),
     Statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", stop_pool),
-    Statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> <options:rest>", alter, "recorded"),
+    Statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> SET <options:rest>", alter, "recorded",
+              options.RECORDED),
+    Statement("ALTER WAREHOUSE [IF EXISTS] <name> {SUSPEND|RESUME}", partial(suspend_or_resume, "WAREHOUSE"),
+              "recorded"),
+    Statement("ALTER COMPUTE POOL [IF EXISTS] <name> {SUSPEND|RESUME}", partial(suspend_or_resume, "COMPUTE POOL"),
+              "recorded"),
     Statement("ALTER {DATABASE|SCHEMA|TABLE|VIEW|MODEL} [IF EXISTS] <name> SET COMMENT = <comment:body>", comment),
     Statement(f"COMMENT [IF EXISTS] ON {{{COMMENTED}}} <name> IS <comment:body>", comment),
 ]  # fmt: skip

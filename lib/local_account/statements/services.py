@@ -1,6 +1,7 @@
 """Model services: SYSTEM$DEPLOY_MODEL, SHOW, SUSPEND, RESUME, DROP, and ``service!METHOD`` in SQL over HTTP."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 
@@ -9,11 +10,14 @@ import yaml
 from sqlglot import exp
 
 from local_account.account.catalog import Object
+from local_account.account.limits import read_limits
 from local_account.account.session import Session
+from local_account.engine.lengths import demand_fit
 from local_account.engine.results import Result, listing, slices
 from local_account.sql.context_functions import object_call
 from local_account.sql.stage_files import locate
 from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements import options
 from local_account.statements.job_rows import (
     CONTAINER_COLUMNS,
     container_row,
@@ -32,10 +36,13 @@ from local_account.workers.pool import BATCH_BYTES, BATCH_ROWS, ServiceProcess
 
 SERVICE_COLUMNS = (
     "name status database_name schema_name owner compute_pool dns_name current_instances# target_instances# "
-    "min_instances# max_instances# auto_resume created_on@ updated_on@ comment query_warehouse is_job is_async_job spec"
+    "min_instances# max_instances# auto_resume auto_suspend_secs# created_on@ updated_on@ comment query_warehouse is_job "
+    "is_async_job spec"
 )
 REQUEST_SECONDS = 600.0
 CONTAINER = "model-inference"
+IDLE_SECONDS = 1800  # of a service without min_instances
+PROVISIONING = "Endpoints provisioning in progress... check back in a few minutes"
 WANTED = (
     "cpu",
     "memory",
@@ -84,6 +91,7 @@ def deploy(session: Session, specification: str) -> str:
         session.put(service)
     try:
         ensure_running(session, service)
+        set_status(session, name, "RUNNING", ready_at=time.time())
     except SnowflakeError:
         set_status(session, name, "FAILED")
         raise
@@ -98,10 +106,22 @@ def ensure_running(session: Session, service: Object) -> ServiceProcess:
     folder = account.root / "models" / service.properties["model_folder"]
     if not folder.is_dir():
         raise SnowflakeError(f"Service {name} cannot start: its model version has been dropped.", 395020, "22000")
-    process = account.workers.service(str(name), folder, account.token)
+    process = account.workers.service(str(name), folder, account.token, idle_seconds(service))
     if (service.properties["port"], service.properties["status"]) != (process.port, "RUNNING"):
         set_status(session, name, "RUNNING", port=process.port)
     return process
+
+
+def idle_seconds(service: Object) -> float:
+    """After how long without a request it is suspended: as stated, else half an hour without instances that stay."""
+    given = service.properties
+    return given.get("auto_suspend_secs", 0 if given.get("min_instances", 1) else IDLE_SECONDS)
+
+
+def state_of(session: Session, service: Object) -> str:
+    """The status on record, unless the service was suspended or woken since without a statement."""
+    workers, name, state = session.account.workers, str(service.qualified), service.properties["status"]
+    return "SUSPENDED" if name in workers.sleeping else "RUNNING" if name in workers.services else state
 
 
 def set_status(session: Session, name: Name, state: str, **properties: object) -> None:
@@ -131,6 +151,7 @@ def service_function(session: Session, service: str, method: str) -> str:
     route = identifiers.fold(method).lower().replace("_", "-")
 
     def call(table: pa.Table) -> list[str]:
+        demand_fit(table.columns[1:])
         answers: list[str] = []
         for batch in slices(table.drop_columns(["key"]), BATCH_ROWS, BATCH_BYTES):
             rows = [
@@ -178,15 +199,17 @@ def post(port: int, route: str, token: str, body: dict) -> list:
 
 def service_row(session: Session, service: Object) -> dict:
     given = service.properties
-    running = int(given["status"] == "RUNNING")
+    state = state_of(session, service)
+    running = int(state == "RUNNING")
     image = {"name": CONTAINER, "image": "local", "env": {}, "resources": {"requests": given.get("wanted", {})}}
     return {
-        "status": given["status"], "compute_pool": given["compute_pool"],
+        "status": state, "compute_pool": given["compute_pool"],
         "dns_name": f"{service.name}.{service.schema}.{service.database}.local".lower().replace("_", "-"),
-        "current_instances": running, "target_instances": running,
+        "current_instances": running, "target_instances": given.get("replicas", running),
         "min_instances": given.get("min_instances", 1), "max_instances": given.get("max_instances", 1),
-        "auto_resume": "true", "is_job": str(given.get("job", False)).lower(),
-        "spec": yaml.safe_dump({"spec": {"containers": [image]}}),
+        "auto_resume": "true", "auto_suspend_secs": given.get("auto_suspend_secs", 0),
+        "is_job": str(given.get("job", False)).lower(),
+        "spec": given.get("specification") or yaml.safe_dump({"spec": {"containers": [image]}}),
     } | (job_row(service) if has_container(service) else {})  # fmt: skip
 
 
@@ -194,7 +217,12 @@ def show_endpoints(session: Session, s: Matched) -> Result:
     """Starts the service's process if it is not running, so that the address answers."""
     service = session.need("SERVICE", s["name"])
     url = None
-    if service.properties["ingress"] and service.properties["status"] == "RUNNING":
+    waits = read_limits(session.account.root).provisioning_seconds
+    if service.properties["ingress"] and time.time() - service.properties.get("ready_at", 0) < waits:
+        url = PROVISIONING
+    elif service.properties["ingress"] and str(service.qualified) in session.account.workers.sleeping:
+        url = f"127.0.0.1:{session.account.workers.ports.of(str(service.qualified))}"
+    elif service.properties["ingress"] and state_of(session, service) == "RUNNING":
         url = f"127.0.0.1:{ensure_running(session, service).port}"
     row = {"name": "inference", "port": 5000, "protocol": "HTTP", "ingress_url": url,
            "is_public": str(service.properties["ingress"]).lower()}  # fmt: skip
@@ -205,7 +233,7 @@ def show_containers(session: Session, s: Matched) -> Result:
     service = session.need("SERVICE", s["name"])
     if has_container(service):
         return listing(CONTAINER_COLUMNS, [container_row(service)])
-    state = service.properties["status"]
+    state = state_of(session, service)
     instance = {"RUNNING": "READY", "SUSPENDED": "TERMINATED"}.get(state, state)
     row = {
         "database_name": service.database, "schema_name": service.schema, "service_name": service.name,
@@ -227,7 +255,7 @@ def service_status(session: Session, service: str, timeout: str = "0") -> str:
     found = session.need("SERVICE", service)
     if has_container(found):
         return job_status(found)
-    return json.dumps([{"status": found.properties["status"], "serviceName": found.name, "instanceId": "0",
+    return json.dumps([{"status": state_of(session, found), "serviceName": found.name, "instanceId": "0",
                         "containerName": CONTAINER}])  # fmt: skip
 
 
@@ -237,17 +265,19 @@ def service_status(session: Session, service: str, timeout: str = "0") -> str:
 def suspend_or_resume(session: Session, s: Matched) -> None:
     service = session.need("SERVICE", s["name"])
     if s.choice == "SUSPEND":
-        session.account.workers.stop_service(str(service.qualified))
+        session.account.workers.suspend_service(str(service.qualified))
         set_status(session, service.qualified, "SUSPENDED")
     else:
         ensure_running(session, service)
 
 
 def alter_service(session: Session, s: Matched) -> None:
-    given = s.options("MIN_INSTANCES MAX_INSTANCES COMMENT AUTO_SUSPEND_SECS")
+    given = s.options()
     with session.edit("SERVICE", s["name"]) as service:
         service.comment = given.pop("COMMENT", service.comment)
         service.properties |= {key.lower(): int(value) for key, value in given.items()}
+        if process := session.account.workers.services.get(str(service.qualified)):
+            process.idle_seconds = idle_seconds(service)
 
 
 def stop_process(session: Session, service: Object) -> None:
@@ -266,7 +296,7 @@ STATEMENTS = [
     Statement("SHOW ENDPOINTS IN SERVICE <name>", show_endpoints),
     Statement("SHOW SERVICE {CONTAINERS|INSTANCES} IN SERVICE <name>", show_containers),
     Statement("ALTER SERVICE [IF EXISTS] <name> {SUSPEND|RESUME}", suspend_or_resume),
-    Statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", alter_service),
+    Statement("ALTER SERVICE [IF EXISTS] <name> SET <options:rest>", alter_service, options=options.SERVICE),
 ]  # fmt: skip
 
 SHOWN = {

@@ -11,6 +11,7 @@ from local_account.sql.execute import run
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.text import identifiers
 from local_account.text.errors import compilation_error, unsupported
+from local_account.text.literals import free_options
 
 PARAMETERS = {
     # name -> default; a parameter that is not here is refused, for setting it would change nothing
@@ -43,9 +44,7 @@ def end(session: Session, s: Matched) -> None:
 
 
 def alter_session(session: Session, s: Matched) -> None:
-    given = s.options()
-    s.options(" ".join(given) or "-")
-    for key, value in given.items():
+    for key, value in free_options(s["options"]).items():
         set_parameter(session, key, value)
 
 
@@ -74,7 +73,13 @@ def unset_session(session: Session, s: Matched) -> None:
 
 def show_parameters(session: Session, s: Matched) -> Result:
     rows = [
-        {"key": key, "value": session.parameters.get(key, default), "default": default, "level": "", "description": ""}
+        {
+            "key": key,
+            "value": default if s.in_account else session.parameters.get(key, default),
+            "default": default,
+            "level": "",
+            "description": "",
+        }
         for key, default in PARAMETERS.items()
         if identifiers.like(s.value("like"), key)
     ]
@@ -114,8 +119,8 @@ def use_name(session: Session, s: Matched) -> Result:
 
 
 STATEMENTS = [
-    Statement("START TRANSACTION [NAME <name>]", begin),
-    Statement("BEGIN [WORK|TRANSACTION] [NAME <name>]", begin),
+    Statement("START TRANSACTION", begin),
+    Statement("BEGIN [WORK|TRANSACTION]", begin),
     Statement("{COMMIT|ROLLBACK} [WORK]", end),
     Statement("ALTER SESSION SET <options:rest>", alter_session),
     Statement("ALTER SESSION UNSET <names:rest>", unset_session),

@@ -1,5 +1,6 @@
 """SHOW and DESCRIBE of catalogued objects: every answer is read from the catalog or from the engine, never made up."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,16 +8,18 @@ from local_account.account.catalog import ACCOUNT_LEVEL, Object
 from local_account.account.session import Session
 from local_account.engine.results import Result, listing
 from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements import options
 from local_account.text import identifiers
 
 LIKE = "[LIKE <like:string>] [IN ACCOUNT]"
 SCOPE = f"{LIKE} [IN SCHEMA <in_schema>] [IN DATABASE <in_database>] [IN <in_name>]"
 FILTER = "[STARTS WITH <prefix:string>] [LIMIT <limit:number>]"
-OF_ACCOUNT = "DATABASES|WAREHOUSES|COMPUTE POOLS|ROLES|USERS|INTEGRATIONS|EXTERNAL ACCESS INTEGRATIONS"
+OF_ACCOUNT = "DATABASES|WAREHOUSES|COMPUTE POOLS|ROLES|INTEGRATIONS|EXTERNAL ACCESS INTEGRATIONS"
 OF_SCHEMA = (
     "TABLES|VIEWS|OBJECTS|STAGES|MODELS|EXPERIMENTS|SERVICES|JOB SERVICES|CODE BUNDLES|TASKS|STREAMLITS|NETWORK RULES|"
-    "SECRETS|IMAGE REPOSITORIES|TAGS|ALERTS|FILE FORMATS|ARTIFACT REPOSITORIES|MODEL MONITORS"
+    "IMAGE REPOSITORIES|ALERTS|FILE FORMATS|ARTIFACT REPOSITORIES|MODEL MONITORS"
 )
+TERSE = ("created_on", "name", "kind", "database_name", "schema_name")
 COMMON = "created_on@ name database_name schema_name owner comment"
 
 
@@ -55,7 +58,10 @@ def show(session: Session, s: Matched) -> Result:
     found = [thing for thing in found if thing.name.startswith(s.value("prefix") or "")]
     if s.choice == "JOB SERVICES":
         found = [thing for thing in found if thing.properties.get("job")]
-    return listing(shown(session, kinds[0]).columns, rows_of(session, found[: int(s["limit"]) if s["limit"] else None]))
+    columns = shown(session, kinds[0]).columns
+    if s.terse:
+        columns = " ".join(column for column in columns.split() if column.rstrip("@") in TERSE)
+    return listing(columns, rows_of(session, found[: int(s["limit"]) if s["limit"] else None]))
 
 
 def singular(plural: str) -> str:
@@ -85,22 +91,45 @@ def describe(session: Session, s: Matched) -> Result:
     return listing(described.columns, rows_of(session, [session.need(s.choice, s["name"])]))
 
 
+def describe_integration(session: Session, s: Matched) -> Result:
+    given = session.need("INTEGRATION", s["name"]).properties
+    return listing(
+        "property property_value", [{"property": key, "property_value": value} for key, value in given.items()]
+    )
+
+
+def kept(it: Object) -> dict:
+    """TRANSIENT and the days of time travel, which are recorded alone."""
+    return {
+        "options": it.properties.get("kind", ""),
+        "retention_time": it.properties.get("DATA_RETENTION_TIME_IN_DAYS", "1"),
+    }
+
+
+def options_of(session: Session, it: Object) -> dict:
+    """The options that were given, in columns of their names."""
+    return {key.lower(): value for key, value in it.properties.items()}
+
+
 STATEMENTS = [
     Statement(f"SHOW [USER] {{FUNCTIONS}} {SCOPE} {FILTER}", show),
     Statement(f"SHOW [TERSE] {{{OF_SCHEMA}}} {SCOPE} {FILTER}", show),
     Statement(f"SHOW [TERSE] {{SCHEMAS}} {LIKE} [IN [DATABASE] <in_database>] {FILTER}", show),
     Statement(f"SHOW [TERSE] {{{OF_ACCOUNT}}} {LIKE} {FILTER}", show),
-    Statement("{DESC|DESCRIBE} {COMPUTE POOL|SERVICE|STREAMLIT} <name>", describe),
+    Statement("{DESC|DESCRIBE} {COMPUTE POOL|SERVICE|STREAMLIT|NETWORK RULE|MODEL MONITOR} <name>", describe),
+    Statement("{DESC|DESCRIBE} [EXTERNAL ACCESS] {INTEGRATION} <name>", describe_integration),
 ]
 
 SHOWN = dict.fromkeys(ACCOUNT_LEVEL, Shown("created_on@ name owner comment")) | {
     "DATABASE": Shown(
-        "created_on@ name is_current owner comment kind",
-        lambda session, it: {"is_current": flag(it.name == session.database), "kind": "STANDARD"},
+        "created_on@ name is_current owner comment options retention_time kind",
+        lambda session, it: {"is_current": flag(it.name == session.database), "kind": "STANDARD", **kept(it)},
     ),
     "SCHEMA": Shown(
-        "created_on@ name is_current database_name owner comment",
-        lambda session, it: {"is_current": flag((it.database, it.name) == (session.database, session.schema))},
+        "created_on@ name is_current database_name owner comment options retention_time",
+        lambda session, it: {
+            "is_current": flag((it.database, it.name) == (session.database, session.schema)), **kept(it),
+        },
     ),
     "TABLE": Shown(
         "created_on@ name database_name schema_name kind owner comment rows#",
@@ -110,18 +139,34 @@ SHOWN = dict.fromkeys(ACCOUNT_LEVEL, Shown("created_on@ name owner comment")) | 
         },
     ),
     "VIEW": Shown(
-        "created_on@ name database_name schema_name kind owner comment text",
-        lambda session, it: {"kind": "VIEW", "text": it.properties["text"]},
+        "created_on@ name database_name schema_name kind owner comment text is_secure",
+        lambda session, it: {
+            "kind": "VIEW", "text": it.properties["text"], "is_secure": str(it.properties.get("secure", False)).lower(),
+        },
     ),
     "STAGE": Shown(
         f"{COMMON} url type directory_enabled",
         lambda session, it: {"type": "INTERNAL", "url": "", "directory_enabled": flag(it.properties.get("directory"))},
     ),
+    "INTEGRATION": Shown("name type category enabled comment created_on@", lambda session, it: {
+        "type": "EXTERNAL_ACCESS", "category": "EXTERNAL_ACCESS", "enabled": it.properties.get("ENABLED", "").lower(),
+    }),
+    "NETWORK RULE": Shown(f"{COMMON} type mode", options_of),
+    "DESCRIBE NETWORK RULE": Shown(f"{COMMON} type mode value_list", options_of),
+    "MODEL MONITOR": Shown(f"{COMMON} model version function source warehouse refresh_interval aggregation_window",
+                           options_of),
+    "DESCRIBE MODEL MONITOR": Shown(" ".join([COMMON, *(key.lower() for key in options.RECORDED["MODEL MONITOR"])]),
+                                    options_of),
+    "FILE FORMAT": Shown("created_on@ name database_name schema_name type owner comment format_options",
+                         lambda session, it: {"type": it.properties.get("TYPE", "CSV").upper(),
+                                              "format_options": json.dumps(it.properties)}),
     "WAREHOUSE": Shown(
-        "name state type size is_current created_on@ owner comment",
+        "name state type size is_current auto_suspend auto_resume created_on@ owner comment",
         lambda session, it: {
             "state": it.properties.get("STATE", "STARTED"), "size": it.properties.get("WAREHOUSE_SIZE", "X-Small"),
             "type": "STANDARD", "is_current": flag(it.name == session.warehouse),
+            "auto_suspend": it.properties.get("AUTO_SUSPEND", "600"),
+            "auto_resume": it.properties.get("AUTO_RESUME", "true").lower(),
         },
     ),
     "COMPUTE POOL": Shown(
@@ -129,7 +174,8 @@ SHOWN = dict.fromkeys(ACCOUNT_LEVEL, Shown("created_on@ name owner comment")) | 
         lambda session, it: {
             "state": it.properties.get("STATE", "IDLE"), "instance_family": it.properties.get("INSTANCE_FAMILY"),
             "min_nodes": int(it.properties.get("MIN_NODES", 1)), "max_nodes": int(it.properties.get("MAX_NODES", 1)),
-            "auto_suspend_secs": int(it.properties.get("AUTO_SUSPEND_SECS", 3600)), "auto_resume": "true",
+            "auto_suspend_secs": int(it.properties.get("AUTO_SUSPEND_SECS", 3600)),
+            "auto_resume": it.properties.get("AUTO_RESUME", "true").lower(),
         },
     ),
 }  # fmt: skip

@@ -10,21 +10,29 @@ from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.account.uploads import Upload, digests
 from local_account.engine.results import Result, Transfer, listing
-from local_account.sql.stage_files import Location, chosen, digest, format_options, locate, matching, modified
+from local_account.sql.stage_files import (
+    Location,
+    chosen,
+    digest,
+    format_options,
+    locate,
+    matching,
+    modified,
+    safe_path,
+)
 from local_account.sql.statement_shapes import Matched, Statement
+from local_account.statements import options
 from local_account.statements.objects import create, made
 from local_account.text.errors import SnowflakeError
 from local_account.text.literals import is_true, nested
 from local_account.workers.loopback import HOST
 
-STAGE_OPTIONS = "DIRECTORY ENCRYPTION COMMENT FILE_FORMAT"
-
 
 def create_stage(session: Session, s: Matched) -> Result:
-    given = s.options(STAGE_OPTIONS)
+    given = s.options()
     stage = made(session, s, "STAGE", directory=enabled(given), COMMENT=given.get("COMMENT", ""))
     stage.properties["format"] = format_options(given)
-    stage.properties["encryption"] = nested(given.get("ENCRYPTION", "()")).get("TYPE", "SNOWFLAKE_FULL")
+    stage.properties["encryption"] = nested(given.get("ENCRYPTION"), options.ENCRYPTION).get("TYPE", "SNOWFLAKE_FULL")
 
     def fill(stage: Object) -> None:
         session.create_folder(stage)
@@ -34,23 +42,26 @@ def create_stage(session: Session, s: Matched) -> Result:
 
 
 def enabled(given: dict[str, str]) -> bool:
-    return nested(given.get("DIRECTORY", "()")).get("ENABLE", "FALSE").upper() == "TRUE"
+    return is_true(nested(given.get("DIRECTORY"), options.DIRECTORY), "ENABLE")
 
 
-def forget_files(session: Session, stage: Object) -> None:
-    session.con.execute(f"DELETE FROM {catalog.SYSTEM}.stage_files WHERE stage = ?", [str(stage.qualified)])
+def forget_files(session: Session, stage: Object, below: str = "") -> None:
+    where = "stage = ? AND starts_with(relative_path, ?)"
+    session.con.execute(f"DELETE FROM {catalog.SYSTEM}.stage_files WHERE {where}", [str(stage.qualified), below])
 
 
 def refresh_stage(session: Session, s: Matched) -> Result:
     stage = session.need("STAGE", s["name"])
-    location = locate(session, f"@{s['name']}")
+    below = safe_path(s.value("path") or "")
+    location = locate(session, f"@{s['name']}/{below}")
     if not location.directory:
         raise SnowflakeError(f"Directory table is not enabled on stage {location.stage}.", 391707, "0A000")
     rows = [(location.relative(f), f.stat().st_size, modified(f), digest(f)) for f in location.files()]
     with session.transaction.change(location.stage):
         known = f"SELECT relative_path, size, md5 FROM {catalog.SYSTEM}.stage_files WHERE stage = ?"
         before = {row[0]: row[1:] for row in session.con.execute(known, [location.stage]).fetchall()}
-        forget_files(session, stage)
+        before = {file: known for file, known in before.items() if file.startswith(below)}
+        forget_files(session, stage, below)
         if rows:
             session.con.execute(
                 f"INSERT INTO {catalog.SYSTEM}.stage_files SELECT ?, unnest(?::VARCHAR[]), unnest(?::BIGINT[]), "
@@ -64,7 +75,7 @@ def refresh_stage(session: Session, s: Matched) -> Result:
 
 
 def alter_stage(session: Session, s: Matched) -> None:
-    given = s.options(STAGE_OPTIONS)
+    given = s.options()
     with session.edit("STAGE", s["name"]) as stage:
         if "DIRECTORY" in given:
             stage.properties["directory"] = enabled(given)
@@ -79,13 +90,14 @@ def describe_stage(session: Session, s: Matched) -> Result:
     columns = "parent_property property property_type property_value property_default"
     rows = [("DIRECTORY", "ENABLE", "Boolean", directory, "false"),
             ("STAGE_ENCRYPTION", "TYPE", "String", given.get("encryption"), "SNOWFLAKE_FULL")]  # fmt: skip
+    rows += [("STAGE_FILE_FORMAT", key, "String", value, "") for key, value in given.get("format", {}).items()]
     return listing(columns, [dict(zip(columns.split(), row, strict=True)) for row in rows])
 
 
 def put(session: Session, s: Matched) -> Transfer:
     """The connector sends the files to ``uploads``. One that is already staged stays unless OVERWRITE says otherwise;
     the connector reports it UPLOADED all the same, where Snowflake reports SKIPPED."""
-    location, given = locate(session, s["stage"]), s.options("OVERWRITE AUTO_COMPRESS PARALLEL SOURCE_COMPRESSION")
+    location, given = locate(session, s["stage"]), s.options()
     overwrite = is_true(given, "OVERWRITE")
     compress = given.get("AUTO_COMPRESS", "TRUE").upper() == "TRUE"
     pattern = Path(local_path(s["source"])).expanduser()
@@ -102,6 +114,7 @@ def put(session: Session, s: Matched) -> Transfer:
     data = {
         "command": "UPLOAD", "src_locations": [str(source) for source in sources], "autoCompress": compress,
         "sourceCompression": detection, "overwrite": overwrite, "encryptionMaterial": None,
+        "parallel": int(given.get("PARALLEL", 4)),
     }  # fmt: skip
     place = {"locationType": "GCS", "location": "stage/", "creds": {}}
     if several and compress:  # the sources' digests do not apply: the connector asks again for each file
@@ -112,10 +125,12 @@ def put(session: Session, s: Matched) -> Transfer:
 
 def get(session: Session, s: Matched) -> Transfer:
     location = locate(session, s["stage"])
-    files = matching(location, s.options("PATTERN PARALLEL").get("PATTERN"))
+    given = s.options()
+    files = matching(location, given.get("PATTERN"))
     data = {
         "command": "DOWNLOAD", "src_locations": [location.relative(f) for f in files],
         "localLocation": local_path(s["target"]), "encryptionMaterial": [], "presignedUrls": None,
+        "parallel": int(given.get("PARALLEL", 10)),
     }  # fmt: skip
     return transfer(data, {"locationType": "LOCAL_FS", "location": str(location.base), "creds": {}})
 
@@ -130,7 +145,7 @@ def local_path(text: str) -> str:
 def transfer(data: dict, place: dict) -> Transfer:
     stage_info = {"path": "", "region": "local", "storageAccount": None, "isClientSideEncrypted": False}
     nowhere = {"presignedUrl": None, "endPoint": None}
-    return Transfer({**data, "parallel": 4, "stageInfo": {**nowhere, **stage_info, **place}})
+    return Transfer({**data, "stageInfo": {**nowhere, **stage_info, **place}})
 
 
 def list_files(session: Session, s: Matched) -> Result:
@@ -155,7 +170,7 @@ def remove(session: Session, s: Matched) -> Result:
 def copy_files(session: Session, s: Matched) -> Result:
     source, target = locate(session, s["source"]), locate(session, s["target"])
     base = source.target if source.target.is_dir() else source.target.parent
-    copied = copy_all(chosen(source, s.options("PATTERN FILES DETAILED_OUTPUT")), base, target.target)
+    copied = copy_all(chosen(source, s.options()), base, target.target)
     return listing("file", [{"file": target.relative(file)} for file in copied])
 
 
@@ -194,15 +209,16 @@ def copy_whole(source: Path, target: Path) -> None:
 
 STATEMENTS = [
     Statement("CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] STAGE [IF NOT EXISTS] <name> [<options:rest>]",
-              create_stage),
+              create_stage, options=options.STAGE),
     Statement("ALTER STAGE [IF EXISTS] <name> REFRESH [SUBPATH = <path:string>]", refresh_stage),
-    Statement("ALTER STAGE [IF EXISTS] <name> SET <options:rest>", alter_stage),
+    Statement("ALTER STAGE [IF EXISTS] <name> SET <options:rest>", alter_stage, options=options.STAGE_CHANGE),
     Statement("{DESC|DESCRIBE} STAGE <name>", describe_stage),
-    Statement("PUT <source:rest_until_stage> <stage:stage> [<options:rest>]", put),
-    Statement("GET <stage:stage> <target:rest_until_options> [<options:rest>]", get),
+    Statement("PUT <source:rest_until_stage> <stage:stage> [<options:rest>]", put, options=options.PUT),
+    Statement("GET <stage:stage> <target:rest_until_options> [<options:rest>]", get, options=options.GET),
     Statement("{LIST|LS} <stage:stage> [PATTERN = <pattern:string>]", list_files),
     Statement("{REMOVE|RM} <stage:stage> [PATTERN = <pattern:string>]", remove),
-    Statement("COPY FILES INTO <target:stage> FROM <source:stage> [<options:rest>]", copy_files),
+    Statement("COPY FILES INTO <target:stage> FROM <source:stage> [<options:rest>]", copy_files,
+              options=options.COPY_FILES),
 ]  # fmt: skip
 
 BEFORE_REMOVAL = {"STAGE": forget_files}

@@ -7,14 +7,14 @@ from sqlglot import exp
 from local_account.account.catalog import Object
 from local_account.account.session import Session
 from local_account.engine.results import Result
-from local_account.engine.types import declared_type
+from local_account.engine.types import T, declared_type
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.sql.translate import generate
 from local_account.statements.columns import (
     comment_columns,
     definition,
-    engine_columns,
     existing,
+    length_check,
     rebuild,
     stated_columns,
     stored_definitions,
@@ -26,7 +26,11 @@ from local_account.text.identifiers import Name
 
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
                     exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
-WIDENED = {'"NULL"': "VARCHAR", **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), "BIGINT")}
+ENGINE = {"VARCHAR": T.VARCHAR, "BLOB": T.BLOB}
+WIDENED = {  # columns of a query: those of NULLs alone become text, integers get 64 bits
+    '"NULL"': "VARCHAR",
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), "BIGINT"),
+}
 
 
 def create_table_or_view(session: Session, tree: exp.Create, sql: str, binds: list) -> Result:
@@ -47,6 +51,7 @@ def create_table_or_view(session: Session, tree: exp.Create, sql: str, binds: li
     s = Matched(sql, {flag: "" for flag, given in flags.items() if given})
     if tree.kind == "VIEW":
         thing.properties = view_properties(session, tree, sql)
+        thing.properties["secure"] = kept.find(exp.SecureProperty) is not None
         return create(session, s, thing)
     if kept.find(exp.TransientProperty):
         thing.properties["kind"] = "TRANSIENT"
@@ -74,20 +79,21 @@ def make_table(session: Session, tree: exp.Create, table: Object, temporary: boo
         else:
             rebuild(session, temp, place, defined, source_query(tree, columns), binds)
     else:
-        session.con.execute(f"CREATE OR REPLACE {temp}TABLE {place} AS {source_query(tree, columns)}", binds or None)
-        types = widen_columns(session, place, tree.meta.get("kinds") or [])
+        query = source_query(tree, columns)
+        made = session.con.sql(query, params=binds or None)
+        found = [(name, WIDENED.get(str(kind), str(kind))) for name, kind in zip(made.columns, made.types, strict=True)]
+        checked = ((identifiers.quote(name), kind) for name, kind in found)
+        defined = ", ".join(f"{name} {kind} {length_check(name, ENGINE.get(kind), None)}" for name, kind in checked)
+        rebuild(session, temp, place, defined, query, binds)
+        types = made_types(found, tree.meta.get("kinds") or [])
     table.properties["types"] = {name: kind for name, kind in types.items() if kind}
     comment_columns(session, columns, place)
 
 
-def widen_columns(session: Session, place: str, kinds: list[exp.DataType]) -> dict[str, str | None]:
-    """Columns that a query made: those of NULLs alone become text, integers get 64 bits. Returns the declared types."""
-    found = engine_columns(session, place)
-    for name, kind, *_ in found:
-        if kind in WIDENED:
-            session.con.execute(f"ALTER TABLE {place} ALTER COLUMN {identifiers.quote(name)} TYPE {WIDENED[kind]}")
+def made_types(found: list[tuple[str, str]], kinds: list[exp.DataType]) -> dict[str, str | None]:
+    """The declared types of columns that a query made, which the engine has as JSON."""
     made = zip(found, kinds, strict=True) if len(found) == len(kinds) else ()
-    return {name: declared_type(kind) for (name, engine, *_), kind in made if engine == "JSON"}
+    return {name: declared_type(kind) for (name, engine), kind in made if engine == "JSON"}
 
 
 def copied_table(session: Session, tree: exp.Create) -> Object | None:

@@ -1,6 +1,7 @@
 """Errors with Snowflake's codes and words, so that clients raise the same exceptions as against an account."""
 
 import errno
+from collections.abc import Iterable
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -24,6 +25,13 @@ class Missing(SnowflakeError):
 
 def compilation_error(text: str, code: int = 904, sqlstate: str = "42000") -> SnowflakeError:
     return SnowflakeError(f"SQL compilation error:\n{text}", code, sqlstate)
+
+
+def demand_columns(named: Iterable[str], stored: Iterable[str]) -> None:
+    """Raise 000904 for a column that the table does not have; the case of its name counts."""
+    for name in named:
+        if name not in stored:
+            raise compilation_error(f"invalid identifier '{name}'")
 
 
 def already_exists(name: object) -> SnowflakeError:

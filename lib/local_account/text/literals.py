@@ -1,6 +1,7 @@
 """Text of a statement: string literals, comments, lists and options."""
 
 import re
+from collections.abc import Mapping
 
 from local_account.text.errors import compilation_error
 
@@ -37,27 +38,43 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)|''", lambda m: "'" if m[1] is None else escapes.get(m[1], m[1]), text[1:-1], flags=re.S)
 
 
-def options(text: str | None, known: str | None = None) -> dict[str, str]:
+OPTION = re.compile(rf"([\w$]+)\s*=\s*({BODY}|{LIST}|[^\s,()]+)", re.S)
+
+
+def options(text: str | None, known: Mapping[str, str]) -> dict[str, str]:
     """``A = 1 B = 'x' C = (D = TRUE)`` -> {"A": "1", "B": "x", "C": "(D = TRUE)"}; keys in upper case.
 
-    With ``known`` (names, separated by spaces) anything else in the text is refused.
+    Raises for an option that is not ``known`` (name -> regular expression of its values), is given twice, or has
+    another value.
     """
-    option = rf"([\w$]+)\s*=\s*({BODY}|{LIST}|[^\s,()]+)"
-    found = re.findall(option, text or "", re.S)
-    if known is not None:
-        rest = re.sub(option, "", text or "", flags=re.S).strip(" ,;\n\t")
-        for unknown in [rest] * bool(rest) + [key for key, _ in found if key.upper() not in known.split()]:
-            raise compilation_error(f"syntax error or unknown property near '{unknown}'", 1003)
-    return {key.upper(): unquote(v) if v.startswith(("'", "$$")) else v for key, v in found}
+    found = OPTION.findall(text or "")
+    rest = OPTION.sub("", text or "").strip(" ,;\n\t")
+    for unknown in [rest] * bool(rest) + [key for key, _ in found if key.upper() not in known]:
+        raise compilation_error(f"syntax error or unknown property near '{unknown}'", 1003)
+    given: dict[str, str] = {}
+    for key, value in ((key.upper(), unquote(v) if v.startswith(("'", "$$")) else v) for key, v in found):
+        if key in given:
+            raise compilation_error(f"duplicate property '{key}'", 1003)
+        if not re.fullmatch(known[key], value, re.I | re.S):
+            raise compilation_error(f"invalid value '{value}' for property '{key}'", 1008)
+        given[key] = value
+    return given
+
+
+def free_options(text: str | None) -> dict[str, str]:
+    """Options of any name and value, for a caller that checks them itself."""
+    names = [key for key, _ in OPTION.findall(text or "")]
+    return options(text, dict.fromkeys(map(str.upper, names), ".*"))
 
 
 def is_true(given: dict[str, str], option: str) -> bool:
     return given.get(option, "FALSE").upper() == "TRUE"
 
 
-def nested(text: str | None) -> dict[str, str]:
+def nested(text: str | None, known: Mapping[str, str] | None = None) -> dict[str, str]:
     """The options inside one pair of parentheses."""
-    return options(text.strip()[1:-1]) if text else {}
+    inside = text.strip()[1:-1] if text else ""
+    return free_options(inside) if known is None else options(inside, known)
 
 
 def items(text: str | None) -> list[str]:

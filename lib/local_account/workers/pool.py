@@ -22,10 +22,12 @@ import pyarrow as pa
 from local_account.engine.results import ipc, slices
 from local_account.text.errors import SnowflakeError
 from local_account.workers.loopback import Ports
+from local_account.workers.sleeping import Sleeping
 
 IDLE_SECONDS = 600.0  # a worker that has not been called for so long is stopped
-BATCH_ROWS = 256
-BATCH_BYTES = 32 << 20
+BATCH_ROWS = 4096
+BATCH_BYTES = 64 << 20
+LOAD_SECONDS = 600.0  # for imports, before the first call
 STOP_SECONDS = 3.0
 RESTART_SECONDS = 5.0  # a service that dies sooner is not started again at once
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(os.cpu_count() or 2))
@@ -89,21 +91,22 @@ class WarehouseWorker(Process):
     def idle(self) -> bool:
         return time.monotonic() - self.last_use > IDLE_SECONDS and not self.lock.locked()
 
-    def call(self, handler: str, table: pa.Table) -> list[str | None]:
-        """One JSON text per row. Raises SnowflakeError with the code's own traceback."""
+    def call(self, handler: str, table: pa.Table, seconds: float) -> list[str | None]:
+        """One JSON text per row. Raises SnowflakeError with the code's own traceback, or if one call of the code takes
+        longer than so many seconds."""
         answers: list[str | None] = []
         table = table.replace_schema_metadata({"handler": handler})
         with self.lock:
             for batch in slices(table, BATCH_ROWS, BATCH_BYTES):
-                answers += self.exchange(ipc(batch))
+                answers += self.exchange(ipc(batch), handler, seconds)
                 self.last_use = time.monotonic()
         return answers
 
-    def exchange(self, message: bytes) -> list[str | None]:
+    def exchange(self, message: bytes, handler: str, seconds: float) -> list[str | None]:
         try:
             with contextlib.suppress(BrokenPipeError):  # the process has died: reading says so below
                 self.requests.send_bytes(message)
-            succeeded, answer = json.loads(self.answers.recv_bytes())
+            succeeded, answer = json.loads(self.receive(handler, seconds))
         except (OSError, EOFError):
             text = f"Python Interpreter Error:\nthe worker of {self.label} died; see {self.log}"
             raise SnowflakeError(text, 100357) from None
@@ -111,19 +114,42 @@ class WarehouseWorker(Process):
             raise SnowflakeError(f"Python Interpreter Error:\n{answer}", 100357, "P0000")
         return answer
 
+    def receive(self, handler: str, seconds: float) -> bytes:
+        """The answer. Empty messages before it say that the code was loaded, and that a call of it has ended."""
+        wait, message = LOAD_SECONDS, b""
+        while not message:
+            if not self.answers.poll(wait):
+                self.process.kill()
+                text = f"Python function {self.label} with handler {handler} timed out: a call may take {wait:g} s."
+                raise SnowflakeError(
+                    f"Python Interpreter Error:\n{text} Give it fewer rows (max_batch_size).", 100357, "P0000"
+                )
+            message, wait = self.answers.recv_bytes(), seconds
+        return message
+
 
 class ServiceProcess(Process):
     """An HTTP server for one model version."""
 
-    def __init__(self, folder: Path, port: int, token: str, log: Path):
+    def __init__(self, folder: Path, port: int, token: str, log: Path, idle_seconds: float):
         super().__init__("service", [folder, port, token], log, folder)
-        self.folder, self.token = folder, token
+        self.folder, self.token, self.idle_seconds = folder, token, idle_seconds
+        self.last_use = time.monotonic()
         try:
             self.port = json.loads(self.answers.recv_bytes())  # once the model is loaded
         except EOFError:
             self.end()
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise SnowflakeError(f"The service failed to start:\n{tail}", 395020, "22000") from None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has asked it for so long; it tells by a message that it is asked."""
+        with contextlib.suppress(EOFError, OSError):
+            while self.answers.poll():
+                self.answers.recv_bytes()
+                self.last_use = time.monotonic()
+        return 0 < self.idle_seconds < time.monotonic() - self.last_use
 
 
 class Workers:
@@ -134,6 +160,7 @@ class Workers:
         self.guard = threading.Lock()
         self.warehouse: dict[str, WarehouseWorker] = {}
         self.services: dict[str, ServiceProcess] = {}
+        self.sleeping: dict[str, Sleeping] = {}
         self.starting: dict[str, threading.Lock] = {}
         self.ports = Ports()
         self.last_use = time.monotonic()
@@ -145,7 +172,7 @@ class Workers:
         with self.guard:
             return self.starting.setdefault(name, threading.Lock())
 
-    def call(self, kind: str, folder: Path, handler: str, table: pa.Table) -> list[str | None]:
+    def call(self, kind: str, folder: Path, handler: str, table: pa.Table, seconds: float) -> list[str | None]:
         """Run a model's method or a function over a table, on a warm worker if there is one."""
         with self.start_lock(str(folder)):
             worker = self.warehouse.get(str(folder))
@@ -153,17 +180,22 @@ class Workers:
                 worker = WarehouseWorker(kind, folder, self.logs / f"{folder.name}.log")
                 self.warehouse[str(folder)] = worker
         self.last_use = time.monotonic()
-        answers = worker.call(handler, table)
+        answers = worker.call(handler, table, seconds)
         self.last_use = time.monotonic()
         return answers
 
-    def service(self, name: str, folder: Path, token: str) -> ServiceProcess:
-        """The service's process, started if it is not running. Raises SnowflakeError when it cannot start."""
+    def service(self, name: str, folder: Path, token: str, idle_seconds: float = 0) -> ServiceProcess:
+        """The service's process, started if it is not running. Raises SnowflakeError when it cannot start.
+
+        It is suspended when nobody has asked it for ``idle_seconds``; with 0 never."""
         with self.start_lock(name):
             process = self.services.get(name)
             if process is None or not process.alive:
-                process = ServiceProcess(folder, self.ports.of(name), token, self.service_log(name))
+                process = ServiceProcess(folder, self.ports.of(name), token, self.service_log(name), idle_seconds)
                 self.services[name] = process
+            if sleeping := self.sleeping.pop(name, None):
+                sleeping.end()
+            process.idle_seconds, process.last_use = idle_seconds, time.monotonic()
             self.last_use = time.monotonic()
             return process
 
@@ -173,12 +205,28 @@ class Workers:
             young = time.monotonic() - process.started < RESTART_SECONDS
             if name in self.services and not process.alive and not young:
                 with contextlib.suppress(SnowflakeError):  # its log says why; the next call tries again
-                    self.service(name, process.folder, process.token)
+                    self.service(name, process.folder, process.token, process.idle_seconds)
+
+    def suspend_service(self, name: str) -> None:
+        """Stop it; the first request starts it again."""
+        with self.start_lock(name):
+            process = self.services.pop(name, None)
+            if process is None:
+                return
+            process.end()
+
+            def wake() -> None:
+                with contextlib.suppress(SnowflakeError):  # its log says why
+                    self.service(name, process.folder, process.token, process.idle_seconds)
+
+            self.sleeping[name] = Sleeping(self.ports.of(name), process.token, wake)
 
     def service_log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
     def stop_service(self, name: str) -> None:
+        if sleeping := self.sleeping.pop(name, None):
+            sleeping.end()
         process = self.services.pop(name, None)
         if process is not None:
             process.end()
@@ -199,6 +247,9 @@ class Workers:
         while True:
             time.sleep(1)
             self.restart_services()
+            for name, process in list(self.services.items()):
+                if process.idle:
+                    self.suspend_service(name)
             self.stop_workers(lambda _, worker: worker.idle)
 
     def stop_all(self) -> None:
@@ -206,6 +257,8 @@ class Workers:
         with self.guard:
             ending = [*self.services.values(), *self.warehouse.values()]
             self.services, self.warehouse = {}, {}
+        for sleeping in self.sleeping.values():
+            sleeping.end()
         for process in ending:
             process.requests.close()
         until = time.monotonic() + STOP_SECONDS

@@ -12,6 +12,7 @@ import gc
 import hmac
 import json
 import threading
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from local_account.workers.connections import configuration
 from local_account.workers.loopback import bind
 
 REQUEST_BYTES = 128 << 20
+TELL_SECONDS = 0.5
 WAITING_LIMIT = 32  # requests that may wait for the model; further ones get status 429
 
 
@@ -47,7 +49,7 @@ class Service:
         self.methods = {name.lower().replace("_", "-"): name for name in self.signatures}
         self.token = token
         self.turn = asyncio.Lock()
-        self.waiting = 0
+        self.waiting = self.asked = 0
 
     def app(self) -> Starlette:
         return Starlette(routes=[
@@ -69,6 +71,7 @@ class Service:
         if self.waiting >= WAITING_LIMIT:
             return problem(429, "Too many requests are waiting for the model; try again later.")
         self.waiting += 1
+        self.asked += 1
         try:
             raw = await read_raw(request, REQUEST_BYTES)
             index, frame, params = await run_in_threadpool(self.prepare, method, raw)
@@ -197,6 +200,17 @@ def main(requests: Connection, answers: Connection, folder: Path, port: int, tok
             requests.recv_bytes()
         server.should_exit = True
 
+    def tell_use() -> None:
+        """The account suspends a service that nobody asks."""
+        told = 0
+        while not server.should_exit:
+            if service.waiting or service.asked != told:
+                told = service.asked
+                with contextlib.suppress(OSError):
+                    answers.send_bytes(b"asked")
+            time.sleep(TELL_SECONDS)
+
     threading.Thread(target=end_with_parent, daemon=True).start()
     answers.send_bytes(json.dumps(listener.getsockname()[1]).encode())
+    threading.Thread(target=tell_use, daemon=True).start()
     server.run(sockets=[listener])

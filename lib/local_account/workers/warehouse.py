@@ -3,7 +3,8 @@
 A model's method runs through the handler file that the SDK generated into the model (``functions/<method>.py``). The
 folder of a function holds ``function.json``, its body in ``body.py`` when it was given inline, and the files it
 imports. A request is an Arrow table, whose metadata names the handler; the answer in JSON [true, [one JSON text a
-row]] or [false, the traceback]. The process ends when the pipe to it closes.
+row]] or [false, the traceback]. An empty message comes once the code is loaded and after each call of it, so that the
+account can tell how long a call takes. The process ends when the pipe to it closes.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import json
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def main(requests: Connection, answers: Connection, kind: str, folder: Path) -> 
         while True:
             body = requests.recv_bytes()
             try:
-                answer = True, run(body, loaded, LOADERS[kind], folder)
+                answer = True, run(body, loaded, LOADERS[kind], folder, lambda: answers.send_bytes(b""))
             except BaseException as error:  # noqa: BLE001 - the caller gets any error of the code
                 answer = False, traceback_of(error)
             answers.send_bytes(json.dumps(answer).encode())
@@ -42,7 +43,7 @@ def traceback_of(error: BaseException) -> str:
     return "".join(["Traceback (most recent call last):\n", *shown])
 
 
-def run(body: bytes, loaded: dict[str, Callable], load: Callable, folder: Path) -> list[str]:
+def run(body: bytes, loaded: dict[str, Callable], load: Callable, folder: Path, tell: Callable) -> list[str]:
     table = pa.ipc.open_stream(body).read_all()
     handler = table.schema.metadata[b"handler"].decode()
     if handler not in loaded:
@@ -51,8 +52,12 @@ def run(body: bytes, loaded: dict[str, Callable], load: Callable, folder: Path) 
             loaded[handler] = load(folder, handler)
         finally:
             gc.enable()
-    values = loaded[handler](table.drop_columns(["key"]))
-    return [json.dumps(value, default=plain) for value in values]
+    tell()
+    made = []
+    for values in loaded[handler](table.drop_columns(["key"])):
+        tell()
+        made += [json.dumps(value, default=plain) for value in values]
+    return made
 
 
 def plain(value: object) -> object:
@@ -65,20 +70,21 @@ def plain(value: object) -> object:
 def provide_snowflake(folder: Path, vectorized: Callable) -> None:
     """What the warehouse's Python offers: the module ``_snowflake``, and the folder of a function's imports."""
     module = types.ModuleType("_snowflake")
-    module.vectorized = lambda **_: vectorized
+    module.vectorized = vectorized
     sys.modules["_snowflake"] = module
     sys._xoptions["snowflake_import_directory"] = f"{folder}/"
 
 
-def load_model(folder: Path, method: str) -> Callable[[pa.Table], list]:
-    provide_snowflake(folder, lambda function: function)
+def load_model(folder: Path, method: str) -> Callable[[pa.Table], Iterator[list]]:
+    provide_snowflake(folder, lambda **_: lambda function: function)
     spec = importlib.util.spec_from_file_location("handler", folder / "functions" / f"{method}.py")
     handler = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(handler)
     return lambda table: run_model(handler, table)
 
 
-def run_model(handler: types.ModuleType, table: pa.Table) -> list:
+def run_model(handler: types.ModuleType, table: pa.Table) -> Iterator[list]:
+    """The answers of one call after the other, each over at most MAX_BATCH_SIZE rows."""
     from snowflake.snowpark.types import ArrayType, MapType, StructType, VariantType
 
     frame = table.to_pandas()
@@ -91,9 +97,13 @@ def run_model(handler: types.ModuleType, table: pa.Table) -> list:
             frame[column] = frame[column].map(json.loads, na_action="ignore")
     for missing in range(frame.shape[1], wanted):
         frame[f"missing_{missing}"] = None
-    step = handler.MAX_BATCH_SIZE or len(frame)
-    batches = [frame.iloc[start : start + step].reset_index(drop=True) for start in range(0, len(frame), step)]
-    return [value for batch in batches for value in infer(handler, batch)]
+    yield from (infer(handler, batch) for batch in batches(frame, handler.MAX_BATCH_SIZE))
+
+
+def batches(frame: object, most_rows: int | None) -> Iterator[object]:
+    """A pandas frame in parts of so many rows; whole without a number."""
+    step = most_rows or len(frame)
+    return (frame.iloc[start : start + step].reset_index(drop=True) for start in range(0, len(frame), step))
 
 
 def infer(handler: types.ModuleType, frame: object) -> list:
@@ -110,9 +120,12 @@ def infer(handler: types.ModuleType, frame: object) -> list:
     return answer.replace({pd.NA: None, np.nan: None}).to_dict("records")
 
 
-def mark_vectorized(function: Callable) -> Callable:
-    function._sf_vectorized_input = True
-    return function
+def mark_vectorized(input: type | None = None, max_batch_size: int | None = None) -> Callable[[Callable], Callable]:
+    def mark(function: Callable) -> Callable:
+        function._sf_vectorized_input, function._sf_max_batch_size = input or True, max_batch_size
+        return function
+
+    return mark
 
 
 def load_handler(folder: Path, handler: str) -> Callable:
@@ -127,7 +140,7 @@ def load_handler(folder: Path, handler: str) -> Callable:
     return getattr(importlib.import_module(module), name)
 
 
-def load_function(folder: Path, handler: str) -> Callable[[pa.Table], list]:
+def load_function(folder: Path, handler: str) -> Callable[[pa.Table], Iterator[list]]:
     function = load_handler(folder, handler)
     declared = json.loads((folder / "function.json").read_text())
     kinds, strict = declared["arguments"], declared.get("strict", False)  # the engine's types
@@ -135,14 +148,16 @@ def load_function(folder: Path, handler: str) -> Callable[[pa.Table], list]:
     def call(*arguments: object) -> object:
         return None if strict and None in arguments else function(*arguments)
 
-    def run(table: pa.Table) -> list:
+    def run(table: pa.Table) -> Iterator[list]:
         given = zip(table.columns, kinds, strict=False)  # without arguments it is sent one that it does not take
         columns = [[convert(value, kind) for value in column.to_pylist()] for column, kind in given]
         if getattr(function, "_sf_vectorized_input", None) is not None:
             import pandas as pd
 
-            return list(function(pd.DataFrame(dict(enumerate(columns)))))
-        return [call(*(column[row] for column in columns)) for row in range(table.num_rows)]
+            frame = pd.DataFrame(dict(enumerate(columns)))
+            yield from (list(function(part)) for part in batches(frame, getattr(function, "_sf_max_batch_size", None)))
+            return
+        yield from ([call(*(column[row] for column in columns))] for row in range(table.num_rows))
 
     return run
 

@@ -183,6 +183,7 @@ REFUSED_BY_SNOWFLAKE = {
     "(SELECT OBJECT_AGG(K, W) FROM VALUES ('a', 1), ('a', 2) AS T(K, W))": "Duplicate field key",
 }
 
+LONG = "INSERT INTO T SELECT REPEAT('a', 16777217)"
 ERRORS = {  # the last of the statements, and what it says
     (
         "CREATE TABLE T (S VARCHAR(3))",
@@ -229,6 +230,26 @@ ERRORS = {  # the last of the statements, and what it says
     ("SELECT PARSE_JSON('[1, 2]')::OBJECT",): r"Failed to cast variant value \[1,2\] to OBJECT",
     ("SELECT A FROM ONE ORDER BY 2",): "001003 .*ORDER BY position 2 is not in the select list",
     ("SELECT 1 / 0",): "100051 .22012.*Division by zero",
+    # Where no length is declared a text has 16,777,216 bytes and a binary value 8,388,608.
+    ("CREATE TABLE T (S STRING)", LONG): "100078 .*String 'a+' is too long and would be truncated",
+    ("CREATE TABLE T (S TEXT)", "INSERT INTO T VALUES ('a')", "UPDATE T SET S = REPEAT('a', 16777217)"): "100078 ",
+    ("CREATE TABLE T (S STRING)", "INSERT INTO T SELECT REPEAT('ä', 8388609)"): "100078 ",
+    ("CREATE TABLE T AS SELECT 'a' AS S", LONG): "100078 ",
+    ("CREATE TABLE T AS SELECT REPEAT('a', 16777217) AS S",): "100078 ",
+    (
+        "CREATE TABLE T (A INT)",
+        "ALTER TABLE T ADD S STRING",
+        "INSERT INTO T SELECT 1, REPEAT('a', 16777217)",
+    ): "100078 ",
+    ("CREATE TABLE T (B BINARY)", "INSERT INTO T SELECT TO_BINARY(REPEAT('ab', 8388609))"): "100078 ",
+    ("CREATE TABLE T (B BINARY(2))", "INSERT INTO T SELECT TO_BINARY('616263')"): "100078 ",
+    ("CREATE TABLE T (S VARCHAR(134217729))",): "invalid length 134217729 of VARCHAR",
+    ("CREATE TABLE T (B BINARY(67108865))",): "invalid length 67108865 of BINARY",
+    # The case of a quoted name counts in lists of columns too.
+    ("CREATE TABLE T (A INT)", 'INSERT INTO T ("a") VALUES (1)'): "000904 .*invalid identifier 'a'",
+    ("CREATE TABLE T (A INT, B INT)", 'ALTER TABLE T DROP COLUMN "a"'): "000904 .*invalid identifier 'a'",
+    ("CREATE TABLE T (A INT)", 'ALTER TABLE T RENAME COLUMN "a" TO B'): "000904 .*invalid identifier 'a'",
+    ("CREATE TABLE T (A INT)", "COMMENT ON COLUMN T.\"a\" IS 'x'"): "000904 .*invalid identifier 'a'",
 }
 
 REFUSED_SEQUENCES = [

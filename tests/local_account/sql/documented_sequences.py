@@ -6,6 +6,12 @@ from decimal import Decimal
 
 SEQUENCES = {
     # statements one after the other -> the rows of the last one
+    (
+        "CREATE TABLE T (S VARCHAR(134217728), B BINARY(67108864))",
+        "INSERT INTO T SELECT REPEAT('a', 16777217), TO_BINARY(REPEAT('ab', 8388609))",
+        "SELECT LENGTH(S), LENGTH(B) FROM T",
+    ): [(16777217, 8388609)],
+    ("CREATE TABLE T (A INT)", "ALTER TABLE T DROP COLUMN IF EXISTS B", "SELECT * FROM T"): [],
     ("CREATE TABLE T (A INT)", "INSERT INTO T VALUES (2.5)", "SELECT * FROM T"): [(3,)],
     (
         "CREATE TABLE T AS SELECT 1 A UNION SELECT 2",

@@ -204,7 +204,7 @@ def test_the_files_to_copy_can_be_named(stage, query):
         ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = CSV DATE_FORMAT = 'DD')", "DATE_FORMAT of CSV"),
         ("COPY INTO @S/no/ FROM (SELECT 'a,b') FILE_FORMAT = (TYPE = CSV)", "FIELD_OPTIONALLY_ENCLOSED_BY"),
         ("COPY INTO @S/no/ FROM (SELECT 1) FILE_FORMAT = (TYPE = JSON)", "does not support files of type JSON"),
-        ("SELECT $1 FROM @S/t.json (FILE_FORMAT => 'STRIPPED')", "STRIP_NULL_VALUES of JSON"),
+        ("CREATE FILE FORMAT STRIPPED TYPE = JSON STRIP_NULL_VALUES = TRUE", "STRIP_NULL_VALUES of JSON"),
         ("SELECT $1::INT FROM @S/t.csv", "Numeric value 'x' is not recognized"),
         ("COPY FILES INTO @S/no/ FROM @S/ VALIDATE = TRUE", "VALIDATE"),
         ("PUT file:///tmp/x @S NO_SUCH = 1", "NO_SUCH"),
@@ -220,7 +220,6 @@ def test_what_a_file_command_cannot_do_is_refused_by_name(stage, query, sql, wor
     for name, text in (("t.json", b"{}"), ("t.csv", b"1\nx\n")):
         stage.file.put_stream(io.BytesIO(text), f"@S/{name}", auto_compress=False, overwrite=True)
     query("CREATE FILE FORMAT IF NOT EXISTS PLAIN_CSV TYPE = CSV")
-    query("CREATE FILE FORMAT IF NOT EXISTS STRIPPED TYPE = JSON STRIP_NULL_VALUES = TRUE")
     with pytest.raises(SnowparkSQLException, match=words):
         query(sql)
 

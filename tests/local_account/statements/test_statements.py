@@ -35,7 +35,10 @@ BY_SHAPE = [
     ("COPY INTO <table> .* FROM <source:list>", {"source": "(SELECT $1 FROM @NO_DB.NO_SCHEMA.NO_STAGE)"}),
     (".*LANGUAGE PYTHON", {"options": "HANDLER = 'f'"}),
     ("SELECT", {"arguments": "(LOCATION => '@NO_DB.NO_SCHEMA.NO_STAGE', FILE_FORMAT => 'F')"}),
-    (r".*?\{(WAREHOUSE|COMPUTE POOL|DATABASE)\b|ALTER COMPUTE POOL|USE <name>", {"name": "NO_THING"}),
+    (
+        r".*?\{(WAREHOUSE|COMPUTE POOL|DATABASE|INTEGRATION)\b|ALTER (COMPUTE POOL|WAREHOUSE)|USE <name>",
+        {"name": "NO_THING"},
+    ),
 ]
 # What needs nothing to be there: sessions, transactions, lists of the account, and objects of the account itself.
 ALONE = re.compile(

@@ -36,8 +36,8 @@ from local_account.workers.pool import BATCH_BYTES, BATCH_ROWS, ServiceProcess
 
 SERVICE_COLUMNS = (
     "name status database_name schema_name owner compute_pool dns_name current_instances# target_instances# "
-    "min_instances# max_instances# auto_resume auto_suspend_secs# created_on@ updated_on@ comment query_warehouse is_job "
-    "is_async_job spec"
+    "min_instances# max_instances# auto_resume auto_suspend_secs# created_on@ updated_on@ comment query_warehouse "
+    "is_job is_async_job spec"
 )
 REQUEST_SECONDS = 600.0
 CONTAINER = "model-inference"

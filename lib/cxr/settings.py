@@ -91,9 +91,11 @@ class Settings:
     phantom_patients: int = 200
     phantom_difficulty: float = 0.0  # 0: obvious, 1: nearly invisible
     phantom_findings: int = 1  # different findings, 1 to 4: with 3 of them, the phantoms have four classes
-    validation_share: float = 0.10
+    # Half of the validation patients choose, the other half test how far the answers can be trusted.
+    validation_share: float = 0.20
     test_share: float = 0.10
-    phantom_test_share: float = 0.20  # few phantoms are drawn, and a test set needs some dozens
+    phantom_validation_share: float = 0.10  # few phantoms are drawn: too few to test triage, enough to choose
+    phantom_test_share: float = 0.20  # a test set needs some dozens
     seed: int = 0
 
     # Training

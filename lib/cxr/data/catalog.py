@@ -25,10 +25,11 @@ def assign_splits(project: Project) -> None:
     share of every class, to the patient. Each split gets a patient of a class that has three.
     """
     settings = project.settings
-    test_share = settings.phantom_test_share if holds_phantoms(project) else settings.test_share
-    numbers = dict(seed=settings.seed, test=test_share, validation=settings.validation_share)
+    shares = dict(test=settings.test_share, validation=settings.validation_share)
+    if holds_phantoms(project):
+        shares = dict(test=settings.phantom_test_share, validation=settings.phantom_validation_share)
     negative = (label_set(project) or DEFAULT).negative
-    text = _ASSIGN.format(catalog=project.catalog, usable=usable(project), **numbers)
+    text = _ASSIGN.format(catalog=project.catalog, usable=usable(project), seed=settings.seed, **shares)
     project.session.sql(text, params=[negative]).collect()
 
 

@@ -59,11 +59,15 @@ def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Se
     return Split(rows, torch.from_numpy(stack[chosen]), torch.from_numpy(class_indices(rows["LABEL"], classes)))
 
 
-def halve(split: Split, seed: int) -> tuple[Split, Split]:
+def halve(split: Split, seed: int, fewest: int = 0) -> tuple[Split, Split]:
     """Two halves by patient: one to choose by, and one that chooses nothing and only tests what was chosen.
 
     Within each class, patients stand in the order of a hash of their id and the seed, and go to the halves in turn. A
     patient counts for the rarest class among theirs. The first half has every class that the split has.
+
+    Args:
+        fewest: patients that a test needs. Where the second half would have fewer it is empty, and all choose: a test
+            that cannot succeed would cost half of the choice.
     """
     numbers = split.labels.numpy()
     shown = pd.DataFrame({"patient": split.rows["PATIENT_ID"].to_numpy(), "label": numbers}).drop_duplicates()
@@ -77,6 +81,8 @@ def halve(split: Split, seed: int) -> tuple[Split, Split]:
         having = patients.loc[patients["patient"].isin(shown.loc[shown["label"] == label, "patient"]), "patient"]
         if not first & set(having):
             first.add(having.iloc[0])
+    if len(patients) - len(first) < fewest:
+        first = set(patients["patient"])
     chosen = split.rows["PATIENT_ID"].isin(first).to_numpy()
     return split.part(chosen), split.part(~chosen)
 

@@ -39,14 +39,16 @@ def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 
     return _erase(images, generator)
 
 
-def shifted(images: torch.Tensor, seed: int, batch_size: int = 64) -> torch.Tensor:
+def shifted(images: torch.Tensor, seed: int, strength: float = 1.0, batch_size: int = 64) -> torch.Tensor:
     """One augmented copy of each image, as another hospital might have taken it: uint8 [N, H, W] -> uint8 [N, H, W].
+
+    `strength`: see :func:`augment`.
 
     Validation images from the same source are too easy: AUROC is near 1 for every epoch, so it cannot tell good epochs
     from bad. Augmented copies are closer to images from elsewhere.
     """
     generator = torch.Generator(images.device).manual_seed(seed)
-    batches = [augment(to_float(batch), generator).squeeze(1) for batch in images.split(batch_size)]
+    batches = [augment(to_float(batch), generator, strength).squeeze(1) for batch in images.split(batch_size)]
     return torch.cat(batches).mul_(255).round_().to(torch.uint8)
 
 

@@ -63,6 +63,13 @@ def test_the_half_that_chooses_has_every_class_however_few_patients():
     assert [len(half) for half in halve(alone, seed=0)] == [1, 0]
 
 
+def test_where_a_test_cannot_succeed_everybody_chooses():
+    split = validation_of([f"p{number}" for number in range(40)], ["NORMAL", "A"] * 20)
+    patients = halve(split, seed=0)[1].rows["PATIENT_ID"].nunique()
+    assert len(halve(split, seed=0, fewest=patients)[1])
+    assert [len(half) for half in halve(split, seed=0, fewest=patients + 1)] == [len(split), 0]
+
+
 def test_one_image_of_each_patient():
     rows = validation_of([f"p{number % 30}" for number in range(90)], ["A"] * 90).rows
     chosen = one_image_each(rows, seed=0)

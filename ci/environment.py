@@ -3,8 +3,10 @@
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
+import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,15 +68,29 @@ def _install(chosen: Environment) -> None:
     print(f"Installing the environment into {name}/ (some minutes the first time, several GB) ...", flush=True)
     if not chosen.python.exists():
         venv.create(chosen.folder, with_pip=True)
-    command = [str(chosen.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "-q"]
+    command = [str(chosen.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     command += ["-c", str(chosen.constraints), "-e", f"{ROOT}[local,test]"]
     print("  " + " ".join(command).replace(str(ROOT), "."), flush=True)
-    # stderr is captured, because pip's warnings name the package index, which may be private.
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"pip could not install the environment (exit code {done.returncode}):\n{done.stderr}")
+    # What pip says is not shown as it is: it names the package index, which may be private.
+    with tempfile.TemporaryFile("w+") as errors:
+        pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        for line in pip.stdout:
+            if words := progress_of(line):
+                print(f"  {words}", flush=True)
+        if pip.wait():
+            errors.seek(0)
+            sys.exit(f"pip could not install the environment (exit code {pip.returncode}):\n{errors.read()}")
     chosen.stamp.write_text(chosen.definition)
     print("The environment is ready.", flush=True)
+
+
+def progress_of(line: str) -> str | None:
+    """What to show of a line of pip's output: the name of a package, or that all are being installed."""
+    if found := re.match(r"Collecting ([A-Za-z0-9._-]+)", line):
+        return found[1]
+    if line.startswith("Installing collected packages:"):
+        return f"installing {line.count(',') + 1} packages (the longest step; PyTorch alone has several GB) ..."
+    return None
 
 
 def install_cli() -> None:

@@ -10,7 +10,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-choose = runpy.run_path(str(ROOT / "ci" / "environment.py"))["choose"]
+ENVIRONMENT = runpy.run_path(str(ROOT / "ci" / "environment.py"))
+choose = ENVIRONMENT["choose"]
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,12 @@ def test_the_oldest_versions_are_those_that_the_project_states():
 def test_the_workflow_tests_every_python_that_the_platform_has_and_the_oldest_versions():
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert 'python: ["3.11", "3.12", "3.13"]' in workflow and "python3 ci test --oldest" in workflow
+
+
+def test_installing_shows_packages_but_never_the_index_that_they_come_from():
+    said = """Looking in indexes: https://user:secret@index.example/simple
+Collecting torch==2.14.1 (from cxr==0.1.0)
+  Downloading https://index.example/files/torch-2.14.1-cp311.whl (800.1 MB)
+Installing collected packages: numpy, torch"""
+    shown = [words for line in said.splitlines() if (words := ENVIRONMENT["progress_of"](line))]
+    assert shown[0] == "torch" and shown[1].startswith("installing 2 packages") and len(shown) == 2

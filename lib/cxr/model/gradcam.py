@@ -1,6 +1,7 @@
 """Where the network looked: Grad-CAM (Selvaraju et al. 2017) on the backbone's last stage."""
 
 import io
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,8 +22,13 @@ def grad_cam(network: XrayNetwork, images: torch.Tensor, outputs: Sequence[int] 
     """
     network.eval()
     stage = network.backbone.layer4 if hasattr(network.backbone, "layer4") else network.backbone.features
-    kept = {}
-    hook = stage.register_forward_hook(lambda module, inputs, output: kept.update(activation=output))
+    kept, thread = {}, threading.get_ident()
+
+    def keep(module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        if threading.get_ident() == thread:  # a service answers several requests with one network
+            kept["activation"] = output
+
+    hook = stage.register_forward_hook(keep)
     try:
         with torch.enable_grad():
             # The parameters of a served network may not ask for gradients; the input always can.

@@ -1,5 +1,7 @@
 """Heat maps follow the weights: the sanity check of Adebayo et al. (2018)."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -43,3 +45,16 @@ def test_a_map_is_drawn_for_the_output_that_is_asked_for():
 def test_the_likeliest_class_that_is_not_negative_is_explained():
     assert output_of_interest(np.array([[0.9, 0.1]])).tolist() == [0], "two classes have one output"
     assert output_of_interest(np.array([[0.9, 0.02, 0.08], [0.1, 0.6, 0.3]])).tolist() == [2, 1]
+
+
+def test_requests_at_the_same_time_get_maps_of_their_own():
+    """A service answers from several threads with one network."""
+    torch.manual_seed(0)
+    network = XrayNetwork("mobilenet_v3_large")
+    torch.nn.init.normal_(network.head.weight, std=0.5)
+    requests = [IMAGES[: 1 + number % 2] for number in range(24)]
+    alone = [grad_cam(network, request) for request in requests]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda request: grad_cam(network, request), requests))
+    for one, other in zip(alone, together, strict=True):
+        assert one.shape == other.shape and np.allclose(one, other, atol=1e-4)

@@ -5,23 +5,25 @@ The service is a separate process of a local account. The client, with its base6
 
 import contextlib
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
 import torch
+from snowflake.ml.model import ModelVersion
 from tests.registration import ensure_service, log_version
 from tests.trained import model_config, probability, report_of
 
+from bench_results import ROUNDS, Results
 from cxr.account import scripts
-from cxr.account.project import open_project
+from cxr.account.project import Project, open_project
 from cxr.account.session import PROJECT
 from cxr.data import catalog, ingest
 from cxr.data.pixels import fetch_files
@@ -37,17 +39,30 @@ from cxr.training.gate_fitting import FEWEST, fit_gate
 CLIENTS = 16
 
 
-def run(rounds: int, short: bool) -> None:
-    with tempfile.TemporaryDirectory() as scratch, service(Path(scratch)) as (client, files, network):
-        throughput(client, files, network, rounds)
-        gate(files, network, rounds)
-        latency(client, files, 160 if short else 1600)
-        soak(client, files, network, 500 if short else 10_000)
+@dataclass(frozen=True)
+class Served:
+    """A running service (ResNet-18, 96 px, random weights), its client, 128 phantom files, and the network."""
+
+    project: Project
+    version: ModelVersion
+    service: str
+    client: ServiceClient
+    files: list[bytes]
+    network: XrayNetwork
+
+
+def run(results: Results, short: bool) -> None:
+    with tempfile.TemporaryDirectory() as scratch, serve(Path(scratch)) as served:
+        throughput(results, served)
+        gate(results, served.files, served.network)
+        sql_and_rest(results, served)
+        for clients in (1, CLIENTS):
+            latency(results, served.client, served.files, 60 if short else 500, clients)
+        soak(results, served, 500 if short else 10_000)
 
 
 @contextmanager
-def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], XrayNetwork]]:
-    """Yields a client of a running service (ResNet-18, 96 px, random weights), 128 phantom files, and the network."""
+def serve(scratch: Path) -> Iterator[Served]:
     os.environ["CXR_CACHE_DIR"] = str(scratch / "cache")
     project = open_project(argv=[], environ={}, account_dir=str(scratch / "account"))
     session = project.session
@@ -69,44 +84,50 @@ def service(scratch: Path) -> Iterator[tuple[ServiceClient, list[bytes], XrayNet
     )
     version = log_version(project, run_id, runs.fetch(project, run_id, scratch / "run"))
     name = ensure_service(project, version)
-    yield connect_client(session, name), files, network
+    yield Served(project, version, name, connect_client(session, name), files, network)
     session.sql(f"DROP SERVICE {name}").collect()
     session.close()
 
 
-def throughput(client: ServiceClient, files: list[bytes], network: XrayNetwork, rounds: int) -> None:
-    parts = [files[start : start + ROWS_PER_CALL] for start in range(0, len(files), ROWS_PER_CALL)]
+def throughput(results: Results, served: Served) -> None:
+    parts = [served.files[start : start + ROWS_PER_CALL] for start in range(0, len(served.files), ROWS_PER_CALL)]
 
-    def bare() -> None:
+    def bare() -> int:
         with ThreadPoolExecutor() as pool:
             for part in parts:
                 pixels = np.stack(list(pool.map(lambda data: preprocessing.load(data, 96), part)))
-                predict_logits(network, torch.from_numpy(pixels))
+                predict_logits(served.network, torch.from_numpy(pixels))
+        return len(served.files)
 
-    works: dict[str, Callable] = {"service": lambda: client.predict(files), "bare": bare}
-    rates = {name: [] for name in works}
-    for work in works.values():
-        work()  # warm up
-    for _ in range(rounds):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            rates[name].append(len(files) / (time.perf_counter() - start))
-    ratios = [a / b for a, b in zip(rates["service"], rates["bare"], strict=True)]
-    print(
-        f"service in batches of {ROWS_PER_CALL}, compared with decoding and network in one process: "
-        f"{statistics.median(rates['service']):.1f} against {statistics.median(rates['bare']):.1f} images/s; "
-        f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds)",
-        flush=True,
+    def ask() -> int:
+        return len(served.client.predict(served.files))
+
+    ask(), bare()  # warm up
+    title = f"service in batches of {ROWS_PER_CALL}, compared with decoding and plain network in one process"
+    results.compare(title, ask, bare)
+
+
+def sql_and_rest(results: Results, served: Served) -> None:
+    """The same service asked in SQL, over the files on the stage, and over REST."""
+    project = served.project
+    image = f"{project.qualified('IMAGE_BASE64')}(BUILD_SCOPED_FILE_URL({project.images_stage}, RELATIVE_PATH))"
+    statement = f"SELECT IMAGE_ID, {served.service}!PREDICT({image}) AS ANSWER FROM {project.catalog}"
+
+    def in_sql() -> int:
+        return len(project.session.sql(statement).collect())
+
+    in_sql()  # warm up
+    results.compare(
+        "the service asked in SQL, compared with REST", in_sql, lambda: len(served.client.predict(served.files))
     )
 
 
-def gate(files: list[bytes], network: XrayNetwork, rounds: int) -> None:
+def gate(results: Results, files: list[bytes], network: XrayNetwork) -> None:
     """What the gate costs: decoding, network and distances, compared with decoding and network, in one process."""
     stack = torch.from_numpy(np.stack([preprocessing.load(data, 96) for data in files]))
     fitted = fit_gate(network, stack, stack, validation_images=FEWEST).gate
     seconds: dict[str, list[float]] = {"with": [], "without": []}
-    for _ in range(rounds + 1):
+    for _ in range(ROUNDS + 1):
         for name, taken in seconds.items():
             start = time.perf_counter()
             for first in range(0, len(files), ROWS_PER_CALL):
@@ -118,43 +139,41 @@ def gate(files: list[bytes], network: XrayNetwork, rounds: int) -> None:
                     predict_logits(network, pixels)
             taken.append(time.perf_counter() - start)
     ratios = [without / taken for taken, without in zip(seconds["with"][1:], seconds["without"][1:], strict=True)]
-    print(
-        f"rate with the gate, compared with none: ratio {statistics.median(ratios):.3f} "
-        f"({min(ratios):.3f} to {max(ratios):.3f} in {rounds} rounds)",
-        flush=True,
-    )
+    results.add("rate of answers with the gate, compared with none", ratios)
 
 
-def latency(client: ServiceClient, files: list[bytes], requests: int) -> None:
+def latency(results: Results, client: ServiceClient, files: list[bytes], requests: int, clients: int) -> None:
     def ask(number: int) -> float:
         start = time.perf_counter()
         client.ask("predict", [files[number % len(files)]])
         return time.perf_counter() - start
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        seconds = list(pool.map(ask, range(requests)))
-    middle, last = np.percentile(seconds[CLIENTS:], (50, 99))
-    print(
-        f"{requests} single images by {CLIENTS} clients: p50 {middle * 1000:.0f} ms, p99 {last * 1000:.0f} ms; "
-        f"ratio {last / middle:.2f}",
-        flush=True,
-    )
+    with ThreadPoolExecutor(clients) as pool:
+        seconds = list(pool.map(ask, range(requests + clients)))
+    middle, last = np.percentile(seconds[clients:], (50, 99))
+    detail = f"{requests} requests, p50 {middle * 1000:.0f} ms, p99 {last * 1000:.0f} ms"
+    results.add(f"p99 of single images by {clients} clients, compared with p50", [last / middle], detail)
 
 
-def soak(client: ServiceClient, files: list[bytes], network: XrayNetwork, requests: int) -> None:
+def soak(results: Results, served: Served, requests: int) -> None:
     """Every hundredth request is malformed. Lost: no answer. Wrong: not the network's probability."""
+    client, files = served.client, served.files
     pixels = np.stack([preprocessing.load(data, 96) for data in files])
-    expected = probability(predict_logits(network, torch.from_numpy(pixels)).squeeze(1))
+    expected = probability(predict_logits(served.network, torch.from_numpy(pixels)).squeeze(1))
     bad = [b"", b"no image", files[0][:200]]
     process = _process_of(client)
     before, lost, wrong = None, 0, 0
+    slowest: list[float] = []
 
     def ask(number: int) -> tuple[int, dict | None]:
         data = bad[number // 100 % len(bad)] if number % 100 == 0 else files[number % len(files)]
+        began = time.perf_counter()
         try:
             return number, client.ask("predict", [data])[0]
         except httpx.HTTPError:
             return number, None
+        finally:
+            slowest.append(time.perf_counter() - began)
 
     start = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -167,11 +186,11 @@ def soak(client: ServiceClient, files: list[bytes], network: XrayNetwork, reques
             elif answer:
                 wrong += abs((answer["P_POSITIVE"] or 9) - expected[number % len(files)]) > parity.TOLERANCE
     after, took = process.memory_info().rss, time.perf_counter() - start
-    print(
-        f"{requests} requests, one in 100 malformed, {requests / took:.0f} a second: {lost} lost, {wrong} wrong; "
-        f"memory {before / 2**20:.0f} MB after a fifth, {after / 2**20:.0f} MB at the end, ratio {after / before:.3f}",
-        flush=True,
+    detail = f"{requests} requests, one in 100 malformed, {requests / took:.0f} a second: {lost} lost, {wrong} wrong; "
+    detail += (
+        f"slowest {max(slowest):.2f} s; memory {before / 2**20:.0f} MB after a fifth, {after / 2**20:.0f} at the end"
     )
+    results.add("memory of the service at the end, compared with a fifth", [after / before], detail)
 
 
 def _process_of(client: ServiceClient) -> psutil.Process:

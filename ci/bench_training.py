@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from bench_results import ROUNDS, Results
 from cxr.data.pixels import build
 from cxr.model.network import XrayNetwork, best_device, has_bfloat16, to_float
 from cxr.phantoms import dataset
@@ -23,11 +24,11 @@ BATCH = 32
 ORIGINALS = ROOT.parent / "shared" / "data" / "quickstart_sample"
 
 
-def run(compare: Callable, rounds: int) -> None:
+def run(results: Results) -> None:
     for side, count in ((128, 256), (224, 128)):
-        against_a_tensor_in_memory(compare, side, count)
-    against_a_plain_loop(compare, side=224, epochs=3)
-    few_and_many_images(rounds)
+        against_a_tensor_in_memory(results, side, count)
+    against_a_plain_loop(results, side=224, epochs=3)
+    few_and_many_images(results)
 
 
 def epoch_of(images: torch.Tensor, labels: torch.Tensor, side: int) -> Callable[[], int]:
@@ -50,7 +51,7 @@ def random_images(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.arange(count, device=device) % 2
 
 
-def against_a_tensor_in_memory(compare: Callable, side: int, count: int) -> None:
+def against_a_tensor_in_memory(results: Results, side: int, count: int) -> None:
     """The yardstick trains on one prepared batch, without data loading, augmentation or weight averaging."""
     device = best_device()
     images, labels = random_images(count, side)
@@ -70,10 +71,10 @@ def against_a_tensor_in_memory(compare: Callable, side: int, count: int) -> None
         return count
 
     title = f"training on {device}, ResNet-18, {side} px, batch {BATCH}, yardstick the same on one tensor in memory"
-    compare(title, epoch_of(images, labels, side), bare)
+    results.compare(title, epoch_of(images, labels, side), bare)
 
 
-def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
+def against_a_plain_loop(results: Results, side: int, epochs: int) -> None:
     """From files to a trained network, with this project's loop and a tutorial's. Times include decoding."""
     from torchvision import datasets, models, transforms
 
@@ -122,7 +123,7 @@ def against_a_plain_loop(compare: Callable, side: int, epochs: int) -> None:
         title = (
             f"{len(files)} JPEGs to a network trained {epochs} epochs at {side} px on {device}, yardstick a plain loop"
         )
-        compare(title, ours, plain)
+        results.compare(title, ours, plain)
 
 
 def _folder_of_originals(scratch: Path) -> Path:
@@ -138,7 +139,7 @@ def _folder_of_originals(scratch: Path) -> Path:
     return folder
 
 
-def few_and_many_images(rounds: int, side: int = 32) -> None:
+def few_and_many_images(results: Results, side: int = 32) -> None:
     """Time per image with 50,000 and with 1,000 images; small ones, so that data access dominates."""
     few, many = (epoch_of(*random_images(count, side), side) for count in (1_000, 50_000))
 
@@ -148,12 +149,9 @@ def few_and_many_images(rounds: int, side: int = 32) -> None:
         return (time.perf_counter() - start) / done
 
     seconds(few)
-    before = [seconds(few) for _ in range(2 * rounds)]
+    before = [seconds(few) for _ in range(2 * ROUNDS)]
     long = seconds(many)
-    after = [seconds(few) for _ in range(2 * rounds)]
-    short = statistics.median(before + after)
-    print(
-        f"time per image at {side} px: {1e3 * long:.3f} ms with 50,000 images, {1e3 * short:.3f} ms with 1,000; "
-        f"ratio {long / short:.2f} (before {long / statistics.median(before):.2f}, "
-        f"after {long / statistics.median(after):.2f})"
-    )
+    after = [seconds(few) for _ in range(2 * ROUNDS)]
+    ratios = [long / statistics.median(times) for times in (before, before + after, after)]
+    detail = f"{1e3 * long:.3f} against {1e3 * statistics.median(before + after):.3f} ms"
+    results.add(f"time per image at {side} px with 50,000 images, compared with 1,000", ratios, detail)

@@ -25,18 +25,19 @@ def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 
 
     Args:
         generator: on the images' device.
-        strength: of rotation, scale and shift; a network that sees few images does not learn to ignore large ones.
+        strength: above 0, at most 1. How far an image is moved, turned and exposed otherwise, and how often it is
+            changed in the other ways. A network that sees few images does not learn to ignore strong changes.
     """
     images = _affine(images, generator, strength)
-    images = _sometimes(0.3, _equalise, images, generator)
-    images = _sometimes(0.3, _sigmoid, images, generator)
-    images = _exposure(images, generator)
-    images = _resolution_loss(images, generator)
-    images = _sometimes(0.3, _sharpen, images, generator)
+    images = _sometimes(0.3 * strength, _equalise, images, generator)
+    images = _sometimes(0.3 * strength, _sigmoid, images, generator)
+    images = _exposure(images, generator, strength)
+    images = _sometimes(strength, _resolution_loss, images, generator)
+    images = _sometimes(0.3 * strength, _sharpen, images, generator)
     noise = torch.randn(images.shape, generator=generator, device=images.device)
-    images = images.add_(noise.mul_(_uniform(images, 0, 0.04, generator))).clamp_(0, 1)
-    images = _sometimes(0.3, _collimate, images, generator)
-    return _erase(images, generator)
+    images = images.add_(noise.mul_(_uniform(images, 0, 0.04 * strength, generator))).clamp_(0, 1)
+    images = _sometimes(0.3 * strength, _collimate, images, generator)
+    return _sometimes(0.5 * strength, _erase, images, generator)
 
 
 def shifted(images: torch.Tensor, seed: int, strength: float = 1.0, batch_size: int = 64) -> torch.Tensor:
@@ -83,13 +84,15 @@ def _affine(images: torch.Tensor, generator: torch.Generator, strength: float) -
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _exposure(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _exposure(images: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
     """Gamma, contrast, brightness, and smooth local over- and under-exposure. Works in place on `images`."""
     # exp(g log x) is several times faster than x ** g.
-    images = images.clamp_(1e-3, 1).log_().mul_(torch.exp(_uniform(images, -0.5, 0.5, generator))).exp_()
-    contrast, brightness = _uniform(images, 0.6, 1.4, generator), _uniform(images, -0.15, 0.15, generator)
+    gamma = torch.exp(_uniform(images, -0.5 * strength, 0.5 * strength, generator))
+    images = images.clamp_(1e-3, 1).log_().mul_(gamma).exp_()
+    contrast = _uniform(images, 1 - 0.4 * strength, 1 + 0.4 * strength, generator)
+    brightness = _uniform(images, -0.15 * strength, 0.15 * strength, generator)
     field = torch.randn(len(images), 1, 4, 4, generator=generator, device=images.device)
-    field = field * _uniform(images, 0, 0.12, generator) + 0.5 * (1 - contrast) + brightness
+    field = field * _uniform(images, 0, 0.12 * strength, generator) + 0.5 * (1 - contrast) + brightness
     down, across = (_bicubic(side, images.device) for side in images.shape[2:])
     return images.mul_(contrast).add_(down.T @ field @ across).clamp_(0, 1)
 
@@ -142,12 +145,11 @@ def _collimate(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor
 
 
 def _erase(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Fill one rectangle of up to a third of each side with the mean grey, in half of the images."""
+    """Fill one rectangle of up to a third of each side with the mean grey."""
     height, width = images.shape[2:]
     y = torch.arange(height, device=images.device).view(1, 1, -1, 1) / height
     x = torch.arange(width, device=images.device).view(1, 1, 1, -1) / width
     top, left = _uniform(images, 0, 0.8, generator), _uniform(images, 0, 0.8, generator)
     rows = (y >= top) & (y < top + _uniform(images, 0.1, 0.33, generator))
     columns = (x >= left) & (x < left + _uniform(images, 0.1, 0.33, generator))
-    rows &= _uniform(images, 0, 1, generator) < 0.5
     return torch.where(rows & columns, images.mean(dim=(2, 3), keepdim=True), images)

@@ -17,7 +17,7 @@ class Recipe:
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
     ema_decay: float = 0.995
-    augmentation: float = 1.0  # strength of the geometric changes, see cxr.training.augmentation
+    augmentation: float = 1.0  # strength, see cxr.training.augmentation
     head_epochs: int = 0  # first epochs, in which only the head trains
     early_factor: float = 1.0  # learning rate of the first layers, relative to the head's
     patience: int = 0  # stop after this many epochs without a better validation AUROC; 0: never
@@ -42,7 +42,7 @@ def recipe_for(
     Args:
         epochs: 0 chooses 5 to 15 epochs, so that training sees about 60,000 images. On a device without bfloat16 an
             epoch takes three times as long: there it chooses 5 to 10 epochs, for about 42,000 images. Fewer than 1,000
-            images are seen for 12 epochs on any device, moved and turned by half as much.
+            images are seen for 12 epochs on any device, changed by half as much.
         batch_size: the largest batch.
         learning_rate: for a batch of 32; scaled in proportion to the batch.
         pretrained: train only the head for an epoch, then use learning rates that fall from the head to the first

@@ -39,9 +39,7 @@ def pins(name: str) -> dict[str, Version]:
 def test_the_oldest_versions_are_those_that_the_project_states():
     stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     bounds = {r.name: min(s.version for s in r.specifier) for r in map(Requirement, stated) if r.specifier}
-    assert {"torch", "torchvision", "numpy", "pandas", "snowflake-ml-python", "snowflake-snowpark-python"} <= set(
-        bounds
-    )
+    assert {"torch", "torchvision", "numpy", "pandas", "snowflake-ml-python", "snowflake-snowpark-python"} <= {*bounds}
     oldest, newest = pins("constraints-oldest.txt"), pins("constraints.txt")
     for name, bound in bounds.items():
         assert oldest[name].release[: len(Version(bound).release)] == Version(bound).release, name

@@ -58,9 +58,10 @@ def deploy_here(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def session(place):
-    opened = Session.builder.configs(
-        start_local_account(load(argv=[], environ={}, account_dir=str(place / "account")))
-    ).create()
+    settings = load(argv=[], environ={}, account_dir=str(place / "account"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_ACCOUNT_DIR", settings.account_dir)  # for what runs in the account: patients' key
+        opened = Session.builder.configs(start_local_account(settings)).create()
     yield opened
     opened.close()
 

@@ -65,8 +65,8 @@ SHIPPED = ("cxr/__init__.py", "cxr/model")
 
 def options(config: ModelConfig) -> dict:
     """`options` of `log_model`."""
-    # By default, newer clients store a row of the sample input with the model: here, a patient's image. Older ones do
-    # not, and refuse the option.
+    # By default, newer clients store a row of the sample input with the model: a patient's image. Older ones store
+    # none, and refuse the option.
     known = type_hints.CustomModelSaveOption.__optional_keys__
     return {
         "relax_version": True,

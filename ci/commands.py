@@ -86,7 +86,7 @@ def score(data: str, out: str) -> int:
         project = _project(cxr, [])
         version, in_words = version_in_use(project)
         print(f"{project.settings.model_name} version {in_words}")
-        scores, table = score_folder(project, data, version), Path(out).resolve()
+        scores, table = score_folder(project, data, version, warn=print), Path(out).resolve()
         scores.write(table)
         print(f"{table}: a row for each file, the images of a study together")
         reasons = scores.results["STATUS"].str.split(":").str[0].value_counts()

@@ -42,9 +42,15 @@ def earlier_code(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def account(earlier_code, tmp_path_factory):
+def scratch(tmp_path_factory):
+    """Where the earlier code draws its phantoms."""
+    return tmp_path_factory.mktemp("earlier-phantoms")
+
+
+@pytest.fixture(scope="module")
+def account(earlier_code, scratch, tmp_path_factory):
     """The settings for an account that the earlier code made, filled and closed, in the place of the other tests'."""
-    root, scratch = tmp_path_factory.mktemp("earlier-account"), tmp_path_factory.mktemp("earlier-phantoms")
+    root = tmp_path_factory.mktemp("earlier-account")
     path = os.pathsep.join(str(earlier_code / part) for part in ("lib", "", "jobs"))
     environ = os.environ | {"PYTHONPATH": path, "CXR_IMAGE_SIZE": "64", "CXR_ACCOUNT_DIR": str(root)}
     stop = [sys.executable, "-m", "local_account", "stop", "--root", root]
@@ -146,3 +152,10 @@ def test_new_images_are_scored_by_its_version_and_stand_in_the_views(before_and_
     scores = score_folder(project, write_phantoms(tmp_path / "new", patients=4, size=128, seed=9), version)
     assert scores.answered == len(scores.results) > 0
     assert monitoring.daily(project, 1)["IMAGES"].sum() >= 100 + scores.answered
+
+
+def test_the_same_arguments_draw_the_same_phantoms_as_then(account, scratch, tmp_path):
+    now = write_phantoms(tmp_path, patients=100, images_per_patient=1, size=128, seed=3)
+    then = scratch / "set"
+    names = sorted(path.relative_to(now) for path in now.rglob("*") if path.is_file())
+    assert len(names) == 101 and all((now / name).read_bytes() == (then / name).read_bytes() for name in names)

@@ -202,7 +202,6 @@ def examine(data: bytes, name: str, origin: Origin, rules: PatientRules = Patien
     patient, patient_from = rules.identify(
         name, origin.patient_id, origin.told_by, xray.patient_digest, xray.format == "DICOM"
     )
-    study = getattr(xray, "study_digest", None)
     return Accepted(
         image_id=image_id,
         relative_path=f"{STAGE_FOLDER}/{image_id}{_ENDINGS[xray.format]}",
@@ -211,7 +210,7 @@ def examine(data: bytes, name: str, origin: Origin, rules: PatientRules = Patien
         cause=origin.cause,
         patient_id=patient,
         patient_from=patient_from,
-        study_id=pseudonym(study, rules.key, "study") if study else None,
+        study_id=pseudonym(xray.study_digest, rules.key, "study") if xray.study_digest else None,
         width=xray.width,
         height=xray.height,
         bytes=len(data),

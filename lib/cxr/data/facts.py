@@ -70,6 +70,12 @@ def live_labels(project: Project, phantoms: bool) -> set[str]:
     return {row[0] for row in rows}
 
 
+def live_images(project: Project, phantoms: bool) -> int:
+    """The number of images of a kind that are still in their source."""
+    live = f"SELECT COUNT(*) FROM {project.catalog} WHERE VANISHED_AT IS NULL AND {_of_kind(phantoms)}"
+    return project.session.sql(live).collect()[0][0]
+
+
 def _of_kind(phantoms: bool) -> str:
     return f"{'' if phantoms else 'NOT '}STARTSWITH(SOURCE, '{PHANTOMS}')"
 

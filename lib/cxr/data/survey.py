@@ -23,7 +23,8 @@ _SHOWN = 5
 class Survey:
     """A source that was listed, once, and how each of its files is described.
 
-    `documents` are tables, texts and the like below no folder of a class, which are not looked at.
+    `documents` are tables, texts and the like below no folder of a class, which are not looked at. `retires` counts
+    images of the catalog that leave when this source comes: phantoms and patients are never mixed.
     """
 
     source: object = field(repr=False)
@@ -34,6 +35,7 @@ class Survey:
     facts: Facts
     needs_key: bool
     matches: Matches | None = field(repr=False)
+    retires: int = 0
 
     @property
     def labels(self) -> LabelSet:
@@ -68,9 +70,21 @@ class Survey:
             )
             if left:
                 lines.append(f"{len(left):,} rows of the table are no file: {_some(left)}")
+        lines += self.warnings()
         if len(counts) == 1:
             lines.append(one_class(next(iter(counts)), self.labels))
         return lines
+
+    def warnings(self) -> list[str]:
+        """What ingesting this source changes that nobody may have meant."""
+        if not self.retires:
+            return []
+        leave, come = ("images of patients", "phantoms") if self.phantoms else ("phantoms", "images of patients")
+        return [
+            f"{self.retires:,} {leave} leave the catalog, because {come} come and the two are never mixed. To keep "
+            "both, use another schema (CXR_SCHEMA); to bring them back, ingest their source again "
+            "(notebooks/02_data_ingest.ipynb)"
+        ]
 
 
 def one_class(found: str, labels: LabelSet) -> str:
@@ -109,7 +123,8 @@ def survey(
     settings = project.settings
     source = sources.open_source(project, data)
     listed = list(source.names())
-    facts = catalog_facts.read(project, phantoms=source.name.startswith(sources.PHANTOMS))
+    phantoms = source.name.startswith(sources.PHANTOMS)
+    facts = catalog_facts.read(project, phantoms)
     known = replace(facts, label_set=None, fixed=False) if else_labels else facts
     table = read_table(settings.data_csv) if settings.data_csv else None
     folders, labels = _label_sets(project, listed, table, known, any_folders, else_labels)
@@ -124,12 +139,19 @@ def survey(
         )
     matches = table.match(names, source.name) if table else None
     rows = matches.rows if matches else {}
-    needs_key = any(patient_of_name(name, facts.patient_rules) is None for name in names)
+    needs_key = any(_may_need_key(name, facts.patient_rules) for name in names)
     told = {row.patient_id for row in rows.values() if row.patient_id}
     needs_key = needs_key or bool(told)
     rules = PatientRules(facts.patient_rules, key_for(project, facts, needs_key, told))
     describe = Describer(labels, rows.get, rules.key, rules.version, plain.by_cause, folders)
-    return Survey(source, names, documents, describe, rules, facts, needs_key, matches)
+    retires = catalog_facts.live_images(project, phantoms=not phantoms)
+    return Survey(source, names, documents, describe, rules, facts, needs_key, matches, retires)
+
+
+def _may_need_key(name: str, version: int) -> bool:
+    """Whether the name tells no patient, or the file may be DICOM, whose header tells patient and study."""
+    is_picture = PurePosixPath(name).suffix.lower() in (".jpeg", ".jpg", ".png", ".tif", ".tiff")
+    return not is_picture or patient_of_name(name, version) is None
 
 
 def _in_class(describe: Describer, name: str) -> bool:

@@ -29,11 +29,10 @@ def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.nd
     precision, recall, _ = metrics.precision_recall_curve(labels, probabilities)
     right.step(recall, precision, where="post", color=BLUE, linewidth=2, label=_named("AUPRC", figures["auprc"]))
     right.axhline(labels.mean(), color=GREY, linestyle=":", linewidth=1)
-    found = figures["sensitivity"]["value"]
-    for axis, point in (
-        (left, (1 - figures["specificity"]["value"], found)),
-        (right, (found, figures["ppv"]["value"])),
-    ):
+    # Where nothing is predicted positive there is no precision, and no point is drawn.
+    values = (figures[name]["value"] for name in ("sensitivity", "specificity", "ppv"))
+    found, cleared, precise = (np.nan if value is None else value for value in values)
+    for axis, point in ((left, (1 - cleared, found)), (right, (found, precise))):
         axis.plot(*point, "o", color=ORANGE, markersize=8, markeredgecolor="white", label=f"threshold {threshold:.3f}")
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axis.legend(loc="lower right" if axis is left else "lower left", frameon=False)
@@ -43,6 +42,8 @@ def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.nd
 
 
 def _named(name: str, figure: dict) -> str:
+    if None in (figure["value"], *figure["interval"]):
+        return f"{name} undefined"
     return "{} {:.3f} ({:.3f} to {:.3f})".format(name, figure["value"], *figure["interval"])
 
 

@@ -22,6 +22,7 @@ class XRay:
     large JPEG may have been decoded at a fraction of them. Its last row and column then stand for less than a whole
     pixel: `extent` is the width and height that the picture really has, in pixels of `pixels`.
 
+    `patient_digest` and `study_digest` hash what the header says, without a key: they are not to be stored so.
     `burned_in`: the header says that text, perhaps a name, is part of the picture. `for_processing`: the picture was
     not prepared for display, so its grey levels may follow another curve.
     """
@@ -36,5 +37,6 @@ class XRay:
     sex: str | None = None
     age_band: str | None = None
     patient_digest: str | None = field(default=None, repr=False)
+    study_digest: str | None = field(default=None, repr=False)
     burned_in: bool = False
     for_processing: bool = False

@@ -16,7 +16,6 @@ from cxr.data.catalog import usable
 from cxr.data.checking import Found
 from cxr.data.ingest import ingest
 from cxr.data.pixels import fetch_files
-from cxr.data.sources import PHANTOMS
 from cxr.data.survey import survey
 from cxr.serving import scoring
 from cxr.serving.predictions import write_predictions
@@ -54,11 +53,16 @@ def _no_formula(text: object) -> object:
     return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def score_folder(project: Project, data: str | Path, version: ModelVersion) -> FolderScores:
+def score_folder(
+    project: Project, data: str | Path, version: ModelVersion, warn: Callable[[str], None] = log.warning
+) -> FolderScores:
     """Catalog a folder, zip or `@stage/path` whatever its folders are called, and ask the version about each image.
 
     Folders that are classes of the catalog are labels, as in any ingest. All others are just folders: their images get
     no label and no split. Answers stand in PREDICTIONS.
+
+    Args:
+        warn: is given each of the survey's warnings, before anything is changed.
 
     Raises:
         FileNotFoundError: there is no such source, or it holds no image.
@@ -66,10 +70,12 @@ def score_folder(project: Project, data: str | Path, version: ModelVersion) -> F
     """
     migrate.upgrade(project)
     source = survey(project, data, any_folders=True)
-    if source.phantoms and _holds_patients(project):
+    if source.phantoms and source.retires:
         raise ValueError(
             "These are phantoms, and no catalog holds them beside patients' images: use another schema (CXR_SCHEMA)"
         )
+    for line in source.warnings():
+        warn(line)
     found: list[Found] = []
     counts = ingest(project, source, on_found=found.extend)
     ids = sorted({file.image_id for file in found if file.image_id})
@@ -85,11 +91,6 @@ def score_folder(project: Project, data: str | Path, version: ModelVersion) -> F
     results += [{"FILE": name, "STATUS": "unreadable: the folder may not be read"} for name in source.source.unlisted]
     table = pd.DataFrame(results, columns=RESULTS)
     return FolderScores(_by_study(table.assign(MODEL_VERSION=version.version_name)), counts)
-
-
-def _holds_patients(project: Project) -> bool:
-    live = f"SELECT 1 FROM {project.catalog} WHERE VANISHED_AT IS NULL AND NOT STARTSWITH(SOURCE, '{PHANTOMS}') LIMIT 1"
-    return bool(project.session.sql(live).collect())
 
 
 def _read_answers(project: Project, version: ModelVersion, asked: str) -> dict[str, dict]:

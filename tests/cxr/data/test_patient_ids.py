@@ -1,5 +1,6 @@
 """Patient ids in the account: under a key, by rules that stay, changed all at once; and what the split is worth."""
 
+import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,10 @@ from cxr.account import tables
 from cxr.account.patient_key import find_patient_key
 from cxr.data import facts, ingest, notices
 from cxr.data.patient_ids.rekey import rekey
-from cxr.data.patient_ids.rules import key_check, patient_of_table
+from cxr.data.patient_ids.rules import key_check, patient_of_table, pseudonym
 
 
-def write_dicom(path: Path, patient: str, seed: int) -> None:
+def write_dicom(path: Path, patient: str, seed: int, study: str = "") -> None:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
@@ -25,7 +26,7 @@ def write_dicom(path: Path, patient: str, seed: int) -> None:
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = SecondaryCaptureImageStorage
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = f"1.2.3.{seed + 1}"
-    header.PatientID, header.Modality = patient, "DX"
+    header.PatientID, header.StudyInstanceUID, header.Modality = patient, study, "DX"
     header.Rows, header.Columns = 48, 48
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 8, 8, 7, 0
@@ -90,6 +91,28 @@ def test_another_key_is_refused_and_rekey_changes_all_ids_at_once(empty, scans):
     with pytest.raises(ValueError, match="another key"):
         ingest.ingest(project, scans)
     assert "sesame" not in str(facts.read_all(project))
+
+
+def test_studies_are_told_by_the_header_under_the_same_key(empty, tmp_path):
+    project = empty
+    for number, study in enumerate(("1.2.826.1", "1.2.826.1", "1.2.826.2", "")):
+        write_dicom(tmp_path / ("NORMAL" if number % 2 else "TB") / f"{number}.dcm", "7", number, study)
+    ingest.ingest(project, tmp_path)
+    before = rows_of(project).sort_values("SOURCE_NAME")["STUDY_ID"]
+    first, last = before[["TB/0.dcm", "NORMAL/1.dcm"]], before["TB/2.dcm"]
+    assert first.nunique() == 1 and last not in set(first) and pd.isna(before["NORMAL/3.dcm"])
+    key = find_patient_key(project).value
+    assert last == pseudonym(hashlib.sha256(b"1.2.826.2").hexdigest(), key, "study")
+    rekey(with_settings(project, patient_key="open sesame"))
+    after = rows_of(project)["STUDY_ID"]
+    assert after["TB/0.dcm"] == after["NORMAL/1.dcm"] not in (None, *first) and pd.isna(after["NORMAL/3.dcm"])
+
+
+def test_a_name_that_tells_a_patient_needs_a_key_where_a_header_may_tell_another(empty, tmp_path, monkeypatch):
+    write_dicom(tmp_path / "NORMAL" / "IM-0001-0001", "1000000", 0)
+    monkeypatch.setattr("cxr.data.patient_ids.keys.find_patient_key", lambda project: None)
+    with pytest.raises(ValueError, match="CXR_PATIENT_KEY"):
+        ingest.ingest(empty, tmp_path)
 
 
 def begun_before(project, key=""):

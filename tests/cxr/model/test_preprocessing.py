@@ -124,6 +124,14 @@ def test_patients_of_dicom_files_are_told_apart_by_a_digest_alone():
     assert first == again != other and preprocessing.decode(dicom(GREY, 8)).patient_digest is None
 
 
+def test_a_study_is_told_by_a_digest_of_its_uid_and_an_empty_uid_is_none():
+    given = [{"StudyInstanceUID": uid} for uid in ("1.2.3", "1.2.3 ", "1.2.4", "")]
+    found = [preprocessing.decode(dicom(GREY, 8, **elements)) for elements in (*given, {})]
+    first, again, other, *nothing = (xray.study_digest for xray in found)
+    assert first == again != other and nothing == [None, None]
+    assert "1.2.3" not in first and first not in repr(found[0])
+
+
 def test_of_a_dicom_header_only_what_is_named_is_kept():
     xray = preprocessing.decode(
         dicom(GREY, 8, PatientName="Doe^Jane", PatientID="123", PatientAge="043Y", PatientSex="F", ViewPosition="PA")

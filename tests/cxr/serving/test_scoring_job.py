@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests.cxr.data.test_any_labels import draw, rows_of
+from tests.cxr.data.test_patient_ids import write_dicom
 
 from cxr.data.ingest import ingest
+from cxr.data.survey import survey
 from cxr.data.truth import add_truth
 from cxr.phantoms.dataset import write_phantoms
 from cxr.serving import monitoring
@@ -88,17 +90,17 @@ def test_the_daily_job_does_the_rest_and_truth_reaches_monitoring(empty, tmp_pat
     assert monitoring.daily(project, 1).set_index("MODEL_VERSION").loc["V_TEST", "WITH_TRUTH"] == before + 1
 
 
-def test_a_study_stands_together_with_its_highest_probability(empty, inbox):
+def test_a_study_of_the_header_stands_together_with_its_highest_probability(empty, inbox):
     project, version = empty, Version()
-    score_folder(project, inbox, version)
-    for name in ("ward 7/Normal/b.png", "2024-01-03/DOE^JANE/a.png"):
-        statement = f"UPDATE {project.catalog} SET STUDY_ID = 'study-1' WHERE SOURCE_NAME = ?"
-        project.session.sql(statement, params=[name]).collect()
+    for number, name in enumerate(("2024-01-03/DOE^JANE/front", "ward 7/later")):
+        write_dicom(inbox / name, "1000000", number, study="1.2.826.1")
     results = score_folder(project, inbox, version).results
     first = results.head(2)
-    assert first["FILE"].tolist() == ["2024-01-03/DOE^JANE/a.png", "ward 7/Normal/b.png"]
+    assert first["FILE"].tolist() == ["2024-01-03/DOE^JANE/front", "ward 7/later"]
+    assert first["STUDY_ID"].nunique() == 1 and first["STUDY_ID"].str.startswith("study-").all()
     assert (first["STUDY_IMAGES"] == 2).all() and (first["STUDY_HIGHEST"] == first["P_POSITIVE"].max()).all()
     assert results["STUDY_ID"][2:].isna().all()
+    assert "1.2.826" not in results.to_csv(), "the study's own id stays in the file"
 
 
 def test_images_set_aside_say_so(empty, inbox):
@@ -117,3 +119,18 @@ def test_phantoms_do_not_push_patients_out_of_the_catalog(empty, tmp_path, inbox
     with pytest.raises(ValueError, match="phantoms"):
         score_folder(project, phantoms, Version())
     assert rows_of(project)["VANISHED_AT"].isna().all()
+
+
+def test_phantoms_do_not_leave_the_catalog_without_a_word(empty, tmp_path, inbox):
+    project, said = empty, []
+    phantoms = write_phantoms(tmp_path / "phantoms", patients=3, images_per_patient=1, size=64, seed=1)
+    ingest(project, phantoms)
+    score_folder(project, inbox, Version(), warn=said.append)
+    assert len(said) == 1 and said[0].startswith("3 phantoms leave the catalog") and "CXR_SCHEMA" in said[0]
+    assert any(line.startswith("3 images of patients leave") for line in survey(project, phantoms).summary())
+    said.clear()
+    score_folder(project, inbox, Version(), warn=said.append)
+    assert not said, "nothing leaves a second time"
+    ingest(project, phantoms)
+    back = project.session.table(project.catalog).to_pandas().set_index("SOURCE_NAME")["VANISHED_AT"]
+    assert back[back.index.str.contains("IM-|person")].isna().all(), "as the warning says"

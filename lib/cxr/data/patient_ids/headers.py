@@ -1,6 +1,7 @@
 """Read the headers of cataloged DICOM files again, from the images stage."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,8 +14,15 @@ from cxr.model import preprocessing
 _AT_ONCE = 500
 
 
-def patient_digests(project: Project, rows: pd.DataFrame) -> dict[str, str]:
-    """Image id -> digest of the patient's id; images whose header names no patient are left out.
+class Digests(NamedTuple):
+    """Of the patient's and the study's id; None where the header names none."""
+
+    patient: str | None
+    study: str | None
+
+
+def read_digests(project: Project, rows: pd.DataFrame) -> dict[str, Digests]:
+    """Image id -> digests of its header.
 
     Args:
         rows: of the catalog, with IMAGE_ID and RELATIVE_PATH.
@@ -33,6 +41,6 @@ def patient_digests(project: Project, rows: pd.DataFrame) -> dict[str, str]:
                 data = file.read_bytes()
                 if not is_named_by_content(file, data):
                     raise ValueError(f"{STAGE_FOLDER}/{file.name} on the stage does not hold what its name says")
-                if digest := preprocessing.decode(data, at_least=256).patient_digest:
-                    found[row.IMAGE_ID] = digest
+                xray = preprocessing.decode(data, at_least=256)
+                found[row.IMAGE_ID] = Digests(xray.patient_digest, xray.study_digest)
     return found

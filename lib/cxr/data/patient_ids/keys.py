@@ -5,7 +5,7 @@ from collections.abc import Collection
 from cxr.account.patient_key import HOW_TO_GIVE_ONE, find_patient_key
 from cxr.account.project import Project
 from cxr.data.facts import Facts
-from cxr.data.patient_ids.headers import patient_digests
+from cxr.data.patient_ids.headers import read_digests
 from cxr.data.patient_ids.rules import key_check, pseudonym
 
 
@@ -52,5 +52,6 @@ def _made_under(project: Project, key: str, told: Collection[str]) -> bool:
     rows = project.session.sql(f"""
         SELECT IMAGE_ID, RELATIVE_PATH, PATIENT_ID FROM {project.catalog}
         WHERE PATIENT_FROM = 'header' ORDER BY IMAGE_ID LIMIT 1""").to_pandas()
-    digests = patient_digests(project, rows)
-    return any(pseudonym(digests[row.IMAGE_ID], key) == row.PATIENT_ID for row in rows.itertuples() if digests)
+    digests = read_digests(project, rows)
+    told_by_header = {row.PATIENT_ID: digests[row.IMAGE_ID].patient for row in rows.itertuples()}
+    return any(patient and pseudonym(patient, key) == known for known, patient in told_by_header.items())

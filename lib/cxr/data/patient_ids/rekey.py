@@ -1,4 +1,4 @@
-"""Make all patient ids of a catalog anew: by the present rules and under the present key."""
+"""Make all ids of patients and studies of a catalog anew: by the present rules and under the present key."""
 
 import pandas as pd
 
@@ -8,12 +8,19 @@ from cxr.account.project import Project
 from cxr.account.tables import temporary, transaction
 from cxr.data import facts
 from cxr.data.label_table import read_table
-from cxr.data.patient_ids.headers import patient_digests
-from cxr.data.patient_ids.rules import VERSION, PatientRules, key_check, patient_of_name, patient_of_table
+from cxr.data.patient_ids.headers import Digests, read_digests
+from cxr.data.patient_ids.rules import (
+    VERSION,
+    PatientRules,
+    key_check,
+    patient_of_name,
+    patient_of_table,
+    pseudonym,
+)
 
 
 def rekey(project: Project) -> dict[str, int]:
-    """Read names, headers and the table (`data_csv`) again, and write every image's patient anew.
+    """Read names, headers and the table (`data_csv`) again, and write every image's patient and study anew.
 
     Images are read from the stage, so the folders that they came from need not be there. A patient who turns out to
     stand in several splits goes to train if any of their images is there, because a model may have learnt from it, else
@@ -34,18 +41,21 @@ def rekey(project: Project) -> dict[str, int]:
         SELECT IMAGE_ID, RELATIVE_PATH, SOURCE, SOURCE_NAME, FORMAT, PATIENT_ID, PATIENT_FROM, SPLIT
         FROM {project.catalog} ORDER BY IMAGE_ID""").to_pandas()
     told = _told_by_table(project, rows, key.value)
-    digests = patient_digests(project, rows[rows["FORMAT"] == "DICOM"])
+    digests = read_digests(project, rows[rows["FORMAT"] == "DICOM"])
+    nothing = Digests(None, None)
     made = [
         rules.identify(
             row.SOURCE_NAME,
             told.get(row.IMAGE_ID) or patient_of_name(row.SOURCE_NAME),
             "table" if row.IMAGE_ID in told else "name",
-            digests.get(row.IMAGE_ID),
+            digests.get(row.IMAGE_ID, nothing).patient,
             row.FORMAT == "DICOM",
         )
         for row in rows.itertuples()
     ]
     after = rows.assign(PATIENT_ID=[patient for patient, _ in made], PATIENT_FROM=[rule for _, rule in made])
+    studies = (digests.get(image_id, nothing).study for image_id in rows["IMAGE_ID"])
+    after["STUDY_ID"] = [pseudonym(study, key.value, "study") if study else None for study in studies]
     after["SPLIT"] = _one_split_each(after)
     with temporary(project.session, _COLUMNS, after[_NAMES]) as new, transaction(project.session):
         project.session.sql(_WRITE.format(catalog=project.catalog, new=new)).collect()
@@ -60,11 +70,12 @@ def rekey(project: Project) -> dict[str, int]:
     }
 
 
-_NAMES = ["IMAGE_ID", "PATIENT_ID", "PATIENT_FROM", "SPLIT"]
+_NAMES = ["IMAGE_ID", "PATIENT_ID", "PATIENT_FROM", "STUDY_ID", "SPLIT"]
 _COLUMNS = ", ".join(f"{name} STRING" for name in _NAMES)
 _WRITE = """
 MERGE INTO {catalog} C USING {new} N ON C.IMAGE_ID = N.IMAGE_ID
-WHEN MATCHED THEN UPDATE SET PATIENT_ID = N.PATIENT_ID, PATIENT_FROM = N.PATIENT_FROM, SPLIT = N.SPLIT"""
+WHEN MATCHED THEN UPDATE SET
+    PATIENT_ID = N.PATIENT_ID, PATIENT_FROM = N.PATIENT_FROM, STUDY_ID = N.STUDY_ID, SPLIT = N.SPLIT"""
 
 
 def _told_by_table(project: Project, rows: pd.DataFrame, key: str) -> dict[str, str]:

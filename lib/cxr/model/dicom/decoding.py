@@ -10,11 +10,10 @@ from cxr.model.dicom.grey_levels import grey_levels
 from cxr.model.dicom.lookup_tables import lookup_table
 from cxr.model.dicom.pixel_data import pixel_words
 from cxr.model.dicom.reading import first_item, read_header
-from cxr.model.dicom.stored_values import Layout, read_layout
+from cxr.model.dicom.stored_values import Layout, read_layout, strips
 from cxr.model.limits import check_size
 from cxr.model.xray import BadImage, XRay
 
-ROWS_AT_ONCE = 256  # so that indices, of 8 bytes a pixel, never fill the memory
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3}
 SAMPLES |= {"YBR_ICT": 3, "YBR_RCT": 3}
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
@@ -41,7 +40,7 @@ def decode_dicom(data: bytes) -> XRay:
         pixels = _grey_of_colour(words, interpretation, layout)
     else:
         words = words[..., 0]
-        pixels = _through_table(words, grey_levels(header, layout, lambda: _present(words, 2**layout.allocated)))
+        pixels = _through_table(words, grey_levels(header, layout, words))
     return XRay(pixels, "DICOM", width, height, (width, height), **facts(header))
 
 
@@ -91,16 +90,7 @@ def _transfer_syntax(header):
 
 
 def _through_table(words: np.ndarray, table: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.take(table, strip) for strip in _strips(words)])
-
-
-def _present(words: np.ndarray, size: int) -> np.ndarray:
-    """bool [size]: which words there are."""
-    return sum(np.bincount(strip.ravel(), minlength=size) for strip in _strips(words)) > 0
-
-
-def _strips(words: np.ndarray) -> list[np.ndarray]:
-    return [words[y : y + ROWS_AT_ONCE] for y in range(0, len(words), ROWS_AT_ONCE)]
+    return np.concatenate([np.take(table, strip) for strip in strips(words)])
 
 
 def _grey_of_colour(words: np.ndarray, interpretation: str, layout: Layout) -> np.ndarray:

@@ -5,6 +5,7 @@ Values are taken from the raw bytes: what pydicom makes of a damaged one depends
 
 import re
 import struct
+from functools import cache
 
 from cxr.model.xray import BadImage
 
@@ -27,6 +28,7 @@ NAMES = (
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")),
     # facts that are kept
     *("ViewPosition", "ImageLaterality", "PatientSex", "PatientAge", "PatientID", "IssuerOfPatientID"),
+    "StudyInstanceUID",
     *("BurnedInAnnotation", "PresentationIntentType"),
 )
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -35,7 +37,16 @@ _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 
 def element(header, name: str):
     """As it stands in the file: pydicom's raw element, or None. Otherwise pydicom would convert an empty one."""
-    return header.get_item(name, keep_deferred=True)
+    return header.get_item(tag(name), keep_deferred=True)
+
+
+@cache
+def tag(name: str):
+    """An element's number, as pydicom has it; to look it up for each file takes longer than to read the element."""
+    # Loaded already, or needed in a moment.
+    from pydicom.tag import Tag
+
+    return Tag(name)
 
 
 def raw_bytes(header, name: str) -> bytes:

@@ -8,14 +8,16 @@ VIEWS = ("PA", "AP", "LL", "RL", "LATERAL", "LLD", "RLD", "LLO", "RLO")
 
 
 def facts(header) -> dict[str, str | bool | None]:
-    """View, laterality, sex, age in bands of ten years, a digest of the patient's id, and what to beware of."""
+    """View, laterality, sex, age in bands of ten years, digests of patient and study, and what to beware of."""
     issuer, patient = text(header, "IssuerOfPatientID"), text(header, "PatientID")
+    study = code_string(header, "StudyInstanceUID")
     return {
         "view_position": _one_of(header, "ViewPosition", VIEWS),
         "laterality": _one_of(header, "ImageLaterality", ("L", "R", "B", "U")),
         "sex": _one_of(header, "PatientSex", ("F", "M", "O")),
         "age_band": _age_band(code_string(header, "PatientAge")),
         "patient_digest": hashlib.sha256(f"{issuer}|{patient}".encode()).hexdigest() if patient else None,
+        "study_digest": hashlib.sha256(study.encode()).hexdigest() if study else None,
         "burned_in": code_string(header, "BurnedInAnnotation") == "YES",
         "for_processing": code_string(header, "PresentationIntentType") == "FOR PROCESSING",
     }

@@ -17,7 +17,7 @@ import numpy as np
 from cxr.model.dicom.elements import code_string, numbers, raw_bytes
 from cxr.model.dicom.lookup_tables import table_of_sequence
 from cxr.model.dicom.reading import first_item
-from cxr.model.dicom.stored_values import Layout, padding
+from cxr.model.dicom.stored_values import Layout, padding, shown_values
 from cxr.model.dicom.window import window
 from cxr.model.xray import BadImage
 
@@ -34,16 +34,17 @@ class _Values:
     fixed: bool = False
 
 
-def grey_levels(header, layout: Layout, present: Callable[[], np.ndarray]) -> np.ndarray:
+def grey_levels(header, layout: Layout, words: np.ndarray) -> np.ndarray:
     """The grey level of every possible word: uint8 [2 ** allocated].
 
     Args:
         header: of pydicom.
         layout: the header's `Layout`.
-        present: gives bool [2 ** allocated]: the words that the picture holds; asked only where its range counts.
+        words: of PixelData; looked at only where the picture's own range counts.
     """
     inverted, padded = _is_inverted(header), padding(header, layout)
-    levels = _to_bytes(_after_voi(header, _after_modality(header, layout)), lambda: present() & ~padded)
+    seen = _after_voi(header, _after_modality(header, layout))
+    levels = _to_bytes(seen, lambda: shown_values(words, layout, seen.values, padded))
     if inverted:
         levels = 255 - levels
     levels[padded] = 0
@@ -57,7 +58,8 @@ def _after_modality(header, layout: Layout) -> _Values:
     if table:
         return _Values(table.apply(layout.values()), 0, table.top, fixed=True)
     low, high = sorted(end * slope + intercept for end in layout.range)
-    return _Values(layout.values() * slope + intercept, low, high)
+    values = layout.values() if (slope, intercept) == (1, 0) else layout.values() * slope + intercept
+    return _Values(values, low, high)
 
 
 def _rescale(header) -> tuple[float, float]:
@@ -84,10 +86,10 @@ def _after_voi(header, before: _Values) -> _Values:
 
 
 def _to_bytes(seen: _Values, shown: Callable[[], np.ndarray]) -> np.ndarray:
-    """`shown`: gives which words are pixels of the picture."""
+    """`shown`: gives what :func:`shown_values` does."""
     low, high, fixed = seen.low, seen.high, seen.fixed
     if not fixed:
-        own = seen.values[shown()]
+        own = shown()
         if not own.size:
             raise BadImage("blank", "all pixels are padding")
         fixed = own.max() - own.min() >= LEAST_FILLED * (high - low)

@@ -3,7 +3,7 @@
 import io
 import logging
 
-from cxr.model.dicom.elements import NAMES, element
+from cxr.model.dicom.elements import NAMES, element, tag
 from cxr.model.xray import BadImage
 
 MAX_READS = 40_000  # of the file while its header is parsed: two to four for each element, nested ones too
@@ -45,9 +45,11 @@ def read_header(data: bytes):
     # Only DICOM needs it, and the import takes longer than decoding a JPEG.
     import pydicom
 
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its import sets another; warnings may quote the header
+    log = logging.getLogger("pydicom")
+    if log.level != logging.CRITICAL:  # its import sets another; warnings may quote the header
+        log.setLevel(logging.CRITICAL)
     try:
-        header = pydicom.dcmread(_BoundedFile(data), force=True, specific_tags=list(NAMES))
+        header = pydicom.dcmread(_BoundedFile(data), force=True, specific_tags=[tag(name) for name in NAMES])
         header.file_meta.get("TransferSyntaxUID")
     except BadImage:
         raise

@@ -186,7 +186,7 @@ STATEMENTS = [
               "recorded"),
     Statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", stop_pool),
     Statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> SET <options:rest>", alter, "recorded",
-              options.RECORDED),
+              options.CHANGED),
     Statement("ALTER WAREHOUSE [IF EXISTS] <name> {SUSPEND|RESUME}", partial(suspend_or_resume, "WAREHOUSE"),
               "recorded"),
     Statement("ALTER COMPUTE POOL [IF EXISTS] <name> {SUSPEND|RESUME}", partial(suspend_or_resume, "COMPUTE POOL"),

@@ -75,6 +75,8 @@ def record(session: Session, s: Matched) -> Result:
 
 def create_format(session: Session, s: Matched) -> Result:
     given = literals.free_options(s["options"])
+    for option in given.keys() & {"FORMAT_NAME", "FORMAT", "PATTERN"}:
+        raise compilation_error(f"syntax error or unknown property near '{option}'", 1003)
     return create(session, s, made(session, s, "FILE FORMAT", **given), lambda it: check_options(given, OPTIONS))
 
 

@@ -84,7 +84,7 @@ from _snowflake import vectorized
 def f(frame):
     return frame[0] * 0 + len(frame)
 $$""")
-    assert query("SELECT MAX(PARTS(SEQ4())) FROM TABLE(GENERATOR(ROWCOUNT => 12))") == [(5,)]
+    assert query("SELECT MAX(N) FROM (SELECT PARTS(SEQ4()) AS N FROM TABLE(GENERATOR(ROWCOUNT => 12)))") == [(5,)]
 
 
 def test_an_endpoint_has_no_address_at_first_and_an_idle_service_sleeps(account, session, query, limits, model):

@@ -59,6 +59,7 @@ CASES = [  # statement, its options, what shows them
     (UNLOAD.replace("/out/", "/one") + " OVERWRITE = TRUE {}", {"SINGLE": options.BOOLEAN}, "LIST @S/one"),
     ("COPY INTO @S/out/ FROM (SELECT 1 AS A, 2 AS B) {}", {"FILE_FORMAT": options.FORMAT},
      "SELECT $1 FROM @S/out (FILE_FORMAT => 'FMT')"),
+    ("COPY INTO @S/out/ FROM T {}", {"HEADER": options.BOOLEAN}, "LIST @S/out"),
     ("CREATE OR REPLACE TASK K {} AS SELECT 1", options.TASK, "SHOW TASKS LIKE 'K'"),
     ("CREATE OR REPLACE ALERT A {} " + ALERT_END, options.ALERT, "SHOW ALERTS LIKE 'A'"),
     ("CREATE OR REPLACE STREAMLIT APP FROM @S {}", options.STREAMLIT, "DESCRIBE STREAMLIT APP"),
@@ -121,11 +122,11 @@ def session(tmp_path_factory):
 
 
 def write_files(session):
+    run(session, "USE SCHEMA D.PUBLIC")
     folder = session.folders.path(session.need("STAGE", "S"))
     for name, text in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    run(session, "USE SCHEMA D.PUBLIC")
     return folder
 
 
@@ -167,6 +168,7 @@ def test_an_unknown_option_is_refused_by_name(session, statement):
 
 
 def test_a_value_that_an_option_does_not_take_is_refused(session):
+    write_files(session)
     for sql, named in {
         "CREATE WAREHOUSE V AUTO_RESUME = BANANA": "invalid value 'BANANA' for property 'AUTO_RESUME'",
         "CREATE COMPUTE POOL V MIN_NODES = 1 MIN_NODES = 2": "duplicate property 'MIN_NODES'",

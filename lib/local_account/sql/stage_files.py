@@ -278,7 +278,7 @@ def csv_lines(file: Path, options: dict[str, str]) -> Iterator[list[str]]:
     enclosed = options.get("FIELD_OPTIONALLY_ENCLOSED_BY", "NONE")
     quoted = {"quoting": csv.QUOTE_NONE} if enclosed.upper() == "NONE" else {"quotechar": enclosed}
     packed = {"GZIP": True, "NONE": False}.get(options.get("COMPRESSION", "AUTO").upper(), file.suffix == ".gz")
-    with (gzip.open if packed else open)(file, "rt", newline="") as stream:
+    with (gzip.open if packed else open)(file, "rt", newline="", errors="replace") as stream:
         yield from csv.reader(stream, delimiter=options.get("FIELD_DELIMITER", ","), **quoted)
 
 

@@ -16,7 +16,8 @@ def infer_schema(session: Session, s: Matched) -> Result:
     arguments = literals.nested(s["arguments"].replace("=>", "="), options.INFER_SCHEMA)
     if arguments.keys() != options.INFER_SCHEMA.keys():
         raise compilation_error("INFER_SCHEMA takes LOCATION and FILE_FORMAT", 1006)
-    if (s["order"] or "ORDER_ID").strip().upper() not in ("ORDER_ID", "ORDER_ID ASC"):
+    first = (s["order"] or "ORDER_ID").split(",")[0].split()  # ids are unique: what follows them decides nothing
+    if [word.upper() for word in first] not in (["ORDER_ID"], ["ORDER_ID", "ASC"]):
         raise unsupported(f"INFER_SCHEMA ordered by {s['order']}", __name__)
     location = locate(session, arguments["LOCATION"])
     spec = file_format(session, {"FORMAT_NAME": arguments["FILE_FORMAT"]}, location)

@@ -23,6 +23,7 @@ from local_account.text.identifiers import Name
 from local_account.workers.pool import BATCH_BYTES
 
 ROWS_AT_A_TIME = 64
+AS_STORED = {"TYPE": "PARQUET", "BINARY_AS_TEXT": "FALSE", "USE_LOGICAL_TYPE": "TRUE"}
 JOB = (
     "EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL <pool> WITH SPECIFICATION <specification:body> FROM <source:lazy> "
     "MODEL = <model> [VERSION = <version>] [FUNCTION = <function:string>] [NAME = <job>] [ASYNC = <async:word>] "
@@ -95,7 +96,7 @@ def read_source(session: Session, source: str) -> pa.Table:
     files = [f for f in location.files() if f.suffix == ".parquet"]
     if not files:
         raise SnowflakeError(f"There are no Parquet files at {source}.", 91016, "22000")
-    table = session.con.sql(read_files(files, {"TYPE": "PARQUET"}, location)).to_arrow_table()
+    table = session.con.sql(read_files(files, AS_STORED, location)).to_arrow_table()
     return table.drop_columns(["COLUMN1", "METADATA$FILENAME"])
 
 

@@ -75,6 +75,8 @@ def record(session: Session, s: Matched) -> Result:
 
 def create_format(session: Session, s: Matched) -> Result:
     given = literals.free_options(s["options"])
+    for option in given.keys() & {"FORMAT_NAME", "FORMAT", "PATTERN"}:
+        raise compilation_error(f"syntax error or unknown property near '{option}'", 1003)
     return create(session, s, made(session, s, "FILE FORMAT", **given), lambda it: check_options(given, OPTIONS))
 
 
@@ -191,7 +193,7 @@ STATEMENTS = [
               "recorded"),
     Statement("ALTER {COMPUTE POOL} [IF EXISTS] <name> STOP ALL", stop_pool),
     Statement(f"ALTER {{{ACCOUNT_KINDS}|{SCHEMA_KINDS}}} [IF EXISTS] <name> SET <options:rest>", alter, "recorded",
-              options.RECORDED),
+              options.CHANGED),
     Statement("ALTER WAREHOUSE [IF EXISTS] <name> {SUSPEND|RESUME}", partial(suspend_or_resume, "WAREHOUSE"),
               "recorded"),
     Statement("ALTER COMPUTE POOL [IF EXISTS] <name> {SUSPEND|RESUME}", partial(suspend_or_resume, "COMPUTE POOL"),

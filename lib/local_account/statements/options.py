@@ -26,6 +26,8 @@ RECORDED = {
         "PREDICTION_CLASS_COLUMNS": LIST, "ACTUAL_SCORE_COLUMNS": LIST, "ACTUAL_CLASS_COLUMNS": LIST,
     },
 }  # fmt: skip
+FIXED = ("INITIALLY_SUSPENDED", "INSTANCE_FAMILY", "TYPE", "MODE")  # when the object is created
+CHANGED = {kind: {key: values for key, values in known.items() if key not in FIXED} for kind, known in RECORDED.items()}
 SCOPE = COMMENT | {"DATA_RETENTION_TIME_IN_DAYS": r"\d|[1-8]\d|90"}
 STAGE = COMMENT | {"DIRECTORY": LIST, "ENCRYPTION": LIST, "FILE_FORMAT": FORMAT}
 STAGE_CHANGE = COMMENT | {"DIRECTORY": LIST, "FILE_FORMAT": FORMAT}

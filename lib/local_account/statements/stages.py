@@ -11,7 +11,9 @@ from local_account.account.session import Session
 from local_account.account.uploads import Upload, digests
 from local_account.engine.results import Result, Transfer, listing
 from local_account.sql.stage_files import (
+    OPTIONS,
     Location,
+    check_options,
     chosen,
     digest,
     format_options,
@@ -31,7 +33,7 @@ from local_account.workers.loopback import HOST
 def create_stage(session: Session, s: Matched) -> Result:
     given = s.options()
     stage = made(session, s, "STAGE", directory=enabled(given), COMMENT=given.get("COMMENT", ""))
-    stage.properties["format"] = format_options(given)
+    stage.properties["format"] = stated_format(given)
     stage.properties["encryption"] = nested(given.get("ENCRYPTION"), options.ENCRYPTION).get("TYPE", "SNOWFLAKE_FULL")
 
     def fill(stage: Object) -> None:
@@ -39,6 +41,13 @@ def create_stage(session: Session, s: Matched) -> Result:
         forget_files(session, stage)
 
     return create(session, s, stage, fill)
+
+
+def stated_format(given: dict[str, str]) -> dict[str, str]:
+    spec = format_options(given)
+    if "FORMAT_NAME" not in spec:
+        check_options(spec, OPTIONS)
+    return spec
 
 
 def enabled(given: dict[str, str]) -> bool:
@@ -80,7 +89,7 @@ def alter_stage(session: Session, s: Matched) -> None:
         if "DIRECTORY" in given:
             stage.properties["directory"] = enabled(given)
         if "FILE_FORMAT" in given:
-            stage.properties["format"] = format_options(given)
+            stage.properties["format"] = stated_format(given)
         stage.comment = given.get("COMMENT", stage.comment)
 
 

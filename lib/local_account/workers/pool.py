@@ -120,6 +120,7 @@ class WarehouseWorker(Process):
         while not message:
             if not self.answers.poll(wait):
                 self.process.kill()
+                self.process.join()
                 text = f"Python function {self.label} with handler {handler} timed out: a call may take {wait:g} s."
                 raise SnowflakeError(
                     f"Python Interpreter Error:\n{text} Give it fewer rows (max_batch_size).", 100357, "P0000"

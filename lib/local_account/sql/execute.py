@@ -21,6 +21,7 @@ from local_account.text.errors import Missing, SnowflakeError, compilation_error
 from local_account.text.literals import literal, strip_comments
 
 PAST = {"INSERT": "inserted", "UPDATE": "updated", "DELETE": "deleted"}
+SYSTEM_CALL = re.compile(r"\bSYSTEM\$\w+\s*\(", re.I)
 OVERWRITING = "temp.main.overwriting"
 IDENTIFIER_CALL = re.compile(
     rf"({literals.STRING}|\$\$.*?\$\$|\"[^\"]*\")|\bIDENTIFIER\s*\(\s*('[^']*'|\?)\s*\)|\?", re.I | re.S
@@ -31,6 +32,8 @@ def run(session: Session, sql: str, binds: list | None = None) -> Result | Trans
     """Execute one statement. Raises SnowflakeError."""
     sql, binds = inline(one_statement(sql), binds or [])
     found = session.handlers.match(inline(sql, binds, literals=True)[0] if binds else sql)
+    if binds and not found and SYSTEM_CALL.search(sql):  # answered before the engine has the binds
+        sql, binds = inline(sql, binds, literals=True)
     with engine_errors():
         return execute(session, sql, binds) if found is None else handle(session, *found)
 

@@ -8,6 +8,8 @@ from snowflake.snowpark import Session
 from cxr.account.project import Project
 from cxr.settings import Settings
 
+# Of a notebook or a job. The session's own timeout, two minutes on the local account, would end them.
+LONGEST_SECONDS = 7 * 86400
 _VARIABLE = re.compile(r"<%\s*(\w+)\s*%>")
 
 
@@ -41,6 +43,8 @@ def run(session: Session, statement: str) -> str:
     made = re.match(r"CREATE DATABASE IF NOT EXISTS (\w+)", statement)
     if made and made[1].upper() in {row["name"] for row in session.sql("SHOW DATABASES").collect()}:
         return f"{made[1]} already exists, left as it is."
+    if statement.startswith("EXECUTE"):
+        return str(session.connection.cursor().execute(statement, timeout=LONGEST_SECONDS).fetchone()[0])
     answer = session.sql(statement).collect()
     if statement.startswith(("PUT", "REMOVE")):
         return f"{len(answer)} files"

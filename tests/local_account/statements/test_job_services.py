@@ -218,6 +218,7 @@ def test_ended_jobs_survive_a_restart_and_running_ones_end_with_their_server(tmp
     ask(f"{IN_POOL} NAME = KILLED ASYNC = TRUE FROM SPECIFICATION $${specification(pid)}$$")
     while "asleep" not in (log := ask("SELECT SYSTEM$GET_SERVICE_LOGS('KILLED', 0, 'main')")[0][0]):
         time.sleep(0.05)
+    session.close()
     server = json.loads((tmp_path / "a" / "server.json").read_text())["pid"]
     subprocess.run(["kill", "-9", str(server)], check=True)
     session = open_session(start(tmp_path / "a"), database="D", schema="PUBLIC")

@@ -19,7 +19,6 @@ def main(arguments: list[str]) -> int:
     """Returns an exit code."""
     project = cxr.open_project()
     ingest = bool(project.settings.data) or project.session.table(project.catalog).count() == 0
-    project.session.close()
     for notebook in ("02_data_ingest", "03_train", "04_register")[0 if ingest else 1 :]:
         print(f"== {notebook}", flush=True)
         command = [sys.executable, str(ROOT / "jobs" / "run_notebook.py"), f"notebooks/{notebook}.ipynb", *arguments]

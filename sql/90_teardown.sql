@@ -9,8 +9,9 @@ ALTER TASK IF EXISTS <% database %>.<% schema %>.INGEST_NEW_IMAGES SUSPEND;
 ALTER TASK IF EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES SUSPEND;
 ALTER ALERT IF EXISTS <% database %>.<% schema %>.DRIFT SUSPEND;
 
--- Stop the model service and the app.
+-- Stop the model service, the training job and the app.
 DROP SERVICE IF EXISTS <% database %>.<% schema %>.<% service_name %>;
+DROP SERVICE IF EXISTS <% database %>.<% schema %>.<% job_name %>;
 DROP STREAMLIT IF EXISTS <% database %>.<% schema %>.<% app_name %>;
 
 DROP TASK IF EXISTS <% database %>.<% schema %>.REGISTER;

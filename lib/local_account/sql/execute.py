@@ -32,6 +32,8 @@ def run(session: Session, sql: str, binds: list | None = None) -> Result | Trans
     """Execute one statement. Raises SnowflakeError."""
     sql, binds = inline_names(one_statement(sql), binds or [])
     found = session.handlers.match(inline(sql, binds, literals=True)[0] if binds else sql)
+    if binds and not found and SYSTEM_CALL.search(sql):  # answered before the engine has the binds
+        sql, binds = inline(sql, binds, literals=True)
     with engine_errors():
         return execute(session, sql, binds) if found is None else handle(session, *found)
 

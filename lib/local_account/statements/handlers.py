@@ -14,9 +14,6 @@ from local_account.statements import (
     grants,
     infer_schema,
     inference_jobs,
-    job_rows,
-    job_services,
-    ml_jobs,
     models,
     objects,
     services,
@@ -25,6 +22,7 @@ from local_account.statements import (
     stages,
     tables,
 )
+from local_account.statements.jobs import job_rows, job_services, ml_jobs
 
 IN_ORDER = (grants, objects, show, stages, bundles, copy_into_stage, columns, describe, tables, copy_into_table,
             experiments, functions, models, inference_jobs, job_services, infer_schema, services,

@@ -18,7 +18,7 @@ from local_account.sql.context_functions import object_call
 from local_account.sql.stage_files import locate
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements import options
-from local_account.statements.job_rows import (
+from local_account.statements.jobs.job_rows import (
     CONTAINER_COLUMNS,
     container_row,
     has_container,

@@ -82,6 +82,7 @@ class RunningJob:
             **{name: value for name, value in os.environ.items() if KEPT.fullmatch(name)},
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "HOME": str(folder / "root"),
+            "PYTHONUNBUFFERED": "1",  # lines are in the log when they are printed
             "SNOWFLAKE_HOST": HOST, "SNOWFLAKE_PORT": str(port), "SNOWFLAKE_PROTOCOL": "http",
             "SNOWFLAKE_TOKEN_FILE": str(token),
             **self.container.env,

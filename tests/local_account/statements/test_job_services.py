@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+from snowflake.connector.errors import ProgrammingError
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
 IN_POOL = "EXECUTE JOB SERVICE IN COMPUTE POOL SYSTEM_COMPUTE_POOL_CPU"
@@ -154,11 +155,9 @@ def test_a_job_that_runs_is_cancelled_or_dropped(query, run, session):
 
 
 def test_a_cancelled_statement_cancels_its_job(connect, query):
-    session = connect()
-    job = session.sql(f"{IN_POOL} NAME = STOPPED FROM SPECIFICATION $${specification(SLEEP)}$$").collect_nowait()
-    while not query("SHOW SERVICES LIKE 'STOPPED'"):
-        time.sleep(0.05)
-    job.cancel()
+    cursor = connect().connection.cursor()
+    with pytest.raises(ProgrammingError, match="canceled"):
+        cursor.execute(f"{IN_POOL} NAME = STOPPED FROM SPECIFICATION $${specification(SLEEP)}$$", timeout=2)
     assert wait(query, "STOPPED") == "CANCELLED"
 
 
@@ -219,6 +218,7 @@ def test_ended_jobs_survive_a_restart_and_running_ones_end_with_their_server(tmp
     ask(f"{IN_POOL} NAME = KILLED ASYNC = TRUE FROM SPECIFICATION $${specification(pid)}$$")
     while "asleep" not in (log := ask("SELECT SYSTEM$GET_SERVICE_LOGS('KILLED', 0, 'main')")[0][0]):
         time.sleep(0.05)
+    session.close()
     server = json.loads((tmp_path / "a" / "server.json").read_text())["pid"]
     subprocess.run(["kill", "-9", str(server)], check=True)
     session = open_session(start(tmp_path / "a"), database="D", schema="PUBLIC")

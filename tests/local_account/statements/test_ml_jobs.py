@@ -86,7 +86,7 @@ def test_a_job_that_fails_says_why(session, write):
     )
     assert job.wait() == "FAILED"
     assert "KeyError: 'lost'" in job.get_logs() and job.get_logs().startswith("before")
-    with pytest.raises(KeyError, match="lost"):
+    with pytest.raises(RuntimeError, match=r"KeyError\('lost'\)"):
         job.result()
 
 

@@ -9,8 +9,8 @@ import yaml
 
 from local_account.account.session import Session
 from local_account.sql.stage_files import locate
-from local_account.statements.job_services import finish, new_folder, place_of, start
-from local_account.statements.job_specifications import read_specification
+from local_account.statements.jobs.job_services import finish, new_folder, place_of, start
+from local_account.statements.jobs.job_specifications import read_specification
 from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, compilation_error, unsupported
 from local_account.text.identifiers import Name
@@ -19,7 +19,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 REPOSITORY = "/snowflake/images/snowflake_images/st_plat/runtime/x86/runtime_image/snowbooks"
 RUNTIME = "2.10.0"
 PAYLOAD, RESULTS = "/mnt/job_stage", "/mnt/job_result"  # the first one is the client's
-STARTER = Path(__file__).parents[1] / "workers" / "ml_job.py"
+STARTER = Path(__file__).parents[2] / "workers" / "ml_job.py"
 SPECIFICATION = (
     "STAGE_PATH ARGS ENV_VARS ENABLE_METRICS SPEC_OVERRIDES RUNTIME ENABLE_STAGE_MOUNT_V2 ARTIFACT_REPOSITORIES"
 )

@@ -11,8 +11,8 @@ from local_account.account.session import Session
 from local_account.engine.results import Result, listing, status
 from local_account.sql.stage_files import is_whole, locate
 from local_account.sql.statement_shapes import Matched, Statement
-from local_account.statements.job_rows import last_lines
-from local_account.statements.job_specifications import Specification, read_specification
+from local_account.statements.jobs.job_rows import last_lines
+from local_account.statements.jobs.job_specifications import Specification, read_specification
 from local_account.statements.stages import copy_all, copy_whole
 from local_account.text import identifiers, literals
 from local_account.text.errors import SnowflakeError, already_exists, compilation_error, unsupported

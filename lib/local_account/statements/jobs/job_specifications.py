@@ -153,7 +153,7 @@ def source_of(session: Session, volume: dict) -> str | None:
         raise invalid(f"the volume {name} needs stageConfig.name, such as '@DATABASE.SCHEMA.STAGE/folder'.")
     check_amounts(volume["stageConfig"], f"the mount of {name}")
     location = locate(session, place)
-    if not location.stage or location.target.is_file():
+    if location.stage in ("", "~") or location.target.is_file():
         raise invalid(f"the volume {name} needs a folder of a named stage, not {place}.")
     return f"@{location.stage}/{location.path}".rstrip("/")
 

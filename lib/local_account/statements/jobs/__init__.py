@@ -1,0 +1,1 @@
+"""Jobs with a container: EXECUTE JOB SERVICE and ML Jobs."""

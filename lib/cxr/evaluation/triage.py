@@ -23,7 +23,7 @@ ALPHA = (1 - CONFIDENCE) / 2  # for each side
 POWER = 0.8  # chance of passing that the number of patients needed is computed for
 MOST = 10**5  # patients; more are not worth naming
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
-_STEPS = 200  # thresholds that are tried, at most
+_STEPS = 60  # thresholds that are tried, at most
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def _errors_allowed(images: np.ndarray, level: float) -> np.ndarray:
 
 
 def _patients_needed(inside: np.ndarray, wrong: np.ndarray, tuned: int, level: float) -> int | None:
-    some = np.unique(np.linspace(0, len(inside) - 1, 12).astype(int))
-    numbers = np.round(np.geomspace(10, MOST, 50))
+    some = np.unique(np.linspace(0, len(inside) - 1, 8).astype(int))
+    numbers = np.round(np.geomspace(10, MOST, 40))
     power = _power(inside[some], wrong[some], tuned, numbers[:, None], level).max(axis=1)
     return int(numbers[np.argmax(power >= POWER)]) if power.max() >= POWER else None
 

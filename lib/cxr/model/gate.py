@@ -1,9 +1,11 @@
 """A gate against images unlike those of training: Mahalanobis distances of features (Lee et al. 2018).
 
 Three groups of features, none of which costs a second pass through the network: the channels of a middle and of the
-last stage, each averaged over the image, and the image itself in 10 x 10 fields. A photograph or a hand differs in the
-stages; an X-ray that is turned or upside down, in the layout. An image is unlike those of training if its distance in
-any group is above that group's level. The file holds means and covariances of training, and no image's features.
+last stage, each averaged over the image, and the image itself in 10 x 10 fields. A photograph or a hand differs in all
+of them. An X-ray that is turned, upside down or inverted differs less, but it comes closer to those of training when it
+is turned back: the fields are compared with themselves turned, upside down and inverted. An image is unlike those of
+training if one distance, or this ratio, is above its level. The file holds means and covariances of training, and no
+image's features.
 """
 
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from cxr.model.network import XrayNetwork, predict_logits, to_float
 
 FIELDS = 10  # a side, of the layout
 UNLIKE = "unlike_training"  # what a STATUS begins with
-_ARRAYS = ("mean", "whitening", "level")
+_ARRAYS, _TURNED = ("mean", "whitening", "level"), "turned.level"
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Gate:
-    """The groups by name, as :func:`predict_with_features` names them."""
+    """The groups by name, as :func:`predict_with_features` names them, and the level of :func:`turned_ratios`."""
 
     groups: dict[str, Group]
+    turned_level: float
 
     def distances(self, features: dict[str, np.ndarray]) -> np.ndarray:
         """The largest distance of each image over the groups, relative to the level: [N]; above 1 is unlike training.
@@ -47,6 +50,7 @@ class Gate:
         Infinite where a feature is no number.
         """
         each = [group.distances(features[name]) / group.level for name, group in self.groups.items()]
+        each.append(turned_ratios(self.groups["layout"], features["layout"]) / self.turned_level)
         return np.nan_to_num(np.max(each, axis=0), nan=np.inf)
 
     def write(self, path: Path) -> None:
@@ -56,6 +60,7 @@ class Gate:
             for name, group in self.groups.items()
             for part in _ARRAYS
         }
+        arrays[_TURNED] = np.float32(self.turned_level)
         with path.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -63,11 +68,26 @@ class Gate:
     def read(cls, path: Path) -> "Gate":
         """Raises ValueError if the file is no gate; nothing in it is executed."""
         with np.load(path, allow_pickle=False) as found:
-            names = {key.rpartition(".")[0] for key in found}
-            if not names or set(found) != {f"{name}.{part}" for name in names for part in _ARRAYS}:
+            names = {key.rpartition(".")[0] for key in found if key != _TURNED}
+            if "layout" not in names or set(found) != {_TURNED, *(f"{n}.{part}" for n in names for part in _ARRAYS)}:
                 raise ValueError(f"{path.name} is not the file of a gate: train again")
+            turned_level = float(found[_TURNED])
             groups = {name: [found[f"{name}.{part}"] for part in _ARRAYS] for name in sorted(names)}
-        return cls({name: Group(mean, whitening, float(level)) for name, (mean, whitening, level) in groups.items()})
+        made = {name: Group(mean, whitening, float(level)) for name, (mean, whitening, level) in groups.items()}
+        return cls(made, turned_level)
+
+
+def turned_ratios(group: Group, layout: np.ndarray) -> np.ndarray:
+    """The distance of each layout [N, D] relative to that of the nearest of its turned, upside-down and inverted forms.
+
+    [N]; below 1 for what stands upright as in training. Its mirror image, left for right, is not among them.
+    """
+    grid = layout.reshape(len(layout), FIELDS, FIELDS)
+    turns = [np.rot90(grid, number, axes=(1, 2)) for number in (1, 2, 3)]
+    mirrored = grid[:, :, ::-1]
+    turns += [np.rot90(mirrored, number, axes=(1, 2)) for number in (1, 2, 3)]
+    nearest = np.min([group.distances(turn.reshape(layout.shape)) for turn in (*turns, -grid)], axis=0)
+    return group.distances(layout) / nearest
 
 
 def status_of(distance: float) -> str:

@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from sklearn.covariance import LedoitWolf
 
-from cxr.model.gate import Gate, Group, predict_with_features
+from cxr.model.gate import Gate, Group, predict_with_features, turned_ratios
 from cxr.model.network import XrayNetwork
 from cxr.training.augmentation import shifted
 
 LOST = 0.01  # of validation images, that the gate may stop
 FEWEST = 200  # validation images; fewer tell no level that 1% are beyond
-MOST = 2000  # training images that are looked at
+_TURNED = "turned"
+MOST = 1000  # training images that are looked at
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,11 @@ def fit_gate(
     learned = _features(network, torch.cat([seen, shifted(seen, seed)]))
     fits = {name: _fit(features) for name, features in learned.items()}
     held_out = _features(network, tuning)
-    logs = {name: np.log(group.distances(held_out[name]) + 1e-9) for name, group in fits.items()}
-    # One level for all groups, in deviations of each one's log-distance, so that 1% of the images are beyond any.
-    centres = {name: (float(values.mean()), float(values.std()) + 1e-9) for name, values in logs.items()}
-    worst = np.max([(values - centres[name][0]) / centres[name][1] for name, values in logs.items()], axis=0)
-    beyond = _level(worst)
-    groups = {
-        name: Group(group.mean, group.whitening, float(np.exp(centres[name][0] + beyond * centres[name][1])))
-        for name, group in fits.items()
-    }
+    distances = {name: group.distances(held_out[name]) for name, group in fits.items()}
+    levels = _levels(distances | {_TURNED: turned_ratios(fits["layout"], held_out["layout"])})
+    groups = {name: Group(group.mean, group.whitening, levels[name]) for name, group in fits.items()}
     facts = {"on": True, "validation_images": validation_images, "level_from": len(tuning), "lost": LOST}
-    return FittedGate(Gate(groups), facts)
+    return FittedGate(Gate(groups, levels[_TURNED]), facts)
 
 
 def _features(network: XrayNetwork, images: torch.Tensor) -> dict[str, np.ndarray]:
@@ -70,6 +65,17 @@ def _fit(features: np.ndarray) -> Group:
     values, vectors = np.linalg.eigh(found.covariance_)
     whitening = vectors / np.sqrt(np.maximum(values, values.max() * 1e-9))
     return Group(found.location_.astype(np.float32), whitening.astype(np.float32), 1.0)
+
+
+def _levels(distances: dict[str, np.ndarray]) -> dict[str, float]:
+    """A level for each kind of distance, so that 1% of the images are beyond any of them.
+
+    All levels are equally many standard deviations of the log-distance above its mean.
+    """
+    logs = {name: np.log(np.maximum(values, 1e-9)) for name, values in distances.items()}
+    centres = {name: (float(values.mean()), float(values.std()) + 1e-9) for name, values in logs.items()}
+    beyond = _level(np.max([(values - centres[name][0]) / centres[name][1] for name, values in logs.items()], axis=0))
+    return {name: float(np.exp(mean + beyond * deviation)) for name, (mean, deviation) in centres.items()}
 
 
 def _level(distances: np.ndarray) -> float:

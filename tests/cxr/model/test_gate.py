@@ -33,11 +33,16 @@ def test_the_features_of_an_image_do_not_depend_on_those_beside_it():
         assert np.allclose(values[65], alone[name][0], atol=1e-4), name
 
 
+def layout(*brightest: int) -> np.ndarray:
+    """Layouts in which one field is bright."""
+    return np.eye(gate.FIELDS**2, dtype=np.float32)[list(brightest)]
+
+
 def made(level: float = 2.0) -> gate.Gate:
-    eye = np.eye(3, dtype=np.float32)
-    return gate.Gate(
-        {"last": gate.Group(np.ones(3, np.float32), eye * 2, level), "layout": gate.Group(eye[0], eye, 10)}
-    )
+    """`last` has variances 1/4 around 1; the usual layout has its first field bright."""
+    eye, fields = np.eye(3, dtype=np.float32), np.eye(gate.FIELDS**2, dtype=np.float32)
+    groups = {"last": gate.Group(np.ones(3, np.float32), eye * 2, level), "layout": gate.Group(fields[0], fields, 10.0)}
+    return gate.Gate(groups, turned_level=4.0)
 
 
 def test_the_distance_is_mahalanobis_relative_to_the_level_and_the_worst_group_counts():
@@ -47,15 +52,25 @@ def test_the_distance_is_mahalanobis_relative_to_the_level_and_the_worst_group_c
     x = rng.normal(size=(4, 3))
     expected = [np.sqrt((row - group.mean) @ np.linalg.inv(factor @ factor.T) @ (row - group.mean)) for row in x]
     assert group.distances(x) == pytest.approx(expected, rel=1e-4)
-    features = {"last": np.array([[1, 1, 1], [1, 1, 4], [np.nan, 0, 0]]), "layout": np.array([[21.0, 0, 0]] * 3)}
-    assert made().distances(features).tolist() == [2.0, 3.0, np.inf]
+    features = {"last": np.array([[1, 1, 1.5], [1, 1, 4], [np.nan, 0, 0]]), "layout": layout(44, 44, 44)}
+    assert made().distances(features) == pytest.approx([0.5, 3.0, np.inf])
+
+
+def test_a_layout_that_fits_better_when_turned_is_told():
+    group, side = made().groups["layout"], gate.FIELDS
+    upright, mirrored, upside_down, turned = 0, side - 1, side * (side - 1), side**2 - 1
+    ratios = gate.turned_ratios(group, layout(upright, mirrored, upside_down, turned, 44) + 1e-3)
+    assert ratios[0] < 0.1 and (ratios[2:4] > 10).all()
+    assert ratios[4] == pytest.approx(1, abs=0.01), "what fits nowhere"
+    inverted = gate.turned_ratios(group, -layout(upright) + 1e-3)
+    assert inverted[0] > 10
 
 
 def test_the_file_holds_arrays_alone_and_nothing_in_it_is_executed(tmp_path):
     path = tmp_path / "gate.npz"
     made().write(path)
     again = gate.Gate.read(path)
-    features = {"last": np.ones((1, 3)) * 5, "layout": np.zeros((1, 3))}
+    features = {"last": np.ones((1, 3)) * 5, "layout": layout(3)}
     assert again.distances(features) == made().distances(features)
     np.savez(path, **{"last.mean": np.array([print], dtype=object), "last.whitening": 1, "last.level": 1})
     with pytest.raises(ValueError, match="pickle"):

@@ -42,9 +42,17 @@ def near_pairs(fingerprints: np.ndarray) -> np.ndarray:
             if not len(place):
                 break
             first, second = order[place], order[place + step]
-            near = np.bitwise_count(words[first] ^ words[second]).sum(axis=1) <= NEAR
+            near = _bits_apart(words[first], words[second]) <= NEAR
             pairs.append(np.sort(np.stack([first[near], second[near]], axis=1)))
     return np.unique(np.concatenate(pairs), axis=0)
+
+
+def _bits_apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """uint64 [N, 4] twice -> the number of bits that differ, [N]."""
+    different = first ^ second
+    if count := getattr(np, "bitwise_count", None):  # since numpy 2
+        return count(different).sum(axis=1)
+    return np.unpackbits(different.view(np.uint8), axis=1).sum(axis=1)
 
 
 # Neighbouring fields are alike in all chests, so a band takes its bits from all over the picture: fewer share it.

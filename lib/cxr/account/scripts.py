@@ -42,7 +42,7 @@ def run(session: Session, statement: str) -> str:
     if made and made[1].upper() in {row["name"] for row in session.sql("SHOW DATABASES").collect()}:
         return f"{made[1]} already exists, left as it is."
     query = session.sql(statement)
-    # A notebook or job may take longer than a connection waits for one answer (network_timeout), and would be cancelled.
+    # A notebook or job may take longer than a connection waits for an answer (network_timeout): it would be cancelled.
     answer = query.collect_nowait().result() if statement.startswith("EXECUTE ") else query.collect()
     if statement.startswith(("PUT", "REMOVE")):
         return f"{len(answer)} files"

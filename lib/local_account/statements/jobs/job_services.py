@@ -28,6 +28,7 @@ TAIL = 20  # lines of the log in the error of a job that fails
 
 
 def execute(session: Session, s: Matched) -> Result:
+    session.need("COMPUTE POOL", s["pool"])
     if s.groups.get("specification"):
         text = s.value("specification")
     else:

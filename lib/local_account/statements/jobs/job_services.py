@@ -13,6 +13,7 @@ from local_account.sql.stage_files import is_whole, locate
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.statements.jobs.job_rows import last_lines
 from local_account.statements.jobs.job_specifications import Specification, read_specification
+from local_account.statements.options import JOB_SERVICE
 from local_account.statements.stages import copy_all, copy_whole
 from local_account.text import identifiers, literals
 from local_account.text.errors import SnowflakeError, already_exists, compilation_error, unsupported
@@ -20,7 +21,6 @@ from local_account.text.identifiers import Name
 from local_account.text.literals import items
 from local_account.workers.containers import Container, Identity, RunningJob
 
-OPTIONS = "NAME ASYNC REPLICAS QUERY_WAREHOUSE COMMENT EXTERNAL_ACCESS_INTEGRATIONS"
 JOB = "EXECUTE JOB SERVICE IN COMPUTE POOL <pool> [<before:clauses>] FROM"
 FAILED = 395030  # Snowflake's own number is not known here
 LOOK_SECONDS = 0.05
@@ -33,7 +33,7 @@ def execute(session: Session, s: Matched) -> Result:
         text = s.value("specification")
     else:
         text = staged_text(session, s["stage"], s.value("file"))
-    given = literals.options(s["before"], OPTIONS) | literals.options(s["after"], OPTIONS)
+    given = literals.options(s["before"], JOB_SERVICE) | literals.options(s["after"], JOB_SERVICE)
     specification = read_specification(session, text)
     name = session.resolve(given["NAME"]) if "NAME" in given else generated(session)
     job = start(session, name, s["pool"], specification, given, new_folder(session, name))

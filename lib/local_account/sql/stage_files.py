@@ -32,7 +32,7 @@ OPTIONS = {  # of each type of file: option -> its values, as a regular expressi
     },
     "JSON": {"COMPRESSION": COMPRESSION, "STRIP_OUTER_ARRAY": BOOLEAN},
     "PARQUET": {  # files of this type say themselves how they are compressed
-        "COMPRESSION": "AUTO|SNAPPY", "BINARY_AS_TEXT": BOOLEAN, "USE_LOGICAL_TYPE": BOOLEAN,
+        "COMPRESSION": "AUTO|SNAPPY|GZIP|NONE", "BINARY_AS_TEXT": BOOLEAN, "USE_LOGICAL_TYPE": BOOLEAN,
         "USE_VECTORIZED_SCANNER": BOOLEAN,
     },
 }  # fmt: skip

@@ -10,7 +10,7 @@ from local_account.workers.loopback import bind
 
 HEADER_BYTES = 64 << 10
 READ_SECONDS = 5.0
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.1
 STARTING = b'{"error": "The service is suspended; it starts now. Try again."}'
 REFUSED = b'{"error": "The header Authorization is missing or its token is wrong."}'
 
@@ -23,7 +23,8 @@ class Sleeping:
         self.listener = bind(port, shared=True)
         self.listener.settimeout(LOOK_SECONDS)
         self.ended, self.waking = threading.Event(), False
-        threading.Thread(target=self.watch, daemon=True).start()
+        self.watcher = threading.Thread(target=self.watch, daemon=True)
+        self.watcher.start()
 
     def watch(self) -> None:
         while not self.ended.is_set():
@@ -66,4 +67,6 @@ class Sleeping:
         return allowed
 
     def end(self) -> None:
+        """Afterwards every request reaches the service."""
         self.ended.set()
+        self.watcher.join()

@@ -52,7 +52,7 @@ def test_the_workflow_tests_every_python_that_the_platform_has_and_the_oldest_ve
 
 
 def test_installing_shows_packages_but_never_the_index_that_they_come_from():
-    said = """Looking in indexes: https://user:secret@index.example/simple
+    said = """Looking in indexes: https://user:secret@index.example/pypi
 Collecting torch==2.14.1 (from cxr==0.1.0)
   Downloading https://index.example/files/torch-2.14.1-cp311.whl (800.1 MB)
 Installing collected packages: numpy, torch"""

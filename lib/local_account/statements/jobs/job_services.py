@@ -83,7 +83,7 @@ def start(
     mounts = {path: place_of(folder, path) for path in wanted.volumes}
     container = Container(
         wanted.name, wanted.command, own_variables(service) | wanted.env, folder, session.account.root / "logs" / log,
-        mounts | {path: place_of(folder, path) for path in wanted.secret_files},
+        mounts,
     )  # fmt: skip
     try:
         before = fill(session, wanted, mounts, folder)
@@ -138,9 +138,6 @@ def fill(session: Session, wanted: Specification, mounts: dict[str, Path], folde
             location = locate(session, source)
             inside = [file for file in location.files() if file.is_relative_to(location.target)]
             copy_all(inside, location.target, mounts[path])
-    for path, content in wanted.secret_files.items():
-        place_of(folder, path).parent.mkdir(parents=True, exist_ok=True)
-        place_of(folder, path).write_text(content)
     return {path: contents(place) for path, place in mounts.items()}
 
 

@@ -18,16 +18,13 @@ from local_account.text.errors import SnowflakeError, unsupported
 FIELDS = {
     "a job's specification": "spec",
     "spec": "containers volumes",
-    "a container": "name image command args env volumeMounts resources secrets",
+    "a container": "name image command args env volumeMounts resources",
     "a volume": "name source stageConfig size",
     "stageConfig": "name resources",
     "a volume mount": "name mountPath",
     "resources": "requests limits",
     "requests and limits": "cpu memory nvidia.com/gpu",
-    "a secret": "snowflakeSecret secretKeyRef envVarName directoryPath",
-    "snowflakeSecret": "objectName",
 }
-KEYS_OF_SECRETS = ("secret_string", "username", "password")
 UNITS = {"": 1} | {f"{prefix}{i}": base**power for i, base in (("", 1000), ("I", 1024))
                    for power, prefix in enumerate("KMGT", 1)}  # fmt: skip
 GPU = "nvidia.com/gpu"
@@ -43,7 +40,6 @@ class Specification:
     command: list[str]
     env: dict[str, str]
     volumes: dict[str, str | None] = field(default_factory=dict)
-    secret_files: dict[str, str] = field(default_factory=dict)  # path in the container -> content
 
 
 def invalid(text: str) -> SnowflakeError:
@@ -79,8 +75,6 @@ def read_specification(session: Session, text: str) -> Specification:
         ]:
             raise unsupported(f"a volume at {path} and another one at {beside[0]}", __name__)
         found.volumes[path] = sources[name]
-    for secret in listed(container, "secrets"):
-        add_secret(session, known_fields(secret, "a secret"), found)
     return found
 
 
@@ -178,22 +172,3 @@ def amount(text: object) -> float:
 
 def gpus() -> int:
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
-
-
-def add_secret(session: Session, secret: dict, found: Specification) -> None:
-    """As a variable of the environment, or as files in a folder."""
-    named = secret.get("snowflakeSecret")
-    name = known_fields(named, "snowflakeSecret").get("objectName") if isinstance(named, dict) else named
-    if not isinstance(name, str):
-        raise invalid("a secret has no snowflakeSecret.")
-    properties = session.need("SECRET", name).properties
-    values = {key: properties[key.upper()] for key in KEYS_OF_SECRETS if key.upper() in properties}
-    if folder := secret.get("directoryPath"):
-        found.secret_files |= {f"{mount_path(folder)}/{key}": value for key, value in values.items()}
-        return
-    key, variable = secret.get("secretKeyRef"), secret.get("envVarName")
-    if key not in values or not isinstance(variable, str):
-        raise invalid(
-            f"the secret {name} needs directoryPath, or envVarName and secretKeyRef, one of {sorted(values)}."
-        )
-    found.env[variable] = values[key]

@@ -34,7 +34,10 @@ def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.nd
         (left, (1 - figures["specificity"]["value"], found)),
         (right, (found, figures["ppv"]["value"])),
     ):
-        axis.plot(*point, "o", color=ORANGE, markersize=8, markeredgecolor="white", label=f"threshold {threshold:.3f}")
+        if None not in point:  # PPV is undefined where no image is called positive
+            axis.plot(
+                *point, "o", color=ORANGE, markersize=8, markeredgecolor="white", label=f"threshold {threshold:.3f}"
+            )
         axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axis.legend(loc="lower right" if axis is left else "lower left", frameon=False)
     left.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, with a 95% band over patients")

@@ -158,10 +158,11 @@ def _errors_allowed(images: np.ndarray, level: float) -> np.ndarray:
 
 
 def _patients_needed(inside: np.ndarray, wrong: np.ndarray, tuned: int, level: float) -> int | None:
-    some = np.unique(np.linspace(0, len(inside) - 1, 8).astype(int))
-    numbers = np.round(np.geomspace(10, MOST, 40))
-    power = _power(inside[some], wrong[some], tuned, numbers[:, None], level).max(axis=1)
-    return int(numbers[np.argmax(power >= POWER)]) if power.max() >= POWER else None
+    within = (wrong + 0.5) / (inside + 1) < 1 - level  # at the others, more patients would only show that it is missed
+    for patients in np.round(np.geomspace(10, MOST, 40)) if within.any() else ():
+        if _power(inside[within], wrong[within], tuned, patients, level).max() >= POWER:
+            return int(patients)
+    return None
 
 
 def fewest_without_error(level: float) -> int:

@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import binom, norm
+from tests.trained import report_of
 
 from cxr.evaluation import triage
+from cxr.evaluation.calibration import OperatingPoint
+from cxr.evaluation.figures import roc_and_precision
 from cxr.evaluation.triage_figures import risk_and_zones
+from cxr.model.probabilities import Calibration
 from cxr.model.zones import RULE_IN, RULE_OUT, UNCERTAIN, to_zones
 
 LEVEL, GAP = 0.95, 1.3  # log-odds of the classes: normal around -GAP and +GAP, of unit variance
@@ -152,3 +156,10 @@ def test_risk_is_the_share_of_wrong_labels_among_the_surest():
 def test_shares_without_a_class_are_told_as_such():
     table = triage.zone_table(triage.measure_zones(np.array([False]), np.array([UNCERTAIN], dtype=object)))
     assert table.loc["uncertain", "of positive images"] == "" and isinstance(table, pd.DataFrame)
+
+
+def test_figures_of_a_threshold_that_calls_nobody_positive():
+    rows = pd.DataFrame({"LABEL": ["NORMAL", "PNEUMONIA"] * 4, "PATIENT_ID": list("abcdefgh")})
+    report = report_of(rows, np.linspace(-1, 1, 8), OperatingPoint(Calibration(), 0.99))
+    assert report["metrics"]["ppv"]["value"] is None
+    roc_and_precision(report, np.array([False, True] * 4), np.linspace(0.2, 0.8, 8))

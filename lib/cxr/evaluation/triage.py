@@ -191,11 +191,14 @@ def _describe(side: dict, name: str, sign: str, value: str, patients: int) -> st
         right = f"{side['images'] - side['wrong']} of {side['images']} are right"
         return f"{name} {sign} {side['at']:.3f}: {right}, {value} at least {side['bound']:.3f}"
     few = f"it takes at least {fewest_without_error(side['level'])} patients in the zone, none of them wrong"
+    tried = f"{side['wrong']} of {side['images']} were wrong at the likeliest threshold"
     needed = "no number of patients would do with these probabilities"
     if side["needed"]:
-        times = f", {side['needed'] / patients:.0f} times as many," if patients else ""
-        needed = f"about {side['needed']:,} patients{times} would give a chance of {POWER:.0%}"
-    return f"{name}: no threshold has shown {value} {side['level']:.2f} ({few}; {needed})"
+        times = (
+            f", {side['needed'] / patients:.0f} times as many," if patients and side["needed"] > 1.5 * patients else ""
+        )
+        needed = f"about {side['needed']:,} tested patients{times} give a chance of {POWER:.0%}"
+    return f"{name}: no threshold has shown {value} {side['level']:.2f} ({few}; {tried}; {needed})"
 
 
 def measure_zones(labels: np.ndarray, zones: np.ndarray) -> dict:

@@ -1,8 +1,9 @@
 """A gate against images unlike those of training: Mahalanobis distances of features (Lee et al. 2018).
 
-Three groups of features, none of which costs a second pass through the network: the channels of a middle and of the
-last stage, each averaged over the image, and the image itself in 10 x 10 fields. A photograph or a hand differs in all
-of them. An X-ray that is turned, upside down or inverted differs less, but it comes closer to those of training when it
+Four groups of features, none of which costs a second pass through the network: the channels of a middle and of the last
+stage, each averaged over the image; the image itself in 10 x 10 fields; and its texture, the energy by spatial
+frequency and the distribution of its grey levels. A photograph or a hand differs in all of them, a drawing in the
+texture. An X-ray that is turned, upside down or inverted differs less, but it comes closer to those of training when it
 is turned back: the fields are compared with themselves turned, upside down and inverted. An image is unlike those of
 training if one distance, or this ratio, is above its level. The file holds means and covariances of training, and no
 image's features.
@@ -11,6 +12,7 @@ image's features.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +106,7 @@ def predict_with_features(network: XrayNetwork, images: torch.Tensor) -> tuple[t
         logits = predict_logits(network, images)
     # Only the last batch is filled up, so what was filled in stands at the end.
     features = {name: np.concatenate(parts)[: len(images)] for name, parts in kept.items() if parts}
-    return logits, features | {"layout": _layout(images)}
+    return logits, features | {"layout": _layout(images), "texture": _texture(images)}
 
 
 @contextmanager
@@ -138,3 +140,19 @@ def _layout(images: torch.Tensor) -> np.ndarray:
     fields = nn.functional.adaptive_avg_pool2d(to_float(images), FIELDS).flatten(1)
     deviation = fields.std(dim=1, keepdim=True)
     return ((fields - fields.mean(dim=1, keepdim=True)) / (deviation + 1e-3)).numpy()
+
+
+def _texture(images: torch.Tensor) -> np.ndarray:
+    """Log-energy in bands of spatial frequency, and quantiles of the grey levels, of standardised images: [N, D]."""
+    pixels = images.numpy().astype(np.float32)
+    pixels -= pixels.mean(axis=(1, 2), keepdims=True)
+    pixels /= pixels.std(axis=(1, 2), keepdims=True) + 1
+    side = pixels.shape[1]
+    window = np.hanning(side).astype(np.float32)  # the borders would look like high frequencies
+    energy = np.abs(np.fft.rfft2(pixels * window * window[:, None])) ** 2
+    radius = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * side
+    edges = np.geomspace(1, side / 2, 17)
+    bands = [ring for low, high in pairwise(edges) if (ring := (radius >= low) & (radius < high)).any()]
+    spectrum = np.stack([np.log(energy[:, ring].mean(axis=1) + 1e-6) for ring in bands], axis=1)
+    greys = np.quantile(pixels.reshape(len(pixels), -1), np.linspace(0.01, 0.99, 15), axis=1).T
+    return np.hstack([spectrum, greys]).astype(np.float32)

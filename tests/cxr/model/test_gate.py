@@ -19,7 +19,12 @@ def test_one_pass_gives_the_logits_and_features_of_every_backbone(backbone):
     logits, features = gate.predict_with_features(network, pixels)
     assert len(passes) == 1, "the network runs once"
     assert torch.equal(logits, predict_logits(network, pixels))
-    assert {name: len(values) for name, values in features.items()} == {"middle": 5, "last": 5, "layout": 5}
+    assert {name: len(values) for name, values in features.items()} == {
+        "middle": 5,
+        "last": 5,
+        "layout": 5,
+        "texture": 5,
+    }
     assert features["last"].shape[1] >= 512 and features["layout"].shape[1] == gate.FIELDS**2
     assert not network.backbone.features._forward_hooks if hasattr(network.backbone, "features") else True
 

@@ -9,6 +9,7 @@ training if one distance, or this ratio, is above its level. The file holds mean
 image's features.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,12 +112,17 @@ def predict_with_features(network: XrayNetwork, images: torch.Tensor) -> tuple[t
 
 @contextmanager
 def _pooled_stages(network: XrayNetwork) -> Iterator[dict[str, list[np.ndarray]]]:
-    """Collects the channel means of a middle and of the last stage while the network runs."""
+    """Collects the channel means of a middle and of the last stage while the network runs in this thread.
+
+    A service answers several requests with one network, each in a thread of its own.
+    """
     kept: dict[str, list[np.ndarray]] = {"middle": [], "last": []}
+    thread = threading.get_ident()
 
     def keep(name: str):
         def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-            kept[name].append(output.detach().mean(dim=(2, 3)).float().cpu().numpy())
+            if threading.get_ident() == thread:
+                kept[name].append(output.detach().mean(dim=(2, 3)).float().cpu().numpy())
 
         return hook
 

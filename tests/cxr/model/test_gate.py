@@ -1,5 +1,7 @@
 """The gate: what it reads from a network, its file, and what it says."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,17 @@ def test_the_features_of_an_image_do_not_depend_on_those_beside_it():
     for name, values in together.items():
         assert values.shape[0] == 67
         assert np.allclose(values[65], alone[name][0], atol=1e-4), name
+
+
+def test_requests_at_the_same_time_get_features_of_their_own():
+    """A service answers from several threads with one network."""
+    network, requests = XrayNetwork().eval(), [images(9)[: 1 + number % 4] for number in range(24)]
+    alone = [gate.predict_with_features(network, request)[1] for request in requests]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda request: gate.predict_with_features(network, request)[1], requests))
+    for one, other in zip(alone, together, strict=True):
+        for name, values in one.items():
+            assert values.shape == other[name].shape and np.allclose(values, other[name], atol=1e-4), name
 
 
 def layout(*brightest: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from cxr.model import preprocessing
 from cxr.serving import predictions, scoring
+from cxr.serving.rest_client import ANSWER
 
 SHOWN_PIXELS = 800  # the longer side; half a desktop's width
 IMAGES_PER_CALL = 100
@@ -140,7 +141,8 @@ def score_rows(
         _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request())
         answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
     report(1.0, "Done")
-    said = pd.concat(answers, ignore_index=True).rename(columns={"LABEL": "CALLED"})
+    said = pd.concat(answers, ignore_index=True).reindex(columns=[*ANSWER, "IMAGE_ID"])
+    said = said.rename(columns={"LABEL": "CALLED"})
     return rows.rename(columns={"LABEL": "TRUTH"}).merge(said, on="IMAGE_ID", validate="one_to_one"), files
 
 

@@ -119,8 +119,16 @@ def _measured(shown: list[str]) -> None:
         st.caption(f"The artifacts of {name}'s training run are gone from the stage: no intervals.")
     if not tests:
         return
-    figures = {name: {NAMES[key]: _interval(test["metrics"][key]) for key in NAMES} for name, test in tests.items()}
-    st.table(pd.DataFrame(figures).rename_axis("Test patients, 95% interval"))
+    parts = {"validation_shifted": "Changed as images from elsewhere", "test": "Test patients of the same source"}
+    for part, title in parts.items():
+        figures = {
+            name: {NAMES[key]: _interval(report[part]["metrics"][key]) for key in NAMES}
+            for name, report in reports.items()
+            if report and part in report
+        }
+        if figures:
+            st.table(pd.DataFrame(figures).rename_axis(f"{title}, 95% interval"))
+    st.caption("Figures on patients of the same source flatter: elsewhere, expect those on changed images, or less.")
     for name, test in tests.items():
         labels = app_runs.labels(name)
         if len(labels) > 2:

@@ -7,6 +7,7 @@ from cxr.model.config import ModelConfig
 from cxr.training.gate_fitting import in_words
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "ece")
+HEADLINE = ("auroc", "sensitivity", "specificity", "ece")  # what is said of images from elsewhere
 INTENDED = (
     "Research and teaching: the probability of each class for one frontal chest X-ray. Not a medical device; not for "
     "diagnosis, triage or treatment."
@@ -59,6 +60,7 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
             "by_class": test.get("by_class", {}),
         },
+        "elsewhere": _elsewhere(evaluation.get("validation_shifted")),
         "triage": _triage_in_words(config, test.get("triage")),
         "limits": _limits(config),
         "licence": LICENCE.format(images=f" ({facts['licence']})" if (facts := _facts(config)).get("licence") else ""),
@@ -70,6 +72,11 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
             **lineage,
         },
     }
+
+
+def _elsewhere(shifted: dict | None) -> dict:
+    """Metrics on validation images that were changed as another hospital's might be; empty in a run without them."""
+    return {name: shifted["metrics"][name] for name in HEADLINE if name in shifted["metrics"]} if shifted else {}
 
 
 def _facts(config: ModelConfig) -> dict:
@@ -112,7 +119,8 @@ def to_markdown(card: dict) -> str:
 
 **Data.** {_data_in_words(card["data"])}. Split {card["split"]}.
 
-**Quality** on {quality["on"]} ({quality["interval"]}):
+{_elsewhere_in_words(card.get("elsewhere", {}))}**Held-out patients of the same source**, which flatter: \
+{quality["on"]} ({quality["interval"]}):
 
 | metric | value |
 | --- | --- |
@@ -130,6 +138,16 @@ def to_markdown(card: dict) -> str:
 
 {lineage}
 """
+
+
+def _elsewhere_in_words(metrics: dict) -> str:
+    if not metrics:
+        return ""
+    figures = ", ".join(f"{name} {_figure(metric)}" for name, metric in metrics.items())
+    return (
+        "**Elsewhere** expect less. On validation images changed in exposure, position and sharpness, as another "
+        f"hospital's might be: {figures}. `python3 ci evaluate --data DIR` measures it on images from there.\n\n"
+    )
 
 
 def _data_in_words(data: dict | str) -> str:

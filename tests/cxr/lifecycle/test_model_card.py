@@ -1,0 +1,27 @@
+"""The card: what a person reads before using a version."""
+
+import numpy as np
+import pandas as pd
+from tests.trained import model_config, report_of
+
+from cxr.lifecycle.model_card import make_card, to_markdown
+
+
+def card(**parts: np.ndarray) -> dict:
+    rows = pd.DataFrame({"PATIENT_ID": [f"p{i}" for i in range(20)], "LABEL": ["NORMAL", "PNEUMONIA"] * 10})
+    evaluation = {name: report_of(rows, logits) for name, logits in parts.items()}
+    return make_card("0123456789ab", model_config(data="phantoms"), evaluation, {})
+
+
+TRUE = np.tile([-1.0, 1.0], 10)
+BLURRED = np.where(np.arange(20) < 4, -TRUE, TRUE)
+
+
+def test_what_to_expect_elsewhere_comes_before_the_source_that_flatters():
+    told = to_markdown(card(test=TRUE, validation_shifted=BLURRED))
+    assert told.index("**Elsewhere** expect less") < told.index("**Held-out patients of the same source**")
+    assert "auroc 0.640" in told and "| auroc | 1.000" in told
+
+
+def test_a_run_of_before_changed_copies_has_no_figure_for_elsewhere():
+    assert "**Elsewhere**" not in to_markdown(card(test=TRUE))

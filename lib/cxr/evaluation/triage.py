@@ -9,6 +9,7 @@ that other patients fixed, until the first that cannot be rejected (fixed-sequen
 The guarantee is for patients like those tested, one image each, at their prevalence.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -21,7 +22,7 @@ from cxr.model.zones import RULE_IN, RULE_OUT, UNCERTAIN, to_zones
 CONFIDENCE = 0.95  # that both levels hold
 ALPHA = (1 - CONFIDENCE) / 2  # for each side
 POWER = 0.8  # chance of passing that the number of patients needed is computed for
-MOST = 10**5  # patients; more are not worth naming
+MOST = 10**4  # patients; more are not worth naming
 PREVALENCES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 _STEPS = 60  # thresholds that are tried, at most
 
@@ -158,11 +159,16 @@ def _errors_allowed(images: np.ndarray, level: float) -> np.ndarray:
 
 
 def _patients_needed(inside: np.ndarray, wrong: np.ndarray, tuned: int, level: float) -> int | None:
-    within = (wrong + 0.5) / (inside + 1) < 1 - level  # at the others, more patients would only show that it is missed
-    for patients in np.round(np.geomspace(10, MOST, 40)) if within.any() else ():
-        if _power(inside[within], wrong[within], tuned, patients, level).max() >= POWER:
-            return int(patients)
-    return None
+    within = np.flatnonzero((wrong + 0.5) / (inside + 1) < 1 - level)  # more patients would refute the others
+
+    def passes(patients: float) -> bool:
+        return bool(_power(inside[some], wrong[some], tuned, patients, level).max() >= POWER)
+
+    if not len(within):
+        return None
+    some = within[np.unique(np.linspace(0, len(within) - 1, 10).astype(int))]
+    numbers = np.unique(np.round(np.geomspace(10, MOST, 80)))
+    return int(numbers[bisect_left(numbers, True, key=passes)]) if passes(MOST) else None
 
 
 def fewest_without_error(level: float) -> int:
@@ -192,7 +198,7 @@ def _describe(side: dict, name: str, sign: str, value: str, patients: int) -> st
         return f"{name} {sign} {side['at']:.3f}: {right}, {value} at least {side['bound']:.3f}"
     few = f"it takes at least {fewest_without_error(side['level'])} patients in the zone, none of them wrong"
     tried = f"{side['wrong']} of {side['images']} were wrong at the likeliest threshold"
-    needed = "no number of patients would do with these probabilities"
+    needed = "the half that chooses shows none that more patients would confirm, or is too small to tell"
     if side["needed"]:
         times = (
             f", {side['needed'] / patients:.0f} times as many," if patients and side["needed"] > 1.5 * patients else ""

@@ -140,7 +140,9 @@ def _count(thresholds: np.ndarray, wrong: np.ndarray, scores: np.ndarray) -> tup
 
 def _power(inside: np.ndarray, wrong: np.ndarray, tuned: int, patients: int | np.ndarray, level: float) -> np.ndarray:
     """The chance of each threshold to pass on this number of patients, if they are as the tuning patients are."""
-    images = np.round(inside / tuned * patients)
+    share = inside / tuned
+    # A standard deviation fewer than expected: a zone that holds too few images cannot pass at all.
+    images = np.maximum(np.floor(share * patients - np.sqrt(patients * share * (1 - share))), 0)
     allowed = _errors_allowed(images, level)
     # Half an error is added, because none among few says little.
     chance = bdtr(np.maximum(allowed, 0), images, (wrong + 0.5) / (inside + 1))

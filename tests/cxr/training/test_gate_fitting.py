@@ -65,7 +65,7 @@ def test_below_200_validation_images_the_gate_is_off_and_says_so(network, stack)
     assert "of before there was one" in gate_fitting.in_words({})
 
 
-def test_the_level_is_the_conformal_one():
+def test_one_percent_is_beyond_the_level():
     assert gate_fitting._level(np.arange(1.0, 1000.0)) == 990
     assert gate_fitting._level(np.arange(1.0, 51.0)) == 50, "of too few, the largest"
 

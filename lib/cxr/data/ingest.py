@@ -1,10 +1,10 @@
 """Check, de-duplicate, load and split images: what a source holds becomes files on a stage and rows of two tables.
 
-Images are content-addressed: an image's id is the SHA-256 of its file, and its place on the stage follows from the id.
-So a second run has nothing to do, a run that was cut off goes on where it stopped, and no file name, which may hold a
-person's name, reaches the stage. Files go through in batches, so of all files only the names are held in memory; what
-needs all of them (duplicates, what vanished, the split) is done by the account, in a few statements over a temporary
-table of what this run found.
+Images are content-addressed: an image's id is the SHA-256 of its file, and a new one's place on the stage follows from
+the id. So a second run has nothing to do, a run that was cut off goes on where it stopped, and no file name, which may
+hold a person's name, reaches the stage. Files go through in batches, so of all files only the names are held in memory;
+what needs all of them (duplicates, what vanished, the split) is done by the account, in a few statements over a
+temporary table of what this run found.
 """
 
 from collections.abc import Callable
@@ -63,9 +63,9 @@ def ingest(
         for checked in check_files(source, files, lambda ids: _known(project, ids) - lost, data.rules):
             batch = checked.place(project) if checked.accepted else checked
             if batch.accepted:
-                # One that is there, because its file was missing from the stage, stays as it is.
+                # One that is there, because its file was missing from the stage, stays as it is, but for the place.
                 rows = _frame(batch.accepted).assign(SOURCE=source.name)
-                merge(project.session, table, rows, ["IMAGE_ID"], update=False)
+                merge(project.session, table, rows, ["IMAGE_ID"], update=["RELATIVE_PATH"])
             append(project.session, run, _frame(batch.found))
             on_found(batch.found)
             total += len(batch.found)

@@ -20,6 +20,7 @@ from cxr.atomic_files import write_atomically
 from cxr.data import facts, sources
 from cxr.data.patient_ids.rules import PatientRules, patient_of_name, patient_of_table, pseudonym
 from cxr.data.pixels import cache_directory
+from cxr.data.staged_images import possible_places
 from cxr.lifecycle import runs
 from cxr.lifecycle.run_images import Use, read_staged, uses_of
 
@@ -124,7 +125,7 @@ def forget(project: Project, patient: Patient) -> dict[str, int]:
     """
     session, ids = project.session, set(patient.images["IMAGE_ID"])
     counts = {"scores": _forget_scores(project, ids), "cached_files": _forget_cache(ids)}
-    for place in patient.images["RELATIVE_PATH"]:
+    for place in sorted(set().union(*map(possible_places, patient.images["RELATIVE_PATH"]))):
         session.sql(f"REMOVE {project.images_stage}/{place}").collect()
     if ids:
         sources.refresh(session, project.qualified(project.settings.images_stage))

@@ -59,7 +59,7 @@ def test_every_file_is_accepted_or_refused_with_a_reason(folder):
 
 def test_the_stage_never_sees_a_file_name(folder):
     for row in checked(folder)[0][1]:
-        assert row.relative_path == f"xrays/{row.image_id}.png"
+        assert row.relative_path == f"xrays/{row.image_id[:2]}/{row.image_id}.png"
 
 
 def test_patients_of_dicom_files_come_from_the_header_behind_the_key(tmp_path):

@@ -52,6 +52,13 @@ def rows_of(project, name) -> pd.DataFrame:
     return project.session.table(project.qualified(getattr(project.settings, name))).to_pandas()
 
 
+def mount_of(project, folder):
+    """A folder with the files of the images stage, as its mount shows them."""
+    for place in staged(project):
+        project.session.file.get(f"{project.images_stage}/{place}", (folder / place).parent.as_posix())
+    return folder
+
+
 def with_settings(project, **changed):
     return replace(project, settings=replace(project.settings, **changed))
 
@@ -389,14 +396,13 @@ def test_a_staged_image_with_other_content_than_its_name_says_is_never_used(empt
     rows = catalog.read_catalog(project)
     wrong, other = rows["RELATIVE_PATH"].iloc[:2]
     mount = tmp_path / "mount"
-    project.session.file.get(f"{project.images_stage}/xrays/", (mount / "xrays").as_posix())
+    mount_of(project, mount)
     shutil.copyfile(mount / other, mount / wrong)
     if mounted:
         project = with_settings(project, images_mount=str(mount))
     else:
-        project.session.file.put(
-            f"file://{mount / wrong}", f"{project.images_stage}/xrays", auto_compress=False, overwrite=True
-        )
+        target = f"{project.images_stage}/{os.path.dirname(wrong)}"  # noqa: PTH120
+        project.session.file.put(f"file://{mount / wrong}", target, auto_compress=False, overwrite=True)
     with pytest.raises(ValueError, match="what (their|its) names? says?"):
         decoded(project, rows)
     assert mounted or not (cache_directory() / "files" / os.path.basename(wrong)).exists()  # noqa: PTH119

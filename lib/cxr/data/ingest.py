@@ -17,8 +17,8 @@ from snowflake.snowpark.functions import col
 from cxr.account import migrate
 from cxr.account.project import Project
 from cxr.account.tables import append, merge, temporary
-from cxr.data import facts, sources
-from cxr.data.catalog import assign_splits, flag_near_duplicates
+from cxr.data import duplicates, facts, sources
+from cxr.data.catalog import assign_splits
 from cxr.data.checking import Found, check_files
 from cxr.data.patient_ids.rules import key_check
 from cxr.data.survey import Survey, survey
@@ -95,7 +95,7 @@ def split_new_images(project: Project) -> None:
     """Give images that have a label but no split one, after a look for near duplicates."""
     unfinished = f"SELECT 1 FROM {project.catalog} WHERE SPLIT IS NULL LIMIT 1"
     if project.session.sql(unfinished).collect():
-        flag_near_duplicates(project)
+        duplicates.flag(project)
         sources.refresh(project.session, project.qualified(project.settings.images_stage))
         assign_splits(project)  # last: whatever is cut off before is done again
 

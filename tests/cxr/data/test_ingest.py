@@ -352,19 +352,6 @@ def test_decoded_images_are_those_of_the_preprocessing_and_are_built_once(empty,
     assert len(decoded(project, rows.head(3))) == 3
 
 
-def test_of_three_that_look_alike_each_names_the_smallest_id(empty, monkeypatch):
-    monkeypatch.setattr(catalog, "_SLICE", 2)  # they come in two slices
-    project = empty
-    ids = [digit * 64 for digit in "123"]
-    rows = pd.DataFrame({"IMAGE_ID": ids, "PATIENT_ID": ids, "PERCEPTUAL_HASH": "0" * 64}).assign(
-        RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", FORMAT="PNG", LABEL="NORMAL", WIDTH=1, HEIGHT=1, BYTES=1
-    )
-    tables.append(project.session, project.catalog, rows)
-    catalog.flag_near_duplicates(project)
-    flags = rows_of(project, "catalog_table").set_index("IMAGE_ID")["NEAR_DUPLICATE_OF"]
-    assert flags.loc[ids].fillna("").tolist() == ["", ids[0], ids[0]]
-
-
 def test_files_that_vanished_from_the_stage_are_missed_by_number(empty, phantoms):
     project = empty
     ingest.ingest(project, phantoms)

@@ -8,6 +8,8 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from snowflake.connector.errorcode import ER_FILE_NOT_EXISTS
+from snowflake.connector.errors import OperationalError
 from snowflake.snowpark import Session
 
 STAGE_FOLDER = "xrays"
@@ -44,4 +46,8 @@ def fetch(session: Session, stage: str, places: Sequence[str], folder: str) -> N
         starts = [re.sub("[^0-9A-Za-z]", ".", name[:_START]) for name in names[home]]
         for first in range(0, len(starts), _NAMES_PER_GET):
             some = "|".join(starts[first : first + _NAMES_PER_GET])
-            session.file.get(f"{stage}/{home}/", folder, pattern=f"(.*/)?({some})[^/]*")
+            try:
+                session.file.get(f"{stage}/{home}/", folder, pattern=f"(.*/)?({some})[^/]*")
+            except OperationalError as error:
+                if error.errno != ER_FILE_NOT_EXISTS:  # none of them is there
+                    raise

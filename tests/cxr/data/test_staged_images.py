@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.cxr.data.test_ingest import copied, mount_of, phantoms, rows_of, staged  # noqa: F401 - a fixture
 
-from cxr.data import catalog, ingest, sources
+from cxr.data import catalog, ingest, sources, staged_images
 from cxr.data.pixels import cache_directory, decoded, fetch_files
 from cxr.lifecycle.forgetting import find_patient, forget
 
@@ -62,7 +62,11 @@ def test_pixels_are_those_of_the_rows_in_either_layout(mixed, tmp_path, mounted)
     assert len(np.unique(decoded(project, rows), axis=0)) == len(rows)
 
 
-def test_only_the_wanted_files_are_fetched(mixed):
+@pytest.mark.parametrize("work", [1, 10_000])
+def test_only_the_wanted_files_are_fetched(mixed, monkeypatch, work):
+    """Folder by folder, and through all at once."""
+    monkeypatch.setattr(staged_images, "_FEW_FOLDERS", 2)
+    monkeypatch.setattr(staged_images, "_FILES_LIKE_A_GET", work)
     project, _ = mixed
     rows = catalog.read_catalog(project)
     layouts = rows.groupby(rows["RELATIVE_PATH"].str.count("/"))

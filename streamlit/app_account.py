@@ -12,9 +12,9 @@ import streamlit as st
 from snowflake.ml.model import ModelVersion
 from snowflake.snowpark import Session
 
+from cxr.account import staged_images
 from cxr.account.project import Project
 from cxr.account.session import use_schema
-from cxr.data import staged_images
 from cxr.data.catalog import label_set as catalog_label_set
 from cxr.model.labelset import LabelSet
 from cxr.serving import scoring

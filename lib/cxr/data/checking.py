@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from cxr.account.project import Project
+from cxr.account.staged_images import place_of
 from cxr.data import duplicates, sources
 from cxr.data.labels import Origin
 from cxr.data.patient_ids.rules import PatientRules, pseudonym
-from cxr.data.staged_images import place_of
 from cxr.model import preprocessing
 
 BATCH = 1000  # files that are checked, uploaded and merged at a time

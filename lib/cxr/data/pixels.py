@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from cxr.account import staged_images
 from cxr.account.project import Project
 from cxr.atomic_files import write_atomically
-from cxr.data import staged_images
 from cxr.data.sources import PHANTOMS
 from cxr.model import preprocessing
 from cxr.progress import tqdm

@@ -15,12 +15,12 @@ import pandas as pd
 from cxr.account import migrate
 from cxr.account.patient_key import find_patient_key
 from cxr.account.project import Project
+from cxr.account.staged_images import possible_places
 from cxr.account.tables import temporary, transaction
 from cxr.atomic_files import write_atomically
 from cxr.data import facts, sources
 from cxr.data.patient_ids.rules import PatientRules, patient_of_name, patient_of_table, pseudonym
 from cxr.data.pixels import cache_directory
-from cxr.data.staged_images import possible_places
 from cxr.lifecycle import runs
 from cxr.lifecycle.run_images import Use, read_staged, uses_of
 

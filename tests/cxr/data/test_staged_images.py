@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tests.cxr.data.test_ingest import copied, mount_of, phantoms, rows_of, staged  # noqa: F401 - a fixture
 
-from cxr.data import catalog, ingest, sources, staged_images
+from cxr.account import staged_images
+from cxr.data import catalog, ingest, sources
 from cxr.data.pixels import cache_directory, decoded, fetch_files
 from cxr.lifecycle.forgetting import find_patient, forget
 

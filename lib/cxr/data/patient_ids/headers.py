@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from cxr.account import staged_images
 from cxr.account.project import Project
-from cxr.data import sources, staged_images
+from cxr.data import sources
 from cxr.data.pixels import is_named_by_content
 from cxr.model import preprocessing
 

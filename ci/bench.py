@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 RESULTS = Path("build") / "bench.json"
 
 
-def run(names: list[str], short: bool = False) -> int:
-    """Run the named benchmarks, or all. Returns 1 if a name is unknown."""
+def run(names: list[str], short: bool = False, sizes: list[int] | None = None) -> int:
+    """Run the named benchmarks, or all but `scale`. Returns 1 if a name is unknown."""
     known = {"training": training, "answering": answering, "ingest": ingest, "app": app, "serving": serving}
+    if names == ["scale"]:  # takes long and has a question of its own, so it is no part of the others
+        return scale(sizes)
     if unknown := set(names) - set(known):
         print(f"No benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
         return 1
@@ -32,6 +34,14 @@ def run(names: list[str], short: bool = False) -> int:
         results.benchmark = name
         known[name](results, **({"short": short} if name == "serving" else {}))
     results.write(RESULTS)
+    return 0
+
+
+def scale(sizes: list[int] | None) -> int:
+    import bench_scale
+
+    results = Results("scale")
+    bench_scale.run(results, tuple(sizes or bench_scale.SIZES))
     return 0
 
 

@@ -138,14 +138,14 @@ def memory(count: int) -> int:
     return 0 if ratio <= 1.10 else 1
 
 
-def many_phantoms(folder: Path, count: int) -> None:
+def many_phantoms(folder: Path, count: int, seed: int = 0) -> None:
     """300 phantoms, each seen many times: turned, shifted and scaled, so that no two are near duplicates."""
     import numpy as np
     from PIL import Image
 
     from cxr.phantoms.dataset import phantom
 
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     chests = [Image.fromarray(phantom("NORMAL", rng=rng, size=96)) for _ in range(300)]
     for number in range(count):
         label = ("NORMAL", "PNEUMONIA")[number % 2]

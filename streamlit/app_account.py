@@ -1,7 +1,6 @@
 """What the app reads from the account. Cached here is only what belongs to every viewer alike."""
 
 import json
-import re
 import tempfile
 import threading
 import time
@@ -13,10 +12,10 @@ import streamlit as st
 from snowflake.ml.model import ModelVersion
 from snowflake.snowpark import Session
 
+from cxr.account import staged_images
 from cxr.account.project import Project
 from cxr.account.session import use_schema
 from cxr.data.catalog import label_set as catalog_label_set
-from cxr.data.checking import STAGE_FOLDER
 from cxr.model.labelset import LabelSet
 from cxr.serving import scoring
 from cxr.settings import Settings, load
@@ -198,12 +197,10 @@ def label_set() -> LabelSet | None:
 
 
 def read_staged(places: list[str]) -> list[bytes]:
-    """The files at these places of the images stage, fetched in one transfer. Raises NotReady where one is missing."""
+    """The files at these places of the images stage, fetched folder by folder. Raises NotReady where one is missing."""
     names = [Path(place).name for place in places]
     with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
-        # A pattern needs no escaping when every character but letters and digits may be any character.
-        pattern = f".*({'|'.join(re.sub('[^0-9A-Za-z]', '.', name) for name in names)})"
-        ready_session().file.get(f"{settings().images}/{STAGE_FOLDER}/", folder, pattern=pattern)
+        staged_images.fetch(ready_session(), settings().images, places, folder)
         there = {path.name: path for path in Path(folder).rglob("*")}
         missing = [name for name in names if name not in there]
         if missing:

@@ -27,7 +27,7 @@ import cxr
 from cxr.account.project import Project
 from cxr.account.scripts import run_sql_file
 from cxr.account.session import PROJECT, start_local_account, use_schema
-from cxr.data import catalog, checking, ingest
+from cxr.data import catalog, ingest
 from cxr.evaluation.calibration import OperatingPoint
 from cxr.evaluation.report import evaluate
 from cxr.lifecycle import runs
@@ -103,7 +103,7 @@ def log_network(project, folder: Path, seed: int, names: tuple[str, ...] = LABEL
     """Evaluate, save and register a network as the notebooks do."""
     rows = catalog.read_catalog(project)
     staged = folder / "files"
-    project.session.file.get(f"{project.images_stage}/{checking.STAGE_FOLDER}/", staged.as_posix())
+    project.session.file.get(f"{project.images_stage}/xrays/", staged.as_posix())
     files = [(staged / Path(place).name).read_bytes() for place in rows["RELATIVE_PATH"]]
     stack = np.stack([preprocessing.load(data, project.settings.image_size) for data in files])
     torch.manual_seed(seed)

@@ -1,1 +1,1 @@
-"""The project's account: session, project, the scripts of sql/, readiness, writing rows to tables."""
+"""The project's account: session, project, the scripts of sql/, readiness, rows of tables, images on their stage."""

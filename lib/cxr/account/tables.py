@@ -1,7 +1,7 @@
 """Append or merge rows into tables, with the column types of the table instead of those that pandas infers."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pandas as pd
@@ -19,8 +19,10 @@ def append(session: Session, name: str, rows: pd.DataFrame) -> None:
     _typed(session, session.table(name), rows).write.mode("append").save_as_table(name, column_order="name")
 
 
-def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str], update: bool = True) -> None:
-    """Insert rows with new keys. Rows with known keys are updated if `update`, else left unchanged.
+def merge(
+    session: Session, name: str, rows: pd.DataFrame, keys: list[str], update: bool | Sequence[str] = True
+) -> None:
+    """Insert rows with new keys. Of rows with known keys, all columns are updated, none, or those that are named.
 
     Columns are matched by name.
 
@@ -33,8 +35,9 @@ def merge(session: Session, name: str, rows: pd.DataFrame, keys: list[str], upda
     for key in keys[1:]:
         condition &= table[key] == source[key]
     values = {column: source[column] for column in rows.columns}
-    changed = {column: value for column, value in values.items() if column not in keys}
-    clauses = [when_matched().update(changed)] if update else []
+    names = rows.columns if update is True else update or ()
+    changed = {column: values[column] for column in names if column not in keys}
+    clauses = [when_matched().update(changed)] if changed else []
     table.merge(source, condition, [*clauses, when_not_matched().insert(values)])
 
 

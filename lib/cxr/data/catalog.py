@@ -1,19 +1,15 @@
-"""The table of all images: reading it, splitting it by patient, and flagging near duplicates."""
+"""The table of all images: reading it, splitting it by patient, and listing near duplicates."""
 
 from pathlib import PurePosixPath
 
-import numpy as np
 import pandas as pd
-from snowflake.snowpark.functions import col, sql_expr
+from snowflake.snowpark.functions import sql_expr
 
 from cxr.account.project import Project
-from cxr.account.tables import temporary
-from cxr.data import duplicates, facts
+from cxr.data import facts
 from cxr.data.classes import DEFAULT
 from cxr.data.sources import PHANTOMS
 from cxr.model.labelset import NEGATIVE_NAMES, LabelSet
-
-_SLICE = 5000  # rows of the catalog that are fetched at a time
 
 
 def assign_splits(project: Project) -> None:
@@ -82,29 +78,6 @@ def holds_phantoms(project: Project) -> bool:
     """Whether the images that are still in their source are phantoms; they are never mixed with others."""
     live = f"SELECT 1 FROM {project.catalog} WHERE VANISHED_AT IS NULL AND STARTSWITH(SOURCE, '{PHANTOMS}') LIMIT 1"
     return bool(project.session.sql(live).collect())
-
-
-def flag_near_duplicates(project: Project) -> None:
-    """Write beside each image that has a near duplicate with a smaller id the smallest of those ids."""
-    table = project.catalog
-    # 64 bytes an image, so that this too fits the memory for millions.
-    ids, prints = bytearray(), bytearray()
-    rows, last = project.session.table(table).select("IMAGE_ID", "PERCEPTUAL_HASH"), ""
-    while part := rows.filter(col("IMAGE_ID") > last).sort("IMAGE_ID").limit(_SLICE).collect():
-        ids += b"".join(bytes.fromhex(row[0]) for row in part)
-        prints += b"".join(bytes.fromhex(row[1]) for row in part)
-        last = part[-1][0]
-    prints = np.frombuffer(prints, np.uint8).reshape(-1, duplicates.BITS // 8)
-    pairs = pd.DataFrame(duplicates.near_pairs(prints), columns=["OF", "IMAGE"]).groupby("IMAGE")["OF"].min()
-    if pairs.empty:
-        return
-    names = {"IMAGE_ID": pairs.index, "NEAR_DUPLICATE_OF": pairs}
-    flags = pd.DataFrame({name: [ids[32 * i : 32 * i + 32].hex() for i in places] for name, places in names.items()})
-    with temporary(project.session, "IMAGE_ID STRING, NEAR_DUPLICATE_OF STRING", flags) as flagged:
-        project.session.sql(
-            f"MERGE INTO {table} C USING {flagged} F ON C.IMAGE_ID = F.IMAGE_ID "
-            "WHEN MATCHED THEN UPDATE SET NEAR_DUPLICATE_OF = F.NEAR_DUPLICATE_OF"
-        ).collect()
 
 
 def near_duplicates(project: Project) -> pd.DataFrame:

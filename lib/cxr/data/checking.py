@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from cxr.account.project import Project
+from cxr.account.staged_images import place_of
 from cxr.data import duplicates, sources
 from cxr.data.labels import Origin
 from cxr.data.patient_ids.rules import PatientRules, pseudonym
@@ -15,7 +16,6 @@ from cxr.model import preprocessing
 
 BATCH = 1000  # files that are checked, uploaded and merged at a time
 WORKERS = 4
-STAGE_FOLDER = "xrays"
 LATERAL_VIEWS = ("LL", "RL", "LATERAL")
 _ENDINGS = {"JPEG": ".jpeg", "MPO": ".jpeg", "PNG": ".png", "TIFF": ".tiff", "DICOM": ".dcm"}
 
@@ -204,7 +204,7 @@ def examine(data: bytes, name: str, origin: Origin, rules: PatientRules = Patien
     )
     return Accepted(
         image_id=image_id,
-        relative_path=f"{STAGE_FOLDER}/{image_id}{_ENDINGS[xray.format]}",
+        relative_path=place_of(image_id + _ENDINGS[xray.format]),
         source_name=name,
         label=origin.label,
         cause=origin.cause,

@@ -1,10 +1,10 @@
 """Check, de-duplicate, load and split images: what a source holds becomes files on a stage and rows of two tables.
 
-Images are content-addressed: an image's id is the SHA-256 of its file, and its place on the stage follows from the id.
-So a second run has nothing to do, a run that was cut off goes on where it stopped, and no file name, which may hold a
-person's name, reaches the stage. Files go through in batches, so of all files only the names are held in memory; what
-needs all of them (duplicates, what vanished, the split) is done by the account, in a few statements over a temporary
-table of what this run found.
+Images are content-addressed: an image's id is the SHA-256 of its file, and a new one's place on the stage follows from
+the id. So a second run has nothing to do, a run that was cut off goes on where it stopped, and no file name, which may
+hold a person's name, reaches the stage. Files go through in batches, so of all files only the names are held in memory;
+what needs all of them (duplicates, what vanished, the split) is done by the account, in a few statements over a
+temporary table of what this run found.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from snowflake.snowpark.functions import col
 from cxr.account import migrate
 from cxr.account.project import Project
 from cxr.account.tables import append, merge, temporary
-from cxr.data import facts, sources
-from cxr.data.catalog import assign_splits, flag_near_duplicates
+from cxr.data import duplicates, facts, sources
+from cxr.data.catalog import assign_splits
 from cxr.data.checking import Found, check_files
 from cxr.data.patient_ids.rules import key_check
 from cxr.data.survey import Survey, survey
@@ -63,9 +63,9 @@ def ingest(
         for checked in check_files(source, files, lambda ids: _known(project, ids) - lost, data.rules):
             batch = checked.place(project) if checked.accepted else checked
             if batch.accepted:
-                # One that is there, because its file was missing from the stage, stays as it is.
+                # One that is there, because its file was missing from the stage, stays as it is, but for the place.
                 rows = _frame(batch.accepted).assign(SOURCE=source.name)
-                merge(project.session, table, rows, ["IMAGE_ID"], update=False)
+                merge(project.session, table, rows, ["IMAGE_ID"], update=["RELATIVE_PATH"])
             append(project.session, run, _frame(batch.found))
             on_found(batch.found)
             total += len(batch.found)
@@ -95,7 +95,7 @@ def split_new_images(project: Project) -> None:
     """Give images that have a label but no split one, after a look for near duplicates."""
     unfinished = f"SELECT 1 FROM {project.catalog} WHERE SPLIT IS NULL LIMIT 1"
     if project.session.sql(unfinished).collect():
-        flag_near_duplicates(project)
+        duplicates.flag(project)
         sources.refresh(project.session, project.qualified(project.settings.images_stage))
         assign_splits(project)  # last: whatever is cut off before is done again
 

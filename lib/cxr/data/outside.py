@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,11 +28,10 @@ KNOWN_PATIENT, NO_ANSWER = "a patient who also stands in training", "not answere
 
 @dataclass(frozen=True)
 class Training:
-    """What a version has seen: ids, patients and perceptual hashes of its training and validation images."""
+    """What a version has seen: ids and patients of its training and validation images."""
 
     image_ids: frozenset[str]
     patients: frozenset[str] = field(repr=False)
-    fingerprints: Sequence[str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,8 @@ class _Reading:
             raise ValueError(f"No image of {self._source.source.name} can be measured on: {_in_words(self._left_out)}")
         rows = pd.concat(self._parts, ignore_index=True)
         rows = self._leave_out(rows, rows["IMAGE_ID"].map(lambda image: len(self._labels[image]) > 1), TWO_CLASSES)
-        rows = self._leave_out(rows, _resembles(rows["PERCEPTUAL_HASH"], self._training.fingerprints), LIKE_TRAINING)
+        alike = duplicates.resembling(self._project, rows["PERCEPTUAL_HASH"], sorted(self._training.image_ids))
+        rows = self._leave_out(rows, rows["PERCEPTUAL_HASH"].isin(alike), LIKE_TRAINING)
         rows = self._leave_out(rows, rows["P_POSITIVE"].isna(), NO_ANSWER).drop(columns="PERCEPTUAL_HASH")
         theirs = rows["PATIENT_ID"].isin(self._training.patients)
         known = rows[theirs].reset_index(drop=True)
@@ -169,16 +169,6 @@ class _Reading:
         if which.any():
             self._left_out[why] += int(which.sum())
         return rows[~which]
-
-
-def _resembles(prints: pd.Series, others: Sequence[str]) -> np.ndarray:
-    """Which of the pictures are nearly the same as one of the others, bool [N]."""
-    both = [*others, *prints]
-    words = np.frombuffer(bytes.fromhex("".join(both)), np.uint8).reshape(-1, duplicates.BITS // 8)
-    first, second = duplicates.near_pairs(words).T
-    near = np.zeros(len(both), dtype=bool)
-    near[second[(first < len(others)) & (second >= len(others))]] = True
-    return near[len(others) :]
 
 
 def _in_words(counts: Counter[str]) -> str:

@@ -7,15 +7,15 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 import platformdirs
 
+from cxr.account import staged_images
 from cxr.account.project import Project
 from cxr.atomic_files import write_atomically
-from cxr.data.checking import STAGE_FOLDER
 from cxr.data.sources import PHANTOMS
 from cxr.model import preprocessing
 from cxr.progress import tqdm
@@ -47,35 +47,34 @@ def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:
         FileNotFoundError: the stage lacks files that the catalog names.
         ValueError: a file that was fetched is not what it is named by.
     """
-    names = [Path(place).name for place in catalog["RELATIVE_PATH"]]
+    places = list(catalog["RELATIVE_PATH"])
     mount = Path(project.settings.images_mount)
-    if project.settings.images_mount and (mount / STAGE_FOLDER).is_dir():
-        return [mount / STAGE_FOLDER / name for name in names]
+    if project.settings.images_mount and (mount / staged_images.STAGE_FOLDER).is_dir():
+        return [mount / place for place in places]
     folder = cache_directory() / "files"
     folder.mkdir(exist_ok=True, mode=0o700)
-    before = {entry.name for entry in os.scandir(folder)}
-    if not set(names) <= before:
-        project.session.file.get(f"{project.images_stage}/{STAGE_FOLDER}/", folder.as_posix())
-    fetched = {entry.name for entry in os.scandir(folder)}
-    if missing := set(names) - fetched:
+    files = {place: folder / PurePosixPath(place).name for place in places}
+    wanted = [place for place, file in files.items() if not file.exists()]
+    staged_images.fetch(project.session, project.images_stage, wanted, folder.as_posix())
+    if missing := [place for place in wanted if not files[place].exists()]:
         raise FileNotFoundError(
-            f"{len(missing)} of {len(names)} cataloged images are not on {project.images_stage} "
+            f"{len(missing)} of {len(places)} cataloged images are not on {project.images_stage} "
             f"(first: {min(missing)}); run notebooks/02_data_ingest.ipynb again"
         )
-    _refuse_other_content(project, folder, fetched - before, set(names))
-    return [folder / name for name in names]
+    _refuse_other_content(project, {place: files[place] for place in wanted})
+    return list(map(files.__getitem__, places))
 
 
-def _refuse_other_content(project: Project, folder: Path, fetched: set[str], wanted: set[str]) -> None:
-    """A file is named by its content: one that is not is taken away again, and refused if it is wanted."""
-    others = [name for name in sorted(fetched) if not is_named_by_content(folder / name, (folder / name).read_bytes())]
-    for name in others:
-        (folder / name).unlink()
-    if wrong := [name for name in others if name in wanted]:
-        place = f"{project.images_stage}/{STAGE_FOLDER}"
+def _refuse_other_content(project: Project, fetched: dict[str, Path]) -> None:
+    """A file is named by its content: one that is not is taken away again, and refused."""
+    wrong = [place for place, file in sorted(fetched.items()) if not is_named_by_content(file, file.read_bytes())]
+    for place in wrong:
+        fetched[place].unlink()
+    if wrong:
+        stage = project.images_stage
         raise ValueError(
-            f"{len(wrong)} files on {place} do not hold what their names say (first: {wrong[0]}): somebody wrote over "
-            f"them, or they were damaged. REMOVE {place}/{wrong[0]} and so on, then run notebooks/02_data_ingest.ipynb"
+            f"{len(wrong)} files on {stage} do not hold what their names say (first: {wrong[0]}): somebody wrote over "
+            f"them, or they were damaged. REMOVE {stage}/{wrong[0]} and so on, then run notebooks/02_data_ingest.ipynb"
         )
 
 

@@ -181,14 +181,9 @@ class Stage:
         with private_folder() as scratch, temporary_stage(self.session) as own:
             # GET forgets folders, and takes no list of files: numbers keep names apart, one folder makes one GET.
             numbers = {name: str(number) for number, name in enumerate(names)}
-            self.copy(f"{self.name}/", own, numbers.items())
+            copy_files(self.session, f"{self.name}/", own, numbers.items())
             self.session.file.get(own, scratch)
             yield CopiedFiles(self, own, Folder(Path(scratch)), numbers)
-
-    def copy(self, home: str, target: str, files: Placed) -> None:
-        rows = pd.DataFrame([(home + name, place) for name, place in files], columns=["URL", "PLACE"])
-        with temporary(self.session, "URL STRING, PLACE STRING", rows) as table:
-            self.session.sql(f"COPY FILES INTO {target} FROM (SELECT URL, PLACE FROM {table})").collect()
 
 
 @dataclass(frozen=True)
@@ -204,7 +199,8 @@ class CopiedFiles:
         return self.folder.read(self.numbers[name])
 
     def place(self, project: Project, files: Placed) -> Refusals:
-        self.stage.copy(f"{self.own}/", project.images_stage, [(self.numbers[name], place) for name, place in files])
+        copies = [(self.numbers[name], place) for name, place in files]
+        copy_files(project.session, f"{self.own}/", project.images_stage, copies)
         return {}
 
 
@@ -219,7 +215,7 @@ class MountedFiles:
         return self.mount.read(name)
 
     def place(self, project: Project, files: Placed) -> Refusals:
-        self.stage.copy(f"{self.stage.name}/", project.images_stage, files)
+        copy_files(project.session, f"{self.stage.name}/", project.images_stage, files)
         # Still the same after the copy: then it was the same while it was copied.
         refused = {
             name: bad for name, place in files if isinstance(bad := read_checked(self.read, name, place), BadImage)
@@ -290,16 +286,24 @@ def upload(project: Project, read: Read, files: Placed) -> Refusals:
                 placed.append((name, place))
                 size += len(data)
             if placed:
-                put(project, scratch, placed)
+                _put(project, scratch, [place for _, place in placed])
     return refused
 
 
-def put(project: Project, folder: str, files: Placed) -> None:
-    """Upload a flat folder in one transfer. What is there already is written over: a killed run may have left half."""
-    (home,) = {str(PurePosixPath(place).parent) for _, place in files}
-    project.session.file.put(
-        f"file://{folder}/*", f"{project.images_stage}/{home}", auto_compress=False, overwrite=True
-    )
+def _put(project: Project, folder: str, places: Sequence[str]) -> None:
+    """Upload a flat folder in one transfer, whatever the number of folders on the stage: PUT knows one target only."""
+    with temporary_stage(project.session) as own:
+        project.session.file.put(f"file://{folder}/*", own, auto_compress=False)
+        copies = [(PurePosixPath(place).name, place) for place in places]
+        copy_files(project.session, f"{own}/", project.images_stage, copies)
+
+
+def copy_files(session: Session, home: str, target: str, files: Placed) -> None:
+    """Copy from stage to stage, each file to its place below `target`. What is there already is written over: a killed
+    run may have left half."""
+    rows = pd.DataFrame([(home + name, place) for name, place in files], columns=["URL", "PLACE"])
+    with temporary(session, "URL STRING, PLACE STRING", rows) as table:
+        session.sql(f"COPY FILES INTO {target} FROM (SELECT URL, PLACE FROM {table})").collect()
 
 
 def refuse_large(size: int) -> None:

@@ -141,9 +141,9 @@ def _read_training(project: Project, images: RunImages) -> Training:
     ids = pd.DataFrame({"IMAGE_ID": images.of("train", "validation")})
     with temporary(project.session, "IMAGE_ID STRING", ids) as asked:
         rows = project.session.sql(f"""
-            SELECT PATIENT_ID, PERCEPTUAL_HASH FROM {project.catalog}
+            SELECT DISTINCT PATIENT_ID FROM {project.catalog}
             WHERE IMAGE_ID IN (SELECT IMAGE_ID FROM {asked})""").to_pandas()
-    return Training(frozenset(ids["IMAGE_ID"]), frozenset(rows["PATIENT_ID"]), list(rows["PERCEPTUAL_HASH"]))
+    return Training(frozenset(ids["IMAGE_ID"]), frozenset(rows["PATIENT_ID"]))
 
 
 def _measure_triage(rows: pd.DataFrame, config: ModelConfig, truth: np.ndarray, scores: np.ndarray) -> dict | None:

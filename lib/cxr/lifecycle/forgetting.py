@@ -15,6 +15,7 @@ import pandas as pd
 from cxr.account import migrate
 from cxr.account.patient_key import find_patient_key
 from cxr.account.project import Project
+from cxr.account.staged_images import possible_places
 from cxr.account.tables import temporary, transaction
 from cxr.atomic_files import write_atomically
 from cxr.data import facts, sources
@@ -124,7 +125,7 @@ def forget(project: Project, patient: Patient) -> dict[str, int]:
     """
     session, ids = project.session, set(patient.images["IMAGE_ID"])
     counts = {"scores": _forget_scores(project, ids), "cached_files": _forget_cache(ids)}
-    for place in patient.images["RELATIVE_PATH"]:
+    for place in sorted(set().union(*map(possible_places, patient.images["RELATIVE_PATH"]))):
         session.sql(f"REMOVE {project.images_stage}/{place}").collect()
     if ids:
         sources.refresh(session, project.qualified(project.settings.images_stage))

@@ -5,16 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from tests.broken_files import write_broken_files
 
-from cxr.data import checking, duplicates
+from cxr.data import checking
 from cxr.data.labels import Describer
 from cxr.data.patient_ids.rules import PatientRules
 from cxr.data.sources import Folder
-from cxr.phantoms.dataset import phantom
 
 
 @pytest.fixture
@@ -59,7 +56,7 @@ def test_every_file_is_accepted_or_refused_with_a_reason(folder):
 
 def test_the_stage_never_sees_a_file_name(folder):
     for row in checked(folder)[0][1]:
-        assert row.relative_path == f"xrays/{row.image_id}.png"
+        assert row.relative_path == f"xrays/{row.image_id[:2]}/{row.image_id}.png"
 
 
 def test_patients_of_dicom_files_come_from_the_header_behind_the_key(tmp_path):
@@ -106,32 +103,3 @@ def test_known_images_are_not_decoded_again(folder, monkeypatch):
     monkeypatch.setattr(checking.preprocessing, "decode", lambda *_, **__: pytest.fail("decoded"))
     ((found, accepted),) = checked(folder, known=lambda asked: ids)
     assert {file.image_id for file in found} == ids and not accepted
-
-
-def test_a_copy_in_other_bytes_is_near_and_another_chest_is_not():
-    chest, other = (phantom("NORMAL", rng=np.random.default_rng(seed), size=256) for seed in (1, 2))
-    image = Image.fromarray(chest)
-    copies = [image.resize((150, 150)), image.point(lambda grey: 20 + grey * 0.8)]
-    prints = [duplicates.fingerprint(np.asarray(picture)) for picture in (image, *copies, Image.fromarray(other))]
-    packed = np.array([list(bytes.fromhex(text)) for text in prints], np.uint8)
-    assert duplicates.near_pairs(packed).tolist() == [[0, 1], [0, 2], [1, 2]]
-
-
-@given(st.integers(0, 2**32), st.integers(2, 40))
-def test_no_near_pair_is_missed(seed, count):
-    """Against comparing each with each: clusters around a few centres, up to 12 bits away."""
-    rng = np.random.default_rng(seed)
-    bits = rng.integers(0, 2, (4, duplicates.BITS), np.uint8)[rng.integers(4, size=count)]
-    for row in bits:
-        row[rng.choice(duplicates.BITS, rng.integers(13), replace=False)] ^= 1
-    distances = (bits[:, None] != bits).sum(axis=2)
-    expected = np.argwhere(np.triu(distances <= duplicates.NEAR, 1))
-    assert duplicates.near_pairs(np.packbits(bits, axis=1)).tolist() == expected.tolist()
-
-
-def test_two_that_differ_in_as_many_places_as_may_be_are_a_pair_wherever_these_lie():
-    """The worst case: a different bit in every band but one."""
-    bits = np.zeros((2, duplicates.BITS), np.uint8)
-    # A number as it lies in memory has its lowest bit first.
-    bits[1, [band[0] for band in duplicates._BANDS[: duplicates.NEAR]]] = 1
-    assert duplicates.near_pairs(np.packbits(bits, axis=1, bitorder="little")).tolist() == [[0, 1]]

@@ -52,6 +52,13 @@ def rows_of(project, name) -> pd.DataFrame:
     return project.session.table(project.qualified(getattr(project.settings, name))).to_pandas()
 
 
+def mount_of(project, folder):
+    """A folder with the files of the images stage, as its mount shows them."""
+    for place in staged(project):
+        project.session.file.get(f"{project.images_stage}/{place}", (folder / place).parent.as_posix())
+    return folder
+
+
 def with_settings(project, **changed):
     return replace(project, settings=replace(project.settings, **changed))
 
@@ -345,19 +352,6 @@ def test_decoded_images_are_those_of_the_preprocessing_and_are_built_once(empty,
     assert len(decoded(project, rows.head(3))) == 3
 
 
-def test_of_three_that_look_alike_each_names_the_smallest_id(empty, monkeypatch):
-    monkeypatch.setattr(catalog, "_SLICE", 2)  # they come in two slices
-    project = empty
-    ids = [digit * 64 for digit in "123"]
-    rows = pd.DataFrame({"IMAGE_ID": ids, "PATIENT_ID": ids, "PERCEPTUAL_HASH": "0" * 64}).assign(
-        RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", FORMAT="PNG", LABEL="NORMAL", WIDTH=1, HEIGHT=1, BYTES=1
-    )
-    tables.append(project.session, project.catalog, rows)
-    catalog.flag_near_duplicates(project)
-    flags = rows_of(project, "catalog_table").set_index("IMAGE_ID")["NEAR_DUPLICATE_OF"]
-    assert flags.loc[ids].fillna("").tolist() == ["", ids[0], ids[0]]
-
-
 def test_files_that_vanished_from_the_stage_are_missed_by_number(empty, phantoms):
     project = empty
     ingest.ingest(project, phantoms)
@@ -389,14 +383,13 @@ def test_a_staged_image_with_other_content_than_its_name_says_is_never_used(empt
     rows = catalog.read_catalog(project)
     wrong, other = rows["RELATIVE_PATH"].iloc[:2]
     mount = tmp_path / "mount"
-    project.session.file.get(f"{project.images_stage}/xrays/", (mount / "xrays").as_posix())
+    mount_of(project, mount)
     shutil.copyfile(mount / other, mount / wrong)
     if mounted:
         project = with_settings(project, images_mount=str(mount))
     else:
-        project.session.file.put(
-            f"file://{mount / wrong}", f"{project.images_stage}/xrays", auto_compress=False, overwrite=True
-        )
+        target = f"{project.images_stage}/{os.path.dirname(wrong)}"  # noqa: PTH120
+        project.session.file.put(f"file://{mount / wrong}", target, auto_compress=False, overwrite=True)
     with pytest.raises(ValueError, match="what (their|its) names? says?"):
         decoded(project, rows)
     assert mounted or not (cache_directory() / "files" / os.path.basename(wrong)).exists()  # noqa: PTH119

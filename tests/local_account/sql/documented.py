@@ -90,6 +90,8 @@ DOCUMENTED = {
     "BITAND(6, 3)": 2,
     "BITOR(6, 3)": 7,
     "BITXOR(6, 3)": 5,
+    "BITXOR(TO_BINARY('AB01', 'HEX'), TO_BINARY('0F01', 'HEX'))": bytearray(b"\xa4\x00"),
+    "HEX_ENCODE(BITXOR('AB'::BINARY, '0F'::BINARY))": "A4",
     "BITNOT(5)": -6,
     "BITSHIFTLEFT(1, 4)": 16,
     "BITSHIFTRIGHT(16, 2)": 4,

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from cxr.account import staged_images
 from cxr.account.project import Project
 from cxr.data import sources
-from cxr.data.checking import STAGE_FOLDER
 from cxr.data.pixels import is_named_by_content
 from cxr.model import preprocessing
 
@@ -34,13 +34,12 @@ def read_digests(project: Project, rows: pd.DataFrame) -> dict[str, Digests]:
     for start in range(0, len(rows), _AT_ONCE):
         part = rows.iloc[start : start + _AT_ONCE]
         with sources.private_folder() as scratch:
-            for place in part["RELATIVE_PATH"]:
-                project.session.file.get(f"{project.images_stage}/{place}", scratch)
+            staged_images.fetch(project.session, project.images_stage, list(part["RELATIVE_PATH"]), scratch)
             for row in part.itertuples():
                 file = Path(scratch, Path(row.RELATIVE_PATH).name)
                 data = file.read_bytes()
                 if not is_named_by_content(file, data):
-                    raise ValueError(f"{STAGE_FOLDER}/{file.name} on the stage does not hold what its name says")
+                    raise ValueError(f"{row.RELATIVE_PATH} on the stage does not hold what its name says")
                 xray = preprocessing.decode(data, at_least=256)
                 found[row.IMAGE_ID] = Digests(xray.patient_digest, xray.study_digest)
     return found

@@ -2,7 +2,16 @@
 
 from sqlglot import exp
 
-from local_account.engine.types import INTEGER_TYPES, NUMBER_TYPES, TEXT_TYPES, TIME_TYPES, T, is_variant, kind_of
+from local_account.engine.types import (
+    BINARY_TYPES,
+    INTEGER_TYPES,
+    NUMBER_TYPES,
+    TEXT_TYPES,
+    TIME_TYPES,
+    T,
+    is_variant,
+    kind_of,
+)
 from local_account.sql.numeric_scale import REAL, UNKNOWN
 from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.casts import rewrite_cast, to_text
@@ -107,11 +116,23 @@ def rewrite_concatenation(node: exp.Expression) -> exp.Expression:
     return node
 
 
+def rewrite_xor(node: exp.BitwiseXor) -> exp.Expression:
+    """Of two BINARYs the engine's own type for bits; as in Snowflake, one that is shorter is an error."""
+    sides = (node.this, node.expression)
+    if node.args.get("padside"):
+        raise unsupported("BITXOR that pads the shorter of two", __name__)
+    if not {kind_of(side) for side in sides} <= BINARY_TYPES:
+        return node
+    left, right = (cast(side, "BIT") for side in sides)
+    return cast(call("xor", left, right), "BLOB", T.BINARY)
+
+
 RULES = {
     exp.Div: rewrite_div,
     **dict.fromkeys((exp.Ceil, exp.Floor), rewrite_ceil),
     exp.Neg: rewrite_negative,
     exp.Uniform: rewrite_uniform,
+    exp.BitwiseXor: rewrite_xor,
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Mod),
         rewrite_operator),
     **dict.fromkeys((exp.Between, exp.In, exp.Case), rewrite_compared),

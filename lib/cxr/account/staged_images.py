@@ -1,0 +1,60 @@
+"""Images on their stage: where each lies, and how some of them are fetched.
+
+A mounted folder should hold fewer than 100,000 files, so images lie in 256 folders, by the first two digits of their
+ids. Earlier versions of this project put all into one; those stay there, and RELATIVE_PATH of the catalog tells.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from snowflake.connector.errorcode import ER_FILE_NOT_EXISTS
+from snowflake.connector.errors import OperationalError
+from snowflake.snowpark import Session
+
+STAGE_FOLDER = "xrays"
+_NAMES_PER_GET = 500  # of 20 characters each: a statement of 10 KB
+_FEW_FOLDERS = 8
+_FILES_LIKE_A_GET = 10_000  # looking at so many names takes about as long as another GET
+_START = 20  # characters of a name that tell it from all others
+
+
+def place_of(name: str) -> str:
+    """Where a new image lies on the stage.
+
+    Args:
+        name: of its file there, the image's id and an ending.
+    """
+    return f"{STAGE_FOLDER}/{name[:2]}/{name}"
+
+
+def possible_places(place: str) -> set[str]:
+    """Where an earlier version, or a run that was killed, may have left the image as well."""
+    name = place.rpartition("/")[2]
+    return {place, f"{STAGE_FOLDER}/{name}", place_of(name)}
+
+
+def fetch(session: Session, stage: str, places: Sequence[str], folder: str) -> None:
+    """Copy these files of the stage into a local folder, all flat, and no others; those that are missing are left out.
+
+    Stage folder by stage folder, because GET looks at every file below the one that it is given; but through all of
+    them at once where that is less work, as on a small stage.
+    """
+    names = defaultdict(list)
+    for place in places:
+        home, _, name = place.rpartition("/")
+        names[home].append(name)
+    if len(names) > _FEW_FOLDERS:
+        total = session.sql(f"SELECT COUNT(*) FROM DIRECTORY({stage})").collect()[0][0]
+        if -(-len(places) // _NAMES_PER_GET) * (1 + total / _FILES_LIKE_A_GET) < len(names):
+            names = {STAGE_FOLDER: [place.rpartition("/")[2] for place in places]}
+    for home in sorted(names):
+        # A pattern needs no escaping when every character but letters and digits may be any character.
+        starts = [re.sub("[^0-9A-Za-z]", ".", name[:_START]) for name in names[home]]
+        for first in range(0, len(starts), _NAMES_PER_GET):
+            some = "|".join(starts[first : first + _NAMES_PER_GET])
+            try:
+                session.file.get(f"{stage}/{home}/", folder, pattern=f"(.*/)?({some})[^/]*")
+            except OperationalError as error:
+                if error.errno != ER_FILE_NOT_EXISTS:  # none of them is there
+                    raise

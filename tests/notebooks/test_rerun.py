@@ -33,8 +33,11 @@ CHANGING = {
     ("05_deploy", "show_service"): "the service's log grows",
     ("05_deploy", "compare_paths"): "it shows seconds and images per second",
 }
-# Lines that Snowflake's clients print: links to runs, progress, places of logs.
-CLIENTS = re.compile(r"View (run|experiment)|Logging model|Model logged|logs saved to|To see logs")
+# Lines that Snowflake's clients print: links to runs, progress, places of logs, and that a service was dropped while
+# they still followed its log.
+CLIENTS = re.compile(
+    r"View (run|experiment)|Logging model|Model logged|logs saved to|To see logs|Caught an exception when logging"
+)
 QUICK = 2.0  # seconds
 # Cells that need what a later cell takes away, when cells run from the last to the first.
 NEEDS_THE_SERVICE = {"show_service", "score_through_service", "score_over_rest", "time_one_image"}

@@ -209,8 +209,13 @@ def service_row(session: Session, service: Object) -> dict:
         "min_instances": given.get("min_instances", 1), "max_instances": given.get("max_instances", 1),
         "auto_resume": "true", "auto_suspend_secs": given.get("auto_suspend_secs", 0),
         "is_job": str(given.get("job", False)).lower(),
-        "spec": given.get("specification") or yaml.safe_dump({"spec": {"containers": [image]}}),
+        "spec": yaml.safe_dump({"spec": {"containers": [image]}} | inference_of(given)),
     } | (job_row(service) if has_container(service) else {})  # fmt: skip
+
+
+def inference_of(given: dict) -> dict:
+    """What an inference job was asked for, beside the container that clients look for."""
+    return {"inference": yaml.safe_load(given["specification"])} if given.get("specification") else {}
 
 
 def show_endpoints(session: Session, s: Matched) -> Result:

@@ -142,7 +142,7 @@ def _power(inside: np.ndarray, wrong: np.ndarray, tuned: int, patients: int | np
     """The chance of each threshold to pass on this number of patients, if they are as the tuning patients are."""
     share = inside / tuned
     # A standard deviation fewer than expected: a zone that holds too few images cannot pass at all.
-    images = np.maximum(np.floor(share * patients - np.sqrt(patients * share * (1 - share))), 0)
+    images = np.maximum(np.floor(share * patients - np.sqrt(patients * share * (1 - share))), 0).astype(int)
     allowed = _errors_allowed(images, level)
     # Half an error is added, because none among few says little.
     chance = bdtr(np.maximum(allowed, 0), images, (wrong + 0.5) / (inside + 1))

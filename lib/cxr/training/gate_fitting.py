@@ -79,8 +79,10 @@ def _levels(distances: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def _level(distances: np.ndarray) -> float:
-    """The distance that at most 1% of these images exceed; the largest if they are fewer than 100."""
-    return float(np.quantile(distances, 1 - LOST, method="higher"))
+    """A distance that at most 1% of these images exceed, midway between two of them; above all, if they are few."""
+    ordered = np.sort(distances)
+    place = int(np.ceil((1 - LOST) * (len(ordered) - 1)))
+    return float(np.mean(ordered[place : place + 2])) if place + 1 < len(ordered) else float(ordered[-1]) + 1e-3
 
 
 def in_words(facts: dict) -> str:

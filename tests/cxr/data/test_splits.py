@@ -37,7 +37,7 @@ def test_labels_become_indices_into_the_classes():
 def validation_of(patients: list[str], labels: list[str]):
     rows = pd.DataFrame({"PATIENT_ID": patients, "LABEL": labels, "SPLIT": "validation"})
     rows["IMAGE_ID"] = [f"image-{number}" for number in range(len(rows))]
-    return take_split(np.zeros((len(rows), 8, 8), np.uint8), rows, "validation", ("NORMAL", "A", "B"))
+    return take_split(np.zeros((len(rows), 8, 8), np.uint8), rows, "validation", ("NORMAL", "A", "B", "C"))
 
 
 def test_halves_share_no_patient_and_depend_on_ids_alone():
@@ -68,6 +68,13 @@ def test_where_a_test_cannot_succeed_everybody_chooses():
     patients = halve(split, seed=0)[1].rows["PATIENT_ID"].nunique()
     assert len(halve(split, seed=0, fewest=patients)[1])
     assert [len(half) for half in halve(split, seed=0, fewest=patients + 1)] == [len(split), 0]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_class_whose_patients_all_count_for_rarer_ones_is_not_lost(seed):
+    labels = ["NORMAL", "A", "NORMAL", "B", "NORMAL", "C", "A", "B", "C"]
+    tuning, _ = halve(validation_of(list("aabbccxyz"), labels), seed)
+    assert set(tuning.labels.tolist()) == {0, 1, 2, 3}
 
 
 def test_one_image_of_each_patient():

@@ -99,7 +99,7 @@ def test_the_number_of_patients_needed_is_enough():
 def test_the_tested_half_does_not_fix_the_order():
     """A threshold between two scores of the tested half alone is never tried."""
     rng = np.random.default_rng(3)
-    tuning, tested = draw(rng, 300, 0.5), draw(rng, 300, 0.5)
+    tuning, tested = draw(rng, 1000, 0.5), draw(rng, 1000, 0.5)
     found = triage.choose_triage(tuning, tested, 0.5)
     assert {found.rule_out.at, found.rule_in.at} <= {None, *tuning[1]} and found.rule_out.at is not None
 
@@ -129,7 +129,7 @@ def test_the_bound_is_that_of_the_test(images, data):
 
 def test_the_errors_allowed_are_the_most_that_pass():
     images = np.arange(0, 400)
-    allowed = triage._errors_allowed(images.astype(float), LEVEL)
+    allowed = triage._errors_allowed(images, LEVEL)
     passing = binom.cdf(np.arange(0, 60)[:, None], images, 1 - LEVEL) <= triage.ALPHA
     assert allowed.tolist() == (passing.sum(axis=0) - 1).tolist()
 

@@ -6,8 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import httpx
+import pandas as pd
 import pytest
 
+from cxr.earlier_versions import read_answer, read_answers
 from cxr.serving import rest_client
 
 
@@ -102,3 +104,11 @@ def test_a_rejected_call_is_not_retried(service, code):
 def test_a_dead_service_fails_after_the_last_attempt():
     with pytest.raises(httpx.ConnectError):
         rest_client.ServiceClient("127.0.0.1:9", "secret", attempts=2).predict([b"x"])
+
+
+def test_an_answer_of_a_version_of_before_triage_has_a_null_one():
+    old = {"P_POSITIVE": 0.3, "LABEL": "NORMAL", "STATUS": "ok", "PROBABILITIES": "{}"}
+    assert read_answer(old) == old | {"TRIAGE": None}
+    assert read_answer({"P_PNEUMONIA": None, "STATUS": "empty"})["TRIAGE"] is None
+    assert read_answers(pd.DataFrame([old]))[rest_client.ANSWER]["TRIAGE"].isna().all()
+    assert read_answers(pd.DataFrame([old | {"TRIAGE": "rule_out"}]))["TRIAGE"].tolist() == ["rule_out"]

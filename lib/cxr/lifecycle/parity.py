@@ -18,7 +18,8 @@ from cxr.model.registered import XrayClassifier
 from cxr.model.zones import to_zones
 from cxr.serving.scoring import encode, score
 
-TOLERANCE = 1e-6  # largest allowed difference of a probability, on the same device
+# Largest allowed difference of a probability on the same device: folded batch norms round otherwise, by less than this.
+TOLERANCE = 1e-5
 # Another machine, GPU or version of torch rounds otherwise: up to about 1e-5 in the logit.
 ACROSS_MACHINES = 1e-4
 AT_GATE = 1e-3  # a relative distance this near to the gate's level may fall on either side
@@ -38,13 +39,12 @@ class Expected:
 
     @property
     def answers(self) -> pd.DataFrame:
-        """LABEL and TRIAGE [N]; null for an image that is unlike those of training."""
+        """LABEL and, in a run that has triage, TRIAGE [N]; null for an image that is unlike those of training."""
         config = self.config
-        labels = to_names(choose_classes(self.probabilities, config.threshold), config.labels)
-        zones = to_zones(self.positive, config.rule_out_at, config.rule_in_at)
-        if not config.triage:  # a version of before there was triage
-            zones[:] = None
-        answers = pd.DataFrame({"LABEL": labels, "TRIAGE": zones}, dtype=object)
+        said = {"LABEL": to_names(choose_classes(self.probabilities, config.threshold), config.labels)}
+        if config.triage:
+            said["TRIAGE"] = to_zones(self.positive, config.rule_out_at, config.rule_in_at)
+        answers = pd.DataFrame(said, dtype=object)
         answers.loc[self.distances > 1] = None
         return answers
 

@@ -32,7 +32,7 @@ def test_every_path_gives_the_networks_probabilities(account, rows, files, first
     model = registry.prepare(project, "run", artifacts).model
     for asked in (version, model):  # where it runs, and in this process
         some = parity.ask_network(artifacts, files[:5])
-        assert parity.check_parity(asked, files[:5], some).largest_difference <= 1e-6
+        assert parity.check_parity(asked, files[:5], some).largest_difference <= parity.TOLERANCE
     service = ensure_service(project, version)
     client = connect_client(project.session, service)
     answers = {
@@ -43,9 +43,9 @@ def test_every_path_gives_the_networks_probabilities(account, rows, files, first
         "BATCH": score_in_batch(project, version, ids),
     }
     for path, answer in answers.items():
-        assert np.abs(answer["P_POSITIVE"].to_numpy(dtype=float) - expected).max() <= 1e-6, path
+        assert np.abs(answer["P_POSITIVE"].to_numpy(dtype=float) - expected).max() <= parity.TOLERANCE, path
         assert (answer["LABEL"] == np.where(expected >= 0.5, "PNEUMONIA", "NORMAL")).all(), path
-    assert client.predict(files[3:4]).loc[0, "P_POSITIVE"] == pytest.approx(expected[3], abs=1e-6)
+    assert client.predict(files[3:4]).loc[0, "P_POSITIVE"] == pytest.approx(expected[3], abs=parity.TOLERANCE)
     assert not project.session.sql(f"LIST {project.artifacts_stage}/batch/").collect(), (
         "a batch job leaves nothing behind"
     )
@@ -89,7 +89,7 @@ def test_a_service_killed_under_load_loses_and_duplicates_no_prediction(account,
     assert len(killed) == 1, "the service was killed"
     assert (answers["STATUS"] == "ok").all()
     expected = parity.ask_network(artifacts, files).positive
-    assert np.abs(answers["P_POSITIVE"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= 1e-6
+    assert np.abs(answers["P_POSITIVE"].to_numpy(dtype=float) - np.tile(expected, 8)).max() <= parity.TOLERANCE
     for _ in range(2):  # the second as by a caller who does not know that the first succeeded
         write_predictions(project, ids, answers, version.version_name, "REST")
     table = project.session.table(project.predictions).to_pandas()
@@ -146,7 +146,7 @@ def test_a_service_of_another_version_is_replaced_and_explain_uses_its_own_versi
     of_first, of_other = (parity.ask_network(each, files[:1]).positive[0] for each in (first[1], artifacts))
     assert abs(of_first - of_other) > 1e-3
     asked = {path: scoring.explain(project.session, first[0], files[0], path)["P_POSITIVE"] for path in (None, service)}
-    assert asked == pytest.approx({None: of_first, service: of_other}, abs=1e-6)
+    assert asked == pytest.approx({None: of_first, service: of_other}, abs=parity.TOLERANCE)
     project.session.sql(f"DROP SERVICE {service}").collect()
 
 

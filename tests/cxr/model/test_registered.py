@@ -142,7 +142,8 @@ def test_an_image_unlike_training_keeps_its_probability_and_has_neither_label_no
     assert list(answer) == ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES", "TRIAGE"]
     pixels = torch.from_numpy(np.stack([preprocessing.load(data, 64) for data in files[:-1]]))
     logits, features = predict_with_features(network, pixels)
-    assert np.abs(answer["P_POSITIVE"].iloc[:-1] - probability(logits)).max() < 1e-6
+    # Random weights give logits of up to 10, so folded batch norms round by more than in a trained network.
+    assert np.abs(answer["P_POSITIVE"].iloc[:-1] - probability(logits)).max() < 2e-5
     unlike = answer["STATUS"].str.startswith("unlike_training: ").to_numpy()
     assert (unlike[:-1] == (gate.distances(features) > 1)).all()
     assert unlike[40:45].all() and unlike[:40].mean() < 0.2

@@ -79,7 +79,7 @@ def test_four_classes_are_cataloged_learnt_and_evaluated(empty, tmp_path):
     assert all(set(split.rows["LABEL"]) == set(FOUR) for split in (train, validation, test)), "stratified"
 
     torch.manual_seed(0)
-    recipe = Recipe(epochs=2, batch_size=8, ema_decay=0.8, small_epochs=0)
+    recipe = Recipe(epochs=2, batch_size=8, ema_decay=0.8)
     examples = (Examples(split.pixels, split.labels) for split in (train, validation))
     trained = Trainer(XrayNetwork("mobilenet_v3_large", classes=4), *examples, recipe).fit()
     on_validation, on_test = (predict_logits(trained.network, split.pixels).numpy() for split in (validation, test))

@@ -4,6 +4,7 @@ import atexit
 import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -47,6 +48,19 @@ def pytest_unconfigure() -> None:
     """Registered last, this runs first: connections that tests left open would wait for accounts that were killed."""
     if WORKER:
         atexit.register(os._exit, 0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def telemetry_asks_no_killed_server() -> None:
+    """The clients' telemetry keeps the first connection that it saw, and asks it for minutes if its server is gone."""
+    telemetry = sys.modules.get("snowflake.ml._internal.telemetry")
+    connection = getattr(telemetry, "_conn", None)
+    if connection is None:
+        return
+    try:
+        socket.create_connection((connection.host, int(connection.port)), timeout=1).close()
+    except OSError:
+        telemetry._conn = None
 
 
 def pytest_collection_finish() -> None:

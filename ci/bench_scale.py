@@ -62,20 +62,20 @@ def run(results: Results, sizes: tuple[int, ...] = SIZES) -> None:
     if odd := [size for size in sizes if size < _FILES_PER_FOLDER or size % _FILES_PER_FOLDER]:
         sys.exit(f"--images takes whole thousands, not {odd[0]}")
     files = phantoms(pixels.cache_directory() / "bench-scale", sizes[-1])
-    measured: list[Measured] = []
+    measured: dict[int, list[Measured]] = {}
     for size in sizes:
         # A process of its own, or the peaks of one size would hide those of the next.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            measured += pool.apply(measure, (files, size))
+            measured[size] = pool.apply(measure, (files, size))
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([asdict(each) for each in measured], indent=1) + "\n")
+    RESULTS.write_text(json.dumps([asdict(each) for some in measured.values() for each in some], indent=1) + "\n")
     for title, value in (("time an image", "ms_per_image"), ("peak memory", "peak_mb"), ("statements", "statements")):
         for before, after in zip(sizes, sizes[1:], strict=False):
-            for step in dict.fromkeys(each.step for each in measured):
-                at = {each.images: getattr(each, value) for each in measured if each.step == step}
-                if at[before]:
-                    told = f"{at[after]:.4g} against {at[before]:.4g}"
-                    results.add(f"{step}, {title} at {after:,} against {before:,}", [at[after] / at[before]], told)
+            for old, new in zip(measured[before], measured[after], strict=True):
+                less, more = getattr(old, value), getattr(new, value)
+                if less:
+                    told = f"{more:.4g} against {less:.4g}"
+                    results.add(f"{new.step}, {title} at {after:,} against {before:,}", [more / less], told)
 
 
 def phantoms(home: Path, count: int) -> Path:

@@ -13,31 +13,12 @@ import pytest
 import yaml
 from PIL import Image
 from snowflake.snowpark import Session
+from tests.sql.deployments import deploy
 
 from cxr.account.session import start_local_account
 from cxr.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("deploy")
-    yield folder
-    stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
-    subprocess.run(stop, env=os.environ | {"PYTHONPATH": str(ROOT / "lib")}, check=True)
-
-
-def deploy(place: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-    own = {
-        "CXR_ACCOUNT_DIR": str(place / "account"),
-        "CXR_CACHE_DIR": str(place / "cache"),
-        "SNOWFLAKE_HOME": str(place),
-        "PYTHONPATH": str(ROOT / "lib"),
-        "CXR_WEIGHTS": "random",
-    }
-    command = [sys.executable, str(ROOT / "ci"), "deploy", *arguments]
-    return subprocess.run(command, env=os.environ | own | variables, cwd=place, capture_output=True, text=True)
 
 
 @pytest.fixture

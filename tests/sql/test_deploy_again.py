@@ -1,28 +1,15 @@
 """`python3 ci deploy --run --start-schedule` twice, teardown, and again: the same account each time."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
 from snowflake.snowpark import Session
-from tests.sql.test_deploy import deploy
+from tests.sql.deployments import deploy
 from tests.sql.test_scripts import everything
 
 from cxr.account.session import start_local_account
 from cxr.settings import load
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"CXR_PHANTOM_PATIENTS": "12", "CXR_AT_MOST": "2"}  # the account's server, which the first one starts, has them
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("deploy-again")
-    yield folder
-    stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
-    subprocess.run(stop, env=os.environ | {"PYTHONPATH": str(ROOT / "lib")}, check=True)
 
 
 def state(place: Path) -> tuple[set[tuple], dict[str, str], int]:

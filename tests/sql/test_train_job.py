@@ -1,43 +1,17 @@
 """`python3 ci deploy --as job`: a job service from a staged specification trains, logs and registers a model."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from snowflake.snowpark import Session
+from tests.sql.deployments import deploy, run
 
 from cxr.account.session import start_local_account
 from cxr.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
 JOB = "MEDICAL_IMAGES.CHEST_XRAY.TRAIN_JOB"
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("job")
-    yield folder
-    stop = [sys.executable, "-m", "local_account", "stop", "--root", str(folder / "account")]
-    subprocess.run(stop, env=os.environ | {"PYTHONPATH": str(ROOT / "lib")}, check=True)
-
-
-def run(place: Path, *command: str, **variables: str) -> subprocess.CompletedProcess:
-    own = {
-        "CXR_ACCOUNT_DIR": str(place / "account"),
-        "CXR_CACHE_DIR": str(place / "cache"),
-        "SNOWFLAKE_HOME": str(place),
-        "PYTHONPATH": str(ROOT / "lib"),
-        "CXR_WEIGHTS": "random",
-    }
-    line = [sys.executable, *command]
-    return subprocess.run(line, env=os.environ | own | variables, cwd=place, capture_output=True, text=True)
-
-
-def deploy(place: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-    return run(place, str(ROOT / "ci"), "deploy", *arguments, **variables)
 
 
 @pytest.fixture(scope="module")

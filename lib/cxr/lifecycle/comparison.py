@@ -23,8 +23,6 @@ from cxr.serving.scoring import score
 
 MIN_COMPARED = 4  # test images that both versions have scored
 MAX_RESCORED = 1000  # test images that the present version scores again for the comparison
-
-
 FEW = 0.02  # of the images; as many may be uncertain or unlike training, whatever the present version says
 
 

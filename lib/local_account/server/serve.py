@@ -86,7 +86,7 @@ def watch(server: uvicorn.Server, protocol: ConnectorProtocol, idle_seconds: flo
                 protocol.account.tidy()
             for file in [protocol.account.root / "server.log", *(protocol.account.root / "logs").glob("*.log")]:
                 rotate(file)
-        except Exception:
+        except Exception:  # a watch that ended would leave a server that nothing stops; what failed is in the log
             log.exception("the watch over the server failed")
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import torch
 from snowflake.ml.model import ModelVersion
+from tests.bad_structures import build
 from tests.registration import ensure_service, log_version
 from tests.trained import model_config, probability, report_of
 
@@ -37,11 +38,13 @@ from cxr.serving.service import connect_client
 from cxr.training.gate_fitting import FEWEST, fit_gate
 
 CLIENTS = 16
+SIDE = 128  # pixels, as for patients' images
+HOSTILE = 50
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running service (ResNet-18, 96 px, random weights), its client, 128 phantom files, and the network."""
+    """A running service (ResNet-18, 128 px, random weights), its client, 128 phantom files, and the network."""
 
     project: Project
     version: ModelVersion
@@ -78,7 +81,7 @@ def serve(scratch: Path) -> Iterator[Served]:
     run_id = runs.save(
         project,
         network=network,
-        config=model_config(backbone="resnet18", image_size=96),
+        config=model_config(backbone="resnet18", image_size=SIDE),
         evaluation={"validation": report, "test": report},
         history=[{"epoch": 1, "loss": 0.7}],
     )
@@ -95,7 +98,7 @@ def throughput(results: Results, served: Served) -> None:
     def bare() -> int:
         with ThreadPoolExecutor() as pool:
             for part in parts:
-                pixels = np.stack(list(pool.map(lambda data: preprocessing.load(data, 96), part)))
+                pixels = np.stack(list(pool.map(lambda data: preprocessing.load(data, SIDE), part)))
                 predict_logits(served.network, torch.from_numpy(pixels))
         return len(served.files)
 
@@ -124,14 +127,14 @@ def sql_and_rest(results: Results, served: Served) -> None:
 
 def gate(results: Results, files: list[bytes], network: XrayNetwork) -> None:
     """What the gate costs: decoding, network and distances, compared with decoding and network, in one process."""
-    stack = torch.from_numpy(np.stack([preprocessing.load(data, 96) for data in files]))
+    stack = torch.from_numpy(np.stack([preprocessing.load(data, SIDE) for data in files]))
     fitted = fit_gate(network, stack, stack, validation_images=FEWEST).gate
     seconds: dict[str, list[float]] = {"with": [], "without": []}
     for _ in range(ROUNDS + 1):
         for name, taken in seconds.items():
             start = time.perf_counter()
             for first in range(0, len(files), ROWS_PER_CALL):
-                part = [preprocessing.load(data, 96) for data in files[first : first + ROWS_PER_CALL]]
+                part = [preprocessing.load(data, SIDE) for data in files[first : first + ROWS_PER_CALL]]
                 pixels = torch.from_numpy(np.stack(part))
                 if name == "with":
                     fitted.distances(predict_with_features(network, pixels)[1])
@@ -156,41 +159,58 @@ def latency(results: Results, client: ServiceClient, files: list[bytes], request
 
 
 def soak(results: Results, served: Served, requests: int) -> None:
-    """Every hundredth request is malformed. Lost: no answer. Wrong: not the network's probability."""
-    client, files = served.client, served.files
-    pixels = np.stack([preprocessing.load(data, 96) for data in files])
-    expected = probability(predict_logits(served.network, torch.from_numpy(pixels)).squeeze(1))
-    bad = [b"", b"no image", files[0][:200]]
-    process = _process_of(client)
-    before, lost, wrong = None, 0, 0
-    slowest: list[float] = []
+    """Every hundredth request is malformed, and 50 others hold hostile files.
 
-    def ask(number: int) -> tuple[int, dict | None]:
-        data = bad[number // 100 % len(bad)] if number % 100 == 0 else files[number % len(files)]
-        began = time.perf_counter()
+    Lost: no answer. Wrong: not what the network says in this process, or an answer to what cannot be decoded.
+    """
+    hostile = [build(np.random.default_rng(seed)) for seed in range(HOSTILE)]
+    files = [*served.files, b"", b"no image", served.files[0][:200], *hostile]
+    expected = [_expected(served.network, data) for data in files]
+    innocent, process = len(served.files), _process_of(served.client)
+    every = requests // HOSTILE
+
+    def choose(number: int) -> int:
+        """The place of a request's file."""
+        if number % 100 == 0:
+            return innocent + number // 100 % 3
+        return innocent + 3 + number // every % HOSTILE if number % every == 1 else number % innocent
+
+    def ask(number: int) -> tuple[int, dict | None, float]:
+        place, began = choose(number), time.perf_counter()
         try:
-            return number, client.ask("predict", [data])[0]
+            return place, served.client.ask("predict", [files[place]])[0], time.perf_counter() - began
         except httpx.HTTPError:
-            return number, None
-        finally:
-            slowest.append(time.perf_counter() - began)
+            return place, None, time.perf_counter() - began
 
-    start = time.perf_counter()
+    before, lost, wrong, slowest, start = 0, 0, 0, 0.0, time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        for done, (number, answer) in enumerate(pool.map(ask, range(requests))):
+        for done, (place, answer, seconds) in enumerate(pool.map(ask, range(requests))):
             if done == requests // 5:
                 before = process.memory_info().rss
+            slowest = max(slowest, seconds if place < innocent else 0)
             lost += answer is None
-            if answer and number % 100 == 0:
-                wrong += answer["STATUS"] == "ok" or answer["P_POSITIVE"] is not None
-            elif answer:
-                wrong += abs((answer["P_POSITIVE"] or 9) - expected[number % len(files)]) > parity.TOLERANCE
+            wrong += answer is not None and not _agrees(answer["P_POSITIVE"], expected[place])
     after, took = process.memory_info().rss, time.perf_counter() - start
-    detail = f"{requests} requests, one in 100 malformed, {requests / took:.0f} a second: {lost} lost, {wrong} wrong; "
-    detail += (
-        f"slowest {max(slowest):.2f} s; memory {before / 2**20:.0f} MB after a fifth, {after / 2**20:.0f} at the end"
+    detail = (
+        f"{requests} requests by {CLIENTS} clients, {requests // 100} malformed, {HOSTILE} hostile, "
+        f"{requests / took:.0f} a second: {lost} lost, {wrong} wrong; slowest innocent request {slowest:.2f} s; "
+        f"memory {before / 2**20:.0f} MB after a fifth, {after / 2**20:.0f} at the end"
     )
     results.add("memory of the service at the end, compared with a fifth", [after / before], detail)
+
+
+def _expected(network: XrayNetwork, data: bytes) -> float | None:
+    try:
+        pixels = preprocessing.load(data, SIDE)
+    except preprocessing.BadImage:
+        return None
+    return probability(predict_logits(network, torch.from_numpy(pixels.copy()[None])).squeeze(1))[0]
+
+
+def _agrees(answer: float | None, expected: float | None) -> bool:
+    if answer is None or expected is None:
+        return answer is None and expected is None
+    return abs(answer - expected) <= parity.TOLERANCE
 
 
 def _process_of(client: ServiceClient) -> psutil.Process:

@@ -5,6 +5,7 @@ python3 ci soak structures [5000]   files of bad structure: the same
 python3 ci soak fuzz [600]          seconds of a coverage-guided search for a file that breaks a limit (atheris)
 python3 ci soak headers [3000]      DICOM headers made at random, against highdicom and DCMTK
 python3 ci soak kills [20]          ingest, killed at random moments: the next run completes the catalog
+python3 ci soak account-kills [200]  ingest, versions, promotion, predictions; worker or server killed: nothing is lost
 python3 ci soak memory [50000]      peak memory of the ingest of so many images against a tenth of them
 python3 ci soak requests [300]      seconds of requests made to break the local account's server and its services
 """
@@ -30,6 +31,7 @@ def run(arguments: list[str]) -> int:
         "fuzz": (soak_files.fuzz, 600),
         "headers": (soak_files.headers, 3000),
         "kills": (kills, 20),
+        "account-kills": (account_kills, 200),
         "memory": (memory, 50_000),
         "requests": (soak_requests.fuzz, 300),
     }
@@ -121,6 +123,12 @@ def kills(count: int) -> int:
             stop(account)
     print(f"{same} of {killed} catalogs equal that of an undisturbed run ({done} runs ended before they were killed)")
     return 0 if same == killed else 1
+
+
+def account_kills(count: int) -> int:
+    import soak_kills
+
+    return soak_kills.kill_often(count, many_phantoms)
 
 
 def memory(count: int) -> int:

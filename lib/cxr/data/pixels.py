@@ -107,7 +107,11 @@ def image_size(project: Project, catalog: pd.DataFrame) -> int:
     """Pixels a side that the network sees: the setting, else 64 for phantoms, whose findings are large, or 128."""
     if project.settings.image_size:
         return project.settings.image_size
-    return PHANTOM_SIZE if catalog["SOURCE"].str.startswith(PHANTOMS).all() else FULL_SIZE
+    return PHANTOM_SIZE if are_phantoms(catalog) else FULL_SIZE
+
+
+def are_phantoms(catalog: pd.DataFrame) -> bool:
+    return bool(catalog["SOURCE"].str.startswith(PHANTOMS).all())
 
 
 def cache_key(image_ids: Sequence[str], size: int) -> str:

@@ -4,9 +4,10 @@ Four groups of features, none of which costs a second pass through the network: 
 stage, each averaged over the image; the image itself in 10 x 10 fields; and its texture, the energy by spatial
 frequency and the distribution of its grey levels. A photograph or a hand differs in all of them, a drawing in the
 texture. An X-ray that is turned, upside down or inverted differs less, but it comes closer to those of training when it
-is turned back: the fields are compared with themselves turned, upside down and inverted. An image is unlike those of
-training if one distance, or this ratio, is above its level. The file holds means and covariances of training, and no
-image's features.
+is turned back: the fields are compared with themselves turned, upside down and inverted. And one kind of foreign images
+is known beforehand, the phantoms that this project draws: a model of patients' images has the direction in which they
+differ (Fisher's linear discriminant). An image is unlike those of training if one distance, the ratio, or the way it
+goes in that direction is above its level. The file holds means and covariances of training, and no image's features.
 """
 
 import threading
@@ -25,6 +26,7 @@ from cxr.model.network import XrayNetwork, predict_logits, to_float
 FIELDS = 10  # a side, of the layout
 UNLIKE = "unlike_training"  # what a STATUS begins with
 _ARRAYS, _TURNED = ("mean", "whitening", "level"), "turned.level"
+_DIRECTION = tuple(f"phantoms.{part}" for part in ("mean", "weights", "level"))
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,29 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Direction:
+    """From the images of training towards phantoms: float32 `mean` [D] of training and `weights` [D], of layout and
+    texture side by side, and the largest score that passes."""
+
+    mean: np.ndarray
+    weights: np.ndarray
+    level: float
+
+    def scores(self, features: dict[str, np.ndarray]) -> np.ndarray:
+        """How far images go in that direction: float64 [N]."""
+        return ((side_by_side(features) - self.mean) @ self.weights).astype(float)
+
+
+@dataclass(frozen=True)
 class Gate:
-    """The groups by name, as :func:`predict_with_features` names them, and the level of :func:`turned_ratios`."""
+    """The groups by name, as :func:`predict_with_features` names them, and the level of :func:`turned_ratios`.
+
+    `towards_phantoms` is None in a model of phantoms, and in versions logged before there was one.
+    """
 
     groups: dict[str, Group]
     turned_level: float
+    towards_phantoms: Direction | None = None
 
     def distances(self, features: dict[str, np.ndarray]) -> np.ndarray:
         """The largest distance of each image over the groups, relative to the level: [N]; above 1 is unlike training.
@@ -54,6 +74,8 @@ class Gate:
         """
         each = [group.distances(features[name]) / group.level for name, group in self.groups.items()]
         each.append(turned_ratios(self.groups["layout"], features["layout"]) / self.turned_level)
+        if self.towards_phantoms:
+            each.append(self.towards_phantoms.scores(features) / self.towards_phantoms.level)
         return np.nan_to_num(np.max(each, axis=0), nan=np.inf)
 
     def write(self, path: Path) -> None:
@@ -64,6 +86,8 @@ class Gate:
             for part in _ARRAYS
         }
         arrays[_TURNED] = np.float32(self.turned_level)
+        if way := self.towards_phantoms:
+            arrays |= zip(_DIRECTION, (way.mean, way.weights, np.float32(way.level)), strict=True)
         with path.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -71,13 +95,21 @@ class Gate:
     def read(cls, path: Path) -> "Gate":
         """Raises ValueError if the file is no gate; nothing in it is executed."""
         with np.load(path, allow_pickle=False) as found:
-            names = {key.rpartition(".")[0] for key in found if key != _TURNED}
-            if "layout" not in names or set(found) != {_TURNED, *(f"{n}.{part}" for n in names for part in _ARRAYS)}:
+            way = [found[key] for key in _DIRECTION if key in found]
+            keys = set(found) - {_TURNED, *_DIRECTION}
+            names = {key.rpartition(".")[0] for key in keys}
+            whole = keys == {f"{name}.{part}" for name in names for part in _ARRAYS} and len(way) in (0, 3)
+            if "layout" not in names or _TURNED not in found or not whole:
                 raise ValueError(f"{path.name} is not the file of a gate: train again")
             turned_level = float(found[_TURNED])
             groups = {name: [found[f"{name}.{part}"] for part in _ARRAYS] for name in sorted(names)}
         made = {name: Group(mean, whitening, float(level)) for name, (mean, whitening, level) in groups.items()}
-        return cls(made, turned_level)
+        return cls(made, turned_level, Direction(way[0], way[1], float(way[2])) if way else None)
+
+
+def side_by_side(features: dict[str, np.ndarray]) -> np.ndarray:
+    """Layout and texture, which need no network: [N, D]."""
+    return np.hstack([features["layout"], features["texture"]])
 
 
 def turned_ratios(group: Group, layout: np.ndarray) -> np.ndarray:

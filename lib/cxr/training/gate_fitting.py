@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.covariance import LedoitWolf
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from cxr.model.gate import Gate, Group, predict_with_features, turned_ratios
+from cxr.model.gate import Direction, Gate, Group, predict_with_features, side_by_side, turned_ratios
 from cxr.model.network import XrayNetwork
 from cxr.training.augmentation import shifted
 
 LOST = 0.01  # of validation images, that the gate may stop
 FEWEST = 200  # validation images; fewer tell no level that 1% are beyond
-_TURNED = "turned"
+_TURNED, _PHANTOMS = "turned", "phantoms"
 MOST = 1000  # training images that are looked at
 
 
@@ -34,7 +35,13 @@ class FittedGate:
 
 
 def fit_gate(
-    network: XrayNetwork, train: torch.Tensor, tuning: torch.Tensor, validation_images: int, seed: int = 0
+    network: XrayNetwork,
+    train: torch.Tensor,
+    tuning: torch.Tensor,
+    validation_images: int,
+    seed: int = 0,
+    strength: float = 1.0,
+    foreign: torch.Tensor | None = None,
 ) -> FittedGate:
     """Means and shrunk covariances (Ledoit and Wolf 2004) of training images as they are and changed as
     :func:`cxr.training.augmentation.shifted` changes them; the level on the validation images of the tuning half.
@@ -42,18 +49,27 @@ def fit_gate(
     Args:
         train, tuning: uint8 [N, H, W].
         validation_images: in both halves; below 200 the gate is off.
+        strength: of the changes, as training used it.
+        foreign: uint8 [N, H, W], images of another kind (:mod:`cxr.training.gate_images`), which are learned too.
     """
     if validation_images < FEWEST:
         return FittedGate(None, {"on": False, "validation_images": validation_images, "needed": FEWEST})
     seen = train[torch.linspace(0, len(train) - 1, min(MOST, len(train))).round().long()]
-    learned = _features(network, torch.cat([seen, shifted(seen, seed)]))
+    learned = _features(network, torch.cat([seen, shifted(seen, seed, strength)]))
     fits = {name: _fit(features) for name, features in learned.items()}
     held_out = _features(network, tuning)
     distances = {name: group.distances(held_out[name]) for name, group in fits.items()}
-    levels = _levels(distances | {_TURNED: turned_ratios(fits["layout"], held_out["layout"])})
+    distances[_TURNED] = turned_ratios(fits["layout"], held_out["layout"])
+    way = None
+    if foreign is not None:
+        way = _fit_direction(learned, _features(network, torch.cat([foreign, shifted(foreign, seed, strength)])))
+        distances[_PHANTOMS] = np.exp(way.scores(held_out))  # a score may be negative, and levels are set on logs
+    levels = _levels(distances)
     groups = {name: Group(group.mean, group.whitening, levels[name]) for name, group in fits.items()}
+    if way:
+        way = Direction(way.mean, way.weights, float(np.log(levels[_PHANTOMS])))
     facts = {"on": True, "validation_images": validation_images, "level_from": len(tuning), "lost": LOST}
-    return FittedGate(Gate(groups, levels[_TURNED]), facts)
+    return FittedGate(Gate(groups, levels[_TURNED], way), facts)
 
 
 def _features(network: XrayNetwork, images: torch.Tensor) -> dict[str, np.ndarray]:
@@ -65,6 +81,16 @@ def _fit(features: np.ndarray) -> Group:
     values, vectors = np.linalg.eigh(found.covariance_)
     whitening = vectors / np.sqrt(np.maximum(values, values.max() * 1e-9))
     return Group(found.location_.astype(np.float32), whitening.astype(np.float32), 1.0)
+
+
+def _fit_direction(learned: dict[str, np.ndarray], drawn: dict[str, np.ndarray]) -> Direction:
+    """Fisher's linear discriminant with shrunk covariances; training images have scores of mean 0 and deviation 1."""
+    inside, outside = side_by_side(learned), side_by_side(drawn)
+    known = np.repeat([0, 1], [len(inside), len(outside)])
+    found = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(np.vstack([inside, outside]), known)
+    mean, weights = inside.mean(axis=0), found.coef_[0]
+    deviation = ((inside - mean) @ weights).std()
+    return Direction(mean.astype(np.float32), (weights / deviation).astype(np.float32), 1.0)
 
 
 def _levels(distances: dict[str, np.ndarray]) -> dict[str, float]:

@@ -100,6 +100,23 @@ def test_the_file_holds_arrays_alone_and_nothing_in_it_is_executed(tmp_path):
         gate.Gate.read(path)
 
 
+def test_what_goes_towards_phantoms_is_stopped_and_what_goes_away_from_them_is_not(tmp_path):
+    features = {name: np.zeros((3, 2), np.float32) for name in ("last", "texture")} | {"layout": layout(3, 3, 3)}
+    features["texture"][:, 1] = [0, 6, -60]
+    weights = np.zeros(gate.FIELDS**2 + 2, np.float32)
+    weights[-1] = 1
+    group = gate.Group(np.zeros(2, np.float32), np.zeros((2, 2), np.float32), 1.0)
+    whole = gate.Gate(made().groups | {"last": group}, 4.0, gate.Direction(np.zeros_like(weights), weights, 4.0))
+    assert whole.distances(features) == pytest.approx([0, 1.5, 0], abs=0.1)
+    whole.write(tmp_path / "gate.npz")
+    assert (gate.Gate.read(tmp_path / "gate.npz").distances(features) == whole.distances(features)).all()
+    with np.load(tmp_path / "gate.npz") as found:
+        torn = {key: value for key, value in found.items() if key != "phantoms.level"}
+    np.savez(tmp_path / "torn.npz", **torn)
+    with pytest.raises(ValueError, match="not the file of a gate"):
+        gate.Gate.read(tmp_path / "torn.npz")
+
+
 def test_the_status_says_how_far():
     assert gate.status_of(1.0) == "ok"
     assert gate.status_of(1.26) == "unlike_training: 1.3 times as far from the training images as is usual at most"

@@ -1,15 +1,18 @@
 """The gate is fitted to training images, loses about 1% of new ones, and stops what is no upright X-ray."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from tests.trained import fit_normalisation
 
+from cxr import settings
 from cxr.model import preprocessing
 from cxr.model.gate import predict_with_features
 from cxr.model.network import XrayNetwork
 from cxr.phantoms.dataset import phantom
-from cxr.training import gate_fitting
+from cxr.training import gate_fitting, gate_images
 
 SIDE = 64
 
@@ -55,6 +58,27 @@ def test_pictures_of_another_kind_are_stopped(fitted, network, stack):
     }
     for name, pixels in foreign.items():
         assert fitted.passes(network, pixels).mean() <= 0.1, name
+
+
+def test_a_model_of_other_images_stops_phantoms(network, stack):
+    """Here the letter of a side makes other images of them: distances alone pass most phantoms."""
+    patients = stack.clone()
+    patients[:, 4:16, 3:15] = 230
+    drawn = gate_images.foreign_phantoms(SIDE)
+    alone, warned = (
+        gate_fitting.fit_gate(network, patients[:150], patients[150:260], validation_images=220, foreign=foreign)
+        for foreign in (None, drawn[:200])
+    )
+    assert alone.passes(network, drawn[200:]).mean() > 0.5
+    assert warned.passes(network, drawn[200:]).mean() <= 0.1
+    assert warned.passes(network, patients[260:]).mean() > 0.9
+
+
+def test_more_phantoms_are_like_those_of_the_settings_and_others_of_another_seed():
+    chosen = settings.load([], {}, phantom_difficulty=0.0)
+    first, again = (gate_images.more_phantoms(SIDE, chosen) for _ in range(2))
+    assert first.shape == (gate_images.COUNT, SIDE, SIDE) and torch.equal(first, again)
+    assert not torch.equal(first, gate_images.more_phantoms(SIDE, dataclasses.replace(chosen, seed=1)))
 
 
 def test_below_200_validation_images_the_gate_is_off_and_says_so(network, stack):

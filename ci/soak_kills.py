@@ -33,7 +33,7 @@ from cxr.serving.scoring_job import score_new_images
 from cxr.settings import LABELS
 
 IMAGES_A_ROUND = 6
-LONGEST = 12.0  # seconds until a kill
+FIRST_ROUND = 12.0  # seconds, as long as no round has ended
 Say = Callable[[str, object], None]
 
 
@@ -50,11 +50,13 @@ def kill_often(count: int, write_images: Callable[[Path, int], None]) -> int:
         os.environ |= {"CXR_CACHE_DIR": f"{scratch}/cache", "CXR_ACCOUNT_DIR": f"{scratch}/account"}
         write_images(Path(scratch, "pool"), IMAGES_A_ROUND * (count + 20))
         done: dict[str, list] = {"images": [], "version": [], "promoting": [], "production": [], "predicted": []}
+        done["seconds"] = []
         while sum(killed.values()) < count:
             worker = Worker(Path(scratch), done)
             if not worker.wait_for("checked"):
                 return worker.report()
-            end = time.monotonic() + chance.uniform(0.05, LONGEST)
+            slowest = max([FIRST_ROUND if not done["seconds"] else 0, *done["seconds"][-5:]])
+            end = time.monotonic() + chance.uniform(0.05, 1.2 * slowest)
             while time.monotonic() < end and worker.read():
                 time.sleep(0.01)
             victim = chance.choice(list(killed))
@@ -138,7 +140,9 @@ def _work(scratch: Path, done: dict[str, list], say: Say) -> None:
     say("checked", None)
     seed = int.from_bytes(os.urandom(4), "big")
     while True:
+        start = time.monotonic()
         _round(project, scratch, seed, say)
+        say("seconds", time.monotonic() - start)
         say("round", None)
         seed += 1
 
@@ -171,7 +175,7 @@ def _check(project: Project, done: dict[str, list]) -> None:
 
 
 def _round(project: Project, scratch: Path, seed: int, say: Say) -> None:
-    pool, folder = scratch / "pool", scratch / "set"
+    pool, folder = scratch / "pool", scratch / f"set-{seed}"  # few files, so that a kill meets the later steps too
     for file in sorted(pool.rglob("*.jpeg"), key=lambda file: int(file.stem.split("_")[-1]))[:IMAGES_A_ROUND]:
         place = folder / file.relative_to(pool)
         place.parent.mkdir(parents=True, exist_ok=True)

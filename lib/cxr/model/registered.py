@@ -45,6 +45,9 @@ class XrayClassifier(custom_model.CustomModel):
         self.network = make_fast(network)
         self.network.requires_grad_(False)
         self.gate = Gate.read(Path(context.path("gate"))) if self.config.gate_is_on else None
+        # The same threads for all requests, and one for the network: each thread that decodes or computes keeps memory,
+        # and a service answers from many.
+        self.decoders, self.scorer = ThreadPoolExecutor(os.cpu_count()), ThreadPoolExecutor(1)
 
     @custom_model.inference_api
     def predict(self, X: pd.DataFrame, *, threshold: float = OWN) -> pd.DataFrame:
@@ -63,10 +66,9 @@ class XrayClassifier(custom_model.CustomModel):
         else:
             texts = X.iloc[:, 0].tolist()
             answers = []
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                for start in range(0, len(texts), CHUNK):
-                    decoded = list(pool.map(self._decode, texts[start : start + CHUNK]))
-                    answers += self._score_chunk(decoded, threshold, heatmaps)
+            for start in range(0, len(texts), CHUNK):
+                decoded = list(self.decoders.map(self._decode, texts[start : start + CHUNK]))
+                answers += self.scorer.submit(self._score_chunk, decoded, threshold, heatmaps).result()
         return pd.DataFrame(answers, columns=columns).astype({"P_POSITIVE": "float64"})
 
     def _decode(self, text: str) -> np.ndarray | preprocessing.BadImage:

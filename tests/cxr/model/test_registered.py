@@ -2,6 +2,8 @@
 
 import base64
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -50,6 +52,19 @@ FILES = [png(seed) for seed in range(40)]
 
 def rows(*files: bytes | str | None) -> pd.DataFrame:
     return pd.DataFrame({"IMAGE": [base64.b64encode(f).decode() if isinstance(f, bytes) else f for f in files]})
+
+
+def test_requests_at_once_share_one_thread_for_the_network_and_leave_none_behind(model):
+    """Each thread that computes keeps memory of its own: a service with many would grow."""
+    seen = set()
+    hook = model.network.register_forward_hook(lambda *_: seen.add(threading.get_ident()))
+    model.predict(rows(*FILES))  # the threads that stay
+    before = threading.active_count()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda data: model.predict(rows(data)), FILES))
+    hook.remove()
+    assert len(seen) == 1 and threading.get_ident() not in seen
+    assert threading.active_count() == before
 
 
 def test_the_answers_are_the_networks(model, network):

@@ -33,7 +33,6 @@ from cxr.serving.scoring_job import score_new_images
 from cxr.settings import LABELS
 
 IMAGES_A_ROUND = 6
-FIRST_ROUND = 12.0  # seconds, as long as no round has ended
 Say = Callable[[str, object], None]
 
 
@@ -53,10 +52,9 @@ def kill_often(count: int, write_images: Callable[[Path, int], None]) -> int:
         done["seconds"] = []
         while sum(killed.values()) < count:
             worker = Worker(Path(scratch), done)
-            if not worker.wait_for("checked"):
+            if not worker.wait_for("checked" if done["seconds"] else "round"):
                 return worker.report()
-            slowest = max([FIRST_ROUND if not done["seconds"] else 0, *done["seconds"][-5:]])
-            end = time.monotonic() + chance.uniform(0.05, 1.2 * slowest)
+            end = time.monotonic() + chance.uniform(0.05, 1.2 * max(done["seconds"][-5:]))
             while time.monotonic() < end and worker.read():
                 time.sleep(0.01)
             victim = chance.choice(list(killed))

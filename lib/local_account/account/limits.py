@@ -1,8 +1,10 @@
-"""Limits of the platform that a test can set: ``limits.json`` in the account's folder, read at every use."""
+"""Limits that a test can set: ``limits.json`` in the account's folder, read at every use."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from local_account.workers.connections import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,9 @@ class Limits:
     """the longest that one call of a Python handler may take on a warehouse"""
     provisioning_seconds: float = 1.0
     """how long a new service's public endpoint has no address yet; minutes on the platform"""
+    patience: float = PATIENCE
+    """how many seconds a client may take for a request's headers, or be silent within its body; read when the server
+    starts"""
 
 
 def read_limits(root: Path) -> Limits:

@@ -30,6 +30,7 @@ from local_account.workers.bodies import BadBody, read_json
 from local_account.workers.containers import Identity
 
 ANSWER_SECONDS = 45.0  # after that the client has to ask again, as with Snowflake
+STATUS_SECONDS = 0.2  # a client that hears of a running statement sleeps for half a second before it asks again
 REQUEST_BYTES = 512 << 20
 LOGIN_BYTES = 64 << 10  # a login is read from anybody
 IN_PROGRESS, IN_PROGRESS_ASYNC = "333333", "333334"
@@ -266,6 +267,7 @@ class ConnectorProtocol:
     async def status(self, request: Request) -> Response:
         self.session(request)
         query = self.queries.get(request.path_params["query_id"])
+        await finished(query.future, STATUS_SECONDS)
         entry = {"id": query.id, "status": query.state, "sqlText": query.sql}
         if query.state == "FAILED_WITH_ERROR":
             error = query.failure()

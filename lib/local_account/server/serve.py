@@ -13,6 +13,7 @@ import duckdb
 import uvicorn
 
 from local_account.account.account import Account
+from local_account.account.limits import read_limits
 from local_account.account.private_files import AccountError
 from local_account.account.process import serving
 from local_account.server.http import ConnectorProtocol
@@ -41,7 +42,7 @@ def serve(root: Path, idle_seconds: float) -> None:
         gc.freeze()  # garbage collection of imported modules would delay a query by a tenth of a second
         gc.set_threshold(20_000)
         protocol = ConnectorProtocol(account)
-        server = uvicorn.Server(configuration(protocol.app()))
+        server = uvicorn.Server(configuration(protocol.app(), read_limits(root).patience))
         threading.Thread(target=watch, args=(server, protocol, idle_seconds), daemon=True).start()
         try:
             server.run(sockets=[listener])

@@ -69,7 +69,10 @@ def parse(sql: str) -> exp.Expression:
     for cte in found[0].find_all(exp.CTE):
         if any(table.name == cte.alias for table in cte.this.find_all(exp.Table)):
             cte.parent.set("recursive", True)  # the word is optional
-    return normalize_identifiers(found[0], dialect=SNOWFLAKE)
+    tree = normalize_identifiers(found[0], dialect=SNOWFLAKE)
+    for node in tree.walk():
+        node._meta = None  # positions in the text, which nothing reads and each copy would copy
+    return tree
 
 
 FOREIGN_TYPES = {T.INT128, T.INT256, T.UINT, T.UINT128, T.UINT256, T.UBIGINT, T.USMALLINT, T.UTINYINT}

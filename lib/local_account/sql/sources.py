@@ -13,7 +13,7 @@ from local_account.sql import stage_files
 from local_account.sql.allowed_functions import check
 from local_account.sql.context_functions import resolve_calls
 from local_account.sql.information_schema import information_schema
-from local_account.sql.parser import parse
+from local_account.sql.parser import parsed
 from local_account.text import identifiers
 from local_account.text.errors import Missing, SnowflakeError, unsupported
 from local_account.text.identifiers import Name
@@ -23,13 +23,16 @@ FLATTEN_COLUMNS = {"SEQ": "BIGINT", "KEY": "VARCHAR", "PATH": "VARCHAR", "INDEX"
                    "THIS": "JSON"}  # fmt: skip
 
 
-def prepare(session: Session, tree: exp.Expression) -> exp.Expression:
+Known = dict[tuple[str, Name], catalog.Object | None]  # what the statement has looked up already
+
+
+def prepare(session: Session, tree: exp.Expression, known: Known | None = None) -> exp.Expression:
     """Names resolved, functions checked. Views are expanded through this same function."""
     tree = resolve_calls(session, tree)
     for node in tree.walk():
         if not node.meta.get("engine") and not is_table_function(node):
             check(node)
-    resolve_sources(session, tree)
+    resolve_sources(session, tree, {} if known is None else known)
     return tree
 
 
@@ -41,7 +44,7 @@ def is_table_function(node: exp.Expression) -> bool:
     return isinstance(parent, (exp.TableFromRows, exp.Lateral))
 
 
-def resolve_sources(session: Session, tree: exp.Expression) -> None:
+def resolve_sources(session: Session, tree: exp.Expression, known: Known) -> None:
     """Replace every table of the statement by the engine's table or query for it."""
     for lateral in list(tree.find_all(exp.Lateral)):
         if not lateral.meta.get("engine"):
@@ -53,13 +56,13 @@ def resolve_sources(session: Session, tree: exp.Expression) -> None:
     ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
     for table in list(tree.find_all(exp.Table)):
         if not table.meta.get("engine") and table.arg_key != "format":  # the name of a file format is not a table
-            resolve_table(session, table, ctes)
+            resolve_table(session, table, ctes, known)
     for parameter in list(tree.find_all(exp.Parameter)):
         if parameter.name.isdigit():
             parameter.replace(exp.column(exp.to_identifier(f"COLUMN{parameter.name}", quoted=True)))
 
 
-def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
+def resolve_table(session: Session, table: exp.Table, ctes: set[str], known: Known) -> None:
     inner = table.this
     if isinstance(inner, exp.DirectoryStage):
         return replace_source(table, stage_files.directory(session, stage_text(inner.this)), "DIRECTORY")
@@ -77,15 +80,22 @@ def resolve_table(session: Session, table: exp.Table, ctes: set[str]) -> None:
         database = table.catalog or session.database
         return replace_source(table, information_schema(session, database, inner.name), inner.name)
     name = session.qualify([part.name for part in table.parts])
-    stored = None if created(table) else session.get("TABLE", name)
+    stored = None if created(table) else look_up(session, "TABLE", name, known)
     if stored is not None:
         table.meta["types"] = stored.properties.get("types", {})
     elif not created(table):
-        view = session.get("VIEW", name)
+        view = look_up(session, "VIEW", name, known)
         if view is None or written(table):
             raise Missing("Object", str(name))
-        return replace_source(table, expand_view(session, view, name), name.name)
+        return replace_source(table, expand_view(session, view, name, known), name.name)
     return point(table, session, name)
+
+
+def look_up(session: Session, kind: str, name: Name, known: Known) -> catalog.Object | None:
+    """Views over views name the same few objects again and again, and each look costs more than a millisecond."""
+    if (kind, name) not in known:
+        known[kind, name] = session.get(kind, name)
+    return known[kind, name]
 
 
 def stage_text(node: exp.Expression) -> str:
@@ -143,12 +153,12 @@ def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression
     return tree
 
 
-def expand_view(session: Session, view: catalog.Object, name: Name) -> exp.Expression:
+def expand_view(session: Session, view: catalog.Object, name: Name, known: Known) -> exp.Expression:
     """The view's own query, translated. Names in it belong to the view's schema."""
     kept = session.database, session.schema
     session.database, session.schema = view.properties["database"], view.properties["schema"]
     try:
-        tree = prepare(session, parse(view.properties["text"]))
+        tree = prepare(session, parsed(view.properties["text"]).copy(), known)
     finally:
         session.database, session.schema = kept
     if columns := view.properties.get("columns"):

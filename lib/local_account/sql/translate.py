@@ -62,8 +62,9 @@ def bind_type(value: object) -> exp.DataType:
 
 
 def generate(tree: exp.Expression) -> str:
+    """The engine's SQL. The tree is changed while it is written, which saves a copy; it can be written again."""
     try:
-        return tree.sql(dialect="duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
+        return tree.sql(dialect="duckdb", identify=True, unsupported_level=ErrorLevel.RAISE, copy=False)
     except UnsupportedError as error:  # otherwise the part that sqlglot does not know would be left out
         raise unsupported(f"a part of this statement ({error})", "local_account.sql.allowed_functions") from error
 
@@ -102,17 +103,20 @@ def infer_types(session: Session, tree: exp.Expression) -> list[exp.DataType]:
         select = column.find_ancestor(exp.Select) if kind_of(column) is None and not column.table else None
         if select is not None and column.name in select.named_selects:  # the name of another column of the SELECT
             column.type = select.expressions[select.named_selects.index(column.name)].unalias().type
-    return [result_type(column, copy) for column in getattr(copy, "selects", [])]
+    return result_types(copy)
 
 
-def result_type(projected: exp.Expression, tree: exp.Expression) -> exp.DataType:
-    """The type of a result column. A stored column keeps its length, and whether it may be NULL, unless
+def result_types(tree: exp.Expression) -> list[exp.DataType]:
+    """The types of the result's columns. A stored column keeps its length, and whether it may be NULL, unless
     subqueries compute something that could be meant."""
-    kind = projected.type or exp.DataType(this=T.UNKNOWN)
     inner = (column for select in tree.find_all(exp.Select) if select is not tree for column in select.selects)
-    stored = all(isinstance(column.unalias(), exp.Column) for column in (projected, *inner))
-    joined = tree.find(exp.SetOperation) or any(join.side for join in tree.find_all(exp.Join))
-    return kind if stored and not joined else exp.DataType(this=kind.this)
+    plain = all(isinstance(column.unalias(), exp.Column) for column in inner)
+    plain = plain and not tree.find(exp.SetOperation) and not any(join.side for join in tree.find_all(exp.Join))
+    kinds = []
+    for projected in getattr(tree, "selects", []):
+        kind, stored = projected.type or exp.DataType(this=T.UNKNOWN), isinstance(projected.unalias(), exp.Column)
+        kinds.append(kind if stored and plain else exp.DataType(this=kind.this))
+    return kinds
 
 
 def as_query(tree: exp.Expression) -> exp.Expression:

@@ -1,6 +1,7 @@
 """Connections that cannot be held open by sending nothing: limits in number and time, before a request is complete."""
 
 import asyncio
+import functools
 
 import h11
 import uvicorn
@@ -8,21 +9,28 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 CONNECTIONS = 512
-HEADER_SECONDS = 10.0  # from the first byte of a request, or from connecting, to the end of its headers
-SILENT_SECONDS = 10.0  # within a body
+PATIENCE = 10.0  # seconds
 SLOW_SECONDS, SLOW_BYTES = 30.0, 1024  # a body that takes longer must bring so many bytes a second
-LOOK_SECONDS = 2.0
+LOOKS = 5  # within the patience
 
 
 class LimitedConnection(H11Protocol):
     """When there are too many connections, the one that has kept the server waiting for longest is closed, so that a
-    new one always gets in."""
+    new one always gets in.
+
+    ``patience`` is the longest time from the first byte of a request, or from connecting, to the end of its headers,
+    and the longest silence within a body.
+    """
+
+    def __init__(self, *arguments: object, patience: float, **more: object):
+        super().__init__(*arguments, **more)
+        self.patience = patience
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self.heard = self.pending = self.loop.time()  # pending: since when headers are awaited
         self.began, self.brought = self.heard, 0  # of the body that arrives
-        self.timer = self.loop.call_later(LOOK_SECONDS, self.look)
+        self.timer = self.loop.call_later(self.patience / LOOKS, self.look)
         if len(self.connections) > CONNECTIONS:
             waiting = [other for other in self.connections if other.awaits_client]
             min(waiting, key=lambda other: other.heard, default=self).cut()
@@ -55,23 +63,23 @@ class LimitedConnection(H11Protocol):
         body = self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused
         lasted = now - self.began
         if (
-            (self.pending is not None and now - self.pending > HEADER_SECONDS)
-            or (body and now - self.heard > SILENT_SECONDS)
+            (self.pending is not None and now - self.pending > self.patience)
+            or (body and now - self.heard > self.patience)
             or (body and lasted > SLOW_SECONDS and self.brought < lasted * SLOW_BYTES)
             or (body and lasted > SLOW_SECONDS and self.cycle.response_complete)
         ):
             self.cut()
         else:
-            self.timer = self.loop.call_later(LOOK_SECONDS, self.look)
+            self.timer = self.loop.call_later(self.patience / LOOKS, self.look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.timer.cancel()
         super().connection_lost(exc)
 
 
-def configuration(app: Starlette) -> uvicorn.Config:
+def configuration(app: Starlette, patience: float = PATIENCE) -> uvicorn.Config:
     """For a server on loopback; it ends within seconds of being asked to."""
     return uvicorn.Config(
-        app, http=LimitedConnection, ws="none", log_level="error", access_log=False, lifespan="off", backlog=128,
-        timeout_keep_alive=75, timeout_graceful_shutdown=2,
+        app, http=functools.partial(LimitedConnection, patience=patience), ws="none", log_level="error",
+        access_log=False, lifespan="off", backlog=128, timeout_keep_alive=75, timeout_graceful_shutdown=2,
     )  # fmt: skip

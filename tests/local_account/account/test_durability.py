@@ -123,18 +123,14 @@ def test_nothing_acknowledged_is_lost_however_often_the_server_is_killed(root):
     for turn in range(KILLS):
         long, over = turn % 5 == 4, threading.Event()  # now and then long enough for a service to be acknowledged
         more = (30 if long else 2, over)
-        writers = [
-            threading.Thread(target=write, args=(account, kind, numbers[kind], acknowledged[kind], *more))
-            for kind in WRITES
-        ]
-        for writer in writers:
-            writer.start()
+        # Nobody waits for their ends: a PUT to a server that is gone is tried again for half a minute.
+        for kind in WRITES:
+            arguments = (account, kind, numbers[kind], acknowledged[kind], *more)
+            threading.Thread(target=write, args=arguments, daemon=True).start()
         time.sleep(chance.uniform(0.2, 20 if long else 2.5))
         kill(account["pid"])
         over.set()
         account = start(root)
-        for writer in writers:
-            writer.join()
         found = present(account)
         for kind in WRITES:
             assert not acknowledged[kind] - found[kind], kind

@@ -66,7 +66,7 @@ def test_a_call_that_takes_too_long_fails_and_the_next_works(query, limits):
     query(f"CREATE FUNCTION SLEEP(S FLOAT) {HEAD} AS $$import time\nf = lambda s: str(time.sleep(s))$$")
     limits(handler_seconds=1.5)
     with pytest.raises(Exception, match="(?s)100357 .*handler f timed out: a call may take 1.5 s"):
-        query("SELECT SLEEP(30)")
+        query("SELECT SLEEP(30 + SEQ4()) FROM TABLE(GENERATOR(ROWCOUNT => 1))")
     assert query("SELECT COUNT(SLEEP(0.5)) FROM TABLE(GENERATOR(ROWCOUNT => 4))") == [(4,)]  # each call counts alone
 
 

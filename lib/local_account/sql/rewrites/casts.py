@@ -30,10 +30,12 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         made.type = exp.DataType(this=target.this if target.this in (T.ARRAY, T.OBJECT) else T.VARIANT)
         return made
     if target.this in TEXT_TYPES:
+        if isinstance(value, exp.Null):
+            return cast(value, "VARCHAR", T.TEXT)
         made = to_text(value)
         one = exp.Literal.number(1) if target.this in (T.CHAR, T.NCHAR) else None  # CHAR alone is CHAR(1)
         size = target.expressions[0].this if target.expressions else one
-        if size is None:
+        if size is None or (value.is_string and len(value.this) <= int(size.name)):
             return made
         return call("left" if kind_of(value) in TEXT_TYPES else "sf_within", made, size, kind=T.TEXT)
     if is_variant(value):

@@ -9,9 +9,13 @@ from local_account.sql.rewrites.nodes import call
 
 def rewrite_substring(node: exp.Substring) -> exp.Expression:
     """A start before the first character is outside the text, and the answer empty."""
-    start = node.args.get("start")
+    start, length = node.args.get("start"), node.args.get("length")
     node = rewrite_plain(node)
-    if isinstance(start, exp.Literal) or kind_of(node.this) not in TEXT_TYPES:
+    known = isinstance(start, exp.Literal)
+    if known and start.is_int and isinstance(length, exp.Literal) and length.is_int:
+        first = exp.Literal.number(max(1, int(start.this)))  # in Snowflake 0 means 1
+        return call("substring", node.this, first, length, kind=kind_of(node.this))
+    if known or kind_of(node.this) not in TEXT_TYPES:
         return node
     return call("sf_unless_before", node.this.copy(), start.copy(), node, kind=T.TEXT)
 

@@ -47,9 +47,10 @@ def main() -> int:
         _add_label_arguments(parsers[name].add_argument)
     oldest = "the tests of library and notebooks, with the oldest versions that they work with"
     parsers["test"].add_argument("--oldest", action="store_true", help=oldest)
-    parsers["bench"].add_argument("names", nargs="*", help="names of benchmarks; default: all but scale")
+    parsers["bench"].add_argument("names", nargs="*", help="names of benchmarks; default: all but scale and transfer")
     sizes = "numbers of images for the benchmark scale; default: 1000 10000"
     parsers["bench"].add_argument("--images", nargs="+", type=int, metavar="N", help=sizes)
+    parsers["bench"].add_argument("--data", metavar="DIR", help="X-rays named as Kermany's, for the benchmark transfer")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument(
@@ -110,7 +111,7 @@ def _do(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.job == "bench":
         import bench
 
-        return bench.run(arguments.names, arguments.short, arguments.images)
+        return bench.run(arguments.names, arguments.short, arguments.images, arguments.data)
     if arguments.job == "deploy":
         import deploy
 

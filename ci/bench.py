@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 RESULTS = Path("build") / "bench.json"
 
 
-def run(names: list[str], short: bool = False, sizes: list[int] | None = None) -> int:
-    """Run the named benchmarks, or all but `scale`. Returns 1 if a name is unknown."""
+def run(names: list[str], short: bool = False, sizes: list[int] | None = None, data: str | None = None) -> int:
+    """Run the named benchmarks, or all but `scale` and `transfer`. Returns 1 if a name is unknown."""
     known = {"training": training, "answering": answering, "ingest": ingest, "app": app, "serving": serving}
     if names == ["scale"]:  # takes long and has a question of its own, so it is no part of the others
         return scale(sizes)
+    if names == ["transfer"]:
+        return transfer(data)
     if unknown := set(names) - set(known):
         print(f"No benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
         return 1
@@ -42,6 +44,16 @@ def scale(sizes: list[int] | None) -> int:
 
     results = Results("scale")
     bench_scale.run(results, tuple(sizes or bench_scale.SIZES))
+    return 0
+
+
+def transfer(data: str | None) -> int:
+    if not data:
+        print("python3 ci bench transfer --data DIR: it needs X-rays, phantoms say nothing about transfer.")
+        return 1
+    import bench_transfer
+
+    bench_transfer.run(Results("transfer"), Path(data))
     return 0
 
 

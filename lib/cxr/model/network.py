@@ -50,8 +50,8 @@ class XrayNetwork(nn.Module):
         if imagenet_weights:
             state = torch.load(imagenet_weights, map_location="cpu", weights_only=True)
             self.backbone.load_state_dict({_DENSENET.sub(r"\1\2", key): value for key, value in state.items()})
-        _use_one_channel(self.backbone)
-        _replace_head(self.backbone, 1 if classes == 2 else classes)
+        use_one_channel(self.backbone)
+        replace_head(self.backbone, 1 if classes == 2 else classes)
 
     @property
     def head(self) -> nn.Linear:
@@ -142,7 +142,7 @@ def predict_logits(network: nn.Module, images: torch.Tensor, batch_size: int = B
     return torch.cat(logits)
 
 
-def _use_one_channel(backbone: nn.Module) -> None:
+def use_one_channel(backbone: nn.Module) -> None:
     """Replace the first convolution; summed over its three inputs it answers a grey image as it would its RGB copy."""
     name, first = next((n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
     stem = nn.Conv2d(1, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None)
@@ -154,7 +154,8 @@ def _grey(weight: torch.Tensor) -> torch.Tensor:
     return weight.sum(dim=1, keepdim=True) if weight.ndim == 4 else weight
 
 
-def _replace_head(backbone: nn.Module, outputs: int) -> None:
+def replace_head(backbone: nn.Module, outputs: int) -> None:
+    """Replace the last linear layer by one with so many outputs, all zero at first."""
     name, last = [(n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Linear)][-1]
     head = nn.Linear(last.in_features, outputs)
     nn.init.zeros_(head.weight)

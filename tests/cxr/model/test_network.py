@@ -50,7 +50,7 @@ def test_the_grey_stem_answers_as_the_colour_stem_did():
     stem = colour.conv1
     grey_images = torch.rand(2, 1, 32, 32)
     expected = stem(grey_images.expand(-1, 3, -1, -1))
-    network._use_one_channel(colour)
+    network.use_one_channel(colour)
     assert torch.allclose(colour.conv1(grey_images), expected, atol=1e-5)
 
 

@@ -102,7 +102,7 @@ def _install() -> None:
 
 def _split(data: Path) -> tuple[Examples, Examples]:
     """Images of other patients in each; the order is that of a seeded shuffle of the patients."""
-    origins = {path: from_name(path.name) for path in sorted(data.rglob("*.jpeg"))}
+    origins = {path: from_name(path.relative_to(data).as_posix()) for path in sorted(data.rglob("*.jpeg"))}
     known = {path: (origin.patient_id, origin.label) for path, origin in origins.items() if origin.label}
     patients = sorted(set(known.values()))
     np.random.default_rng(0).shuffle(patients)

@@ -11,7 +11,8 @@ import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from cxr.serving import scoring
 from cxr.serving.scoring_job import score_new_images
 from cxr.settings import LABELS
 
+STEPS = ("ingest", "log_model", "promotion", "predictions")
 IMAGES_A_ROUND = 6
 Say = Callable[[str, object], None]
 
@@ -49,12 +51,13 @@ def kill_often(count: int, write_images: Callable[[Path, int], None]) -> int:
         os.environ |= {"CXR_CACHE_DIR": f"{scratch}/cache", "CXR_ACCOUNT_DIR": f"{scratch}/account"}
         write_images(Path(scratch, "pool"), IMAGES_A_ROUND * (count + 20))
         done: dict[str, list] = {"images": [], "version": [], "promoting": [], "production": [], "predicted": []}
-        done["seconds"] = []
+        done |= {step: [] for step in STEPS}
         while sum(killed.values()) < count:
             worker = Worker(Path(scratch), done)
-            if not worker.wait_for("checked" if done["seconds"] else "round"):
+            step = chance.choice(STEPS)
+            if not worker.wait_for(f"begin {step}" if done[STEPS[-1]] else "round"):
                 return worker.report()
-            end = time.monotonic() + chance.uniform(0.05, 1.2 * max(done["seconds"][-5:]))
+            end = time.monotonic() + chance.uniform(0, 1.1 * max(done[step][-5:]))
             while time.monotonic() < end and worker.read():
                 time.sleep(0.01)
             victim = chance.choice(list(killed))
@@ -66,7 +69,7 @@ def kill_often(count: int, write_images: Callable[[Path, int], None]) -> int:
             amounts = ", ".join(
                 f"{len(set(done[name]))} {name}" for name in ("images", "version", "production", "predicted")
             )
-            print(f"kill {sum(killed.values())} ({victim}): acknowledged {amounts}", flush=True)
+            print(f"kill {sum(killed.values())} ({victim} amid {step}): acknowledged {amounts}", flush=True)
         worker = Worker(Path(scratch), done)
         whole = worker.wait_for("round")
         worker.kill()
@@ -135,12 +138,9 @@ def _work(scratch: Path, done: dict[str, list], say: Say) -> None:
     project = open_project(argv=[], environ=dict(os.environ))
     scripts.run_sql_file(project, PROJECT / "sql" / "20_objects.sql")
     _check(project, done)
-    say("checked", None)
     seed = int.from_bytes(os.urandom(4), "big")
     while True:
-        start = time.monotonic()
         _round(project, scratch, seed, say)
-        say("seconds", time.monotonic() - start)
         say("round", None)
         seed += 1
 
@@ -178,20 +178,32 @@ def _round(project: Project, scratch: Path, seed: int, say: Say) -> None:
         place = folder / file.relative_to(pool)
         place.parent.mkdir(parents=True, exist_ok=True)
         file.rename(place)
-    ingest.ingest(project, folder)
+    with _step("ingest", say):
+        ingest.ingest(project, folder)
     rows = catalog.read_catalog(project)
     say("images", list(rows["IMAGE_ID"]))
     run = _save_run(project, rows.head(30).assign(SPLIT="test"), seed)
-    version = log_version(project, run, runs.fetch(project, run, scratch / "runs" / run))
+    with _step("log_model", say):
+        version = log_version(project, run, runs.fetch(project, run, scratch / "runs" / run))
     say("version", version.version_name)
     say("promoting", version.version_name)
-    decision = promotion.promote(project, version)
-    print(decision, flush=True)
+    with _step("promotion", say):
+        decision = promotion.promote(project, version)
     if decision.promoted:
         say("production", decision.production)
     in_use, _ = promotion.version_in_use(project)
-    score_new_images(project, in_use)
+    with _step("predictions", say):
+        score_new_images(project, in_use)
     say("predicted", [row[0] for row in project.session.table(project.predictions).select("SCORING_ID").collect()])
+
+
+@contextmanager
+def _step(name: str, say: Say) -> Iterator[None]:
+    """Says when the step begins, and how many seconds it took."""
+    say(f"begin {name}", None)
+    start = time.monotonic()
+    yield
+    say(name, time.monotonic() - start)
 
 
 def _save_run(project: Project, rows, seed: int) -> str:

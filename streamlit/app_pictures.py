@@ -126,8 +126,8 @@ def confusion(counts: pd.DataFrame) -> alt.LayerChart:
             "share": share.ravel(),
         }
     )
-    many = sum(map(len, names)) > 40
-    across = alt.Axis(labelAngle=-35 if many else 0, orient="top", labelLimit=140)
+    wide = len(names) * max(map(len, names)) > 40  # characters, side by side in half of a page
+    across = alt.Axis(labelAngle=-35 if wide else 0, orient="top", labelLimit=140, labelOverlap=False)
     where = dict(
         x=alt.X("called:N", sort=names, title="Predicted", axis=across),
         y=alt.Y("truth:N", sort=names, title="Truth", axis=alt.Axis(labelLimit=140)),

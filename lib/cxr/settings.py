@@ -106,7 +106,9 @@ class Settings:
     epochs: int = 0  # 0: chosen by the number of images (cxr.training.recipe)
     batch_size: int = 32
     learning_rate: float = 3e-3  # for a batch of 32
-    workers: int = 0  # training processes; 0: one for each GPU, or one on a CPU
+    workers: int = 0  # training processes on each machine; 0: one for each GPU, or one on a CPU
+    nodes: int = 1  # machines that train together (docs/training.md)
+    rendezvous: str = ""  # HOST:PORT of the first, where the others find it; empty: its name and 29400
     resume: bool = False  # continue an interrupted run with the same data and settings
     threshold: float = 0.0  # 0: chosen on validation images, by target_sensitivity
     target_sensitivity: float = 0.0  # 0: by Youden's index
@@ -118,6 +120,8 @@ class Settings:
     run: str = ""  # a training run's id; empty: the latest
     at_most: int = 0  # number of images that notebook 5 scores by each path; 0: all test images
     keep_service: bool = False  # False: notebook 5 drops the service at its end; True: it suspends the service
+    scoring_job_from: int = 2000  # new images, from which a batch job scores them; below it, the warehouse
+    scoring_replicas: int = 1  # of the batch job; service_pool needs as many nodes
     service_token_file: str = ""  # a file with the token for REST, such as a mounted secret; empty: CXR_SERVICE_TOKEN
 
     # Mount path of the images stage, if it is mounted (code_bundle.yml, stage_mounts)

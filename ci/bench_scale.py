@@ -28,6 +28,7 @@ from cxr.account import scripts
 from cxr.account.project import Project, open_project
 from cxr.account.session import PROJECT
 from cxr.data import catalog, duplicates, ingest, pixels
+from cxr.data.splits import Indexed
 from cxr.lifecycle import runs
 from cxr.model.network import XrayNetwork
 from cxr.serving.scoring_job import score_new_images
@@ -105,9 +106,8 @@ def measure(files: Path, size: int) -> list[Measured]:
         rows = catalog.read_catalog(project)
         with _watched(project, found, "fetching and decoding", len(rows)):
             stack = pixels.decoded(project, rows)
-        chosen = (rows["SPLIT"] == "train").to_numpy()
-        with _watched(project, found, "reading of an epoch", int(chosen.sum())):
-            images = torch.from_numpy(stack[chosen])  # in memory, as training has them
+        images = Indexed(stack, np.flatnonzero(rows["SPLIT"] == "train"))
+        with _watched(project, found, "reading of an epoch", len(images)):
             order = torch.randperm(len(images) - len(images) % BATCH)
             for _ in batches(images, list(order.split(BATCH)), torch.device("cpu")):
                 pass

@@ -9,11 +9,13 @@ from sklearn.covariance import LedoitWolf
 from cxr.model.gate import Gate, Group, predict_with_features, turned_ratios
 from cxr.model.network import XrayNetwork
 from cxr.training.augmentation import shifted
+from cxr.training.batches import Pixels
 
 LOST = 0.01  # of validation images, that the gate may stop
 FEWEST = 200  # validation images; fewer tell no level that 1% are beyond
 _TURNED = "turned"
 MOST = 1000  # training images that are looked at
+_AT_ONCE = 1024  # images whose features are computed together: their floats take 64 KB each at 128 px
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class FittedGate:
     gate: Gate | None
     facts: dict
 
-    def passes(self, network: XrayNetwork, images: torch.Tensor) -> np.ndarray:
+    def passes(self, network: XrayNetwork, images: Pixels) -> np.ndarray:
         """Whether each image, uint8 [N, H, W], is like those of training: bool [N]; all are where the gate is off."""
         if self.gate is None or not len(images):
             return np.ones(len(images), dtype=bool)
@@ -33,9 +35,7 @@ class FittedGate:
         return in_words(self.facts)
 
 
-def fit_gate(
-    network: XrayNetwork, train: torch.Tensor, tuning: torch.Tensor, validation_images: int, seed: int = 0
-) -> FittedGate:
+def fit_gate(network: XrayNetwork, train: Pixels, tuning: Pixels, validation_images: int, seed: int = 0) -> FittedGate:
     """Means and shrunk covariances (Ledoit and Wolf 2004) of training images as they are and changed as
     :func:`cxr.training.augmentation.shifted` changes them; the level on the validation images of the tuning half.
 
@@ -56,8 +56,9 @@ def fit_gate(
     return FittedGate(Gate(groups, levels[_TURNED]), facts)
 
 
-def _features(network: XrayNetwork, images: torch.Tensor) -> dict[str, np.ndarray]:
-    return predict_with_features(network, images)[1]
+def _features(network: XrayNetwork, images: Pixels) -> dict[str, np.ndarray]:
+    parts = [predict_with_features(network, some)[1] for some in images.split(_AT_ONCE)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _fit(features: np.ndarray) -> Group:

@@ -33,7 +33,7 @@ from cxr.training.job import FILE, HISTORY, Job
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import LAST
 
-HISTORY_SECONDS = 5  # between two copies of the metrics, which whoever started the run reads
+HISTORY_SECONDS = 5  # between two copies of the metrics, which the process that started the run reads
 
 
 def train_job(place: str) -> None:

@@ -94,7 +94,8 @@ def phantoms(home: Path, count: int) -> Path:
 def measure(files: Path, size: int) -> list[Measured]:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["CXR_CACHE_DIR"] = str(Path(scratch, "cache"))
-        project = open_project(argv=[], environ={}, account_dir=str(Path(scratch, "account")), image_size=64)
+        given = dict(image_size=64, scoring_job_from=1)  # by one path for every number of images
+        project = open_project(argv=[], environ={}, account_dir=str(Path(scratch, "account")), **given)
         scripts.run_sql_file(project, PROJECT / "sql" / "20_objects.sql")
         stage = _put(project, files, size)
         version = _version(project, files, Path(scratch))

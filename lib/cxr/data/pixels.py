@@ -17,6 +17,7 @@ import platformdirs
 from cxr.account import staged_images
 from cxr.account.places import STAGE_FOLDER
 from cxr.account.project import Project
+from cxr.account.session import is_local
 from cxr.atomic_files import write_atomically
 from cxr.data.in_account import handlers, stored_pixels
 from cxr.data.sources import PHANTOMS
@@ -26,6 +27,7 @@ from cxr.settings import Settings
 
 FILES_PER_TASK = 32
 FULL_SIZE, PHANTOM_SIZE = 128, 64  # pixels a side
+FEW = 1_000  # images: these are decoded here before a local account has started its function
 
 
 def cache_directory() -> Path:
@@ -99,7 +101,7 @@ def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
     size = image_size(project, catalog)
     path = cache_directory() / f"decoded-{size}-{cache_key(catalog['IMAGE_ID'], size)}.npy"
     if not _is_whole(path):
-        if decodes_in_account(project):
+        if decodes_in_account(project, len(catalog)):
             with written_with_digest(path) as out:
                 stored_pixels.copy(project, catalog, size, out)
         else:
@@ -107,12 +109,15 @@ def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def decodes_in_account(project: Project) -> bool:
-    """Whether the warehouse decodes, into the table PIXELS, or this process, from the files.
+def decodes_in_account(project: Project, images: int) -> bool:
+    """Whether the warehouse decodes so many images, into the table PIXELS, or this process, from the files.
 
-    The setting `decode_in` says it, else what is faster: TODO.
+    The setting `decode_in` says it. Else the warehouse does, but not few images of a local account. Measured on two
+    cores with 5,190 X-rays of 224 px: 50 s here, 47 s there, and 4 s wherever their rows of PIXELS are only read.
     """
-    return project.settings.decode_in != "client"
+    if project.settings.decode_in:
+        return project.settings.decode_in == "account"
+    return images >= FEW or not is_local(project.session)
 
 
 def image_size(project: Project, catalog: pd.DataFrame) -> int:

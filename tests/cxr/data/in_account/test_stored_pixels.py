@@ -109,9 +109,13 @@ def test_rows_that_another_session_removed_meanwhile_are_missed(cataloged, monke
         decoded(project, rows)
 
 
-def test_the_setting_chooses_and_an_unknown_one_is_refused(cataloged):
+def test_the_account_decodes_unless_a_laptop_has_few_images_or_the_setting_says_otherwise(cataloged, monkeypatch):
     project, _ = cataloged
-    assert pixels.decodes_in_account(project)
-    assert not pixels.decodes_in_account(with_settings(project, decode_in="client"))
+    unset = with_settings(project, decode_in="")
+    assert [pixels.decodes_in_account(unset, images) for images in (pixels.FEW - 1, pixels.FEW)] == [False, True]
+    assert pixels.decodes_in_account(project, 1)
+    assert not pixels.decodes_in_account(with_settings(project, decode_in="client"), 10**6)
+    monkeypatch.setattr(pixels, "is_local", lambda session: False)
+    assert pixels.decodes_in_account(unset, 1)
     with pytest.raises(ValueError, match="decode_in='moon'"):
         with_settings(project, decode_in="moon")

@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 from snowflake.ml.model import ModelVersion
 from snowflake.ml.registry import Registry
-from snowflake.snowpark import DataFrame, Session
+from snowflake.snowpark import DataFrame, Row, Session
 
 from cxr import earlier_versions
 from cxr.account.project import Project
+from cxr.data.in_account import functions
 from cxr.serving.rest_client import ANSWER
 
 ROWS_PER_CALL = 64
@@ -45,7 +46,10 @@ def as_sql(version: ModelVersion) -> str:
 
 def read_answers(query: DataFrame) -> pd.DataFrame:
     """Run a query with the columns IMAGE_ID and ANSWER. Returns the columns of `ANSWER` by IMAGE_ID."""
-    rows = query.collect()
+    return _by_image(query.collect())
+
+
+def _by_image(rows: list[Row]) -> pd.DataFrame:
     answers = pd.DataFrame([earlier_versions.read_answer(json.loads(row["ANSWER"])) for row in rows], columns=ANSWER)
     return answers.set_index(pd.Index([row["IMAGE_ID"] for row in rows], name="IMAGE_ID")).sort_index()
 
@@ -66,6 +70,21 @@ def score(
         found = version.run(encode([files[number] for number in part]), function_name="predict", service_name=service)
         answers |= zip(part, earlier_versions.read_answers(found).to_dict("records"), strict=True)
     return pd.DataFrame([answers[number] for number in range(len(files))], columns=ANSWER)
+
+
+def score_staged(project: Project, version: ModelVersion, images: str) -> pd.DataFrame:
+    """Score cataloged images where they lie, on the warehouse; none comes here. The columns of `ANSWER` by IMAGE_ID.
+
+    Args:
+        images: a table, or a query in parentheses, with IMAGE_ID and RELATIVE_PATH of images that are not too large for
+            SQL. A file that is lost or has other content than its name says gets the STATUS `not_base64: ...`.
+    """
+    text = functions.define(project, "text", {"image_id": "STRING"}, returns="STRING")
+    url = f"BUILD_SCOPED_FILE_URL({project.images_stage}, RELATIVE_PATH)"
+    query = project.session.sql(
+        f"SELECT IMAGE_ID, {as_sql(version)}!PREDICT({text}({url}, IMAGE_ID)) AS ANSWER FROM {images}"
+    )
+    return _by_image(query.collect_nowait().result())  # it may take longer than a connection waits (network_timeout)
 
 
 def add_too_large(answers: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,12 +15,11 @@ from cxr.atomic_files import write_atomically
 from cxr.data.catalog import usable
 from cxr.data.checking import Found
 from cxr.data.ingest import ingest
-from cxr.data.pixels import fetch_files
 from cxr.data.survey import survey
 from cxr.serving import scoring
 from cxr.serving.predictions import write_predictions
 
-IMAGES_AT_ONCE = 128  # files in memory at a time; some have 20 MB
+IMAGES_AT_ONCE = 10_000  # in one statement: their answers are in memory, and lost if a run is ended
 RESULTS = [
     "STUDY_ID", "STUDY_IMAGES", "STUDY_HIGHEST", "FILE", "P_POSITIVE", "LABEL", "STATUS", "TRIAGE", "PROBABILITIES",
     "MODEL_VERSION", "IMAGE_ID",
@@ -135,8 +134,8 @@ def score_new_images(
 ) -> int:
     """Ask the version about every cataloged image that it has not answered for, and keep the answers in PREDICTIONS.
 
-    It can run any number of times and be ended at any moment: answers are written every few hundred images, and the
-    next run goes on from there.
+    The warehouse reads the files, and no image comes here. It can run any number of times and be ended at any moment:
+    answers are written every 10,000 images, and the next run goes on from there.
 
     Args:
         among: a table with the column IMAGE_ID: no others.
@@ -144,22 +143,37 @@ def score_new_images(
 
     Returns:
         The number of images that were scored.
+
+    Raises:
+        ValueError: files are lost, or have other content than their names say; all others are scored.
     """
     chosen = f"AND C.IMAGE_ID IN (SELECT IMAGE_ID FROM {among})" if among else ""
-    new = project.session.sql(
-        f"""SELECT IMAGE_ID, RELATIVE_PATH FROM {project.catalog} C
-        WHERE C.VANISHED_AT IS NULL AND {usable(project)} {chosen} AND NOT EXISTS (
-            SELECT * FROM {project.predictions} P
-            WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?)
-        ORDER BY IMAGE_ID""",
-        params=[project.settings.model_name, version.version_name],
-    ).to_pandas()
-    log.info("%d images are new to version %s", len(new), version.version_name)
-    for start in range(0, len(new), IMAGES_AT_ONCE):
-        part = new.iloc[start : start + IMAGES_AT_ONCE]
-        files = [path.read_bytes() for path in fetch_files(project, part)]
-        answers = scoring.score(version, files)
-        write_predictions(project, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
-        log.info("%d of %d scored", start + len(part), len(new))
-        on_scored(start + len(part), len(new))
-    return len(new)
+    session, bad = project.session, pd.DataFrame()
+    with temporary(session, "POSITION INT, IMAGE_ID STRING, RELATIVE_PATH STRING, BYTES INT") as new:
+        session.sql(
+            f"""INSERT INTO {new} SELECT ROW_NUMBER() OVER (ORDER BY IMAGE_ID), IMAGE_ID, RELATIVE_PATH, BYTES
+            FROM {project.catalog} C
+            WHERE C.VANISHED_AT IS NULL AND {usable(project)} {chosen} AND NOT EXISTS (
+                SELECT * FROM {project.predictions} P
+                WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?)""",
+            params=[project.settings.model_name, version.version_name],
+        ).collect()
+        total = session.table(new).count()
+        log.info("%d images are new to version %s", total, version.version_name)
+        for start in range(0, total, IMAGES_AT_ONCE):
+            part = f"SELECT * FROM {new} WHERE POSITION > {start} AND POSITION <= {start + IMAGES_AT_ONCE}"
+            rows = session.sql(f"{part} ORDER BY POSITION").to_pandas()
+            answers = scoring.score_staged(project, version, f"({part} AND BYTES <= {scoring.LARGEST_IN_SQL})")
+            answers = scoring.add_too_large(answers, rows).reset_index()
+            is_bad = answers["STATUS"].str.startswith("not_base64").to_numpy(bool)
+            bad = pd.concat([bad, rows[is_bad]])
+            good = answers[~is_bad]
+            write_predictions(project, list(good["IMAGE_ID"]), good, version.version_name, "WAREHOUSE")
+            log.info("%d of %d scored", start + len(rows), total)
+            on_scored(start + len(rows), total)
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} images are lost or do not hold what their names say (first: {bad['RELATIVE_PATH'].iloc[0]} on "
+            f"{project.images_stage}); the others are scored. REMOVE these, then run notebooks/02_data_ingest.ipynb"
+        )
+    return total

@@ -33,7 +33,7 @@ _PACKAGES = ("snowflake-snowpark-python", *DECODING)
 # What is not known of SnowflakeFile stays here: it opens the URL, and the handler reads.
 _DEFINITION = """
 CREATE TEMPORARY FUNCTION IF NOT EXISTS {name}(URL STRING, {arguments})
-RETURNS VARIANT LANGUAGE PYTHON RUNTIME_VERSION = '{python}' PACKAGES = ({packages})
+RETURNS {returns} LANGUAGE PYTHON RUNTIME_VERSION = '{python}' PACKAGES = ({packages})
 IMPORTS = ('{code}') HANDLER = 'run'
 COMMENT = 'Give it BUILD_SCOPED_FILE_URL(@stage, path)'
 AS $$
@@ -46,12 +46,13 @@ def run(url, {parameters}):
 $$"""
 
 
-def define(project: Project, handler: str, arguments: dict[str, str]) -> str:
+def define(project: Project, handler: str, arguments: dict[str, str], returns: str = "VARIANT") -> str:
     """Make sure that a function over scoped URLs is there for this session, and return its name.
 
     Args:
         handler: a function of `handlers`. Its first argument opens the file, the others are `arguments`.
         arguments: name -> SQL type.
+        returns: the SQL type of what the handler answers.
     """
     code = _upload(project)
     version = Path(code).stem.rpartition("-")[2]
@@ -64,6 +65,7 @@ def define(project: Project, handler: str, arguments: dict[str, str]) -> str:
         packages=", ".join(f"'{package}'" for package in _PACKAGES),
         code=code,
         handler=handler,
+        returns=returns,
     )
     project.session.sql(statement.strip()).collect()
     return name

@@ -23,6 +23,8 @@ from cxr.model.limits import refuse_large
 _HASH = re.compile("[0-9a-f]{64}")
 DECODERS = f"Pillow {PIL.__version__}, pydicom {pydicom.__version__}, NumPy {np.__version__}"
 
+_OTHER_CONTENT = Refused("changed", "the file does not hold what its name says")
+
 
 def examine(
     open_file: Callable[[], BinaryIO],
@@ -74,12 +76,25 @@ def pixels(open_file: Callable[[], BinaryIO], image_id: str, side: int) -> dict[
     if isinstance(data, dict):
         return data
     if not is_named_by_content(image_id, data):
-        return asdict(Refused("changed", "the file does not hold what its name says"))
+        return asdict(_OTHER_CONTENT)
     try:
         square = preprocessing.load(data, side)
     except preprocessing.BadImage as bad:
         return asdict(Refused(bad.reason, bad.detail))
     return {"pixels": base64.b64encode(square.tobytes()).decode(), "decoders": DECODERS}
+
+
+def text(open_file: Callable[[], BinaryIO], image_id: str) -> str:
+    """A staged image as base64, as the registered model takes it; else a sentence, which is none.
+
+    Args:
+        open_file: opens the file for reading.
+        image_id: the SHA-256 of the file.
+    """
+    data = _read(open_file)
+    if isinstance(data, dict):
+        return data["detail"]
+    return base64.b64encode(data).decode() if is_named_by_content(image_id, data) else _OTHER_CONTENT.detail
 
 
 def _read(open_file: Callable[[], BinaryIO], size: int | None = None) -> bytes | dict[str, str]:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -105,8 +105,16 @@ def measure(files: Path, size: int) -> list[Measured]:
         if counts["cataloged"] < 0.99 * size:
             sys.exit(f"Only {counts['cataloged']:,} of {size:,} phantoms were cataloged: {counts}")
         rows = catalog.read_catalog(project)
-        with _watched(project, found, "fetching and decoding", len(rows)):
-            stack = pixels.decoded(project, rows)
+        # Each with an empty cache: the last is what a second container does.
+        for step, where in (
+            ("fetching and decoding here", "client"),
+            ("decoding in the account", "account"),
+            ("reading of PIXELS", "account"),
+        ):
+            os.environ["CXR_CACHE_DIR"] = str(Path(scratch, step))
+            there = replace(project, settings=replace(project.settings, decode_in=where))
+            with _watched(project, found, step, len(rows)):
+                stack = pixels.decoded(there, rows)
         images = Indexed(stack, np.flatnonzero(rows["SPLIT"] == "train"))
         with _watched(project, found, "reading of an epoch", len(images)):
             order = torch.randperm(len(images) - len(images) % BATCH)

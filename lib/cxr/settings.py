@@ -33,6 +33,7 @@ class Settings:
     code_stage: str = "CODE"
     catalog_table: str = "IMAGE_CATALOG"
     rejected_table: str = "REJECTED_IMAGES"
+    pixels_table: str = "PIXELS"
     facts_table: str = "CATALOG_FACTS"
     predictions_table: str = "PREDICTIONS"
     training_log_table: str = "TRAINING_LOG"
@@ -103,6 +104,7 @@ class Settings:
     backbone: str = "resnet18"
     weights: str = "imagenet"  # or "random", a run's id (to fine-tune it), or @stage/file with a state dict
     image_size: int = 0  # side in pixels; 0: 128, or 64 for phantoms
+    decode_in: str = ""  # "account" (the warehouse, into the table PIXELS) or "client"; empty: what is faster
     epochs: int = 0  # 0: chosen by the number of images (cxr.training.recipe)
     batch_size: int = 32
     learning_rate: float = 3e-3  # for a batch of 32
@@ -143,6 +145,8 @@ class Settings:
             raise ValueError(f"weights={self.weights!r} is not 'imagenet', 'random', a run's id or @stage/path/file")
         if self.label_from not in ("", "cause"):
             raise ValueError(f"label_from={self.label_from!r} is neither empty nor 'cause'")
+        if self.decode_in not in ("", "account", "client"):
+            raise ValueError(f"decode_in={self.decode_in!r} is neither empty nor 'account' nor 'client'")
         if not 0 < self.validation_share + self.test_share < 1:
             raise ValueError("validation_share + test_share must lie between 0 and 1: training needs patients too")
         if not (0 <= self.threshold < 1 and 0 <= self.target_sensitivity <= 1):

@@ -11,10 +11,11 @@ from snowflake.ml.model import ModelVersion
 
 from cxr.account import migrate
 from cxr.account.project import Project
-from cxr.account.tables import temporary
+from cxr.account.tables import run_long, temporary
 from cxr.atomic_files import write_atomically
 from cxr.data.catalog import usable
 from cxr.data.checking import Found
+from cxr.data.in_account import functions
 from cxr.data.ingest import ingest
 from cxr.data.survey import survey
 from cxr.serving import scoring
@@ -141,6 +142,10 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
 
     Returns:
         The number of images that were scored.
+
+    Raises:
+        ValueError: the warehouse found files that are lost, or have other content than their names say; all others are
+            scored.
     """
     new = _new_images(project, version, among)
     count = project.session.sql(f"SELECT COUNT(*) FROM ({new})").collect()[0][0]
@@ -153,7 +158,26 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
             _ask_in_a_job(project, version, new, answers)
         else:
             _ask_the_warehouse(project, version, new, answers)
-        return merge_answers(project, answers, version.version_name, path)
+        bad = _take_bad_files(project, answers)
+        scored = merge_answers(project, answers, version.version_name, path)
+    if bad:
+        raise ValueError(
+            f"{len(bad)} images are lost or do not hold what their names say (first: {bad[0]} on "
+            f"{project.images_stage}); the others are scored. REMOVE these, then run notebooks/02_data_ingest.ipynb"
+        )
+    return scored
+
+
+def _take_bad_files(project: Project, answers: str) -> list[str]:
+    """Remove the rows of files that the function could not give to the model; their places on the stage."""
+    is_bad = "STARTSWITH(ANSWER:STATUS::STRING, 'not_base64')"
+    bad = project.session.sql(
+        f"""SELECT C.RELATIVE_PATH FROM {project.catalog} C JOIN {answers} A ON A.IMAGE_ID = C.IMAGE_ID
+        WHERE {is_bad} ORDER BY 1"""
+    ).collect()
+    if bad:
+        project.session.sql(f"DELETE FROM {answers} WHERE {is_bad}").collect()
+    return [row[0] for row in bad]
 
 
 def _new_images(project: Project, version: ModelVersion, among: str | None) -> str:
@@ -167,27 +191,31 @@ def _new_images(project: Project, version: ModelVersion, among: str | None) -> s
 
 
 def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answers: str) -> None:
-    image = f"{project.qualified('IMAGE_BASE64')}(BUILD_SCOPED_FILE_URL({project.images_stage}, RELATIVE_PATH))"
-    project.session.sql(
+    """A file that is lost or has other content than its name says gets the STATUS `not_base64: ...`."""
+    text = functions.define(project, "text", {"image_id": "STRING"}, returns="STRING")
+    image = f"{text}(BUILD_SCOPED_FILE_URL({project.images_stage}, RELATIVE_PATH), IMAGE_ID)"
+    run_long(
+        project.session,
         f"""INSERT INTO {answers} (IMAGE_ID, ANSWER, REASON)
         SELECT IMAGE_ID, {scoring.as_sql(version)}!PREDICT({image}), NULL
         FROM ({new}) WHERE BYTES <= {scoring.LARGEST_IN_SQL}
         UNION ALL SELECT IMAGE_ID, NULL, '{scoring.TOO_LARGE}'
-        FROM ({new}) WHERE BYTES > {scoring.LARGEST_IN_SQL}"""
-    ).collect()
+        FROM ({new}) WHERE BYTES > {scoring.LARGEST_IN_SQL}""",
+    )
 
 
 def _ask_in_a_job(project: Project, version: ModelVersion, new: str, answers: str) -> None:
     """Several replicas read the files from the stage and leave Parquet there; large files too."""
     target = f"{project.artifacts_stage}/batch/{uuid.uuid4().hex}/"
     try:
-        project.session.sql(
+        run_long(
+            project.session,
             f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
             WITH SPECIFICATION $${scoring.batch_specification(target)}$$
             FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({new}))
             MODEL = {version.fully_qualified_model_name} VERSION = {version.version_name} FUNCTION = 'predict'
-            ASYNC = FALSE REPLICAS = {project.settings.scoring_replicas}"""
-        ).collect()
+            ASYNC = FALSE REPLICAS = {project.settings.scoring_replicas}""",
+        )
         project.session.sql(
             f"COPY INTO {answers} (ANSWER) FROM {target} FILE_FORMAT = (TYPE = PARQUET) PATTERN = '.*[.]parquet'"
         ).collect()

@@ -71,7 +71,7 @@ class Settings:
 
     # Data
     data: str = ""  # a folder of images, a .zip, a folder in one, or @database.schema.stage/path; empty: phantoms
-    data_mount: str = ""  # where the stage of `data` is mounted, if it is
+    data_mount: str = ""  # where the stage of `data` is mounted, if it is; ci evaluate reads images there
     data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
     # Secret key for the digests of patient ids: the key, a file with it, or the name of a secret of the code bundle.
     patient_key: str = field(default="", repr=False)

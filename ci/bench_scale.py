@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from cxr.account import scripts
 from cxr.account.project import Project, open_project
 from cxr.account.session import PROJECT
 from cxr.data import catalog, duplicates, ingest, pixels
+from cxr.data.splits import Indexed
 from cxr.lifecycle import runs
 from cxr.model.network import XrayNetwork
 from cxr.serving.scoring_job import score_new_images
@@ -93,7 +94,8 @@ def phantoms(home: Path, count: int) -> Path:
 def measure(files: Path, size: int) -> list[Measured]:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["CXR_CACHE_DIR"] = str(Path(scratch, "cache"))
-        project = open_project(argv=[], environ={}, account_dir=str(Path(scratch, "account")), image_size=64)
+        given = dict(image_size=64, scoring_job_from=1)  # by one path for every number of images
+        project = open_project(argv=[], environ={}, account_dir=str(Path(scratch, "account")), **given)
         scripts.run_sql_file(project, PROJECT / "sql" / "20_objects.sql")
         stage = _put(project, files, size)
         version = _version(project, files, Path(scratch))
@@ -103,11 +105,18 @@ def measure(files: Path, size: int) -> list[Measured]:
         if counts["cataloged"] < 0.99 * size:
             sys.exit(f"Only {counts['cataloged']:,} of {size:,} phantoms were cataloged: {counts}")
         rows = catalog.read_catalog(project)
-        with _watched(project, found, "fetching and decoding", len(rows)):
-            stack = pixels.decoded(project, rows)
-        chosen = (rows["SPLIT"] == "train").to_numpy()
-        with _watched(project, found, "reading of an epoch", int(chosen.sum())):
-            images = torch.from_numpy(stack[chosen])  # in memory, as training has them
+        # Each with an empty cache: the last is what a second container does.
+        for step, where in (
+            ("fetching and decoding here", "client"),
+            ("decoding in the account", "account"),
+            ("reading of PIXELS", "account"),
+        ):
+            os.environ["CXR_CACHE_DIR"] = str(Path(scratch, step))
+            there = replace(project, settings=replace(project.settings, decode_in=where))
+            with _watched(project, found, step, len(rows)):
+                stack = pixels.decoded(there, rows)
+        images = Indexed(stack, np.flatnonzero(rows["SPLIT"] == "train"))
+        with _watched(project, found, "reading of an epoch", len(images)):
             order = torch.randperm(len(images) - len(images) % BATCH)
             for _ in batches(images, list(order.split(BATCH)), torch.device("cpu")):
                 pass

@@ -47,7 +47,7 @@ def kill_often(count: int, write_images: Callable[[Path, int], None]) -> int:
     # An interrupted promotion would otherwise stop the next look for a minute.
     promotion_records._RECENT = promotion_records._RECENT.replace(str(promotion_records.STALE_SECONDS), "1")
     chance, killed = random.Random(0), {"worker": 0, "server": 0}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         os.environ |= {"CXR_CACHE_DIR": f"{scratch}/cache", "CXR_ACCOUNT_DIR": f"{scratch}/account"}
         write_images(Path(scratch, "pool"), IMAGES_A_ROUND * (count + 20))
         done: dict[str, list] = {"images": [], "version": [], "promoting": [], "production": [], "predicted": []}
@@ -137,7 +137,7 @@ class Worker:
 def _work(scratch: Path, done: dict[str, list], say: Say) -> None:
     project = open_project(argv=[], environ=dict(os.environ))
     scripts.run_sql_file(project, PROJECT / "sql" / "20_objects.sql")
-    _check(project, done)
+    _check(project, done, say)
     seed = int.from_bytes(os.urandom(4), "big")
     while True:
         _round(project, scratch, seed, say)
@@ -145,7 +145,7 @@ def _work(scratch: Path, done: dict[str, list], say: Say) -> None:
         seed += 1
 
 
-def _check(project: Project, done: dict[str, list]) -> None:
+def _check(project: Project, done: dict[str, list], say: Say) -> None:
     """Raises Lost."""
     rows = project.session.table(project.catalog).select("IMAGE_ID", "RELATIVE_PATH").to_pandas()
     there = {
@@ -166,7 +166,7 @@ def _check(project: Project, done: dict[str, list]) -> None:
         if production not in (last, done["promoting"][-1] if done["promoting"] else None):
             raise Lost(f"{last} went into production, and now {production} is there")
         if production:
-            done["production"].append(production)
+            say("production", production)
     for kind, found in there.items():
         if gone := set(done[kind]) - found:
             raise Lost(f"{len(gone)} of {kind} were acknowledged and are gone")

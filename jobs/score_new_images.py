@@ -1,7 +1,7 @@
 """Score every cataloged image that the version in production (else the default version) has not scored yet.
 
-The task SCORE_NEW_IMAGES runs this job once a day (sql/40_schedule.sql). It can be interrupted and run again at any
-time: predictions are written every 128 images, and the next run continues from there.
+The task SCORE_NEW_IMAGES runs this job once a day (sql/40_schedule.sql). The warehouse scores few images; from the
+setting `scoring_job_from` on, an inference job does. It can be interrupted and run again at any time.
 """
 
 import logging

@@ -1,7 +1,8 @@
 """Train and register as an ML Job, from a laptop or a CI runner: `python jobs/train_as_ml_job.py [--epochs 5 ...]`.
 
 Snowflake runs the uploaded folder on Container Runtime: there is no container image to build. Arguments are settings of
-the notebooks. The local account runs it as a process. In SQL, `EXECUTE CODE BUNDLE` does the same (sql/35_run.sql).
+the notebooks; `--nodes 2` trains on two machines, which `job_pool` must have (MAX_NODES). The local account runs the
+job as a process, and refuses several. In SQL, `EXECUTE CODE BUNDLE` does the same on one machine (sql/35_run.sql).
 
 First run `python3 ci deploy`. Set the environment variable `CXR_CONNECTION` to the name of the connection. Tested on
 the local account, never on a real one.
@@ -35,6 +36,7 @@ def submit(arguments: list[str]) -> MLJob:
         entrypoint="jobs/train_job.py",
         stage_name=settings.qualified("JOBS"),
         args=arguments,
+        target_instances=settings.nodes,
         session=cxr.connect(settings=settings),
         query_warehouse=settings.warehouse,
         artifact_repositories=["snowflake.snowpark.pypi_shared_repository"],

@@ -69,6 +69,15 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
     REJECTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
 ) COMMENT = 'Files that were found and not cataloged';
 
+CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% pixels_table %> (
+    IMAGE_ID STRING NOT NULL COMMENT 'Of the catalog',
+    SIDE NUMBER(38, 0) NOT NULL COMMENT 'pixels',
+    PREPROCESSING_VERSION NUMBER(38, 0) NOT NULL COMMENT 'Of cxr.model.preprocessing',
+    DECODERS STRING NOT NULL COMMENT 'Packages that decoded the image, and their versions',
+    PIXELS BINARY NOT NULL COMMENT 'SIDE rows of SIDE grey levels, a byte each, as the network sees them',
+    PRIMARY KEY (IMAGE_ID, SIDE, PREPROCESSING_VERSION)
+) COMMENT = 'Images that the warehouse has decoded, for training; made again where they are missing';
+
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% predictions_table %> (
     SCORING_ID STRING COMMENT 'Follows from image, version, path and request: writing an answer twice leaves one',
     IMAGE_ID STRING COMMENT 'Of the catalog; the SHA-256 of the file for an upload',

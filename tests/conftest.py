@@ -14,7 +14,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 LONGEST = (
-    "test_run.py", "test_deploy_again.py", "test_rerun.py", "test_registry.py", "test_promotion.py",
+    "test_run.py", "test_deploy_again.py", "test_nodes.py", "test_rerun.py", "test_registry.py", "test_promotion.py",
     "test_external_evaluation.py",
     "test_forgetting.py", "test_browser.py", "test_ingest.py", "test_distributed.py", "test_durability.py",
     "test_train_job.py", "test_deploy.py", "test_trainer.py", "test_process.py", "test_clients.py", "test_scripts.py",

@@ -10,14 +10,14 @@ from typing import BinaryIO
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[BinaryIO]:
-    """Yield a temporary file, which replaces `path` if the block ends without an error.
+    """Yield a temporary file, to write and to map, which replaces `path` if the block ends without an error.
 
     A reader sees the old file or the complete new one, even after a crash, and concurrent writers do not interfere.
     The mode is 0600 (owner only), because most of these files are derived from patients' images.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -36,6 +36,19 @@ def read_answer(found: dict) -> dict:
     return answer
 
 
+# The same in SQL, over a VARIANT column ANSWER; a JSON null becomes NULL. STATUS is what it always was.
+_OLD = f"ANSWER:{OLD_PROBABILITY}::FLOAT"
+ANSWER_IN_SQL = {
+    "P_POSITIVE": f"COALESCE(ANSWER:P_POSITIVE::FLOAT, {_OLD})",
+    "LABEL": "ANSWER:LABEL::STRING",
+    "PROBABILITIES": (
+        f"IFF({_OLD} IS NULL, ANSWER:PROBABILITIES::STRING, "
+        f"TO_JSON(OBJECT_CONSTRUCT('{OLD_LABELS[0]}', 1 - {_OLD}, '{OLD_LABELS[1]}', {_OLD})))"
+    ),
+    "TRIAGE": "ANSWER:TRIAGE::STRING",
+}
+
+
 def read_answers(table: pd.DataFrame) -> pd.DataFrame:
     """A table of answers, as :func:`read_answer` of each row."""
     if OLD_PROBABILITY not in table:

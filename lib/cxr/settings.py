@@ -33,6 +33,7 @@ class Settings:
     code_stage: str = "CODE"
     catalog_table: str = "IMAGE_CATALOG"
     rejected_table: str = "REJECTED_IMAGES"
+    pixels_table: str = "PIXELS"
     facts_table: str = "CATALOG_FACTS"
     predictions_table: str = "PREDICTIONS"
     training_log_table: str = "TRAINING_LOG"
@@ -70,7 +71,7 @@ class Settings:
 
     # Data
     data: str = ""  # a folder of images, a .zip, a folder in one, or @database.schema.stage/path; empty: phantoms
-    data_mount: str = ""  # where the stage of `data` is mounted, if it is
+    data_mount: str = ""  # where the stage of `data` is mounted, if it is; ci evaluate reads images there
     data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
     # Secret key for the digests of patient ids: the key, a file with it, or the name of a secret of the code bundle.
     patient_key: str = field(default="", repr=False)
@@ -103,10 +104,13 @@ class Settings:
     backbone: str = "resnet18"
     weights: str = "imagenet"  # or "random", a run's id (to fine-tune it), or @stage/file with a state dict
     image_size: int = 0  # side in pixels; 0: 128, or 64 for phantoms
+    decode_in: str = ""  # "account" (the warehouse, into the table PIXELS) or "client"; empty: what is faster
     epochs: int = 0  # 0: chosen by the number of images (cxr.training.recipe)
     batch_size: int = 32
     learning_rate: float = 3e-3  # for a batch of 32
-    workers: int = 0  # training processes; 0: one for each GPU, or one on a CPU
+    workers: int = 0  # training processes on each machine; 0: one for each GPU, or one on a CPU
+    nodes: int = 1  # machines that train together (docs/training.md)
+    rendezvous: str = ""  # HOST:PORT of the first, where the others find it; empty: its name and 29400
     resume: bool = False  # continue an interrupted run with the same data and settings
     threshold: float = 0.0  # 0: chosen on validation images, by target_sensitivity
     target_sensitivity: float = 0.0  # 0: by Youden's index
@@ -118,6 +122,8 @@ class Settings:
     run: str = ""  # a training run's id; empty: the latest
     at_most: int = 0  # number of images that notebook 5 scores by each path; 0: all test images
     keep_service: bool = False  # False: notebook 5 drops the service at its end; True: it suspends the service
+    scoring_job_from: int = 2000  # new images, from which a batch job scores them; below it, the warehouse
+    scoring_replicas: int = 1  # of the batch job; service_pool needs as many nodes
     service_token_file: str = ""  # a file with the token for REST, such as a mounted secret; empty: CXR_SERVICE_TOKEN
 
     # Mount path of the images stage, if it is mounted (code_bundle.yml, stage_mounts)
@@ -139,6 +145,8 @@ class Settings:
             raise ValueError(f"weights={self.weights!r} is not 'imagenet', 'random', a run's id or @stage/path/file")
         if self.label_from not in ("", "cause"):
             raise ValueError(f"label_from={self.label_from!r} is neither empty nor 'cause'")
+        if self.decode_in not in ("", "account", "client"):
+            raise ValueError(f"decode_in={self.decode_in!r} is neither empty nor 'account' nor 'client'")
         if not 0 < self.validation_share + self.test_share < 1:
             raise ValueError("validation_share + test_share must lie between 0 and 1: training needs patients too")
         if not (0 <= self.threshold < 1 and 0 <= self.target_sensitivity <= 1):

@@ -1,6 +1,7 @@
 """Files that Snowflake, its CLI and pip read: valid, consistent, and without features that Snowflake has dropped."""
 
 import ast
+import importlib.util
 import inspect
 import json
 import re
@@ -160,6 +161,17 @@ def test_the_ml_job_gives_the_client_what_its_documentation_lists():
     assert {keyword.arg for keyword in call.keywords} <= listed
     (entrypoint,) = [keyword.value.value for keyword in call.keywords if keyword.arg == "entrypoint"]
     assert (ROOT / entrypoint).is_file()
+
+
+def test_an_ml_job_asks_for_as_many_instances_as_nodes_train(monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location("train_as_ml_job", ROOT / "jobs" / "train_as_ml_job.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "PAYLOAD", tmp_path)
+    monkeypatch.setattr(module, "submit_directory", lambda *_, **given: given)
+    monkeypatch.setattr(module.cxr, "connect", lambda settings: None)
+    assert module.submit(["--nodes", "3"])["target_instances"] == 3
+    assert module.submit([])["target_instances"] == 1
 
 
 # ---------------------------------------------------------------- snowflake.yml

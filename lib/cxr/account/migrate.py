@@ -34,7 +34,16 @@ def upgrade(project: Project) -> list[str]:
             if statement.startswith("CREATE OR REPLACE VIEW"):
                 run(project.session, statement)
         done.append("views: replaced")
+    if columns and not _columns(project, project.settings.pixels_table):
+        _create(project, project.settings.pixels_table)
+        done.append(f"{project.settings.pixels_table}: created")
     return done
+
+
+def _create(project: Project, table: str) -> None:
+    for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
+        if statement.startswith(f"CREATE TABLE IF NOT EXISTS {project.qualified(table)} "):
+            run(project.session, statement)
 
 
 def _upgrade_answers(project: Project) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from snowflake.snowpark.secrets import get_generic_secret_string
 
 from cxr.account.project import Project
-from cxr.account.session import account_directory
+from cxr.account.session import account_directory, is_local
 
 FILE = "patient.key"
 HOW_TO_GIVE_ONE = (
@@ -42,7 +42,7 @@ def find_patient_key(project: Project) -> PatientKey | None:
         return PatientKey(get_generic_secret_string(settings.patient_key_secret), chosen=True)
     except (NotImplementedError, ValueError):  # not in a container, or the container has no such secret
         pass
-    if project.session.connection.host in ("127.0.0.1", "localhost", "::1"):
+    if is_local(project.session):
         return PatientKey(_local_key(project), chosen=False)
     return None
 

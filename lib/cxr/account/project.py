@@ -32,6 +32,10 @@ class Project:
         return self.qualified(self.settings.rejected_table)
 
     @property
+    def pixels(self) -> str:
+        return self.qualified(self.settings.pixels_table)
+
+    @property
     def facts(self) -> str:
         return self.qualified(self.settings.facts_table)
 

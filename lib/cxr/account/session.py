@@ -66,6 +66,11 @@ def use_schema(session: Session, settings: Settings) -> bool:
     return False
 
 
+def is_local(session: Session) -> bool:
+    """Whether the session is one on the local account."""
+    return session.connection.host in ("127.0.0.1", "localhost", "::1")
+
+
 def account_directory(settings: Settings) -> Path:
     """The folder of the local account."""
     return Path(settings.account_dir or PROJECT / ".account").resolve()

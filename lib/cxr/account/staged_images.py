@@ -1,8 +1,4 @@
-"""Images on their stage: where each lies, and how some of them are fetched.
-
-A mounted folder should hold fewer than 100,000 files, so images lie in 256 folders, by the first two digits of their
-ids. Earlier versions of this project put all into one; those stay there, and RELATIVE_PATH of the catalog tells.
-"""
+"""How some of the images on their stage are fetched."""
 
 import re
 from collections import defaultdict
@@ -12,26 +8,12 @@ from snowflake.connector.errorcode import ER_FILE_NOT_EXISTS
 from snowflake.connector.errors import OperationalError
 from snowflake.snowpark import Session
 
-STAGE_FOLDER = "xrays"
+from cxr.account.places import STAGE_FOLDER
+
 _NAMES_PER_GET = 500  # of 20 characters each: a statement of 10 KB
 _FEW_FOLDERS = 8
 _FILES_LIKE_A_GET = 10_000  # looking at so many names takes about as long as another GET
 _START = 20  # characters of a name that tell it from all others
-
-
-def place_of(name: str) -> str:
-    """Where a new image lies on the stage.
-
-    Args:
-        name: of its file there, the image's id and an ending.
-    """
-    return f"{STAGE_FOLDER}/{name[:2]}/{name}"
-
-
-def possible_places(place: str) -> set[str]:
-    """Where an earlier version, or a run that was killed, may have left the image as well."""
-    name = place.rpartition("/")[2]
-    return {place, f"{STAGE_FOLDER}/{name}", place_of(name)}
 
 
 def fetch(session: Session, stage: str, places: Sequence[str], folder: str) -> None:

@@ -52,6 +52,11 @@ def temporary(session: Session, columns: str, rows: pd.DataFrame | None = None) 
     session.sql(f"DROP TABLE {name}").collect()
 
 
+def run_long(session: Session, statement: str, params: Sequence | None = None) -> None:
+    """Run a statement that may take longer than a connection waits for an answer (network_timeout)."""
+    session.sql(statement, params=params).collect_nowait().result("no_result")
+
+
 @contextmanager
 def transaction(session: Session) -> Iterator[None]:
     """All statements inside take effect, or none. Not for CREATE, DROP and the like: they end a transaction."""

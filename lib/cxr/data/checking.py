@@ -1,4 +1,6 @@
-"""Look at each file of a source: hash it, decode it, and say what it is or why it is refused; touches no account."""
+"""Look at each file of a source here: hash it, decode it, and say what it is or why it is refused.
+
+Touches no account; `in_place` has the account look at the files of a stage, with the same code."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -8,49 +10,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from cxr.account.project import Project
-from cxr.account.staged_images import place_of
-from cxr.data import duplicates, sources
-from cxr.data.labels import Origin
-from cxr.data.patient_ids.rules import PatientRules, pseudonym
+from cxr.data import sources
+from cxr.data.in_account.examining import CHANGED, Accepted, Origin, Refused, examine
+from cxr.data.patient_ids.rules import PatientRules
 from cxr.model import preprocessing
 
 BATCH = 1000  # files that are checked, uploaded and merged at a time
 WORKERS = 4
-LATERAL_VIEWS = ("LL", "RL", "LATERAL")
-_ENDINGS = {"JPEG": ".jpeg", "MPO": ".jpeg", "PNG": ".png", "TIFF": ".tiff", "DICOM": ".dcm"}
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A row of the catalog, but for its source and its split."""
-
-    image_id: str
-    relative_path: str
-    source_name: str
-    label: str | None
-    cause: str | None
-    patient_id: str
-    patient_from: str
-    study_id: str | None
-    width: int
-    height: int
-    bytes: int
-    format: str
-    view_position: str | None
-    set_aside: str | None
-    burned_in: bool | None
-    laterality: str | None
-    sex: str | None
-    age_band: str | None
-    perceptual_hash: str
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why a file is no image of the catalog: a code, and a sentence without content of the file."""
-
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -185,50 +151,8 @@ def _look(read: sources.Read, name: str, image_id: str, origin: Origin, rules: P
     if isinstance(data, Refused):
         return data
     if hashlib.sha256(data).hexdigest() != image_id:
-        return Refused("changed", "the file was written to while it was read; the next run looks at it again")
+        return CHANGED
     return examine(data, name, origin, rules)
-
-
-def examine(data: bytes, name: str, origin: Origin, rules: PatientRules = PatientRules()) -> Accepted | Refused:  # noqa: B008
-    """What a file's bytes are: a row of the catalog, or why they are none."""
-    try:
-        xray = preprocessing.decode(data, at_least=256)
-        fingerprint = duplicates.fingerprint(xray.pixels)
-    except preprocessing.BadImage as bad:
-        return Refused(bad.reason, bad.detail)
-    except Exception as error:  # noqa: BLE001 - no file may end the run
-        return Refused("unreadable", f"the decoder stopped with {type(error).__name__}")
-    image_id = hashlib.sha256(data).hexdigest()
-    patient, patient_from = rules.identify(
-        name, origin.patient_id, origin.told_by, xray.patient_digest, xray.format == "DICOM"
-    )
-    return Accepted(
-        image_id=image_id,
-        relative_path=place_of(image_id + _ENDINGS[xray.format]),
-        source_name=name,
-        label=origin.label,
-        cause=origin.cause,
-        patient_id=patient,
-        patient_from=patient_from,
-        study_id=pseudonym(xray.study_digest, rules.key, "study") if xray.study_digest else None,
-        width=xray.width,
-        height=xray.height,
-        bytes=len(data),
-        format=xray.format,
-        view_position=xray.view_position,
-        set_aside=_why_set_aside(xray),
-        burned_in=getattr(xray, "burned_in", None),
-        laterality=xray.laterality,
-        sex=xray.sex,
-        age_band=xray.age_band,
-        perceptual_hash=fingerprint,
-    )
-
-
-def _why_set_aside(xray: preprocessing.XRay) -> str | None:
-    if xray.view_position in LATERAL_VIEWS:
-        return "lateral"
-    return "for_processing" if getattr(xray, "for_processing", False) else None
 
 
 def count_files(source, describe: object = None) -> int:

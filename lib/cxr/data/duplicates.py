@@ -6,22 +6,12 @@ quality 40, half its size or another contrast at most 9. Cropped copies are not 
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from cxr.account.project import Project
 from cxr.account.tables import temporary
 
 BITS = 256
 NEAR = 10  # bits of BITS
-
-
-def fingerprint(pixels: np.ndarray) -> str:
-    """A perceptual hash (dHash) of uint8 [height, width]: 64 hexadecimal digits.
-
-    A bit tells whether one of 16 x 16 fields is brighter than its neighbour on the left.
-    """
-    small = np.asarray(Image.fromarray(pixels).resize((17, 16), Image.Resampling.BOX))
-    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
 
 
 def flag(project: Project) -> None:

@@ -20,13 +20,14 @@ from cxr.account.tables import append, merge, temporary
 from cxr.data import duplicates, facts, sources
 from cxr.data.catalog import assign_splits
 from cxr.data.checking import Found, check_files
+from cxr.data.in_account.in_place import check_in_place
 from cxr.data.patient_ids.rules import key_check
 from cxr.data.survey import Survey, survey
 from cxr.progress import tqdm
 
 
 def ingest(
-    project: Project, data: str | Path | Survey, on_found: Callable[[list[Found]], None] = lambda found: None
+    project: Project, data: str | Path | Survey, on_found: Callable[[list[Found]], None] | None = None
 ) -> dict[str, int]:
     """Check, upload and catalog every image of a source; returns the counts.
 
@@ -52,24 +53,11 @@ def ingest(
     if not isinstance(data, Survey):
         migrate.upgrade(project)
         data = survey(project, data)
-    source, table, total = data.source, project.catalog, 0
+    source = data.source
     _write_facts_before(project, data)
-    lost = _without_file(project)
-    files = ((name, data.describe(name)) for name in data.names)
-    with (
-        temporary(project.session, _RUN) as run,
-        tqdm(total=len(data.names), unit="image", desc="ingest", mininterval=5) as bar,
-    ):
-        for checked in check_files(source, files, lambda ids: _known(project, ids) - lost, data.rules):
-            batch = checked.place(project) if checked.accepted else checked
-            if batch.accepted:
-                # One that is there, because its file was missing from the stage, stays as it is, but for the place.
-                rows = _frame(batch.accepted).assign(SOURCE=source.name)
-                merge(project.session, table, rows, ["IMAGE_ID"], update=["RELATIVE_PATH"])
-            append(project.session, run, _frame(batch.found))
-            on_found(batch.found)
-            total += len(batch.found)
-            bar.update(len(batch.found))
+    with temporary(project.session, _RUN) as run:
+        check = check_in_place if isinstance(source, sources.Stage) else _check_here
+        total = check(project, data, run, on_found)
         counts = _finish(project, source.name, run)
     split_new_images(project)
     kept = counts.pop("kept")
@@ -83,6 +71,26 @@ def ingest(
     }
     _write_facts_after(project, data, counts)
     return counts
+
+
+def _check_here(project: Project, data: Survey, run: str, on_found: Callable[[list[Found]], None] | None = None) -> int:
+    """Look at all files of a folder or zip, upload and catalog the new images, and write what was found into the run's
+    table. Returns the number of files."""
+    lost, total = _without_file(project), 0
+    files = ((name, data.describe(name)) for name in data.names)
+    with tqdm(total=len(data.names), unit="image", desc="ingest", mininterval=5) as bar:
+        for checked in check_files(data.source, files, lambda ids: _known(project, ids) - lost, data.rules):
+            batch = checked.place(project) if checked.accepted else checked
+            if batch.accepted:
+                # One that is there, because its file was missing from the stage, stays as it is, but for the place.
+                rows = _frame(batch.accepted).assign(SOURCE=data.source.name)
+                merge(project.session, project.catalog, rows, ["IMAGE_ID"], update=["RELATIVE_PATH"])
+            append(project.session, run, _frame(batch.found))
+            if on_found:
+                on_found(batch.found)
+            total += len(batch.found)
+            bar.update(len(batch.found))
+    return total
 
 
 _RUN = (

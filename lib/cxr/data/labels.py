@@ -6,26 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from cxr.data.classes import DEFAULT, find_label_set
+from cxr.data.in_account.examining import Origin
 from cxr.data.label_table import Row, read_table
 from cxr.data.patient_ids.rules import VERSION, cause_of_name, patient_of_name, patient_of_table
 from cxr.model.labelset import LabelSet
 from cxr.settings import Settings
 
 _SEVERAL = re.compile(r"[|;]")  # between the findings of one cell
-
-
-@dataclass(frozen=True)
-class Origin:
-    """`label` is None where nothing tells it; `patient_id` is None where only the header can.
-
-    `told_by` says what told the patient, "table" or "name"; `problem` why the file cannot have one label.
-    """
-
-    label: str | None
-    patient_id: str | None = None
-    cause: str | None = None
-    told_by: str | None = field(default=None, compare=False)
-    problem: str | None = field(default=None, compare=False)
 
 
 Describe = Callable[[str], Origin | None]  # None: neither the name nor a table says anything

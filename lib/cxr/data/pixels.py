@@ -3,19 +3,23 @@
 import hashlib
 import json
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 import platformdirs
 
 from cxr.account import staged_images
+from cxr.account.places import STAGE_FOLDER
 from cxr.account.project import Project
+from cxr.account.session import is_local
 from cxr.atomic_files import write_atomically
+from cxr.data.in_account import handlers, stored_pixels
 from cxr.data.sources import PHANTOMS
 from cxr.model import preprocessing
 from cxr.progress import tqdm
@@ -23,6 +27,7 @@ from cxr.settings import Settings
 
 FILES_PER_TASK = 32
 FULL_SIZE, PHANTOM_SIZE = 128, 64  # pixels a side
+FEW = 1_000  # images: these are decoded here before a local account has started its function
 
 
 def cache_directory() -> Path:
@@ -49,7 +54,7 @@ def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:
     """
     places = list(catalog["RELATIVE_PATH"])
     mount = Path(project.settings.images_mount)
-    if project.settings.images_mount and (mount / staged_images.STAGE_FOLDER).is_dir():
+    if project.settings.images_mount and (mount / STAGE_FOLDER).is_dir():
         return [mount / place for place in places]
     folder = cache_directory() / "files"
     folder.mkdir(exist_ok=True, mode=0o700)
@@ -80,17 +85,14 @@ def _refuse_other_content(project: Project, fetched: dict[str, Path]) -> None:
 
 def is_named_by_content(file: Path, data: bytes) -> bool:
     """Whether these bytes are those that a file of the images stage is named by. True for files of other names."""
-    return not _IMAGE_ID.fullmatch(file.stem) or hashlib.sha256(data).hexdigest() == file.stem
-
-
-_IMAGE_ID = re.compile("[0-9a-f]{64}")
+    return handlers.is_named_by_content(file.stem, data)
 
 
 def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
     """All images of the catalog, in its order, as a read-only memory map: uint8 [N, size, size].
 
     Built once for each content set, image size and version of the preprocessing; what is half-built or damaged is built
-    again.
+    again. From the rows of the table PIXELS, or from the files: :func:`decodes_in_account` says which.
 
     Raises:
         FileNotFoundError: the stage lacks files that the catalog names.
@@ -99,8 +101,23 @@ def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
     size = image_size(project, catalog)
     path = cache_directory() / f"decoded-{size}-{cache_key(catalog['IMAGE_ID'], size)}.npy"
     if not _is_whole(path):
-        build(fetch_files(project, catalog), size, path)
+        if decodes_in_account(project, len(catalog)):
+            with written_with_digest(path) as out:
+                stored_pixels.copy(project, catalog, size, out)
+        else:
+            build(fetch_files(project, catalog), size, path)
     return np.load(path, mmap_mode="r")
+
+
+def decodes_in_account(project: Project, images: int) -> bool:
+    """Whether the warehouse decodes so many images, into the table PIXELS, or this process, from the files.
+
+    The setting `decode_in` says it. Else the warehouse does, but not few images of a local account. Measured on two
+    cores with 5,190 X-rays of 224 px: 50 s here, 47 s there, and 4 s wherever their rows of PIXELS are only read.
+    """
+    if project.settings.decode_in:
+        return project.settings.decode_in == "account"
+    return images >= FEW or not is_local(project.session)
 
 
 def image_size(project: Project, catalog: pd.DataFrame) -> int:
@@ -154,13 +171,20 @@ def build(files: Sequence[Path], size: int, path: Path) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size)}
     chunks = [files[start : start + FILES_PER_TASK] for start in range(0, len(files), FILES_PER_TASK)]
     with (
-        write_atomically(path) as out,
-        tqdm(total=len(files), unit="image", desc="decoding", mininterval=5) as progress,
+        written_with_digest(path) as out,
+        tqdm(total=len(files), unit="image", desc="decoding here", mininterval=5) as progress,
     ):
         np.lib.format.write_array_header_1_0(out, header)
         for stack in _in_order(lambda chunk: _load(chunk, size), chunks):
             out.write(stack)
             progress.update(len(stack))
+
+
+@contextmanager
+def written_with_digest(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file that becomes `path` if the block ends without an error; its digest is written beside it then."""
+    with write_atomically(path) as out:
+        yield out
     with path.open("rb") as file, write_atomically(_digest_file(path)) as digest:
         digest.write(hashlib.file_digest(file, "sha256").hexdigest().encode())
 

@@ -5,20 +5,16 @@ relative, with forward slashes, and come in a stable order.
 """
 
 import hashlib
-import itertools
 import lzma
 import os
 import re
-import shutil
 import stat
 import struct
-import tempfile
-import time
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,8 +24,11 @@ from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
 from cxr.account.project import Project
+from cxr.account.scratch import private_folder, temporary_stage
 from cxr.account.tables import temporary
-from cxr.model.preprocessing import MAX_BYTES, BadImage
+from cxr.data.in_account.examining import CHANGED
+from cxr.model.limits import MAX_BYTES, refuse_large
+from cxr.model.xray import BadImage
 from cxr.phantoms.dataset import MANIFEST
 
 Placed = Sequence[tuple[str, str]]  # (name in the source, place on the images stage)
@@ -145,10 +144,10 @@ class Zip:
 
 
 class Stage:
-    """Files below a place on a stage, which stay in Snowflake: they are placed by COPY FILES from stage to stage.
+    """Files below a place on a stage, which needs a directory table.
 
-    To be checked they are read through `mount`, where the notebook has one for this very place, else from copies that
-    come a batch at a time to where the notebook runs. The stage needs a directory table.
+    Ingest checks and places them where they are (`in_place`). Whoever must have their bytes reads them through `mount`,
+    where the notebook has one for this very place, else from copies that come a batch at a time.
     """
 
     def __init__(self, session: Session, url: str, mount: Path | None = None):
@@ -165,93 +164,46 @@ class Stage:
             refresh(self.session, self.stage[1:])
         except (SnowparkSQLException, ProgrammingError) as error:
             warnings.warn(f"{self.stage} is listed as of its last refresh: {error}", stacklevel=2)
-        prefix = f"{self.path}/" if self.path else ""
         rows = self.session.sql(
-            f"SELECT SUBSTR(RELATIVE_PATH, {len(prefix) + 1}) FROM DIRECTORY({self.stage}) "
+            f"SELECT SUBSTR(RELATIVE_PATH, {len(self.prefix) + 1}) FROM DIRECTORY({self.stage}) "
             "WHERE STARTSWITH(RELATIVE_PATH, ?) ORDER BY RELATIVE_PATH",
-            params=[prefix],
+            params=[self.prefix],
         )
         yield from (row[0] for row in rows.to_local_iterator() if not PurePosixPath(row[0]).name.startswith("."))
 
+    @property
+    def prefix(self) -> str:
+        """What the paths of all files begin with, on the stage."""
+        return f"{self.path}/" if self.path else ""
+
     @contextmanager
-    def reading(self, names: Sequence[str]) -> Iterator["MountedFiles | CopiedFiles"]:
+    def reading(self, names: Sequence[str]) -> Iterator["Folder | CopiedFiles"]:
+        """To read the files here; ingest does without (`in_place`)."""
         if self.mount:
-            yield MountedFiles(self, self.mount)
+            yield self.mount
             return
         with private_folder() as scratch, temporary_stage(self.session) as own:
             # GET forgets folders, and takes no list of files: numbers keep names apart, one folder makes one GET.
             numbers = {name: str(number) for number, name in enumerate(names)}
             copy_files(self.session, f"{self.name}/", own, numbers.items())
             self.session.file.get(own, scratch)
-            yield CopiedFiles(self, own, Folder(Path(scratch)), numbers)
+            yield CopiedFiles(Folder(Path(scratch)), numbers)
 
 
 @dataclass(frozen=True)
 class CopiedFiles:
-    """Copies on a stage of our own, where nobody changes them: they are checked, and they are placed."""
+    """Copies of a stage's files, under numbers."""
 
-    stage: Stage
-    own: str
     folder: Folder
     numbers: dict[str, str]
 
     def read(self, name: str) -> bytes:
         return self.folder.read(self.numbers[name])
 
-    def place(self, project: Project, files: Placed) -> Refusals:
-        copies = [(self.numbers[name], place) for name, place in files]
-        copy_files(project.session, f"{self.own}/", project.images_stage, copies)
-        return {}
-
-
-@dataclass(frozen=True)
-class MountedFiles:
-    """Files that are read through the stage's mount and placed from stage to stage."""
-
-    stage: Stage
-    mount: Folder
-
-    def read(self, name: str) -> bytes:
-        return self.mount.read(name)
-
-    def place(self, project: Project, files: Placed) -> Refusals:
-        copy_files(project.session, f"{self.stage.name}/", project.images_stage, files)
-        # Still the same after the copy: then it was the same while it was copied.
-        refused = {
-            name: bad for name, place in files if isinstance(bad := read_checked(self.read, name, place), BadImage)
-        }
-        for name, place in files:
-            if name in refused:
-                project.session.sql(f"REMOVE {project.images_stage}/{place}").collect()
-        return refused
-
 
 def refresh(session: Session, stage: str) -> None:
     """Bring the stage's directory table up to date. The answer has a row for each new file, and is left where it is."""
     session.sql(f"ALTER STAGE {stage} REFRESH").collect(block=False).result("no_result")
-
-
-@contextmanager
-def private_folder() -> Iterator[str]:
-    """A temporary folder for copies of images. Those that killed runs left a day ago and more are removed first."""
-    for left in Path(tempfile.gettempdir()).glob("cxr-images-*"):
-        with suppress(OSError):  # another user's stays; another process may be quicker
-            if time.time() - left.stat().st_mtime > 24 * 3600:
-                shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix="cxr-images-") as scratch:
-        yield scratch
-
-
-@contextmanager
-def temporary_stage(session: Session) -> Iterator[str]:
-    home = (session.get_current_database(), session.get_current_schema())
-    name = ".".join(part.strip('"') for part in (*home, f"CXR_INCOMING_{next(_NUMBERS)}"))
-    session.sql(f"CREATE OR REPLACE TEMPORARY STAGE {name} ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')").collect()
-    yield f"@{name}"
-    session.sql(f"DROP STAGE {name}").collect()
-
-
-_NUMBERS = itertools.count(1)
 
 
 def read_checked(read: Read, name: str, place: str) -> bytes | BadImage:
@@ -263,7 +215,7 @@ def read_checked(read: Read, name: str, place: str) -> bytes | BadImage:
     except OSError as error:
         return BadImage("unreadable", error.strerror or type(error).__name__)
     if hashlib.sha256(data).hexdigest() != PurePosixPath(place).stem:
-        return BadImage("changed", "the file was written to while it was read; the next run looks at it again")
+        return BadImage(CHANGED.reason, CHANGED.detail)
     return data
 
 
@@ -304,8 +256,3 @@ def copy_files(session: Session, home: str, target: str, files: Placed) -> None:
     rows = pd.DataFrame([(home + name, place) for name, place in files], columns=["URL", "PLACE"])
     with temporary(session, "URL STRING, PLACE STRING", rows) as table:
         session.sql(f"COPY FILES INTO {target} FROM (SELECT URL, PLACE FROM {table})").collect()
-
-
-def refuse_large(size: int) -> None:
-    if size > MAX_BYTES:
-        raise BadImage("too_large", f"{size / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read")

@@ -1,7 +1,7 @@
 """The images of one split, ready for training and evaluation."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,49 @@ NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
+class Indexed:
+    """Some images of a memory map, in some order. Only what is asked for is read and copied.
+
+    What a machine's memory cannot hold stays on its disk: the system keeps the pages that were used last.
+    """
+
+    stack: np.ndarray  # uint8 [M, size, size], usually a memory map
+    places: np.ndarray  # int64 [N], indices into the stack
+
+    device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, which: slice | torch.Tensor | np.ndarray | Sequence[int]) -> torch.Tensor:
+        """Copies of several images, uint8 [n, size, size]: `pixels[:]`, `pixels[8:16]`, `pixels[indices]`."""
+        if isinstance(which, torch.Tensor):
+            which = which.numpy()  # numpy takes a tensor of one index for the index itself
+        return torch.from_numpy(self.stack[self.places[which]])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self.stack.shape[1:]
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape))
+
+    def split(self, size: int) -> Iterator[torch.Tensor]:
+        """As `torch.Tensor.split`: the images by `size` at a time."""
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+    def part(self, chosen: np.ndarray) -> "Indexed":
+        """The images with these indices, or where a mask is True; none is read."""
+        return Indexed(self.stack, self.places[chosen])
+
+
+@dataclass(frozen=True)
 class Split:
     """Catalog rows, pixels and class indices of one split, in one order."""
 
     rows: pd.DataFrame
-    pixels: torch.Tensor  # uint8 [N, size, size]
+    pixels: Indexed
     labels: torch.Tensor  # int64 [N], indices into the label set; 0 is the negative class
 
     def __len__(self) -> int:
@@ -35,8 +73,8 @@ class Split:
 
     def part(self, chosen: np.ndarray) -> "Split":
         """The images with these indices, or where a mask is True."""
-        which = torch.from_numpy(chosen)
-        return Split(self.rows.iloc[chosen].reset_index(drop=True), self.pixels[which], self.labels[which])
+        rows = self.rows.iloc[chosen].reset_index(drop=True)
+        return Split(rows, self.pixels.part(chosen), self.labels[torch.from_numpy(chosen)])
 
 
 def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Sequence[str]) -> Split:
@@ -56,7 +94,7 @@ def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Se
     if not len(chosen):
         raise ValueError(f"the catalog holds no image in the {split} split; more patients are needed")
     rows = catalog.iloc[chosen].reset_index(drop=True)
-    return Split(rows, torch.from_numpy(stack[chosen]), torch.from_numpy(class_indices(rows["LABEL"], classes)))
+    return Split(rows, Indexed(stack, chosen), torch.from_numpy(class_indices(rows["LABEL"], classes)))
 
 
 def halve(split: Split, seed: int, fewest: int = 0) -> tuple[Split, Split]:

@@ -14,8 +14,8 @@ import pandas as pd
 
 from cxr.account import migrate
 from cxr.account.patient_key import find_patient_key
+from cxr.account.places import possible_places
 from cxr.account.project import Project
-from cxr.account.staged_images import possible_places
 from cxr.account.tables import temporary, transaction
 from cxr.atomic_files import write_atomically
 from cxr.data import facts, sources
@@ -117,8 +117,8 @@ def forget(project: Project, patient: Patient) -> dict[str, int]:
     """Remove scores, cached copies, decoded pixels and images; then answers, rejections and the catalog's rows.
 
     What stays: the files in the folders that were ingested; the weights of runs that learned from the images; and, in
-    a run's `images.csv` and `model.json`, the hashes of image files. Decoded pixels of all patients go, because they
-    lie in one file; they are made again when they are needed.
+    a run's `images.csv` and `model.json`, the hashes of image files. Of the pixels that the account decoded, the
+    patient's go. Of those in the cache all go, because they lie in one file; they are made again when they are needed.
 
     Returns:
         Counts of what was removed: `images`, `answers`, `scores` (of runs), `rejections`, `cached_files`.
@@ -136,6 +136,7 @@ def forget(project: Project, patient: Patient) -> dict[str, int]:
     ):
         among = f"IN (SELECT IMAGE_ID FROM {gone})"
         counts["answers"] = _changed(project, f"DELETE FROM {project.predictions} WHERE IMAGE_ID {among}")
+        session.sql(f"DELETE FROM {project.pixels} WHERE IMAGE_ID {among}").collect()
         alike = f"UPDATE {project.catalog} SET NEAR_DUPLICATE_OF = NULL WHERE NEAR_DUPLICATE_OF {among}"
         session.sql(alike).collect()
         files = f"(SOURCE, SOURCE_NAME) IN (SELECT SOURCE, SOURCE_NAME FROM {refused})"

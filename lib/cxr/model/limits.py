@@ -8,6 +8,12 @@ MIN_SIDE = 32  # pixels
 MAX_ASPECT_RATIO = 4.0
 
 
+def refuse_large(size: int) -> None:
+    """Refuse a file by its size in bytes. Raises BadImage: too_large."""
+    if size > MAX_BYTES:
+        raise BadImage("too_large", f"{size / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read")
+
+
 def check_size(width: int, height: int, pixel_ratio: float = 1.0) -> None:
     """Refuse sizes that no chest X-ray has, before any pixel is allocated.
 

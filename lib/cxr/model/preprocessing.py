@@ -20,7 +20,7 @@ from PIL import Image
 
 from cxr.model.dicom.decoding import decode_dicom
 from cxr.model.dicom.reading import is_dicom
-from cxr.model.limits import MAX_BYTES
+from cxr.model.limits import MAX_BYTES, refuse_large
 from cxr.model.pictures import decode_picture
 from cxr.model.xray import BadImage, XRay
 
@@ -85,8 +85,7 @@ def decode(data: bytes, at_least: int | None = None) -> XRay:
     """
     if not data:
         raise BadImage("empty", "the file holds no bytes")
-    if len(data) > MAX_BYTES:
-        raise BadImage("too_large", f"{len(data) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read")
+    refuse_large(len(data))
     try:
         xray = decode_dicom(data) if is_dicom(data) else decode_picture(data, at_least)
         _check_contrast(xray.pixels)

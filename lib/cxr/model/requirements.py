@@ -2,6 +2,5 @@
 
 # From Snowflake's conda channel, which both a warehouse and a service can install from; torch is named pytorch there.
 # Version ranges, because without them the client pins this machine's versions, which the channel may not have.
-CONDA_DEPENDENCIES = (
-    "pytorch>=2.4,<3", "torchvision>=0.19,<1", "numpy>=1.26,<3", "pillow>=10", "pydicom>=3,<4"
-)  # fmt: skip
+DECODING = ("numpy>=1.26,<3", "pillow>=10", "pydicom>=3,<4")
+CONDA_DEPENDENCIES = ("pytorch>=2.4,<3", "torchvision>=0.19,<1", *DECODING)

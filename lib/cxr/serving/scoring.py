@@ -20,7 +20,7 @@ from cxr.serving.rest_client import ANSWER
 ROWS_PER_CALL = 64
 # A STRING in Snowflake has at most 16 MB, and base64 adds a third. A batch job reads larger files.
 LARGEST_IN_SQL = 16 * 2**20 * 3 // 4
-_TOO_LARGE = {"STATUS": f"too_large: more than {LARGEST_IN_SQL / 1e6:.1f} MB; score it in a batch job"}
+TOO_LARGE = f"too_large: more than {LARGEST_IN_SQL / 1e6:.1f} MB; score it in a batch job"
 
 
 def open_registry(project: Project) -> Registry:
@@ -60,7 +60,7 @@ def score(
         service: name of a service; without it, a warehouse runs the model.
     """
     asked = [number for number, data in enumerate(files) if len(data) <= LARGEST_IN_SQL]
-    answers = {number: _TOO_LARGE for number in range(len(files))}
+    answers = {number: {"STATUS": TOO_LARGE} for number in range(len(files))}
     for start in range(0, len(asked), rows_per_call):
         part = asked[start : start + rows_per_call]
         found = version.run(encode([files[number] for number in part]), function_name="predict", service_name=service)
@@ -76,7 +76,7 @@ def add_too_large(answers: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         rows: of the catalog, with IMAGE_ID and BYTES.
     """
     every = answers.reindex(pd.Index(rows["IMAGE_ID"], name="IMAGE_ID"))
-    every.loc[(rows["BYTES"] > LARGEST_IN_SQL).to_numpy(), "STATUS"] = _TOO_LARGE["STATUS"]
+    every.loc[(rows["BYTES"] > LARGEST_IN_SQL).to_numpy(), "STATUS"] = TOO_LARGE
     return every
 
 

@@ -1,6 +1,7 @@
 """Ask a version about cataloged images that it has not answered for: all of them each day, or one folder's at once."""
 
 import logging
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,16 @@ from snowflake.ml.model import ModelVersion
 
 from cxr.account import migrate
 from cxr.account.project import Project
-from cxr.account.tables import temporary
+from cxr.account.tables import run_long, temporary
 from cxr.atomic_files import write_atomically
 from cxr.data.catalog import usable
 from cxr.data.checking import Found
+from cxr.data.in_account import functions
 from cxr.data.ingest import ingest
-from cxr.data.pixels import fetch_files
 from cxr.data.survey import survey
 from cxr.serving import scoring
-from cxr.serving.predictions import write_predictions
+from cxr.serving.predictions import merge_answers
 
-IMAGES_AT_ONCE = 128  # files in memory at a time; some have 20 MB
 RESULTS = [
     "STUDY_ID", "STUDY_IMAGES", "STUDY_HIGHEST", "FILE", "P_POSITIVE", "LABEL", "STATUS", "TRIAGE", "PROBABILITIES",
     "MODEL_VERSION", "IMAGE_ID",
@@ -127,39 +127,97 @@ def _by_study(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["STUDY_ID", "FILE"], na_position="last", ignore_index=True)
 
 
-def score_new_images(
-    project: Project,
-    version: ModelVersion,
-    among: str | None = None,
-    on_scored: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
+# ---------------------------------------------------------------- by statements: no file comes to the client
+
+
+def score_new_images(project: Project, version: ModelVersion, among: str | None = None) -> int:
     """Ask the version about every cataloged image that it has not answered for, and keep the answers in PREDICTIONS.
 
-    It can run any number of times and be ended at any moment: answers are written every few hundred images, and the
-    next run goes on from there.
+    The account does it: the warehouse where images are few, an inference job from the setting `scoring_job_from` on.
+    No image and no list of ids comes to the client. It can be ended at any time and started again: answers are written
+    by one statement, all or none.
 
     Args:
         among: a table with the column IMAGE_ID: no others.
-        on_scored: is given the number of images done, and of all of them.
 
     Returns:
         The number of images that were scored.
+
+    Raises:
+        ValueError: the warehouse found files that are lost, or have other content than their names say; all others are
+            scored.
     """
+    new = _new_images(project, version, among)
+    count = project.session.sql(f"SELECT COUNT(*) FROM ({new})").collect()[0][0]
+    path = "BATCH" if count >= project.settings.scoring_job_from else "WAREHOUSE"
+    log.info("%d images are new to version %s: %s", count, version.version_name, path)
+    if not count:
+        return 0
+    with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
+        if path == "BATCH":
+            _ask_in_a_job(project, version, new, answers)
+        else:
+            _ask_the_warehouse(project, version, new, answers)
+        bad = _take_bad_files(project, answers)
+        scored = merge_answers(project, answers, version.version_name, path)
+    if bad:
+        raise ValueError(
+            f"{len(bad)} images are lost or do not hold what their names say (first: {bad[0]} on "
+            f"{project.images_stage}); the others are scored. REMOVE these, then run notebooks/02_data_ingest.ipynb"
+        )
+    return scored
+
+
+def _take_bad_files(project: Project, answers: str) -> list[str]:
+    """Remove the rows of files that the function could not give to the model; their places on the stage."""
+    is_bad = "STARTSWITH(ANSWER:STATUS::STRING, 'not_base64')"
+    bad = project.session.sql(
+        f"""SELECT C.RELATIVE_PATH FROM {project.catalog} C JOIN {answers} A ON A.IMAGE_ID = C.IMAGE_ID
+        WHERE {is_bad} ORDER BY 1"""
+    ).collect()
+    if bad:
+        project.session.sql(f"DELETE FROM {answers} WHERE {is_bad}").collect()
+    return [row[0] for row in bad]
+
+
+def _new_images(project: Project, version: ModelVersion, among: str | None) -> str:
+    """The query for IMAGE_ID, RELATIVE_PATH and BYTES. Its words are identifiers, so they are safe in SQL."""
     chosen = f"AND C.IMAGE_ID IN (SELECT IMAGE_ID FROM {among})" if among else ""
-    new = project.session.sql(
-        f"""SELECT IMAGE_ID, RELATIVE_PATH FROM {project.catalog} C
+    return f"""SELECT C.IMAGE_ID, C.RELATIVE_PATH, COALESCE(C.BYTES, 0) AS BYTES FROM {project.catalog} C
         WHERE C.VANISHED_AT IS NULL AND {usable(project)} {chosen} AND NOT EXISTS (
             SELECT * FROM {project.predictions} P
-            WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?)
-        ORDER BY IMAGE_ID""",
-        params=[project.settings.model_name, version.version_name],
-    ).to_pandas()
-    log.info("%d images are new to version %s", len(new), version.version_name)
-    for start in range(0, len(new), IMAGES_AT_ONCE):
-        part = new.iloc[start : start + IMAGES_AT_ONCE]
-        files = [path.read_bytes() for path in fetch_files(project, part)]
-        answers = scoring.score(version, files)
-        write_predictions(project, list(part["IMAGE_ID"]), answers, version.version_name, "WAREHOUSE")
-        log.info("%d of %d scored", start + len(part), len(new))
-        on_scored(start + len(part), len(new))
-    return len(new)
+            WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = '{project.settings.model_name}'
+                AND P.MODEL_VERSION = '{version.version_name}')"""
+
+
+def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answers: str) -> None:
+    """A file that is lost or has other content than its name says gets the STATUS `not_base64: ...`."""
+    text = functions.define(project, "text", {"image_id": "STRING"}, returns="STRING")
+    image = f"{text}(BUILD_SCOPED_FILE_URL({project.images_stage}, RELATIVE_PATH), IMAGE_ID)"
+    run_long(
+        project.session,
+        f"""INSERT INTO {answers} (IMAGE_ID, ANSWER, REASON)
+        SELECT IMAGE_ID, {scoring.as_sql(version)}!PREDICT({image}), NULL
+        FROM ({new}) WHERE BYTES <= {scoring.LARGEST_IN_SQL}
+        UNION ALL SELECT IMAGE_ID, NULL, '{scoring.TOO_LARGE}'
+        FROM ({new}) WHERE BYTES > {scoring.LARGEST_IN_SQL}""",
+    )
+
+
+def _ask_in_a_job(project: Project, version: ModelVersion, new: str, answers: str) -> None:
+    """Several replicas read the files from the stage and leave Parquet there; large files too."""
+    target = f"{project.artifacts_stage}/batch/{uuid.uuid4().hex}/"
+    try:
+        run_long(
+            project.session,
+            f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
+            WITH SPECIFICATION $${scoring.batch_specification(target)}$$
+            FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({new}))
+            MODEL = {version.fully_qualified_model_name} VERSION = {version.version_name} FUNCTION = 'predict'
+            ASYNC = FALSE REPLICAS = {project.settings.scoring_replicas}""",
+        )
+        project.session.sql(
+            f"COPY INTO {answers} (ANSWER) FROM {target} FILE_FORMAT = (TYPE = PARQUET) PATTERN = '.*[.]parquet'"
+        ).collect()
+    finally:
+        project.session.sql(f"REMOVE {target}").collect()

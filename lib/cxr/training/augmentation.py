@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
+from cxr.data.splits import Indexed
 from cxr.model.network import to_float
 
 ROTATION = math.radians(12)
@@ -25,9 +26,11 @@ def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 
 
     Args:
         generator: on the images' device.
-        strength: above 0, at most 1. How far an image is moved, turned and exposed otherwise, and how often it is
+        strength: 0 (not at all) to 1. How far an image is moved, turned and exposed otherwise, and how often it is
             changed in the other ways. A network that sees few images does not learn to ignore strong changes.
     """
+    if strength == 0:
+        return images
     images = _affine(images, generator, strength)
     images = _sometimes(0.3 * strength, _equalise, images, generator)
     images = _sometimes(0.3 * strength, _sigmoid, images, generator)
@@ -40,7 +43,7 @@ def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 
     return _sometimes(0.5 * strength, _erase, images, generator)
 
 
-def shifted(images: torch.Tensor, seed: int, strength: float = 1.0, batch_size: int = 64) -> torch.Tensor:
+def shifted(images: torch.Tensor | Indexed, seed: int, strength: float = 1.0, batch_size: int = 64) -> torch.Tensor:
     """One augmented copy of each image, as another hospital might have taken it: uint8 [N, H, W] -> uint8 [N, H, W].
 
     `strength`: see :func:`augment`.
@@ -49,8 +52,10 @@ def shifted(images: torch.Tensor, seed: int, strength: float = 1.0, batch_size: 
     from bad. Augmented copies are closer to images from elsewhere.
     """
     generator = torch.Generator(images.device).manual_seed(seed)
-    batches = [augment(to_float(batch), generator, strength).squeeze(1) for batch in images.split(batch_size)]
-    return torch.cat(batches).mul_(255).round_().to(torch.uint8)
+    changed = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
+    for place, batch in zip(changed.split(batch_size), images.split(batch_size), strict=True):
+        place.copy_(augment(to_float(batch), generator, strength).squeeze(1).mul_(255).round_())
+    return changed
 
 
 def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator) -> torch.Tensor:

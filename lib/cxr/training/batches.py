@@ -1,4 +1,4 @@
-"""Images and labels in memory, and their transfer to the device batch by batch."""
+"""Images and labels of training, and their transfer to the device batch by batch."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,27 +6,49 @@ from dataclasses import dataclass
 
 import torch
 
+from cxr.data.splits import Indexed
+from cxr.training.augmentation import shifted
+
+Pixels = torch.Tensor | Indexed  # uint8 [N, H, W], in memory or in a memory map
+_AT_ONCE = 1024  # images on their way to the device
+
 
 @dataclass(frozen=True)
 class Examples:
     """Images and their class indices; 0 is the negative class."""
 
-    pixels: torch.Tensor  # uint8 [N, H, W]
+    pixels: Pixels
     labels: torch.Tensor  # int64 [N]
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def with_shifted(self, seed: int | None, strength: float) -> "Examples":
+        """These images, then a copy of each that :func:`cxr.training.augmentation.shifted` changed: [2 N], in memory.
 
-def on_device_if_it_fits(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Move all images to the device if they fill at most half of its free memory; else return them unchanged."""
-    if device.type == "cuda" and pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        Args:
+            seed: of the changes. None: no copies.
+            strength: see :func:`cxr.training.augmentation.augment`.
+        """
+        if seed is None:
+            return self
+        pixels = self.pixels[:]
+        return Examples(torch.cat([pixels, shifted(pixels, seed, strength)]), self.labels.repeat(2))
+
+
+def on_device_if_it_fits(pixels: Pixels, device: torch.device) -> Pixels:
+    """Copy all images to the device if they fill at most half of its free memory; else return them unchanged."""
+    fits = device.type != "cuda" or pixels.nbytes <= torch.cuda.mem_get_info(device)[0] / 2
+    if pixels.device.type == device.type or not fits:
         return pixels
-    return pixels.to(device)
+    held = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    for place, some in zip(held.split(_AT_ONCE), pixels.split(_AT_ONCE), strict=True):
+        place.copy_(some)
+    return held
 
 
 def batches(
-    pixels: torch.Tensor, chosen: list[torch.Tensor], device: torch.device
+    pixels: Pixels, chosen: list[torch.Tensor], device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (images uint8 [n, H, W], their indices int64 [n]) on the device, for each tensor of indices in `chosen`.
 

@@ -5,7 +5,8 @@
 
 import os
 import sys
-from typing import NoReturn
+from datetime import timedelta
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,9 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 from cxr.model.network import XrayNetwork, predict_logits
 from cxr.training.trainer import Trainer
 
+T = TypeVar("T")
+PATIENCE = timedelta(hours=12)
+
 
 class DistributedTrainer(Trainer):
-    """A :class:`Trainer` in each of several processes. All get the same images; only rank 0 writes and reports."""
+    """A :class:`Trainer` in each of several processes, on one machine or on many. Only rank 0 writes and reports."""
 
     def __init__(self, *arguments, **named):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
@@ -84,7 +88,31 @@ def join_group() -> None:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", dist.get_rank())) % torch.cuda.device_count())
+        torch.cuda.set_device(_local_rank() % torch.cuda.device_count())
+
+
+def patient_group() -> dist.ProcessGroup:
+    """A group of all processes whose members wait for each other for hours, while a node decodes many images."""
+    return dist.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def is_first_of_node() -> bool:
+    return _local_rank() == 0
+
+
+def from_first_of_node(own: T | None, group: dist.ProcessGroup) -> T:
+    """What the first process of this node gives, for each process of the node. All processes of all nodes call it.
+
+    Args:
+        own: what this process gives; None unless it is the first of its node.
+    """
+    given = [None] * dist.get_world_size()
+    dist.all_gather_object(given, own, group)
+    return given[dist.get_rank() - _local_rank()]  # the ranks of a node follow each other
+
+
+def _local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", dist.get_rank()))
 
 
 def end_process() -> NoReturn:

@@ -10,11 +10,13 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from cxr.model.gate import Direction, Gate, Group, predict_with_features, side_by_side, turned_ratios
 from cxr.model.network import XrayNetwork
 from cxr.training.augmentation import shifted
+from cxr.training.batches import Pixels
 
 LOST = 0.01  # of validation images, that the gate may stop
 FEWEST = 200  # validation images; fewer tell no level that 1% are beyond
 _TURNED, _PHANTOMS = "turned", "phantoms"
 MOST = 1000  # training images that are looked at
+_AT_ONCE = 1024  # images whose features are computed together: their floats take 64 KB each at 128 px
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class FittedGate:
     gate: Gate | None
     facts: dict
 
-    def passes(self, network: XrayNetwork, images: torch.Tensor) -> np.ndarray:
+    def passes(self, network: XrayNetwork, images: Pixels) -> np.ndarray:
         """Whether each image, uint8 [N, H, W], is like those of training: bool [N]; all are where the gate is off."""
         if self.gate is None or not len(images):
             return np.ones(len(images), dtype=bool)
@@ -36,8 +38,8 @@ class FittedGate:
 
 def fit_gate(
     network: XrayNetwork,
-    train: torch.Tensor,
-    tuning: torch.Tensor,
+    train: Pixels,
+    tuning: Pixels,
     validation_images: int,
     seed: int = 0,
     strength: float = 1.0,
@@ -72,8 +74,9 @@ def fit_gate(
     return FittedGate(Gate(groups, levels[_TURNED], way), facts)
 
 
-def _features(network: XrayNetwork, images: torch.Tensor) -> dict[str, np.ndarray]:
-    return predict_with_features(network, images)[1]
+def _features(network: XrayNetwork, images: Pixels) -> dict[str, np.ndarray]:
+    parts = [predict_with_features(network, some)[1] for some in images.split(_AT_ONCE)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _fit(features: np.ndarray) -> Group:

@@ -1,29 +1,35 @@
-"""Start a training run on one device, or on several devices of one machine.
+"""Start a training run on one device, on several devices of a machine, or on several machines.
 
-For several devices, torchrun starts the processes, or PyTorchDistributor in Container Runtime (never tried).
+With several processes, the run's folder on the stage is what they share: the job that each reads, and what rank 0
+leaves there. torchrun starts the processes, or PyTorchDistributor in Container Runtime (never tried).
 """
 
 import copy
-import dataclasses
 import json
 import os
-import shutil
+import shlex
+import socket
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from cxr.account.session import account_directory
 from cxr.model.network import XrayNetwork
 from cxr.training.batches import Examples
+from cxr.training.checkpoints import Checkpoints
+from cxr.training.job import FILE, HISTORY, Job
 from cxr.training.recipe import Recipe
-from cxr.training.trainer import CHECKPOINTS, Trainer, TrainingResult
+from cxr.training.trainer import LAST, Trainer, TrainingResult, read_checkpoint
 
 LIBRARY = Path(__file__).resolve().parents[2]
+LOOK_SECONDS = 5  # between two looks at the metrics of other processes
+DISTRIBUTOR = "snowflake.ml.modeling.distributors"  # only in Container Runtime
 
 
 def fit(
@@ -32,98 +38,139 @@ def fit(
     train: Examples,
     validation: Examples,
     recipe: Recipe,
-    workers: int,
-    folder: Path,
+    checkpoints: Checkpoints,
+    shift_seed: int | None = None,
+    workers: int = 1,
+    nodes: int = 1,
+    rendezvous: str = "",
     resume: bool = False,
     on_epoch: Callable[[dict[str, float]], None] = lambda metrics: None,
-    on_checkpoint: Callable[[Path], None] = lambda path: None,
 ) -> TrainingResult:
-    """Train a copy of the network on `workers` devices of this machine. One worker trains in this process.
+    """Train a copy of the network on `workers` devices of each of `nodes` machines. One worker trains in this process.
 
     Args:
-        folder: for the checkpoints and, with several workers, for the job's files.
-        resume, on_epoch, on_checkpoint: see :meth:`cxr.training.trainer.Trainer.fit`.
+        shift_seed: validation also looks at changed copies of its images, see :meth:`Examples.with_shifted`.
+        rendezvous: HOST:PORT of this machine, where the others find it; by default its name and 29400. Outside
+            Container Runtime only.
+        resume: go on from the checkpoints, which :meth:`Checkpoints.fetch` has looked for; else they are removed.
+        on_epoch: is given the metrics of each epoch; from other processes, some seconds late.
 
     Raises:
-        RuntimeError: a worker failed; the message has its error.
+        RuntimeError: a process failed; the message has its error.
+        TypeError: several processes, and examples that are not images of the catalog.
         ValueError, FloatingPointError: see :class:`cxr.training.trainer.Trainer`.
     """
-    if workers <= 1:
-        return Trainer(network, train, validation, recipe).fit(folder, resume, on_epoch, on_checkpoint)
-    job = folder / "job"
-    _write_job(job, network, {"train": train, "validation": validation}, recipe, folder, resume)
+    if not resume:
+        checkpoints.clear()
+    if workers * nodes <= 1:
+        trainer = Trainer(network, train, validation.with_shifted(shift_seed, recipe.augmentation), recipe)
+        return trainer.fit(checkpoints.folder, resume, on_epoch, checkpoints.copy)
+    job = Job.of(checkpoints.project.settings, network, recipe, train, validation, shift_seed)
+    _put_job(job, checkpoints)
     with ThreadPoolExecutor(1) as pool:
-        running, reported, ended = pool.submit(_run_workers, job, workers), 0, False
+        running = pool.submit(_run_processes, checkpoints, workers, nodes, rendezvous)
+        reported, ended = 0, False
         while not ended:
-            ended = running.done()  # checked before reading, so that the last epoch is reported too
-            new = (job / "history.jsonl").read_text().splitlines()[reported:]
-            for line in new:
-                on_epoch(json.loads(line))
-            for name in CHECKPOINTS if new else ():
-                on_checkpoint(folder / name)
-            reported += len(new)
-            time.sleep(0 if ended else 0.5)
+            ended = bool(wait([running], LOOK_SECONDS).done)  # before the look, so that the last epoch is seen too
+            history = _read_history(checkpoints)
+            for metrics in history[reported:]:
+                on_epoch(metrics)
+            reported = len(history)
         running.result()
-    state, best_epoch, history = torch.load(job / "result.pt", weights_only=True)
-    shutil.rmtree(job)  # it has patients' images
+    return _result(network, checkpoints)
+
+
+def _put_job(job: Job, checkpoints: Checkpoints) -> None:
+    """Leave on the stage what the processes start from."""
+    if (checkpoints.folder / LAST).exists():
+        checkpoints.copy(checkpoints.folder / LAST, seconds=0)
+    checkpoints.remove(HISTORY)  # rank 0 writes it again, from the first epoch on
+    with tempfile.TemporaryDirectory(prefix="cxr-job-") as scratch:
+        job.write(Path(scratch, FILE))
+        checkpoints.copy(Path(scratch, FILE), seconds=0)
+
+
+def _read_history(checkpoints: Checkpoints) -> list[dict[str, float]]:
+    with tempfile.TemporaryDirectory(prefix="cxr-history-") as scratch:
+        checkpoints.download(Path(scratch), HISTORY)
+        file = Path(scratch, HISTORY)
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _result(network: XrayNetwork, checkpoints: Checkpoints) -> TrainingResult:
+    with tempfile.TemporaryDirectory(prefix="cxr-result-") as scratch:
+        checkpoints.download(Path(scratch), LAST)
+        state = read_checkpoint(Path(scratch, LAST))
+    checkpoints.remove(FILE)
     best = copy.deepcopy(network)
-    best.load_state_dict(state)
-    return TrainingResult(best, best_epoch, history)
+    best.load_state_dict(state["best_state"])
+    return TrainingResult(best, state["best_epoch"], state["history"])
 
 
-def _write_job(
-    job: Path, network: XrayNetwork, splits: dict[str, Examples], recipe: Recipe, checkpoints: Path, resume: bool
-) -> None:
-    shutil.rmtree(job, ignore_errors=True)
-    job.mkdir(parents=True, mode=0o700)
-    for split, examples in splits.items():
-        np.save(job / f"{split}_pixels.npy", examples.pixels.numpy())
-        np.save(job / f"{split}_labels.npy", examples.labels.numpy())
-    content = dict(backbone=network.name, classes=network.classes, state=network.state_dict())
-    content |= dict(recipe=dataclasses.asdict(recipe), checkpoints=str(checkpoints.resolve()), resume=resume)
-    torch.save(content, job / "job.pt")
-    (job / "history.jsonl").touch()
+# ---------------------------------------------------------------- starting the processes
 
 
-def _run_workers(job: Path, workers: int) -> None:
-    """Run :func:`cxr.training.worker.train_job` in `workers` processes and wait for them."""
-    try:
-        from snowflake.ml.modeling.distributors.pytorch import (
-            PyTorchDistributor,
-            PyTorchScalingConfig,
-            WorkerResourceConfig,
-        )
-    except ImportError:
-        run_with_torchrun(job, workers)
+def _run_processes(checkpoints: Checkpoints, workers: int, nodes: int, rendezvous: str) -> None:
+    """Run :func:`cxr.training.worker.train_job` in `workers` processes of each node, and wait for them."""
+    if find_spec(DISTRIBUTOR):
+        run_with_distributor(checkpoints.stage, workers, nodes)
         return
-    library, folder = str(LIBRARY), str(job.resolve())
+    arguments = torchrun(checkpoints, workers, nodes, rendezvous)
+    if nodes > 1:
+        print(f"Waiting for {nodes - 1} other machines. Run on each, in a copy of this repository:")
+        print(f"CXR_CONNECTION=... PYTHONPATH=lib torchrun {shlex.join(arguments)}", flush=True)
+    run_with_torchrun(arguments, {"CXR_ACCOUNT_DIR": str(account_directory(checkpoints.project.settings))})
+
+
+def run_with_distributor(place: str, workers: int, nodes: int) -> None:
+    """Run the processes on the nodes of this ML Job or notebook."""
+    from snowflake.ml.modeling.distributors.pytorch import (
+        PyTorchDistributor,
+        PyTorchScalingConfig,
+        WorkerResourceConfig,
+    )
+
+    library = str(LIBRARY)
 
     def work() -> None:  # pickled by value, because a worker cannot import this library yet
+        import os
         import sys
 
+        from snowflake.ml.modeling.distributors.pytorch import get_context
+
+        os.environ.setdefault("LOCAL_RANK", str(get_context().get_local_rank()))
         sys.path.insert(0, library)
         from cxr.training.worker import train_job  # late: a worker knows the library only after the line above
 
-        train_job(folder)
+        train_job(place)
 
     resources = WorkerResourceConfig(num_cpus=0, num_gpus=1 if torch.cuda.is_available() else 0)
     scaling = PyTorchScalingConfig(
-        num_nodes=1, num_workers_per_node=workers, resource_requirements_per_worker=resources
+        num_nodes=nodes, num_workers_per_node=workers, resource_requirements_per_worker=resources
     )
     PyTorchDistributor(train_func=work, scaling_config=scaling).run()
 
 
-def run_with_torchrun(job: Path, workers: int) -> None:
-    """Run the workers with torchrun. Raises RuntimeError with the worker's error if one fails."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(workers)]
+def torchrun(checkpoints: Checkpoints, workers: int, nodes: int, rendezvous: str) -> list[str]:
+    """The arguments of torchrun: the same on every machine."""
+    place = ["-m", "cxr.training.worker", checkpoints.stage]
+    if nodes == 1:
+        return ["--standalone", f"--nproc-per-node={workers}", *place]
+    endpoint = rendezvous or f"{socket.gethostname()}:29400"
+    meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={checkpoints.key}"]
+    return [f"--nnodes={nodes}", f"--nproc-per-node={workers}", *meeting, *place]
+
+
+def run_with_torchrun(arguments: list[str], environment: dict[str, str]) -> None:
+    """Run torchrun with the library on its path. Raises RuntimeError with a process's error if one fails."""
     path = os.pathsep.join(filter(None, (str(LIBRARY), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [*command, "-m", "cxr.training.worker", str(job.resolve())],
-        env=os.environ | {"PYTHONPATH": path},
+        [sys.executable, "-m", "torch.distributed.run", *arguments],
+        env=os.environ | environment | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     if done.returncode:
         errors = [line for line in done.stdout.splitlines() if "Error: " in line]
-        raise RuntimeError(f"a training worker failed: {errors[0] if errors else done.stdout[-2000:]}")
+        raise RuntimeError(f"a training process failed: {errors[0] if errors else done.stdout[-2000:]}")

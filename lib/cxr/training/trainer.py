@@ -27,7 +27,7 @@ from cxr.training.ema import ExponentialMovingAverage
 from cxr.training.losses import WeightedCrossEntropy, class_weights
 from cxr.training.recipe import Recipe
 
-CHECKPOINTS = ("best.pt", "last.pt")
+BEST, LAST = "best.pt", "last.pt"  # the weights to use; all that resuming needs
 WARM_UP = 0.2  # fraction of the steps in which the learning rate rises
 
 
@@ -93,8 +93,8 @@ class Trainer:
             FloatingPointError: the loss is NaN or infinite; the message names the step. The checkpoints of the epoch
                 before are kept.
         """
-        if resume and folder and (folder / "last.pt").exists():
-            self.load_checkpoint(folder / "last.pt")
+        if resume and folder and (folder / LAST).exists():
+            self.load_checkpoint(folder / LAST)
         for metrics in self.history if self.is_main_process else ():
             on_epoch(metrics)
         with self._keep_global_generator(), self._progress_bar() as progress:
@@ -189,7 +189,7 @@ class Trainer:
 
     def save_checkpoints(self, folder: Path, is_best: bool, on_checkpoint: Callable[[Path], None]) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        contents = ({"best.pt": self.best_state} if is_best else {}) | {"last.pt": self.state()}
+        contents = ({BEST: self.best_state} if is_best else {}) | {LAST: self.state()}
         for name, content in contents.items():
             with write_atomically(folder / name) as file:
                 torch.save(content, file)
@@ -211,10 +211,7 @@ class Trainer:
 
     def load_checkpoint(self, path: Path) -> None:
         """Continue from `last.pt`. Raises ValueError if the file is damaged or belongs to another recipe."""
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise ValueError(f"{path} is a damaged checkpoint: remove it, or train without resume") from error
+        state = read_checkpoint(path)
         own = self._identity()
         if different := [name for name in own if own[name] != state["recipe"].get(name)]:
             raise ValueError(
@@ -294,6 +291,14 @@ class Trainer:
             mininterval=5,
             disable=not self.is_main_process,
         )
+
+
+def read_checkpoint(path: Path) -> dict:
+    """What :meth:`Trainer.state` gave, with tensors on the CPU. Raises ValueError if the file is damaged."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is a damaged checkpoint: remove it, or train without resume") from error
 
 
 def _check_classes(labels: torch.Tensor, classes: int, name: str) -> None:

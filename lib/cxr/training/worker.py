@@ -1,43 +1,119 @@
-"""One of several training processes: `torchrun --nproc-per-node 2 -m cxr.training.worker FOLDER`."""
+"""One of several training processes, on one machine or on many: `torchrun ... -m cxr.training.worker PLACE`.
+
+PLACE is the run's folder on the stage, where :func:`cxr.training.launch.fit` wrote its job. The first process of each
+node opens a session, reads the catalog and decodes the images into a memory map; the others of the node map the same
+file. Rank 0 copies checkpoints and metrics to the stage.
+"""
 
 import json
 import sys
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
-from cxr.atomic_files import write_atomically
-from cxr.model.network import XrayNetwork, best_device
+from cxr.account.project import Project, open_project
+from cxr.data import catalog, pixels
+from cxr.data.splits import Indexed
+from cxr.model.network import best_device
 from cxr.training.batches import Examples
-from cxr.training.distributed import DistributedTrainer, end_process, join_group
+from cxr.training.checkpoints import Checkpoints
+from cxr.training.distributed import (
+    DistributedTrainer,
+    end_process,
+    from_first_of_node,
+    is_first_of_node,
+    join_group,
+    patient_group,
+)
+from cxr.training.job import FILE, HISTORY, Job
 from cxr.training.recipe import Recipe
+from cxr.training.trainer import LAST
+
+HISTORY_SECONDS = 5  # between two copies of the metrics, which the process that started the run reads
 
 
-def train_job(folder: str) -> None:
-    """Train as the files in the folder say, which `cxr.training.launch.fit` wrote. Rank 0 writes `result.pt` there."""
+def train_job(place: str) -> None:
+    """Train the job of a run's folder, `@DATABASE.SCHEMA.STAGE/checkpoints/KEY`, from its last checkpoint there.
+
+    Raises:
+        ValueError: the catalog is not the one that the job was written for.
+    """
     join_group()
-    place = Path(folder)
-    job = torch.load(place / "job.pt", map_location="cpu", weights_only=True)
-    network = XrayNetwork(job["backbone"], job["classes"])
-    network.load_state_dict(job["state"])
-    train, validation = (
-        Examples(*(torch.from_numpy(np.load(place / f"{split}_{name}.npy")) for name in ("pixels", "labels")))
-        for split in ("train", "validation")
-    )
+    group = patient_group()
+    with tempfile.TemporaryDirectory(prefix="cxr-training-") as scratch:
+        node = _prepare_node(place, Path(scratch)) if is_first_of_node() else None
+        files = from_first_of_node(node and node.files, group)
+        job = Job.read(files.folder / FILE)
+        train = job.train_examples(np.load(files.pixels, mmap_mode="r"))
+        validation = files.read_validation()
+        trainer = DistributedTrainer(job.start_network().to(best_device()), train, validation, Recipe(**job.recipe))
+        if trainer.is_main_process:
+            _fit_and_report(trainer, files.folder, node.checkpoints)
+        else:
+            trainer.fit(files.folder, resume=True)
+        dist.barrier(group)  # the files are still needed until all are done
+    dist.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class NodeFiles:
+    """What the first process of a node has fetched, for all processes of the node to read."""
+
+    folder: Path  # the run's folder, as on the stage: the job, and the checkpoint to go on from
+    pixels: Path  # uint8 [M, H, W], all images of the catalog
+
+    def write_validation(self, examples: Examples) -> None:
+        """Images and changed copies in files, which all processes of the node map: one copy of them in memory."""
+        for name in ("pixels", "labels"):
+            np.save(self.folder / f"validation_{name}.npy", getattr(examples, name)[:].numpy())
+
+    def read_validation(self) -> Examples:
+        pixels, labels = (
+            np.load(self.folder / f"validation_{name}.npy", mmap_mode="r") for name in ("pixels", "labels")
+        )
+        return Examples(Indexed(pixels, np.arange(len(pixels))), torch.from_numpy(labels.copy()))
+
+
+@dataclass(frozen=True)
+class Node:
+    """What only the first process of a node has."""
+
+    checkpoints: Checkpoints
+    files: NodeFiles
+
+
+def _prepare_node(place: str, folder: Path) -> Node:
+    database, schema, stage = place.removeprefix("@").split("/")[0].split(".")
+    project = open_project(argv=[], database=database, schema=schema, artifacts_stage=stage)
+    project.session.file.get(f"{place}/", folder.as_posix())
+    job = Job.read(folder / FILE)
+    project = Project(project.session, replace(project.settings, **job.settings))
+    rows = catalog.read_catalog(project)
+    checkpoints = Checkpoints(project, rows, Recipe(**job.recipe))
+    if checkpoints.stage != place:
+        raise ValueError(f"the catalog has changed since {place} was written: start the training again")
+    stack = pixels.decoded(project, rows)
+    files = NodeFiles(folder, Path(stack.filename))
+    files.write_validation(job.validation_examples(stack))
+    return Node(checkpoints, files)
+
+
+def _fit_and_report(trainer: DistributedTrainer, folder: Path, checkpoints: Checkpoints) -> None:
+    """Train, as rank 0; checkpoints and metrics are on the stage when this returns."""
+    history, lines = folder / HISTORY, []
 
     def on_epoch(metrics: dict[str, float]) -> None:
-        with (place / "history.jsonl").open("a") as file:
-            file.write(json.dumps(metrics) + "\n")
+        lines.append(json.dumps(metrics) + "\n")
+        history.write_text("".join(lines))
+        checkpoints.copy(history, HISTORY_SECONDS)
 
-    trainer = DistributedTrainer(network.to(best_device()), train, validation, Recipe(**job["recipe"]))
-    result = trainer.fit(Path(job["checkpoints"]), job["resume"], on_epoch)
-    if trainer.is_main_process:
-        with write_atomically(place / "result.pt") as file:
-            torch.save([trainer.best_state, result.best_epoch, result.history], file)
-    dist.barrier()
-    dist.destroy_process_group()
+    trainer.fit(folder, resume=True, on_epoch=on_epoch, on_checkpoint=checkpoints.copy)
+    for path in (history, folder / LAST):
+        checkpoints.copy(path, seconds=0)
 
 
 if __name__ == "__main__":

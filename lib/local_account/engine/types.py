@@ -88,7 +88,10 @@ def kind_of(node: exp.Expression) -> T | None:
     """The type of an expression, None when it is not known."""
     while isinstance(node, exp.Paren):
         node = node.this
-    kind = node.type
+    # A parameter has the type of its value, and a text is one, also in a statement that the optimizer cannot qualify.
+    kind = node.type or node.meta.get("kind")
+    if kind is None and isinstance(node, exp.Literal) and node.is_string:
+        return T.TEXT
     return None if kind is None or kind.this == T.UNKNOWN else kind.this
 
 

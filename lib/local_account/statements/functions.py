@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pyarrow as pa
 from sqlglot import exp
@@ -23,7 +24,7 @@ from local_account.statements.objects import create, drop, made
 from local_account.statements.show import Shown
 from local_account.statements.stages import copy_whole
 from local_account.text import literals
-from local_account.text.errors import Missing, compilation_error, unsupported
+from local_account.text.errors import Missing, SnowflakeError, compilation_error, unsupported
 from local_account.text.literals import items
 
 HIDDEN = ("arguments", "folder", "COMMENT", "comment", "text")
@@ -53,7 +54,7 @@ def create_python(session: Session, s: Matched) -> Result:
         "null handling": words.get("null handling", "CALLED ON NULL INPUT"),
         "volatility": words.get("volatility", "VOLATILE"), "body": s.value("body"), "COMMENT": given.get("COMMENT", ""),
     }  # fmt: skip
-    imports = [file for source in items(given.get("IMPORTS")) for file in locate(session, source).files()]
+    imports = [file for source in items(given.get("IMPORTS")) for file in imported(session, source)]
     resolve(items(given.get("PACKAGES")), in_channel(session.account.root))
     kinds = [engine_type(build_type(kind)).sql("duckdb") for _, kind in function.properties["arguments"]]
     strict = function.properties["null handling"] != "CALLED ON NULL INPUT"
@@ -67,6 +68,13 @@ def create_python(session: Session, s: Matched) -> Result:
         (folder / "function.json").write_text(json.dumps({"arguments": kinds, "strict": strict}))
 
     return create(session, s, function, fill)
+
+
+def imported(session: Session, source: str) -> list[Path]:
+    files = locate(session, source).files()
+    if not files:
+        raise SnowflakeError(f"Remote file '{source}' was not found. There are no files at that place.", 91016, "22000")
+    return files
 
 
 def take_words(s: Matched) -> dict[str, str]:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from local_account.workers.sleeping import Sleeping
 
 IDLE_SECONDS = 600.0  # a worker that has not been called for so long is stopped
 BATCH_ROWS = 4096
+ROWS_FOR_SEVERAL = 200  # a function over so many rows runs in several processes: each takes a second or two to start
 BATCH_BYTES = 64 << 20
 LOAD_SECONDS = 600.0  # for imports, before the first call
 STOP_SECONDS = 3.0
@@ -159,7 +161,7 @@ class Workers:
     def __init__(self, logs: Path):
         self.logs = logs
         self.guard = threading.Lock()
-        self.warehouse: dict[str, WarehouseWorker] = {}
+        self.warehouse: dict[tuple[str, int], WarehouseWorker] = {}
         self.services: dict[str, ServiceProcess] = {}
         self.sleeping: dict[str, Sleeping] = {}
         self.starting: dict[str, threading.Lock] = {}
@@ -174,16 +176,26 @@ class Workers:
             return self.starting.setdefault(name, threading.Lock())
 
     def call(self, kind: str, folder: Path, handler: str, table: pa.Table, seconds: float) -> list[str | None]:
-        """Run a model's method or a function over a table, on a warm worker if there is one."""
-        with self.start_lock(str(folder)):
-            worker = self.warehouse.get(str(folder))
+        """Run a model's method or a function over a table, on warm workers if there are any. A function over many rows
+        runs on one for each core, as on a warehouse; a model has threads of its own."""
+        count = os.cpu_count() or 1 if kind == "function" and table.num_rows >= ROWS_FOR_SEVERAL else 1
+        share = -(-table.num_rows // count)
+        parts = [table.slice(number * share, share) for number in range(count)]
+        self.last_use = time.monotonic()
+        with ThreadPoolExecutor(count) as pool:
+            workers = [self.worker(kind, folder, number) for number in range(count)]
+            calls = [pool.submit(each.call, handler, part, seconds) for each, part in zip(workers, parts, strict=True)]
+        self.last_use = time.monotonic()
+        return [answer for each in calls for answer in each.result()]
+
+    def worker(self, kind: str, folder: Path, number: int) -> WarehouseWorker:
+        key = (str(folder), number)
+        with self.start_lock(f"{folder}#{number}"):
+            worker = self.warehouse.get(key)
             if worker is None or not worker.alive:
                 worker = WarehouseWorker(kind, folder, self.logs / f"{folder.name}.log")
-                self.warehouse[str(folder)] = worker
-        self.last_use = time.monotonic()
-        answers = worker.call(handler, table, seconds)
-        self.last_use = time.monotonic()
-        return answers
+                self.warehouse[key] = worker
+            return worker
 
     def service(self, name: str, folder: Path, token: str, idle_seconds: float = 0) -> ServiceProcess:
         """The service's process, started if it is not running. Raises SnowflakeError when it cannot start.
@@ -232,17 +244,17 @@ class Workers:
         if process is not None:
             process.end()
 
-    def stop_workers(self, unwanted: Callable[[str, WarehouseWorker], bool]) -> None:
-        """End the warehouse workers of which ``unwanted(folder, worker)`` is true."""
+    def stop_workers(self, unwanted: Callable[[tuple[str, int], WarehouseWorker], bool]) -> None:
+        """End the warehouse workers of which ``unwanted((folder, number), worker)`` is true."""
         with self.guard:
-            gone = [folder for folder, worker in [*self.warehouse.items()] if unwanted(folder, worker)]
-            workers = [self.warehouse.pop(folder) for folder in gone]
+            gone = [key for key, worker in [*self.warehouse.items()] if unwanted(key, worker)]
+            workers = [self.warehouse.pop(key) for key in gone]
         for worker in workers:
             worker.end()
 
     def forget(self, folder: Path) -> None:
         """Stop the workers of a model version or function that is being dropped."""
-        self.stop_workers(lambda of, _: of == str(folder))
+        self.stop_workers(lambda key, _: key[0] == str(folder))
 
     def reap(self) -> None:
         while True:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from cxr.account import tables
 from cxr.data import duplicates
+from cxr.data.in_account.fingerprints import fingerprint
 from cxr.phantoms.dataset import phantom
 
 
@@ -83,7 +84,7 @@ def test_a_copy_in_other_bytes_is_near_and_another_chest_is_not(empty):
     chest, other = (phantom("NORMAL", rng=np.random.default_rng(seed), size=256) for seed in (1, 2))
     image = Image.fromarray(chest)
     copies = [image.resize((150, 150)), image.point(lambda grey: 20 + grey * 0.8)]
-    prints = [duplicates.fingerprint(np.asarray(picture)) for picture in (image, *copies, Image.fromarray(other))]
+    prints = [fingerprint(np.asarray(picture)) for picture in (image, *copies, Image.fromarray(other))]
     rows = cataloged(empty, prints)
     assert sum(each is not None for each in flags(empty)) == 2
     known = rows.loc[rows["PERCEPTUAL_HASH"] == prints[0], "IMAGE_ID"].tolist()

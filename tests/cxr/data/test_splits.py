@@ -1,8 +1,11 @@
 """One split of a catalog, and what must not pass as one."""
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cxr.data.splits import halve, one_image_each, take_split
 
@@ -17,6 +20,25 @@ def test_a_patient_in_two_splits_is_refused():
     rows.loc[1, "SPLIT"] = "validation"
     with pytest.raises(ValueError, match="1 patients stand in more than one split"):
         take_split(stack, rows, "train", CLASSES)
+
+
+def test_a_split_reads_only_the_images_that_are_asked_for():
+    class Watched(np.ndarray):
+        read: ClassVar[list] = []
+
+        def __getitem__(self, which):
+            self.read.append(np.atleast_1d(which).tolist())
+            return np.asarray(super().__getitem__(which))
+
+    rows = pd.DataFrame({"PATIENT_ID": list("abcd"), "LABEL": "NORMAL", "SPLIT": ["train", "test", "train", "train"]})
+    stack = np.arange(4, dtype=np.uint8).repeat(64).reshape(4, 8, 8).view(Watched)
+    split = take_split(stack, rows, "train", CLASSES)
+    later = split.part(np.array([False, True, True])).pixels
+    assert not Watched.read and (len(later), later.shape, later.nbytes) == (2, (2, 8, 8), 128)
+    assert later[1:][0, 0, 0] == 3 and Watched.read == [[3]]
+    assert split.pixels[torch.tensor([2, 0])][:, 0, 0].tolist() == [3, 0]
+    assert split.pixels[torch.tensor([2])].shape == (1, 8, 8)
+    assert [len(some) for some in split.pixels.split(2)] == [2, 1]
 
 
 def test_no_validation_patients_is_said():

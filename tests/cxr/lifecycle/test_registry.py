@@ -15,7 +15,9 @@ from tests.broken_files import write_broken_files
 from tests.drift import read_baseline
 from tests.registration import ensure_service, log_version, predict_in_sql
 
+from cxr.account import tables
 from cxr.account.session import SERVICE_TOKEN
+from cxr.data.pixels import fetch_files, pixel_hash
 from cxr.lifecycle import model_card, parity, registry, runs
 from cxr.model import preprocessing
 from cxr.serving import monitoring, scoring
@@ -200,6 +202,34 @@ def test_a_run_without_a_preprocessing_version_is_checked_by_its_pixel_hashes(ac
     (folder / "model.json").write_text(json.dumps(found))
     with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
         registry.prepare(account, run, folder)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_pixels_of_the_warehouses_decoder_may_differ_by_one_level(account, save_run, rows, tmp_path, levels):
+    run = save_run(seed=8, skill=1.0)
+    folder = runs.fetch(account, run, tmp_path / "run")
+    found = json.loads((folder / "model.json").read_text())
+    image_id = min(found["pixels"])
+    file = fetch_files(account, rows[rows["IMAGE_ID"] == image_id])[0]
+    trained_on = preprocessing.load(file.read_bytes(), found["image_size"]).astype(int)
+    trained_on[3, 5:9] += np.where(trained_on[3, 5:9] > 100, -levels, levels)
+    trained_on = trained_on.astype(np.uint8)
+    stored = pd.DataFrame(
+        [(image_id, found["image_size"], preprocessing.PREPROCESSING_VERSION, "Pillow 1", trained_on.tobytes())],
+        columns=["IMAGE_ID", "SIDE", "PREPROCESSING_VERSION", "DECODERS", "PIXELS"],
+    )
+    account.session.sql(f"DELETE FROM {account.pixels}").collect()
+    found["pixels"][image_id] = pixel_hash(trained_on)
+    (folder / "model.json").write_text(json.dumps(found))
+    with pytest.raises(registry.ChangedPreprocessing, match=f"image {image_id[:12]} decodes to other pixels"):
+        registry.prepare(account, run, folder)  # nothing says that a warehouse decoded it
+    tables.append(account.session, account.pixels, stored)
+    if levels == 1:
+        assert registry.prepare(account, run, folder).config.pixels == found["pixels"]
+    else:
+        with pytest.raises(registry.ChangedPreprocessing, match="other pixels than in training"):
+            registry.prepare(account, run, folder)
+    account.session.sql(f"DELETE FROM {account.pixels}").collect()
 
 
 def test_a_version_pins_no_exact_package_and_limits_its_batches(account, save_run, tmp_path):

@@ -1,7 +1,6 @@
-"""The results of a run in the account: artifacts, log, experiment, checkpoints."""
+"""The results of a run in the account: artifacts, log, experiment."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,12 +9,8 @@ import torch
 from matplotlib import pyplot as plt
 from tests.trained import model_config, probability, report_of, two
 
-from cxr.account.project import Project
-from cxr.atomic_files import write_atomically
 from cxr.lifecycle import runs, tracking
 from cxr.settings import LABELS
-from cxr.training.recipe import Recipe
-from cxr.training.trainer import CHECKPOINTS
 
 HISTORY = [
     {"epoch": 1, "training_loss": 0.7, "validation_auroc": 0.5},
@@ -23,7 +18,6 @@ HISTORY = [
 ]
 NETWORK = torch.nn.Linear(3, 2)
 STATE = NETWORK.state_dict()
-RECIPE = Recipe(epochs=2)
 
 
 @pytest.fixture
@@ -31,12 +25,6 @@ def rows():
     labels = ["PNEUMONIA", "NORMAL"] * 5
     ids = [f"{i:064x}" for i in range(10)]
     return pd.DataFrame({"IMAGE_ID": ids, "LABEL": labels, "PATIENT_ID": ids, "SPLIT": "test"})
-
-
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path
 
 
 def test_a_run_leaves_its_files_its_log_and_its_experiment(empty, rows, tmp_path):
@@ -88,38 +76,3 @@ def test_an_interrupted_run_does_not_block_the_next(empty):
     tracking.Tracker(project, {"seed": 0}).epoch(HISTORY[0])
     tracker = tracking.Tracker(project, {"seed": 0})
     tracker.finish("abc", {}, [])
-
-
-def test_checkpoints_are_restored_from_the_stage_if_the_disk_is_lost(empty, rows, cache):
-    project = empty
-    first = tracking.Checkpoints(project, rows, RECIPE)
-    first.fetch()  # there is nothing yet, and that is no error
-    first.folder.mkdir(parents=True)
-    for name in CHECKPOINTS:
-        with write_atomically(first.folder / name) as file:
-            torch.save(STATE, file)
-        first.copy(first.folder / name)
-        (first.folder / name).write_text("newer")
-        first.copy(first.folder / name)  # too soon: not sent
-        (first.folder / name).unlink()
-    again = tracking.Checkpoints(project, rows, RECIPE)
-    assert again.folder == first.folder
-    again.fetch()
-    assert torch.equal(torch.load(again.folder / "last.pt", weights_only=True)["weight"], STATE["weight"])
-
-
-def test_each_recipe_network_and_split_has_checkpoints_of_its_own(empty, rows, cache):
-    project = empty
-    other = rows.assign(SPLIT=["train"] + ["test"] * 9)
-    changed = [replace(project.settings, **what) for what in (dict(backbone="x"), dict(image_size=32))]
-    places = [
-        tracking.Checkpoints(Project(project.session, each), *what).folder
-        for each, *what in (
-            (project.settings, rows, RECIPE),
-            (project.settings, rows, Recipe(epochs=3)),
-            (project.settings, other, RECIPE),
-            (project.settings, rows.head(9), RECIPE),
-            *((each, rows, RECIPE) for each in changed),
-        )
-    ]
-    assert len(set(places)) == 6

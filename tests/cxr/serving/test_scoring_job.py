@@ -1,37 +1,25 @@
 """Every file of a folder has an answer or a reason, whatever the folders are called."""
 
-import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.cxr.data.in_account.test_in_place import images_read_here
 from tests.cxr.data.test_any_labels import draw, rows_of
 from tests.cxr.data.test_patient_ids import write_dicom
 
+from cxr.account.project import Project
+from cxr.account.tables import temporary
 from cxr.data.ingest import ingest
 from cxr.data.survey import survey
 from cxr.data.truth import add_truth
 from cxr.phantoms.dataset import write_phantoms
 from cxr.serving import monitoring
-from cxr.serving.rest_client import ANSWER
+from cxr.serving.predictions import merge_answers, write_predictions
 from cxr.serving.scoring_job import score_folder, score_new_images
-
-
-class Version:
-    """A registered version that answers by the bytes of the file, and counts what it was asked."""
-
-    version_name = "V_TEST"
-
-    def __init__(self):
-        self.asked = 0
-
-    def run(self, images: pd.DataFrame, function_name: str, service_name: str | None) -> pd.DataFrame:
-        self.asked += len(images)
-        positive = [hashlib.sha256(text.encode()).digest()[0] / 255 for text in images["IMAGE"]]
-        answers = [(p, "TB" if p >= 0.5 else "NORMAL", "ok", json.dumps({"NORMAL": 1 - p, "TB": p})) for p in positive]
-        return pd.DataFrame(answers, columns=ANSWER[:-1])  # as those that were logged before triage
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +38,12 @@ def inbox(tmp_path):
     return folder
 
 
-def test_every_file_is_answered_or_has_a_reason(empty, tmp_path, inbox):
-    project, version = empty, Version()
+def answers_of(project) -> pd.DataFrame:
+    return project.session.table(project.predictions).to_pandas().set_index("IMAGE_ID").sort_index()
+
+
+def test_every_file_is_answered_or_has_a_reason(empty, tmp_path, inbox, untrained):
+    project, version = empty, untrained
     ingest(project, draw(tmp_path / "training", "NORMAL/n.png", "TB/t.png"))
     scores = score_folder(project, inbox, version)
     rows = scores.results.set_index("FILE")
@@ -60,13 +52,12 @@ def test_every_file_is_answered_or_has_a_reason(empty, tmp_path, inbox):
     assert status[["=broken.png", "blank.png", "notes.txt"]].tolist() == ["unreadable", "blank", "document"]
     assert (status.drop(["=broken.png", "blank.png", "notes.txt"]) == "ok").all() and scores.answered == 4
     assert rows.loc["copy.png", "P_POSITIVE"] == rows.loc["ward 7/fever/c.png", "P_POSITIVE"]
-    assert version.asked == 3, "one answer for the same bytes, and the training images were not asked about"
+    assert len(answers_of(project)) == 3, "one answer for the same bytes, and the training images were not asked about"
     cataloged = rows_of(project)
     assert pd.isna(cataloged.loc["2024-01-03/DOE^JANE/a.png", ["LABEL", "SPLIT"]]).all()
-    assert project.session.table(project.predictions).count() == 3
 
     again = score_folder(project, inbox, version)
-    assert version.asked == 3, "a second call asks nothing"
+    assert len(answers_of(project)) == 3, "a second call asks nothing"
     pd.testing.assert_frame_equal(again.results, scores.results)
 
     table = tmp_path / "out" / "scores.csv"
@@ -75,23 +66,71 @@ def test_every_file_is_answered_or_has_a_reason(empty, tmp_path, inbox):
     assert "'=broken.png" in set(pd.read_csv(table)["FILE"]), "no spreadsheet takes a name for a formula"
 
 
-def test_the_daily_job_does_the_rest_and_truth_reaches_monitoring(empty, tmp_path, inbox):
-    project, version = empty, Version()
+def test_the_daily_job_does_the_rest_and_truth_reaches_monitoring(empty, tmp_path, inbox, untrained):
+    project, version = empty, untrained
     monitoring.write_baseline(project, version.version_name, np.linspace(0, 1, 50), "NORMAL")
     ingest(project, draw(tmp_path / "training", "NORMAL/n.png", "TB/t.png"))
     score_folder(project, inbox, version)
-    done = []
-    assert score_new_images(project, version, on_scored=lambda *counts: done.append(counts)) == 2
-    assert done == [(2, 2)] and score_new_images(project, version) == 0
-    before = monitoring.daily(project, 1).set_index("MODEL_VERSION").loc["V_TEST", "WITH_TRUTH"]
+    assert score_new_images(project, version) == 2
+    assert score_new_images(project, version) == 0
+    before = monitoring.daily(project, 1).set_index("MODEL_VERSION").loc[version.version_name, "WITH_TRUTH"]
     truth = tmp_path / "truth.csv"
     truth.write_text("file,label\n2024-01-03/DOE^JANE/a.png,TB\n")
     add_truth(project, truth)
-    assert monitoring.daily(project, 1).set_index("MODEL_VERSION").loc["V_TEST", "WITH_TRUTH"] == before + 1
+    after = monitoring.daily(project, 1).set_index("MODEL_VERSION").loc[version.version_name, "WITH_TRUTH"]
+    assert after == before + 1
 
 
-def test_a_study_of_the_header_stands_together_with_its_highest_probability(empty, inbox):
-    project, version = empty, Version()
+def test_many_images_are_scored_by_a_job_of_several_replicas_and_none_comes_here(
+    empty, tmp_path, untrained, monkeypatch
+):
+    """Both paths give the same answers, in as many statements for one image as for three."""
+    project, said = empty, {}
+    ingest(project, draw(tmp_path / "first", "NORMAL/n.png", "TB/t.png", "TB/u.png"))
+    seen = images_read_here(monkeypatch, project)
+    for path, settings in {
+        "WAREHOUSE": project.settings,
+        "BATCH": replace(project.settings, scoring_job_from=1, scoring_replicas=2),
+    }.items():
+        project.session.sql(f"DELETE FROM {project.predictions}").collect()
+        with project.session.query_history() as history:
+            assert score_new_images(Project(project.session, settings), untrained) == 3
+        said[path] = answers_of(project)
+        assert set(said[path]["PATH_TAKEN"]) == {path} and (said[path]["STATUS"] == "ok").all()
+    batch = Project(project.session, replace(project.settings, scoring_job_from=1))
+    ids = said["BATCH"].index[:1].tolist()
+    project.session.sql(f"DELETE FROM {project.predictions} WHERE IMAGE_ID = ?", params=ids).collect()
+    with project.session.query_history() as again:
+        assert score_new_images(batch, untrained) == 1
+    assert len(again.queries) == len(history.queries)
+    same = ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES", "TRIAGE"]
+    pd.testing.assert_frame_equal(said["BATCH"][same], said["WAREHOUSE"][same], atol=1e-6)
+    assert not seen, "no image comes to the client"
+    running = project.session.sql(f"LIST {project.artifacts_stage}/batch/").collect()
+    assert not running, "the job's files are gone"
+
+
+def test_answers_of_earlier_versions_are_written_in_todays_names(empty):
+    project, old = empty, {"P_PNEUMONIA": 0.25, "LABEL": "NORMAL", "STATUS": "ok"}
+    bad = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "blank: no contrast"}
+    new = {"P_POSITIVE": 0.5, "LABEL": "TB", "STATUS": "ok", "PROBABILITIES": "{}", "TRIAGE": "rule_in"}
+    with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
+        for image_id, answer in {"a": old, "b": bad, "c": new}.items():
+            values = "SELECT ?, PARSE_JSON(?), NULL"
+            project.session.sql(f"INSERT INTO {answers} {values}", params=[image_id, json.dumps(answer)]).collect()
+        assert merge_answers(project, answers, "V_OLD", "WAREHOUSE") == 3
+        assert merge_answers(project, answers, "V_OLD", "WAREHOUSE") == 0, "once"
+    write_predictions(project, ["a"], pd.DataFrame([{"STATUS": "ok"}]), "V_OLD", "WAREHOUSE")
+    rows = answers_of(project)
+    assert len(rows) == 3, "its id is that which the client computes"
+    assert rows["P_POSITIVE"].tolist()[::2] == [0.25, 0.5] and pd.isna(rows.loc["b", "P_POSITIVE"])
+    assert json.loads(rows.loc["a", "PROBABILITIES"]) == {"NORMAL": 0.75, "PNEUMONIA": 0.25}
+    assert pd.isna(rows.loc["b", ["LABEL", "PROBABILITIES", "TRIAGE"]]).all() and rows.loc["c", "TRIAGE"] == "rule_in"
+    assert abs(rows["SCORED_AT"] - pd.Timestamp.now("UTC").tz_localize(None)).max() < pd.Timedelta(minutes=1)
+
+
+def test_a_study_of_the_header_stands_together_with_its_highest_probability(empty, inbox, untrained):
+    project, version = empty, untrained
     for number, name in enumerate(("2024-01-03/DOE^JANE/front", "ward 7/later")):
         write_dicom(inbox / name, "1000000", number, study="1.2.826.1")
     results = score_folder(project, inbox, version).results
@@ -103,8 +142,8 @@ def test_a_study_of_the_header_stands_together_with_its_highest_probability(empt
     assert "1.2.826" not in results.to_csv(), "the study's own id stays in the file"
 
 
-def test_images_set_aside_say_so(empty, inbox):
-    project, version = empty, Version()
+def test_images_set_aside_say_so(empty, inbox, untrained):
+    project, version = empty, untrained
     score_folder(project, inbox, version)
     project.session.sql(f"UPDATE {project.catalog} SET SET_ASIDE = 'lateral'").collect()
     project.session.sql(f"DELETE FROM {project.predictions}").collect()
@@ -112,24 +151,24 @@ def test_images_set_aside_say_so(empty, inbox):
     assert results.loc["ward 7/fever/c.png", "STATUS"].startswith("lateral: set aside")
 
 
-def test_phantoms_do_not_push_patients_out_of_the_catalog(empty, tmp_path, inbox):
+def test_phantoms_do_not_push_patients_out_of_the_catalog(empty, tmp_path, inbox, untrained):
     project = empty
     ingest(project, inbox)
     phantoms = write_phantoms(tmp_path / "phantoms", patients=2, size=64, seed=1)
     with pytest.raises(ValueError, match="phantoms"):
-        score_folder(project, phantoms, Version())
+        score_folder(project, phantoms, untrained)
     assert rows_of(project)["VANISHED_AT"].isna().all()
 
 
-def test_phantoms_do_not_leave_the_catalog_without_a_word(empty, tmp_path, inbox):
+def test_phantoms_do_not_leave_the_catalog_without_a_word(empty, tmp_path, inbox, untrained):
     project, said = empty, []
     phantoms = write_phantoms(tmp_path / "phantoms", patients=3, images_per_patient=1, size=64, seed=1)
     ingest(project, phantoms)
-    score_folder(project, inbox, Version(), warn=said.append)
+    score_folder(project, inbox, untrained, warn=said.append)
     assert len(said) == 1 and said[0].startswith("3 phantoms leave the catalog") and "CXR_SCHEMA" in said[0]
     assert any(line.startswith("3 images of patients leave") for line in survey(project, phantoms).summary())
     said.clear()
-    score_folder(project, inbox, Version(), warn=said.append)
+    score_folder(project, inbox, untrained, warn=said.append)
     assert not said, "nothing leaves a second time"
     ingest(project, phantoms)
     back = project.session.table(project.catalog).to_pandas().set_index("SOURCE_NAME")["VANISHED_AT"]

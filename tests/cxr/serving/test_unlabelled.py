@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.cxr.data.in_account.test_in_place import images_read_here
 from tests.dicom_files import dicom
 from tests.registration import log_version
 from tests.trained import fit_normalisation, model_config, probability, report_of, two
@@ -96,7 +97,21 @@ def version(empty, tmp_path):
     return log_version(project, run, runs.fetch(project, run, tmp_path / "run"))
 
 
-def test_every_image_has_an_answer_or_a_reason_and_its_truth_counts_the_same_day(empty, inbox, version, tmp_path):
+def test_a_file_that_is_lost_or_changed_is_named_and_the_others_are_scored(empty, version, tmp_path):
+    project = empty
+    lost, changed = sorted(project.session.table(project.catalog).to_pandas()["RELATIVE_PATH"])[:2]
+    project.session.sql(f"REMOVE {project.images_stage}/{lost}").collect()
+    place = f"{project.images_stage}/{changed}"
+    project.session.file.put_stream(io.BytesIO(b"other"), place, auto_compress=False, overwrite=True)
+    with pytest.raises(ValueError, match=f"2 images are lost .*first: {lost}"):
+        score_new_images(project, version)
+    answers = project.session.table(project.predictions).to_pandas()
+    assert len(answers) == 10 and set(answers["STATUS"]) == {"ok"}
+
+
+def test_every_image_has_an_answer_or_a_reason_and_its_truth_counts_the_same_day(
+    empty, inbox, version, tmp_path, monkeypatch
+):
     project, (folder, truth), start = empty, inbox, time.perf_counter()
     scores = score_folder(project, folder, version)
     results, scored = scores.results.set_index("FILE"), time.perf_counter()
@@ -112,7 +127,9 @@ def test_every_image_has_an_answer_or_a_reason_and_its_truth_counts_the_same_day
     table.write_text("file,label\n" + "".join(f"{name},{label}\n" for name, label in truth.items()))
     assert add_truth(project, table) == {"labelled": IMAGES, "relabelled": 0, "confirmed": 0, "rows_left": 0}
     told = time.perf_counter()
+    seen = images_read_here(monkeypatch, project)
     assert score_new_images(project, version) == 12, "the daily job finds those of the training alone"
+    assert not seen, "the warehouse reads the files"
     today = monitoring_of(project, version)
     assert today["WITH_TRUTH"] == IMAGES + 12 and today["SHARE_REFUSED"] == 0
     rows = catalog.read_catalog(project)

@@ -1,4 +1,4 @@
-"""Two processes on one batch give the result of one process, and one set of files."""
+"""Two processes on one batch give the result of one process. Whole runs: test_nodes.py."""
 
 import dataclasses
 import os
@@ -87,33 +87,9 @@ def test_gradients_of_two_processes_equal_those_of_one(tmp_path):
         assert torch.allclose(state[name], value, rtol=1e-6), name
 
 
-def test_two_workers_reach_the_result_of_one_and_only_one_writes(tmp_path):
-    torch.manual_seed(0)
-    network = XrayNetwork("mobilenet_v3_large")
-    told, seen = [], []
-    trained = launch.fit(
-        network,
-        train=pictures(28),
-        validation=pictures(9),
-        recipe=RECIPE,
-        workers=2,
-        folder=tmp_path,
-        resume=False,
-        on_epoch=told.append,
-        on_checkpoint=lambda path: seen.append(path.name),
-    )
-    assert [metrics["epoch"] for metrics in told] == [1, 2] and told == trained.history
-    assert set(seen) == {"best.pt", "last.pt"} and not (tmp_path / "job").exists()
-    best = told[trained.best_epoch - 1]
-    checking = Trainer(trained.network, pictures(28), pictures(9), RECIPE)
-    again = checking.validate()
-    assert again["validation_auroc"] == pytest.approx(best["validation_auroc"])
-    assert again["validation_loss"] == pytest.approx(best["validation_loss"], rel=1e-4)
-
-
-def test_a_worker_that_fails_says_why(tmp_path, monkeypatch):
+def test_a_worker_that_fails_says_why(monkeypatch):
     said = "[rank1]: Traceback\n[rank1]: ValueError: training holds [0, 28] images\nsent SIGTERM\n"
     failed = subprocess.CompletedProcess([], 1, stdout=said)
     monkeypatch.setattr(launch.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(RuntimeError, match=r"ValueError: training holds \[0, 28\] images$"):
-        launch.run_with_torchrun(tmp_path, 2)
+        launch.run_with_torchrun([], {})

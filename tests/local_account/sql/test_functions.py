@@ -1,6 +1,9 @@
 """What functions and statements answer, by Snowflake's documentation: the value, its type, and what becomes of NULL."""
 
+import json
+import os
 import re
+import zipfile
 from decimal import Decimal
 
 import pytest
@@ -204,6 +207,45 @@ $$""")
     for path in ("'../../server.json'", "'a/../../x'", "'..'", "RELATIVE_PATH || '/..'"):
         with pytest.raises(SnowparkSQLException, match="The path leaves the stage"):
             query(f"SELECT SIZE_OF(BUILD_SCOPED_FILE_URL(@FILES, {path})) FROM DIRECTORY(@FILES)")
+
+
+def test_a_function_has_the_code_of_a_zip_that_it_imports(session, query, tmp_path):
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as file:
+        file.writestr("zipped/__init__.py", "")
+        file.writestr("zipped/told.py", "WORD = b'from the zip'")
+    query("CREATE STAGE ZIPS DIRECTORY = (ENABLE = TRUE)")
+    create = """
+        CREATE FUNCTION {name}(X STRING, N INT, K STRING) RETURNS VARIANT LANGUAGE PYTHON RUNTIME_VERSION = '3.11'
+        IMPORTS = ('@ZIPS/code.zip') HANDLER = 'f' AS $$
+import os
+from zipped.told import WORD
+def f(x, n, k):
+    return {{"word": WORD.decode(), "x": x, "n": n, "k": k, "process": os.getpid()}}
+$$"""
+    with pytest.raises(SnowparkSQLException, match="'@ZIPS/code.zip' was not found"):
+        query(create.format(name="ZIPPED"))
+    session.file.put(str(tmp_path / "code.zip"), "@ZIPS", auto_compress=False)
+    query(create.format(name="ZIPPED"))
+    query("ALTER STAGE ZIPS REFRESH")
+    # A text that stands in a statement over a directory table, whose types are not known.
+    call = "ZIPPED(COLUMN1, D.SIZE, ?) AS A FROM VALUES ('code.zip'), ('b') LEFT JOIN DIRECTORY(@ZIPS) D"
+    rows = query(f"SELECT A:word::STRING, A:x::STRING, A:n::INT > 0, A:k::STRING FROM (SELECT {call} "
+                 "ON D.RELATIVE_PATH = COLUMN1) WHERE A:k::STRING = 'x' ORDER BY 2", ["x"])  # fmt: skip
+    assert rows == [("from the zip", "b", None, "x"), ("from the zip", "code.zip", True, "x")]
+
+
+def test_a_function_over_many_rows_runs_in_several_processes_and_keeps_their_order(query):
+    query("""
+        CREATE FUNCTION WHERE_AT(N INT) RETURNS VARIANT LANGUAGE PYTHON HANDLER = 'f' AS $$
+import os
+def f(n):
+    return {"n": n, "process": os.getpid()}
+$$""")
+    for count, processes in ((10, 1), (1000, os.cpu_count())):
+        rows = query(f"SELECT SEQ4(), WHERE_AT(SEQ4()) FROM TABLE(GENERATOR(ROWCOUNT => {count}))")
+        answers = [(number, json.loads(answer)) for number, answer in rows]
+        assert len(rows) == count and all(number == answer["n"] for number, answer in answers)
+        assert len({answer["process"] for _, answer in answers}) == processes
 
 
 def test_a_sql_function_is_its_body(query):

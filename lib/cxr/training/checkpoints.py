@@ -1,0 +1,82 @@
+"""The checkpoints of a run: a local folder, and copies on the stage, because a node's disk is lost with the node."""
+
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from cxr.account.project import Project
+from cxr.data.pixels import cache_directory, cache_key, image_size
+from cxr.training.recipe import Recipe
+from cxr.training.trainer import LAST, read_checkpoint
+
+SECONDS = 60  # between two copies of one file: on a GPU, copying can take longer than an epoch
+
+
+class Checkpoints:
+    """Where a run keeps its checkpoints.
+
+    The folder's name, here and on the stage, is a hash of network, images, split, settings and recipe, so that a run
+    finds only its own.
+    """
+
+    def __init__(self, project: Project, catalog: pd.DataFrame, recipe: Recipe):
+        settings = project.settings
+        size = image_size(project, catalog)
+        what = [settings.backbone, settings.weights, size, asdict(recipe), *catalog["SPLIT"]]
+        content = cache_key(catalog["IMAGE_ID"], size)
+        key = hashlib.sha256((json.dumps(what) + content).encode()).hexdigest()[:12]
+        self.project, self.key = project, key
+        self.folder = cache_directory() / "checkpoints" / key
+        self.stage = f"{project.artifacts_stage}/checkpoints/{key}"
+        self._copied: dict[str, float] = {}
+
+    def fetch(self) -> None:
+        """Download the stage's checkpoints, unless those of this machine go as far.
+
+        Raises:
+            ValueError: a checkpoint is damaged.
+        """
+        places = self.folder.parent
+        places.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(prefix=f".{self.key}-", dir=places) as scratch:
+            found = Path(scratch)
+            self.download(found)
+            if not (found / LAST).exists():
+                return
+            if (self.folder / LAST).exists() and _epochs(found / LAST) <= _epochs(self.folder / LAST):
+                return
+            self.folder.mkdir(exist_ok=True, mode=0o700)
+            for path in found.glob("*.pt"):
+                path.replace(self.folder / path.name)
+
+    def download(self, folder: Path, name: str = "") -> None:
+        """Copy one file of the stage's folder into `folder`, or all; what is not there is left out."""
+        session, place = self.project.session, f"{self.stage}/{name}"
+        if session.sql(f"LIST {place}").collect():
+            session.file.get(place, folder.as_posix())
+
+    def copy(self, path: Path, seconds: float = SECONDS) -> None:
+        """Copy a file to the stage, unless its last copy is younger than so many seconds."""
+        if time.monotonic() - self._copied.get(path.name, -math.inf) >= seconds:
+            self.project.session.file.put(path.as_posix(), self.stage, auto_compress=False, overwrite=True)
+            self._copied[path.name] = time.monotonic()
+
+    def remove(self, name: str = "") -> None:
+        """Remove one file of the stage's folder, or all."""
+        self.project.session.sql(f"REMOVE {self.stage}/{name}").collect()
+
+    def clear(self) -> None:
+        """Remove all checkpoints of the run, here and on the stage."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove()
+
+
+def _epochs(path: Path) -> int:
+    return len(read_checkpoint(path)["history"])

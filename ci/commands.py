@@ -21,8 +21,9 @@ def test(rest: list[str], oldest: bool = False) -> int:
     workers = min(os.cpu_count() or 1, 4)
     options = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     # More threads than cores would slow the workers down.
-    threads = {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // workers)}
-    return subprocess.call([sys.executable, "-m", "pytest", *options, *rest], cwd=ROOT, env=threads | os.environ)
+    environment = {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // workers)} | os.environ
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # some hundred processes would each compile the library again
+    return subprocess.call([sys.executable, "-m", "pytest", *options, *rest], cwd=ROOT, env=environment)
 
 
 def lint(rest: list[str]) -> int:

@@ -53,7 +53,8 @@ def folder(tmp_path_factory):
 
 def environment(place: Path) -> dict[str, str]:
     own = {"CXR_ACCOUNT_DIR": place / "account", "CXR_CACHE_DIR": place / "cache", "PYTHONPATH": ROOT / "lib"}
-    knobs = {"CXR_WEIGHTS": "random", "CXR_PROFILE": "smoke", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    knobs = {"CXR_WEIGHTS": "random", "CXR_PROFILE": "smoke", "CXR_PHANTOM_PATIENTS": "18"}
+    knobs["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     return os.environ | knobs | {name: str(value) for name, value in own.items()}
 
 

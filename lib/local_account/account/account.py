@@ -10,6 +10,7 @@ import pyarrow as pa
 from local_account.account import catalog
 from local_account.account.dispatch import Handlers
 from local_account.account.folders import Folders
+from local_account.account.known import Known
 from local_account.account.locks import WriteLocks
 from local_account.account.proof import identity
 from local_account.account.uploads import Uploads
@@ -31,6 +32,7 @@ class Account:
         self.root, self.token, self.key, self.port, self.handlers = root, token, key, port, handlers
         self.file = root / "account.duckdb"
         self.locks = WriteLocks()
+        self.known = Known()
         self.uploads = Uploads(root / "incoming")
         (root / "logs").mkdir(exist_ok=True)
         self.workers = Workers(root / "logs")

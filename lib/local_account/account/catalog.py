@@ -66,9 +66,16 @@ def put(con: DuckDBPyConnection, thing: Object) -> None:
 
 def find(con: DuckDBPyConnection, **where: str | None) -> list[Object]:
     """The objects whose columns have these values (None: any), oldest first."""
+    return objects(rows(con, **where))
+
+
+def rows(con: DuckDBPyConnection, **where: str | None) -> list[tuple]:
     given = {column: value for column, value in where.items() if value is not None}
     clause = " AND ".join(f"{column} = ?" for column in given) or "true"
-    rows = con.execute(f"SELECT {COLUMNS} FROM {SYSTEM}.objects WHERE {clause}", [*given.values()]).fetchall()
+    return con.execute(f"SELECT {COLUMNS} FROM {SYSTEM}.objects WHERE {clause}", [*given.values()]).fetchall()
+
+
+def objects(rows: list[tuple]) -> list[Object]:
     found = [Object(*row, json.loads(properties)) for *row, properties in rows]
     return sorted(found, key=lambda thing: (thing.created_on, thing.name))
 

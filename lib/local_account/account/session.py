@@ -4,7 +4,7 @@ import contextlib
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
 from sqlglot import exp
@@ -30,7 +30,7 @@ class Session:
         self.con = account.engine.cursor()
         self.con.execute("SET TimeZone = 'UTC'")
         self.con.execute("SET ieee_floating_point_ops = false")  # SQRT(-1) and LN(0) raise
-        self.transaction = Transaction(self.con, account.locks)
+        self.transaction = Transaction(self.con, account.locks, account.known)
         self.lock = threading.RLock()
         self.database: str | None = None
         self.schema: str | None = None
@@ -91,7 +91,8 @@ class Session:
 
     def get(self, kind: str, name: Name | str, parent: str = "") -> Object | None:
         name = self.named(kind, name) if isinstance(name, str) else name
-        return self.temporary.get((kind, name)) or catalog.get(self.con, kind, name, parent)
+        where = dict(kind=kind, database=name.database, schema=name.schema, name=name.name, parent=parent)
+        return self.temporary.get((kind, name)) or next(iter(self.cataloged(**where)), None)
 
     def need(self, kind: str, name: Name | str, parent: str = "") -> Object:
         name = self.named(kind, name) if isinstance(name, str) else name
@@ -106,19 +107,28 @@ class Session:
             thing for (other, name), thing in self.temporary.items()
             if other == kind and database in (None, name.database) and schema in (None, name.schema)
         ]  # fmt: skip
-        return catalog.find(self.con, kind=kind, database=database, schema=schema, parent=parent) + own
+        return self.cataloged(kind=kind, database=database, schema=schema, parent=parent) + own
+
+    def cataloged(self, **where: str | None) -> list[Object]:
+        return catalog.objects(self.ask(tuple(where.items()), lambda: catalog.rows(self.con, **where)))
+
+    def ask(self, question: Hashable, ask: Callable[[], list]) -> list:
+        """An answer that follows from committed definitions alone."""
+        return ask() if self.transaction.sees_its_own else self.account.known.answer(question, ask)
 
     def put(self, thing: Object) -> None:
         if thing.temporary:
             self.temporary[thing.kind, thing.qualified] = thing
         else:
             catalog.put(self.con, thing)
+            self.transaction.define()
 
     def forget(self, thing: Object) -> None:
         if thing.temporary:
             self.temporary.pop((thing.kind, thing.qualified), None)
         else:
             catalog.drop(self.con, thing)
+            self.transaction.define()
 
     def create_folder(self, thing: Object) -> Path:
         """A new folder for an object whose row this transaction writes."""

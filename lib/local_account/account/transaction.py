@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import duckdb
 
+from local_account.account.known import Known
 from local_account.account.locks import WriteLocks
 from local_account.text.errors import SnowflakeError
 
@@ -13,9 +14,11 @@ from local_account.text.errors import SnowflakeError
 class Transaction:
     """The open transaction of one session, if there is one, and how statements join it."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, locks: WriteLocks):
-        self.con, self.locks = con, locks
+    def __init__(self, con: duckdb.DuckDBPyConnection, locks: WriteLocks, known: Known):
+        self.con, self.locks, self.known = con, locks, known
         self.is_open = False
+        self.is_alone = False  # within a definition, or a change of rows that is a transaction of its own
+        self.defines = False  # what is not yet committed changes the catalog
         self.autocommit = True
         self.held: dict[str, threading.Lock] = {}
         self.after_commit: list[Callable] = []  # what to do once the definition that runs has committed
@@ -24,18 +27,47 @@ class Transaction:
     def change(self, *keys: object) -> Iterator[None]:
         """Run a definition (DDL): the open transaction commits first, and the definition is a transaction of its own.
         ``keys`` are the locks to hold meanwhile."""
+        with self.alone(*keys):
+            self.defines = True
+            yield
+
+    @contextlib.contextmanager
+    def alone(self, *keys: object) -> Iterator[None]:
+        """A transaction of its own, after the open one has committed."""
         self.commit()
         with self.locks.hold(*keys):
             self.after_commit = []
             self.con.execute("BEGIN")
+            self.is_alone = True
             try:
                 yield
             except BaseException:
                 self.con.execute("ROLLBACK")
                 raise
-            self.con.execute("COMMIT")
+            else:
+                self.con.execute("COMMIT")
+            finally:
+                self.is_alone = False
+                self.tell()
         for action in self.after_commit:
             action()
+
+    @property
+    def sees_its_own(self) -> bool:
+        """Whether the session may see other definitions than those that are committed."""
+        return self.is_open or self.is_alone
+
+    def define(self) -> None:
+        """An object has been written."""
+        self.defines = True
+        if not self.sees_its_own:
+            self.tell()
+
+    def tell(self) -> None:
+        """What was defined is committed now, or rolled back."""
+        if self.defines:
+            self.defines = False
+            self.known.changed()
 
     @contextlib.contextmanager
     def modify(self, key: str) -> Iterator[None]:
@@ -47,7 +79,7 @@ class Transaction:
                 self.held[key] = self.locks.acquire(key)
             yield
             return
-        with self.change(key):
+        with self.alone(key):
             yield
 
     @contextlib.contextmanager
@@ -89,6 +121,7 @@ class Transaction:
             self.con.execute(verb)
         finally:
             self.is_open = False
+            self.tell()
             for lock in self.held.values():
                 lock.release()
             self.held.clear()

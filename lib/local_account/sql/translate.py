@@ -16,6 +16,7 @@ from sqlglot.optimizer.annotate_types import TypeAnnotator, annotate_types
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
+from local_account.account.catalog import FILE
 from local_account.account.session import Session
 from local_account.engine.types import TEXT_TYPES, T, annotation_type, kind_of
 from local_account.engine.variant_functions import FUNCTIONS
@@ -216,12 +217,21 @@ def schema_of(session: Session, tree: exp.Expression) -> MappingSchema:
     for table in tree.find_all(exp.Table):
         if not (table.catalog and table.db and isinstance(table.this, exp.Identifier)) or created(table):
             continue
-        stored = session.con.execute(f"DESCRIBE {identifiers.quote(table.catalog, table.db, table.name)}").fetchall()
+        stored = columns_of(session, table)
         types = table.meta.get("types", {})
         columns = {column: data_type(kind, types.get(column), null) for column, kind, null, *_ in stored}
         name = exp.table_(table.name, table.db, table.catalog, quoted=True)
         schema.add_table(name, columns, dialect="snowflake", normalize=False)
     return schema
+
+
+def columns_of(session: Session, table: exp.Table) -> list[tuple]:
+    place = identifiers.quote(table.catalog, table.db, table.name)
+
+    def ask() -> list[tuple]:
+        return session.con.execute(f"DESCRIBE {place}").fetchall()
+
+    return session.ask(place, ask) if table.catalog == FILE else ask()  # others are temporary, and the session's own
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from local_account.workers.loopback import HOST
 SUPERVISOR = Path(__file__).with_name("supervise.py")
 # Everything else of the server's environment stays away from the job, as in a container.
 KEPT = re.compile(r"LANG|LC_\w+|TZ|TMPDIR|LD_LIBRARY_PATH|CUDA_\w+|NVIDIA_\w+|SSL_CERT_\w+")
+THREADS = {name: value for name, value in os.environ.items() if name == "OMP_NUM_THREADS"}  # given to the server
 STOP_SECONDS = 8.0
 
 
@@ -85,6 +86,7 @@ class RunningJob:
             "PYTHONUNBUFFERED": "1",  # lines are in the log when they are printed
             "SNOWFLAKE_HOST": HOST, "SNOWFLAKE_PORT": str(port), "SNOWFLAKE_PROTOCOL": "http",
             "SNOWFLAKE_TOKEN_FILE": str(token),
+            **THREADS,
             **self.container.env,
         }  # fmt: skip
 

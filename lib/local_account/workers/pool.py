@@ -167,7 +167,8 @@ class Workers:
         self.starting: dict[str, threading.Lock] = {}
         self.ports = Ports()
         self.last_use = time.monotonic()
-        os.environ.update(THREADS)
+        if "OMP_NUM_THREADS" not in os.environ:
+            os.environ.update(THREADS)
         threading.Thread(target=self.reap, daemon=True).start()
 
     def start_lock(self, name: str) -> threading.Lock:

@@ -73,6 +73,46 @@ def test_a_transaction_commits_or_rolls_back(session, connect):
         assert other.table("T").count() == expected
 
 
+def test_a_definition_is_seen_by_all_at_once(session, connect):
+    """What a session has read of the catalog is kept until somebody defines something."""
+    other = connect()
+
+    def both(sql: str) -> list[tuple]:
+        mine, theirs = ([tuple(row) for row in each.sql(sql).collect()] for each in (session, other))
+        assert mine == theirs
+        return mine
+
+    session.sql("CREATE TABLE SEEN AS SELECT 1 AS A").collect()
+    assert both("SELECT * FROM SEEN") == [(1,)]
+    other.sql("ALTER TABLE SEEN ADD COLUMN B INT").collect()
+    assert both("SELECT A, B FROM SEEN") == [(1, None)]
+    session.sql("CREATE OR REPLACE VIEW LOOK AS SELECT A FROM SEEN").collect()
+    assert both("SELECT * FROM LOOK") == [(1,)]
+    other.sql("CREATE OR REPLACE VIEW LOOK AS SELECT 7 AS A FROM SEEN").collect()
+    assert both("SELECT * FROM LOOK") == [(7,)]
+    other.sql("CREATE OR REPLACE TABLE SEEN AS SELECT 'x' AS A").collect()
+    assert both("SELECT A || '!' FROM SEEN") == [("x!",)]
+    session.sql("DROP TABLE SEEN").collect()
+    for each in (session, other):
+        with pytest.raises(SnowparkSQLException, match="SEEN' does not exist"):
+            each.sql("SELECT * FROM SEEN").collect()
+    other.sql("CREATE TABLE SEEN (A INT)").collect()
+    assert both("SELECT * FROM SEEN") == []
+
+
+def test_a_definition_that_fails_is_seen_by_nobody(session, connect):
+    other = connect()
+    session.sql("CREATE TABLE KEPT AS SELECT 1 AS A").collect()
+    with pytest.raises(SnowparkSQLException, match="Division by zero"):
+        session.sql("CREATE OR REPLACE TABLE KEPT AS SELECT A / 0 AS B FROM KEPT").collect()
+    with pytest.raises(SnowparkSQLException):
+        session.sql("CREATE TABLE NEVER AS SELECT A / 0 AS B FROM KEPT").collect()
+    for each in (session, other):
+        assert each.sql("SELECT A FROM KEPT").collect() == [(1,)]
+        with pytest.raises(SnowparkSQLException, match="NEVER' does not exist"):
+            each.sql("SELECT * FROM NEVER").collect()
+
+
 def test_commit_never_pretends(session):
     session.sql("CREATE OR REPLACE TABLE T (A INT)").collect()
     session.sql("BEGIN").collect()

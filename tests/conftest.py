@@ -14,12 +14,12 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 LONGEST = (
-    "test_browser.py", "test_deploy_again.py", "test_rerun.py", "test_run.py", "test_nodes.py", "test_train_job.py",
-    "test_ingest.py", "test_flood.py", "test_any_labels.py", "test_durability.py", "test_deploy.py",
-    "test_staged_images.py", "test_patient_ids.py", "test_scoring_job.py", "test_registry.py", "test_promotion.py", "test_landing.py",
-    "test_external_evaluation.py", "test_forgetting.py", "test_impostor.py", "test_process.py", "test_limits.py",
-    "test_distributed.py", "test_trainer.py", "test_clients.py", "test_scripts.py", "test_functions.py",
-    "test_resume.py",
+    "test_browser.py", "test_deploy_again.py", "test_rerun.py", "test_run.py", "test_nodes.py",
+    "test_train_job.py", "test_ingest.py", "test_flood.py", "test_any_labels.py", "test_durability.py",
+    "test_deploy.py", "test_staged_images.py", "test_patient_ids.py", "test_scoring_job.py", "test_registry.py",
+    "test_promotion.py", "test_landing.py", "test_external_evaluation.py", "test_forgetting.py",
+    "test_impostor.py", "test_process.py", "test_limits.py", "test_distributed.py", "test_trainer.py",
+    "test_clients.py", "test_scripts.py", "test_functions.py", "test_resume.py",
 )  # fmt: skip
 CLI = Path(__file__).resolve().parents[1] / ".venv-cli" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 # The CLI's own entry point. Each call is a process, and a copy of one that has its imports, which take seconds.

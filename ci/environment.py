@@ -52,7 +52,9 @@ def enter(oldest: bool = False) -> None:
     Args:
         oldest: the one with the oldest versions that the library works with.
     """
-    chosen = choose(oldest=oldest)
+    # What a test starts with the oldest versions' Python stays with them.
+    inside = Path(sys.prefix).resolve() == choose(oldest=True).folder.resolve()
+    chosen = choose(oldest=oldest or inside)
     if not chosen.stamp.exists() or chosen.stamp.read_text() != chosen.definition:
         _install(chosen)
     # On a busy machine, OpenMP threads that wait actively slow PyTorch down, by up to nine times.

@@ -1,7 +1,9 @@
 """The environments of `python3 ci`: one for each Python and set of versions; the oldest are those stated."""
 
+import os
 import re
 import runpy
+import sys
 import tomllib
 from pathlib import Path
 
@@ -34,6 +36,16 @@ def test_each_python_and_set_of_versions_has_a_folder_of_its_own(python, oldest,
 def pins(name: str) -> dict[str, Version]:
     lines = (ROOT / "ci" / name).read_text().splitlines()
     return {re.sub(r"[-_.]+", "-", n).lower(): Version(v) for n, v in (s.split("==") for s in lines if "==" in s)}
+
+
+def test_what_the_oldest_versions_python_starts_stays_with_them(monkeypatch):
+    oldest, entered, enter = choose(oldest=True), [], ENVIRONMENT["enter"]
+    monkeypatch.setattr(sys, "prefix", str(oldest.folder))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(enter.__globals__, "_install", entered.append)
+    monkeypatch.setattr(os, "execv", lambda *given: pytest.fail(f"left for {given[0]}"))
+    enter()
+    assert entered in ([], [oldest])
 
 
 def test_the_oldest_versions_are_those_that_the_project_states():

@@ -1,23 +1,24 @@
 """A training run in progress: its metrics in Snowflake's experiment tracking."""
 
 import contextlib
+import inspect
 from pathlib import Path
 
 from snowflake.ml.experiment import ExperimentTracking
 
 from cxr.account.project import Project
 
+# Newer clients would send source code and output along.
+_NEW = "capture_source_info" in inspect.signature(ExperimentTracking.__init__).parameters
+_CAPTURE_NOTHING = {"capture_source_info": False} if _NEW else {}
+
 
 class Tracker:
     """One run of Snowflake's experiment tracking."""
 
     def __init__(self, project: Project, parameters: dict):
-        self._tracking = ExperimentTracking(
-            project.session,
-            database_name=project.settings.database,
-            schema_name=project.settings.schema,
-            capture_source_info=False,
-        )
+        names = dict(database_name=project.settings.database, schema_name=project.settings.schema)
+        self._tracking = ExperimentTracking(project.session, **names, **_CAPTURE_NOTHING)
         self._tracking.set_experiment(project.settings.experiment_name)
         # Tracking state is global to the process, and an interrupted run may still be active.
         with contextlib.suppress(RuntimeError):  # raised if no run is active

@@ -24,11 +24,11 @@ class Transaction:
         self.after_commit: list[Callable] = []  # what to do once the definition that runs has committed
 
     @contextlib.contextmanager
-    def change(self, *keys: object) -> Iterator[None]:
+    def change(self, *keys: object, temporary: bool = False) -> Iterator[None]:
         """Run a definition (DDL): the open transaction commits first, and the definition is a transaction of its own.
-        ``keys`` are the locks to hold meanwhile."""
+        ``keys`` are the locks to hold meanwhile; ``temporary`` are definitions of the session's own objects."""
         with self.alone(*keys):
-            self.defines = True
+            self.defines = self.defines or not temporary
             yield
 
     @contextlib.contextmanager

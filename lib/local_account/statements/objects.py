@@ -37,7 +37,7 @@ def create(session: Session, s: Matched, thing: Object, fill: Callable | None = 
         session.need_schema(thing.database, thing.schema)
     thing.owner, thing.comment = session.role, thing.comment or thing.properties.get("COMMENT", "")
     thing.temporary = bool(s.temp)
-    with session.transaction.change(session.key(thing)):
+    with session.transaction.change(session.key(thing), temporary=thing.temporary):
         before = find_same(session, thing)
         if before and s.if_not_exists:
             return status(f"{thing.name} already exists, statement succeeded.")
@@ -143,7 +143,7 @@ def services_on(session: Session, pool: str) -> list[Object]:
 def drop(session: Session, s: Matched) -> Result:
     kind = kind_of(s)
     thing = session.need(kind, s["name"])
-    with session.transaction.change(session.key(thing)):
+    with session.transaction.change(session.key(thing), temporary=thing.temporary):
         remove(session, session.need(kind, thing.qualified))
     return status(f"{thing.name} successfully dropped.")
 

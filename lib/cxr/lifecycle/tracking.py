@@ -2,15 +2,23 @@
 
 import contextlib
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 from snowflake.ml.experiment import ExperimentTracking
 
 from cxr.account.project import Project
 
+
+def _if_known(method: Callable, **options: object) -> dict[str, object]:
+    """Those of the options that this version of the client has."""
+    known = inspect.signature(method).parameters
+    return {name: value for name, value in options.items() if name in known}
+
+
 # Newer clients would send source code and output along.
-_NEW = "capture_source_info" in inspect.signature(ExperimentTracking.__init__).parameters
-_CAPTURE_NOTHING = {"capture_source_info": False} if _NEW else {}
+_CAPTURE_NOTHING = _if_known(ExperimentTracking.__init__, capture_source_info=False)
+_FAILED = _if_known(ExperimentTracking.end_run, status="FAILED")
 
 
 class Tracker:
@@ -22,7 +30,7 @@ class Tracker:
         self._tracking.set_experiment(project.settings.experiment_name)
         # Tracking state is global to the process, and an interrupted run may still be active.
         with contextlib.suppress(RuntimeError):  # raised if no run is active
-            self._tracking.end_run(status="FAILED")
+            self._tracking.end_run(**_FAILED)
         self._tracking.start_run()
         self._finished = False
         self._tracking.log_params(parameters)

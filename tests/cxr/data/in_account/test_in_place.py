@@ -60,7 +60,7 @@ def put(project, data: bytes, place: str) -> None:
 
 
 def cleared(project):
-    for table in (project.catalog, project.rejected, project.facts):
+    for table in (project.catalog, project.rejected, project.facts, project.pixels):
         project.session.sql(f"DELETE FROM {table}").collect()
     project.session.sql(f"REMOVE {project.images_stage}").collect()
     return project

@@ -17,6 +17,12 @@ def fold_batch_norms(backbone: nn.Module) -> nn.Module:
             continue
         convolution, norm = modules[before.target], modules[node.target]
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            backbone.set_submodule(before.target, fuse_conv_bn_eval(convolution, norm))
-            backbone.set_submodule(node.target, nn.Identity())
+            replace_module(backbone, before.target, fuse_conv_bn_eval(convolution, norm))
+            replace_module(backbone, node.target, nn.Identity())
     return backbone
+
+
+def replace_module(backbone: nn.Module, name: str, module: nn.Module) -> None:
+    """What `set_submodule` does since torch 2.5."""
+    parent, _, own = name.rpartition(".")
+    setattr(backbone.get_submodule(parent), own, module)

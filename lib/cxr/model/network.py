@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from cxr.model.folding import fold_batch_norms
+from cxr.model.folding import fold_batch_norms, replace_module
 
 BACKBONES = (
     "resnet18",
@@ -147,7 +147,7 @@ def use_one_channel(backbone: nn.Module) -> None:
     name, first = next((n, m) for n, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
     stem = nn.Conv2d(1, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None)
     stem.load_state_dict({key: _grey(value) for key, value in first.state_dict().items()})
-    _replace(backbone, name, stem)
+    replace_module(backbone, name, stem)
 
 
 def _grey(weight: torch.Tensor) -> torch.Tensor:
@@ -160,10 +160,4 @@ def replace_head(backbone: nn.Module, outputs: int) -> None:
     head = nn.Linear(last.in_features, outputs)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    _replace(backbone, name, head)
-
-
-def _replace(backbone: nn.Module, name: str, module: nn.Module) -> None:
-    """What `set_submodule` does since torch 2.5."""
-    parent, _, own = name.rpartition(".")
-    setattr(backbone.get_submodule(parent), own, module)
+    replace_module(backbone, name, head)

@@ -84,9 +84,8 @@ def _arms(seed: int) -> dict[str, tuple[bool, Recipe]]:
     change = dataclasses.replace
     return {
         "random": (False, random),
-        "ImageNet, this project's recipe": (True, recipe_for(IMAGES, **given, pretrained=True)),
         "ImageNet, first layers at a hundredth": (True, change(random, head_epochs=1, early_factor=0.01)),
-        "ImageNet, all layers at the same rate": (True, random),
+        "ImageNet, all layers at the same rate (the recipe)": (True, random),
         "ImageNet, all layers at a third of it": (True, change(random, learning_rate=random.learning_rate / 3)),
         "ImageNet, first layers at a third": (True, change(random, early_factor=0.3)),
     }

@@ -33,7 +33,7 @@ def recipe_for(
     batch_size: int,
     learning_rate: float,
     seed: int,
-    pretrained: bool = False,
+    fine_tune: bool = False,
 ) -> Recipe:
     """The recipe for a number of training images.
 
@@ -45,8 +45,9 @@ def recipe_for(
             images are seen for 12 epochs on any device, changed by half as much.
         batch_size: the largest batch.
         learning_rate: for a batch of 32; scaled in proportion to the batch.
-        pretrained: train only the head for an epoch, then use learning rates that fall from the head to the first
-            layer.
+        fine_tune: the start is a network for X-rays: train only the head for an epoch, then use learning rates that
+            fall from the head to the first layer. From ImageNet's weights that is worse than one rate for all layers
+            (docs/training.md), so they have the recipe of random ones.
     """
     seen, most = (60_000, 15) if has_bfloat16(best_device()) else (42_000, 10)
     size = max(4, min(batch_size, images // 16))
@@ -57,4 +58,4 @@ def recipe_for(
         augmentation=0.5 if images < FEW else 1.0,
         seed=seed,
     )
-    return replace(recipe, head_epochs=1, early_factor=0.01) if pretrained else recipe
+    return replace(recipe, head_epochs=1, early_factor=0.01) if fine_tune else recipe

@@ -19,7 +19,6 @@ from pathlib import Path
 import pandas as pd
 import uvicorn
 from snowflake.ml.model import model_signature
-from snowflake.ml.model._client.ops import param_ops
 from snowflake.ml.model._packager.model_packager import ModelPackager
 from snowflake.snowpark.types import StringType
 from starlette.applications import Starlette
@@ -31,6 +30,11 @@ from starlette.routing import Route
 from local_account.workers.bodies import BadBody, parse, read_raw
 from local_account.workers.connections import configuration
 from local_account.workers.loopback import bind
+
+try:
+    from snowflake.ml.model._client.ops.param_ops import validate_params
+except ImportError:  # its name in older clients
+    from snowflake.ml.model._client.ops.param_utils import validate_params
 
 REQUEST_BYTES = 128 << 20
 TELL_SECONDS = 0.5
@@ -142,7 +146,7 @@ def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[li
     for name in params:
         demand(name in known, f"There is no parameter {name}; the method takes {known}.")
     try:
-        param_ops.validate_params(params, signature.params)
+        validate_params(params, signature.params)
     except ValueError as error:
         raise BadRequest(f"A parameter does not fit the method's signature: {error}") from error
     for feature in signature.inputs:

@@ -4,6 +4,7 @@ import io
 import pandas as pd
 import pytest
 
+from cxr.lifecycle import parity
 from cxr.serving import scoring
 
 
@@ -61,7 +62,8 @@ def test_what_travels_in_several_calls_stays_paired(open_app, session, account, 
     table = app.dataframe[0].value
     said = session.table(account.qualified(account.predictions_table)).to_pandas()
     said = said.assign(IMAGE=said["IMAGE_ID"].str[:12]).drop_duplicates("IMAGE").set_index("IMAGE")["P_POSITIVE"]
-    assert said[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist())
+    # Sums in batches of other sizes differ by rounding.
+    assert said[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist(), abs=parity.TOLERANCE)
 
 
 def test_one_call_holds_few_images_and_few_bytes(open_app, monkeypatch):

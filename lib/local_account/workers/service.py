@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 import uvicorn
+from snowflake.ml._internal.exceptions.exceptions import SnowflakeMLException
 from snowflake.ml.model import model_signature
 from snowflake.ml.model._packager.model_packager import ModelPackager
 from snowflake.snowpark.types import StringType
@@ -147,7 +148,7 @@ def read_body(body: dict, signature: model_signature.ModelSignature) -> tuple[li
         demand(name in known, f"There is no parameter {name}; the method takes {known}.")
     try:
         validate_params(params, signature.params)
-    except ValueError as error:
+    except (ValueError, SnowflakeMLException) as error:  # the latter from older clients
         raise BadRequest(f"A parameter does not fit the method's signature: {error}") from error
     for feature in signature.inputs:
         if feature.as_snowpark_type() == StringType():

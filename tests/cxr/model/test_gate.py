@@ -117,6 +117,12 @@ def test_what_goes_towards_phantoms_is_stopped_and_what_goes_away_from_them_is_n
         gate.Gate.read(tmp_path / "torn.npz")
 
 
+def test_quantiles_by_counting_are_those_by_sorting():
+    pixels = np.concatenate([images(3).numpy(), np.zeros((1, 64, 64), np.uint8), images(1).numpy() // 100])
+    expected = np.quantile(pixels.reshape(5, -1), np.linspace(0.01, 0.99, 15), axis=1).T
+    assert gate._grey_quantiles(pixels) == pytest.approx(expected)
+
+
 def test_the_status_says_how_far():
     assert gate.status_of(1.0) == "ok"
     assert gate.status_of(1.26) == "unlike_training: 1.3 times as far from the training images as is usual at most"

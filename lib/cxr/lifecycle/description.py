@@ -4,7 +4,7 @@ import pandas as pd
 
 from cxr.account.project import Project
 from cxr.data.notices import patient_yield
-from cxr.data.sources import PHANTOMS
+from cxr.data.pixels import are_phantoms
 
 
 def describe(project: Project, rows: pd.DataFrame) -> dict:
@@ -17,7 +17,7 @@ def describe(project: Project, rows: pd.DataFrame) -> dict:
     return {
         "images": len(rows),
         "patients": int(rows["PATIENT_ID"].nunique()),
-        "phantoms": bool(rows["SOURCE"].str.startswith(PHANTOMS).all()),
+        "phantoms": are_phantoms(rows),
         "classes": _counts(rows["LABEL"]),
         "patients_by": {"table": found.table, "header": found.header, "name": found.name, "none": found.none},
         "split_trusted": found.trusted,

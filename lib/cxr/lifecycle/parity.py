@@ -11,7 +11,8 @@ from snowflake.ml.model import ModelVersion
 from cxr.lifecycle.runs import GATE
 from cxr.model import preprocessing
 from cxr.model.config import ModelConfig
-from cxr.model.gate import Gate, predict_with_features
+from cxr.model.gate import Gate
+from cxr.model.gate_features import predict_with_features
 from cxr.model.network import load_network, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names
 from cxr.model.registered import XrayClassifier

@@ -17,7 +17,8 @@ from snowflake.ml.model import custom_model
 
 from cxr.model import preprocessing
 from cxr.model.config import ModelConfig
-from cxr.model.gate import Gate, predict_with_features, status_of
+from cxr.model.gate import Gate, status_of
+from cxr.model.gate_features import predict_with_features
 from cxr.model.gradcam import grad_cam, output_of_interest, to_png
 from cxr.model.network import load_network, make_fast, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names

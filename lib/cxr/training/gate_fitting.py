@@ -7,7 +7,8 @@ import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from cxr.model.gate import Direction, Gate, Group, predict_with_features, side_by_side, turned_ratios
+from cxr.model.gate import Direction, Gate, Group, turned_ratios
+from cxr.model.gate_features import predict_with_features, side_by_side
 from cxr.model.network import XrayNetwork
 from cxr.training.augmentation import shifted
 from cxr.training.batches import Pixels

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr.model import gate
+from cxr.model import gate, gate_features
 from cxr.model.network import BACKBONES, XrayNetwork, predict_logits
 
 
@@ -18,7 +18,7 @@ def images(count: int, side: int = 64) -> torch.Tensor:
 def test_one_pass_gives_the_logits_and_features_of_every_backbone(backbone):
     network, pixels, passes = XrayNetwork(backbone, 3), images(5), []
     network.eval().backbone.register_forward_hook(lambda module, *_: passes.append(module))
-    logits, features = gate.predict_with_features(network, pixels)
+    logits, features = gate_features.predict_with_features(network, pixels)
     assert len(passes) == 1, "the network runs once"
     assert torch.equal(logits, predict_logits(network, pixels))
     assert {name: len(values) for name, values in features.items()} == {
@@ -27,14 +27,14 @@ def test_one_pass_gives_the_logits_and_features_of_every_backbone(backbone):
         "layout": 5,
         "texture": 5,
     }
-    assert features["last"].shape[1] >= 512 and features["layout"].shape[1] == gate.FIELDS**2
+    assert features["last"].shape[1] >= 512 and features["layout"].shape[1] == gate_features.FIELDS**2
     assert not network.backbone.features._forward_hooks if hasattr(network.backbone, "features") else True
 
 
 def test_the_features_of_an_image_do_not_depend_on_those_beside_it():
     network, pixels = XrayNetwork().eval(), images(67)
-    together = gate.predict_with_features(network, pixels)[1]
-    alone = gate.predict_with_features(network, pixels[65:66])[1]
+    together = gate_features.predict_with_features(network, pixels)[1]
+    alone = gate_features.predict_with_features(network, pixels[65:66])[1]
     for name, values in together.items():
         assert values.shape[0] == 67
         assert np.allclose(values[65], alone[name][0], atol=1e-4), name
@@ -43,9 +43,9 @@ def test_the_features_of_an_image_do_not_depend_on_those_beside_it():
 def test_requests_at_the_same_time_get_features_of_their_own():
     """A service answers from several threads with one network."""
     network, requests = XrayNetwork().eval(), [images(9)[: 1 + number % 4] for number in range(24)]
-    alone = [gate.predict_with_features(network, request)[1] for request in requests]
+    alone = [gate_features.predict_with_features(network, request)[1] for request in requests]
     with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda request: gate.predict_with_features(network, request)[1], requests))
+        together = list(pool.map(lambda request: gate_features.predict_with_features(network, request)[1], requests))
     for one, other in zip(alone, together, strict=True):
         for name, values in one.items():
             assert values.shape == other[name].shape and np.allclose(values, other[name], atol=1e-4), name
@@ -53,12 +53,12 @@ def test_requests_at_the_same_time_get_features_of_their_own():
 
 def layout(*brightest: int) -> np.ndarray:
     """Layouts in which one field is bright."""
-    return np.eye(gate.FIELDS**2, dtype=np.float32)[list(brightest)]
+    return np.eye(gate_features.FIELDS**2, dtype=np.float32)[list(brightest)]
 
 
 def made(level: float = 2.0) -> gate.Gate:
     """`last` has variances 1/4 around 1; the usual layout has its fourth field bright, in the first row."""
-    eye, fields = np.eye(3, dtype=np.float32), np.eye(gate.FIELDS**2, dtype=np.float32)
+    eye, fields = np.eye(3, dtype=np.float32), np.eye(gate_features.FIELDS**2, dtype=np.float32)
     groups = {"last": gate.Group(np.ones(3, np.float32), eye * 2, level), "layout": gate.Group(fields[3], fields, 10.0)}
     return gate.Gate(groups, turned_level=4.0)
 
@@ -75,7 +75,7 @@ def test_the_distance_is_mahalanobis_relative_to_the_level_and_the_worst_group_c
 
 
 def test_a_layout_that_fits_better_when_turned_is_told():
-    group, side = made().groups["layout"], gate.FIELDS
+    group, side = made().groups["layout"], gate_features.FIELDS
     upright, mirrored, last_row = 3, side - 4, side * (side - 1)
     turned = (last_row + side - 4, last_row + 3, 3 * side)  # by 180 degrees, upside down, about the diagonal
     ratios = gate.turned_ratios(group, layout(upright, mirrored, 44, *turned) + 1e-3)
@@ -103,7 +103,7 @@ def test_the_file_holds_arrays_alone_and_nothing_in_it_is_executed(tmp_path):
 def test_what_goes_towards_phantoms_is_stopped_and_what_goes_away_from_them_is_not(tmp_path):
     features = {name: np.zeros((3, 2), np.float32) for name in ("last", "texture")} | {"layout": layout(3, 3, 3)}
     features["texture"][:, 1] = [0, 6, -60]
-    weights = np.zeros(gate.FIELDS**2 + 2, np.float32)
+    weights = np.zeros(gate_features.FIELDS**2 + 2, np.float32)
     weights[-1] = 1
     group = gate.Group(np.zeros(2, np.float32), np.zeros((2, 2), np.float32), 1.0)
     whole = gate.Gate(made().groups | {"last": group}, 4.0, gate.Direction(np.zeros_like(weights), weights, 4.0))
@@ -120,7 +120,7 @@ def test_what_goes_towards_phantoms_is_stopped_and_what_goes_away_from_them_is_n
 def test_quantiles_by_counting_are_those_by_sorting():
     pixels = np.concatenate([images(3).numpy(), np.zeros((1, 64, 64), np.uint8), images(1).numpy() // 100])
     expected = np.quantile(pixels.reshape(5, -1), np.linspace(0.01, 0.99, 15), axis=1).T
-    assert gate._grey_quantiles(pixels) == pytest.approx(expected)
+    assert gate_features._grey_quantiles(pixels) == pytest.approx(expected)
 
 
 def test_the_status_says_how_far():

@@ -15,7 +15,8 @@ from tests.broken_files import write_broken_files
 from tests.trained import fit_normalisation, model_config, probability
 
 from cxr.model import preprocessing
-from cxr.model.gate import Gate, predict_with_features
+from cxr.model.gate import Gate
+from cxr.model.gate_features import predict_with_features
 from cxr.model.network import XrayNetwork, predict_logits
 from cxr.model.registered import XrayClassifier
 from cxr.phantoms.dataset import phantom

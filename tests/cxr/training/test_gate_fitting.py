@@ -9,7 +9,7 @@ from tests.trained import fit_normalisation
 
 from cxr import settings
 from cxr.model import preprocessing
-from cxr.model.gate import predict_with_features
+from cxr.model.gate_features import predict_with_features
 from cxr.model.network import XrayNetwork
 from cxr.phantoms.dataset import phantom
 from cxr.training import gate_fitting, gate_images

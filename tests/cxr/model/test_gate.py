@@ -117,8 +117,10 @@ def test_what_goes_towards_phantoms_is_stopped_and_what_goes_away_from_them_is_n
         gate.Gate.read(tmp_path / "torn.npz")
 
 
-def test_quantiles_by_counting_are_those_by_sorting():
-    pixels = np.concatenate([images(3).numpy(), np.zeros((1, 64, 64), np.uint8), images(1).numpy() // 100])
+@pytest.mark.parametrize("side", [7, 64])  # of few pixels, neighbours in order differ
+def test_quantiles_by_counting_are_those_by_sorting(side):
+    drawn = images(4, side).numpy()
+    pixels = np.concatenate([drawn[:3], np.zeros((1, side, side), np.uint8), drawn[3:] // 100])
     expected = np.quantile(pixels.reshape(5, -1), np.linspace(0.01, 0.99, 15), axis=1).T
     assert gate_features._grey_quantiles(pixels) == pytest.approx(expected)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from snowflake.snowpark.session import _get_active_sessions, _remove_session
 from xdist.scheduler import LoadFileScheduling
 
 LONGEST = (
@@ -53,15 +54,20 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def telemetry_asks_no_killed_server() -> None:
-    """The clients' telemetry keeps the first connection that it saw, and asks it for minutes if its server is gone."""
+    """The ML client's telemetry asks the first connection it saw or any session: for ever if its server is gone.
+
+    Some tests kill servers whose sessions they cannot close.
+    """
     telemetry = sys.modules.get("snowflake.ml._internal.telemetry")
-    connection = getattr(telemetry, "_conn", None)
-    if connection is None:
+    if telemetry is None:
         return
-    try:
-        socket.create_connection((connection.host, int(connection.port)), timeout=1).close()
-    except OSError:
-        telemetry._conn = None
+    telemetry._conn = None
+    for session in list(_get_active_sessions(require_at_least_one=False)):
+        connection = session.connection
+        try:
+            socket.create_connection((connection.host, int(connection.port)), timeout=1).close()
+        except OSError:
+            _remove_session(session)
 
 
 def pytest_collection_finish() -> None:

@@ -26,6 +26,7 @@ def start(root: Path, *options: str) -> dict:
 def open_session(account: dict, **more: str) -> Session:
     given = {key: account[key] for key in ("account", "user", "password", "host", "port", "protocol")}
     given["session_parameters"] = {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False}
+    given["network_timeout"] = 120  # seconds; by default a client asks a killed server for ever
     return Session.builder.configs({**given, **more}).create()
 
 

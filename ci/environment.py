@@ -111,3 +111,14 @@ def install_cli() -> None:
         print(f"pip could not install the Snowflake CLI, so its tests will be skipped:\n{done.stderr}", flush=True)
         return
     stamp.write_text(wanted)
+
+
+def install_aside(name: str, *packages: str) -> None:
+    """Make packages importable that one benchmark alone needs, without what they depend on: `build/<name>/`."""
+    folder = ROOT / "build" / name
+    if not folder.exists():
+        unfinished = folder.with_name(f"{name}-unfinished")
+        command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*command, "--upgrade", "--target", str(unfinished), *packages], check=True)
+        unfinished.rename(folder)
+    sys.path.append(str(folder))

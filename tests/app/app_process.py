@@ -1,7 +1,8 @@
-"""The app as a process of its own, as `python3 ci app` starts it; and a model card that somebody else wrote."""
+"""The app as a process of its own, as `python3 ci app` starts it; a browser; a model card of somebody else's."""
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,17 @@ import urllib.request
 
 from cxr.account.session import PROJECT
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 HOSTILE_CARD = """**Quality** [here](https://evil.example/a) ![x](https://evil.example/b.png) <img src="https://evil.example/c">
 
 | metric | value |
@@ -37,12 +49,17 @@ def ci_app(account, *arguments, **environ):
     # A session of its own, so that Streamlit ends with the process that started it.
     process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
-                break
-            time.sleep(0.1)
+        wait_for_page(port)
         yield port
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def wait_for_page(port: int) -> None:
+    """Until a Streamlit process serves this port, at most 90 seconds."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health"):
+            return
+        time.sleep(0.1)

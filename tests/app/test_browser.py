@@ -6,29 +6,17 @@ picture, always of phantoms.
 """
 
 import csv
-import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.app.app_process import HOSTILE_CARD, ci_app
+from tests.app.app_process import CHROMIUM, FLAGS, HOSTILE_CARD, ci_app
 
 import cxr
 from cxr.account.session import PROJECT, account_directory
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 XRAYS = PROJECT.parent / "shared" / "data" / "quickstart_sample"
 PICTURES = PROJECT / "build" / "screenshots"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DESKTOP, PHONE = (1280, 900), (390, 844)
 SHAPES = {"desktop": (DESKTOP, "light"), "phone": (PHONE, "dark")}
 MINUTES = 180_000  # in milliseconds, as Playwright counts; a busy machine is slow

@@ -18,7 +18,8 @@ SCALE = 0.20
 SHIFT = 0.12  # of the image's side
 
 
-Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+Draw = Callable[[float, float], torch.Tensor]  # (low, high) -> a uniform random number for each image, [N, 1, 1, 1]
+Change = Callable[[torch.Tensor, Draw], torch.Tensor]
 
 
 def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 1.0) -> torch.Tensor:
@@ -64,8 +65,26 @@ def _uniform(images: torch.Tensor, low: float, high: float, generator: torch.Gen
 
 
 def _sometimes(probability: float, change: Change, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Changed for some images at random; all are computed, so that nothing waits for the device."""
-    return torch.where(_uniform(images, 0, 1, generator) < probability, change(images, generator), images)
+    """Changed for some images at random. Numbers are drawn for all, so that every device draws the same."""
+
+    def draw(low: float, high: float) -> torch.Tensor:
+        return _uniform(images, low, high, generator)
+
+    chosen = draw(0, 1) < probability
+    return _where(chosen, images, lambda some, pick: change(some, lambda low, high: pick(draw(low, high))))
+
+
+def _where(
+    chosen: torch.Tensor, images: torch.Tensor, change: Callable[[torch.Tensor, Callable], torch.Tensor]
+) -> torch.Tensor:
+    """`change(images, pick)` of the chosen ones, [N, 1, 1, 1]; `pick` takes their part of a tensor [N, ...].
+
+    A CPU computes these alone; another device computes all, because it would have to be asked which they are.
+    """
+    if images.device.type != "cpu":
+        return torch.where(chosen, change(images, lambda each: each), images)
+    few = chosen.flatten().nonzero().squeeze(1)
+    return images.index_copy(0, few, change(images[few], lambda each: each[few]))
 
 
 def _affine(images: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
@@ -108,53 +127,60 @@ def _bicubic(side: int, device: torch.device) -> torch.Tensor:
     return F.interpolate(columns, size=(side, 1), mode="bicubic", align_corners=False).view(4, side)
 
 
-def _equalise(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _equalise(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     """Blend with a copy of equalised histogram, as some workstations show X-rays."""
     levels = (images.flatten(1) * 63).long()
     counts = torch.zeros(len(images), 64, device=images.device)
     counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=counts.dtype))
     ranks = counts.cumsum(1).div_(levels.shape[1]).gather(1, levels).view_as(images)
-    return torch.lerp(images, ranks, _uniform(images, 0, 1, generator))
+    return torch.lerp(images, ranks, draw(0, 1))
 
 
-def _sigmoid(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _sigmoid(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     """A sigmoid characteristic curve, like a film's or a detector's."""
-    centre, slope = _uniform(images, 0.3, 0.7, generator), _uniform(images, 2, 8, generator)
+    centre, slope = draw(0.3, 0.7), draw(2, 8)
     darkest, brightest = torch.sigmoid(-centre * slope), torch.sigmoid((1 - centre) * slope)
     return (torch.sigmoid((images - centre) * slope) - darkest) / (brightest - darkest)
 
 
-def _resolution_loss(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _resolution_loss(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     """Blend half of the images with copies of half the resolution, a quarter with copies of a quarter of it."""
-    height, width = images.shape[2:]
-    for factor, most in ((2, -1), (4, -3)):
-        coarse = F.avg_pool2d(images, factor)
-        coarse = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-        images = torch.lerp(images, coarse, _uniform(images, most, 1, generator).clamp_(min=0))
+    for factor, least in ((2, -1), (4, -3)):
+        weight = draw(least, 1)
+
+        def blend(some, pick, factor=factor, weight=weight):
+            coarse = F.avg_pool2d(some, factor)
+            coarse = F.interpolate(coarse, size=some.shape[2:], mode="bilinear", align_corners=False)
+            return torch.lerp(some, coarse, pick(weight))
+
+        images = _where(weight > 0, images, blend)
     return images
 
 
-def _sharpen(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _sharpen(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     """Unsharp masking, as scanners and workstations do it."""
-    soft = F.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
-    return torch.lerp(soft, images, 1 + _uniform(images, 0, 2, generator)).clamp_(0, 1)
+    soft = images
+    for size in ((5, 1), (1, 5)):  # faster than both at once
+        padding = tuple(side // 2 for side in size)
+        soft = F.avg_pool2d(soft, size, stride=1, padding=padding, count_include_pad=False)
+    return torch.lerp(soft, images, 1 + draw(0, 2)).clamp_(0, 1)
 
 
-def _collimate(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _collimate(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     """Black borders, up to 15% of the side each, where the beam was stopped."""
     height, width = images.shape[2:]
     y = torch.arange(height, device=images.device).view(1, 1, -1, 1) / height
     x = torch.arange(width, device=images.device).view(1, 1, 1, -1) / width
-    top, bottom, left, right = (_uniform(images, -0.15, 0.15, generator) for _ in range(4))
+    top, bottom, left, right = (draw(-0.15, 0.15) for _ in range(4))
     return images * ((y >= top) & (y < 1 - bottom) & (x >= left) & (x < 1 - right))
 
 
-def _erase(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _erase(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     """Fill one rectangle of up to a third of each side with the mean grey."""
     height, width = images.shape[2:]
     y = torch.arange(height, device=images.device).view(1, 1, -1, 1) / height
     x = torch.arange(width, device=images.device).view(1, 1, 1, -1) / width
-    top, left = _uniform(images, 0, 0.8, generator), _uniform(images, 0, 0.8, generator)
-    rows = (y >= top) & (y < top + _uniform(images, 0.1, 0.33, generator))
-    columns = (x >= left) & (x < left + _uniform(images, 0.1, 0.33, generator))
+    top, left = draw(0, 0.8), draw(0, 0.8)
+    rows = (y >= top) & (y < top + draw(0.1, 0.33))
+    columns = (x >= left) & (x < left + draw(0.1, 0.33))
     return torch.where(rows & columns, images.mean(dim=(2, 3), keepdim=True), images)

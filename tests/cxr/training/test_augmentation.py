@@ -1,5 +1,6 @@
 """Augmentation: it keeps shape, range and orientation, and depends only on its seed."""
 
+import pytest
 import torch
 
 from cxr.model.network import to_float
@@ -44,8 +45,20 @@ def test_an_image_keeps_its_content_under_every_change():
     """Each change of grey or sharpness alone leaves the order of a ramp's columns, but for noise and borders."""
     ramp = torch.linspace(0.2, 0.8, 64).expand(50, 1, 64, 64).contiguous()
     for change in (augmentation._equalise, augmentation._sigmoid, augmentation._resolution_loss, augmentation._sharpen):
-        changed = change(ramp.clone(), torch.Generator().manual_seed(0)).mean(2)[..., 4:-4]
+        generator = torch.Generator().manual_seed(0)
+        draw = lambda low, high: augmentation._uniform(ramp, low, high, generator)  # noqa: B023, E731 - used at once
+        changed = change(ramp.clone(), draw).mean(2)[..., 4:-4]
         assert changed.diff(dim=-1).min() >= -1e-6, change.__name__
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_a_device_that_computes_all_changes_gives_what_a_cpu_does_that_computes_the_chosen_ones(monkeypatch, count):
+    images = to_float(pictures(count))
+    chosen = [augment(images.clone(), torch.Generator().manual_seed(seed)) for seed in range(5)]
+    everything = lambda chosen, images, change: torch.where(chosen, change(images, lambda each: each), images)  # noqa: E731
+    monkeypatch.setattr(augmentation, "_where", everything)
+    for seed, expected in enumerate(chosen):
+        torch.testing.assert_close(augment(images.clone(), torch.Generator().manual_seed(seed)), expected)
 
 
 def test_shifted_images_have_the_shape_and_dtype_of_images():

@@ -79,12 +79,12 @@ def _where(
 ) -> torch.Tensor:
     """`change(images, pick)` of the chosen ones, [N, 1, 1, 1]; `pick` takes their part of a tensor [N, ...].
 
-    A CPU computes these alone; another device computes all, because it would have to be asked which they are.
+    A CPU computes these alone, in place; another device computes all, because it would have to be asked which they are.
     """
     if images.device.type != "cpu":
         return torch.where(chosen, change(images, lambda each: each), images)
     few = chosen.flatten().nonzero().squeeze(1)
-    return images.index_copy(0, few, change(images[few], lambda each: each[few]))
+    return images.index_copy_(0, few, change(images[few], lambda each: each[few]))
 
 
 def _affine(images: torch.Tensor, generator: torch.Generator, strength: float) -> torch.Tensor:
@@ -159,11 +159,15 @@ def _resolution_loss(images: torch.Tensor, draw: Draw) -> torch.Tensor:
 
 def _sharpen(images: torch.Tensor, draw: Draw) -> torch.Tensor:
     """Unsharp masking, as scanners and workstations do it."""
-    soft = images
-    for size in ((5, 1), (1, 5)):  # faster than both at once
-        padding = tuple(side // 2 for side in size)
-        soft = F.avg_pool2d(soft, size, stride=1, padding=padding, count_include_pad=False)
+    soft = _local_mean(_local_mean(images).mT).mT
     return torch.lerp(soft, images, 1 + draw(0, 2)).clamp_(0, 1)
+
+
+def _local_mean(images: torch.Tensor) -> torch.Tensor:
+    """The mean of five neighbours in a row, of fewer at the border. Many times faster on a CPU than F.avg_pool2d."""
+    sums = F.pad(images, (2, 2)).unfold(-1, 5, 1).sum(-1)
+    ones = torch.ones(images.shape[-1], device=images.device)
+    return sums / F.pad(ones, (2, 2)).unfold(0, 5, 1).sum(-1)
 
 
 def _collimate(images: torch.Tensor, draw: Draw) -> torch.Tensor:

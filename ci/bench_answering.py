@@ -68,7 +68,7 @@ def cold(results: Results) -> None:
     results.add("import of PyTorch, compared with all from a new process to its first answer", ratios, parts)
 
 
-def warm(results: Results, side: int = 128, count: int = 4 * BATCH) -> None:
+def warm(results: Results, side: int = 128, count: int = 16 * BATCH) -> None:
     """Compared with the trained network in PyTorch's default layout."""
     torch.manual_seed(0)
     plain = XrayNetwork().eval()

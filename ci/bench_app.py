@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from snowflake.snowpark.session import _get_active_sessions
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 from tests.app.app_process import CHROMIUM, FLAGS, ci_app, wait_for_page
@@ -61,6 +62,7 @@ def _without_a_browser(results: Results, served: Served, files: list[Path], call
         lines = ["[connections.snowflake]", *(f"{key} = {json.dumps(value)}" for key, value in login.items())]
         secrets.write_text("\n".join(lines))
         config.set_option("secrets.files", [str(secrets)])
+        before = set(_get_active_sessions())
         page = AppTest.from_file(str(PROJECT / "streamlit" / "streamlit_app.py"), default_timeout=120)
         page.query_params["path"] = "SERVICE"
         page.run()
@@ -70,6 +72,8 @@ def _without_a_browser(results: Results, served: Served, files: list[Path], call
         pages.append(_seconds(page.run))
         if len(page.image) != 2:
             sys.exit("The page shows no overlay: " + "; ".join(each.value for each in [*page.error, *page.warning]))
+    for session in set(_get_active_sessions()) - before:
+        session.close()  # or the next benchmark would take it for a notebook's
     title = f"from a {SIDE} px upload to the complete page, compared with a call of the service"
     _add(results, title, pages[1:], calls[1:])  # the first ones include imports
 

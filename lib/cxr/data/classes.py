@@ -97,7 +97,7 @@ def agree(known: LabelSet | None, found: LabelSet | None, add: Iterable[str] = (
         return wanted.extended(found.others)
     if unknown := [name for name in found.names if name not in wanted]:
         raise ValueError(
-            f"{', '.join(unknown)}: this catalog's classes are {', '.join(known.names)}. Add what is meant "
+            f"{', '.join(unknown)}: this catalog's classes are {', '.join(known.names)}. Add the new class "
             f'(add_class="{",".join(unknown)}", or --add-class), or correct the folder or the table that says so'
         )
     return wanted

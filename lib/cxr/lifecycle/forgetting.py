@@ -51,7 +51,7 @@ def find_patient(project: Project, patient: str) -> Patient:
         ValueError: no id is given, or the key cannot be read.
     """
     if not patient.strip():
-        raise ValueError("an empty id is nobody's")
+        raise ValueError("no patient id is given")
     migrate.upgrade(project)
     ids = _candidates(project, patient.strip())
     rejected = project.session.sql(f"SELECT SOURCE, SOURCE_NAME, DETAIL FROM {project.rejected}").to_pandas()

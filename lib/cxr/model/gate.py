@@ -118,4 +118,4 @@ def status_of(distance: float) -> str:
     if distance <= 1:
         return "ok"
     far = f"{distance:.2g} times" if distance < 100 else "more than 100 times"
-    return f"{UNLIKE}: {far} as far from the training images as is usual at most"
+    return f"{UNLIKE}: {far} the allowed distance from the training images"

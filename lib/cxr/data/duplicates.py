@@ -15,7 +15,7 @@ NEAR = 10  # bits of BITS
 
 
 def flag(project: Project) -> None:
-    """Write beside each image that has a near duplicate with a smaller id the smallest of those ids, in one statement.
+    """For each image that has near duplicates with smaller ids, store the smallest of those ids; in one statement.
 
     Of images with the same fingerprint one stands for all, so many copies of one picture make no more pairs than one.
     """

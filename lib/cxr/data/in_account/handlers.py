@@ -1,6 +1,6 @@
 """Handlers of the functions in the account. Each looks at one file and answers in JSON, whatever the file holds.
 
-They are shipped with `cxr.model` to where nothing else of this project is (`cxr.account.functions`).
+They are shipped with `cxr.model`, without the rest of this project (`cxr.data.in_account.functions`).
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Which key a catalog's patient ids are under, and whether it is the one that is at hand."""
+"""The key of a catalog's patient ids, and the check that the present key is the same."""
 
 from collections.abc import Collection
 

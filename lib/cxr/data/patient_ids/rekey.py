@@ -1,4 +1,4 @@
-"""Make all ids of patients and studies of a catalog anew: by the present rules and under the present key."""
+"""Compute all ids of patients and studies of a catalog again, by the present rules and under the present key."""
 
 import pandas as pd
 

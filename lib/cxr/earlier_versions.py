@@ -1,4 +1,4 @@
-"""What earlier versions of this project left behind, in today's names. The only place that knows the old ones.
+"""Read what earlier versions of this project wrote, under today's names. The only module that knows the old names.
 
 Those of before triage give no TRIAGE. The first ones knew two classes, NORMAL and PNEUMONIA, and called the probability
 of the second P_PNEUMONIA. Versions of the model that were registered then go on answering so.

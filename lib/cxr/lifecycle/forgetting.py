@@ -1,4 +1,4 @@
-"""Take everything of one patient out of the project, and say which versions learned from them.
+"""Remove everything about one patient from the project, and list the versions that learned from their images.
 
 The rows of the catalog and of rejected files go last, together: they alone tell which images are the patient's. So a
 call that is broken off anywhere leaves what a second call needs, and every step may be done twice.

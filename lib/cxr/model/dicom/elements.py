@@ -1,4 +1,4 @@
-"""Read elements of a DICOM header so that an odd one is refused by its name, and never by its value.
+"""Read elements of a DICOM header. An invalid element is refused with its name; its value is never in a message.
 
 Values are taken from the raw bytes: what pydicom makes of a damaged one depends on its type, and its messages quote it.
 """

@@ -171,7 +171,7 @@ def services(version_name: str) -> list[dict[str, str]]:
 def catalog() -> pd.DataFrame:
     """The catalog without source names, which may hold a person's. Raises NotReady where it is empty.
 
-    Images without a label are part of it, and so are those that are set aside.
+    It includes images without a label, and images that are set aside.
     """
     # A label without a split: an ingest that has not ended, or an image that is set aside.
     there = "VANISHED_AT IS NULL AND (SPLIT IS NOT NULL OR LABEL IS NULL OR SET_ASIDE IS NOT NULL)"

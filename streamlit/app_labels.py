@@ -94,6 +94,6 @@ def filter_rows(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
 
 
 def all_names(labels: LabelSet, *columns: Sequence[str]) -> list[str]:
-    """The version's classes, and then those that stand in the columns beside them."""
+    """The version's classes, then further ones that are in the columns."""
     found = {name for column in columns for name in column if isinstance(name, str)}
     return [*labels.names, *sorted(found - set(labels.names))]

@@ -39,7 +39,7 @@ def main() -> None:
         order = chosen(
             "order", ["mixed", "by image id"], "mixed", lambda key, options: st.selectbox("Order", options, key=key)
         )
-        wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key), (1, MOST))
+        wanted = typed("n", 20, lambda key: st.number_input("Images, at most", 1, MOST, step=10, key=key), (1, MOST))
     if found.empty:
         st.info("No image matches these filters. Widen them.", icon=":material/search_off:")
         return

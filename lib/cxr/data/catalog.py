@@ -95,7 +95,7 @@ def read_catalog(project: Project) -> pd.DataFrame:
     so that what follows is reproducible.
 
     Raises:
-        LookupError: there are none; says what to do.
+        LookupError: there are none; the message says what to do.
     """
     # An ingest that was cut off leaves labels without a split; the next one gives them theirs.
     ready = f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"

@@ -31,7 +31,7 @@ def read(project: Project, phantoms: bool = False) -> Facts:
     """The facts for images of a source, of phantoms or not: one kind leaves when the other comes.
 
     A catalog that an earlier version of this project made has none: its labels tell the classes, its rules are the
-    first ones, and its key was the empty one unless somebody chose one.
+    first ones, and its key was empty unless the user chose one.
     """
     written = read_all(project, phantoms)
     rows = project.session.sql(f"""

@@ -146,7 +146,7 @@ class Zip:
 class Stage:
     """Files below a place on a stage, which needs a directory table.
 
-    Ingest checks and places them where they are (`in_place`). Whoever must have their bytes reads them through `mount`,
+    Ingest checks and places them in the account (`in_place`). Code that needs their bytes reads them through `mount`,
     where the notebook has one for this very place, else from copies that come a batch at a time.
     """
 
@@ -222,7 +222,7 @@ def read_checked(read: Read, name: str, place: str) -> bytes | BadImage:
 def upload(project: Project, read: Read, files: Placed) -> Refusals:
     """Upload the files whose hash is still the one in their path, and return those that have changed.
 
-    Copies go up, so that nobody can change a file between the look at its content and the upload.
+    A copy is uploaded, so that the file cannot change between the check of its content and the upload.
     """
     refused, waiting = {}, list(reversed(files))
     while waiting:

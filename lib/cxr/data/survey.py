@@ -114,7 +114,7 @@ def survey(
     Args:
         any_folders: folders are classes only where the catalog knows them, or has none yet. What lies in others has no
             label, and no folder is refused: for images that are to be scored.
-        else_labels: the classes are the source's own, else these, and are not held against the catalog's: for images
+        else_labels: the classes are the source's own, else these, and are not compared with the catalog's: for images
             that are not to be cataloged.
 
     Raises:

@@ -140,7 +140,7 @@ def _data(found: ExternalEvaluation) -> str:
     text = "## The images\n\n" + _table(("", "number"), flow)
     if outside.known_patients:
         text += (
-            f"\n\n{outside.known_patients:,} patients also stand in training or validation of the version; their "
+            f"\n\n{outside.known_patients:,} patients are also in training or validation of the version; their "
             f"{outside.left_out[reasons.KNOWN_PATIENT]:,} images are left out."
         )
     if outside.unknown_classes:
@@ -153,7 +153,7 @@ def _data(found: ExternalEvaluation) -> str:
         if name in by_class.index
     ]
     text += "\n\n" + _table(("class", "images", "patients", "of all images"), lines)
-    told = [("patients told by", "PATIENT_FROM"), ("ages", "AGE_BAND"), ("sex", "SEX"), ("views", "VIEW_POSITION")]
+    told = [("patient ids from", "PATIENT_FROM"), ("ages", "AGE_BAND"), ("sex", "SEX"), ("views", "VIEW_POSITION")]
     known = [f"- {title}: {counts}" for title, column in told if (counts := _counts(rows[column]))]
     return text + "\n\n" + "\n".join(known)
 
@@ -254,7 +254,7 @@ corrected for that."""
 def _with_known(found: ExternalEvaluation) -> str:
     if not found.with_known:
         return ""
-    text = """## Sensitivity analysis: with the patients who also stand in training
+    text = """## Sensitivity analysis: with the patients who are also in training
 
 For comparison only. If these patients are indeed those of training, the right column is too good; if their ids are \
 alike by chance (as numbers in file names may be), the left column leaves out more than it needs to.

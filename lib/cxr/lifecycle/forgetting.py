@@ -36,7 +36,7 @@ class Patient:
 
     @property
     def sources(self) -> dict[str, int]:
-        """How many files of which source are the patient's; those files themselves are nobody's but the user's."""
+        """The number of the patient's files in each source. The project does not remove those files; the user must."""
         return pd.concat([self.images["SOURCE"], self.rejected["SOURCE"]]).value_counts().to_dict()
 
 

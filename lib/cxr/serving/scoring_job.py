@@ -59,7 +59,7 @@ def score_folder(
     """Catalog a folder, zip or `@stage/path` whatever its folders are called, and score each image.
 
     Folders that are classes of the catalog are labels, as in any ingest. All others are just folders: their images get
-    no label and no split. Answers stand in PREDICTIONS.
+    no label and no split. Answers go to PREDICTIONS.
 
     Args:
         warn: is given each of the survey's warnings, before anything is changed.

@@ -18,11 +18,11 @@ JOBS = {
     "score": "catalog a folder and score its images with the version in use",
     "evaluate": "measure a registered version on a labelled folder from elsewhere, without cataloging it",
     "forget": "remove everything about one patient, and list the versions that were trained on their images",
-    "soak": "run endurance checks: mutations, structures, fuzz, headers, requests, kills, memory",
+    "soak": "run endurance checks: mutations, structures, fuzz, headers, requests, kills, account-kills, memory",
     "rekey": "compute all patient ids of the catalog again, with the present rules and key",
     "truth": "label cataloged images from a table",
     "lint": "check style with ruff, and imports with import-linter",
-    "lock": "write ci/constraints.txt anew from the environment",
+    "lock": "write the versions in the environment to ci/constraints.txt",
 }
 
 
@@ -34,7 +34,9 @@ def main() -> int:
     parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
     parsers["run"].add_argument("--data", default="", help="a folder or zip of images, or kermany; default: phantoms")
     parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
-    parsers["run"].add_argument("--phantom-findings", metavar="1-4", help="with 3, phantoms have four classes")
+    parsers["run"].add_argument(
+        "--phantom-findings", metavar="1-4", help="findings of the phantoms; with 3 there are four classes"
+    )
     parsers["run"].add_argument("--only", default="", help="the number of one notebook, such as 03")
     parsers["run"].add_argument("--build", default="build", help="the folder for the results")
     parsers["score"].add_argument("--data", required=True, help="a folder, a zip, or @stage/path")
@@ -42,7 +44,9 @@ def main() -> int:
     parsers["evaluate"].add_argument("--data", required=True, help="a folder, a zip, @stage/path, or kermany")
     parsers["evaluate"].add_argument("--version", default="", help="a version of the model; default: the one in use")
     parsers["evaluate"].add_argument("--out", default="build/evaluation", help="the folder for report and figures")
-    parsers["forget"].add_argument("--patient", metavar="ID", required=True, help="from the catalog, or the hospital's")
+    parsers["forget"].add_argument(
+        "--patient", metavar="ID", required=True, help="the id in the catalog, or the hospital's id"
+    )
     for name in ("run", "score", "evaluate"):
         _add_label_arguments(parsers[name].add_argument)
     oldest = "the tests of library and notebooks, with the oldest versions that they work with"
@@ -54,7 +58,9 @@ def main() -> int:
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument(
-        "what", nargs="*", help="one of mutations, structures, fuzz, headers, requests, kills, memory, and how many"
+        "what",
+        nargs="*",
+        help="one of mutations, structures, fuzz, headers, requests, kills, account-kills, memory; then how many",
     )
     arguments, rest = parser.parse_known_args()
     if rest and arguments.job not in ("test", "app", "rekey", "truth"):
@@ -66,8 +72,8 @@ def main() -> int:
 def _add_label_arguments(add) -> None:
     add("--data-csv", metavar="TABLE", help="a CSV with the columns file and any of label, patient_id, cause")
     add("--negative-label", metavar="CLASS", help="the class that means: nothing found")
-    add("--add-class", metavar="CLASSES", help="with commas: classes that the catalog does not know yet and shall")
-    add("--label-from", choices=["cause"], help="the causes in the files' names are the classes")
+    add("--add-class", metavar="CLASSES", help="new classes to add to the catalog, separated by commas")
+    add("--label-from", choices=["cause"], help="use the causes in the file names as the classes")
     add("--include-set-aside", choices=["true", "false"], help="use lateral views and images FOR PROCESSING too")
 
 
@@ -88,7 +94,7 @@ def _add_deploy_arguments(add) -> None:
         "--from",
         dest="start",
         metavar="STEP",
-        help="start with this step: after a failed step, or if somebody else has run the steps before",
+        help="start with this step: after a failed step, or if somebody else ran the earlier steps",
     )
     add("--egress", action="store_true", help="let the bundle download weights from download.pytorch.org")
     add("--weights", metavar="FILE", help="upload this file of torchvision weights to the artifacts stage")

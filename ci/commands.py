@@ -140,7 +140,7 @@ def forget(patient: str) -> int:
         project = _project(cxr, [])
         found = forgetting.find_patient(project, patient)
         if not found.sources:
-            print("The catalog holds no image of this patient. (ISSUER|ID, where the DICOM headers name an issuer.)")
+            print("The catalog has no image of this patient. If the DICOM headers name an issuer, give ISSUER|ID.")
         for use in found.uses:
             print(f"{use}: train again without the patient, or delete it")
         counts = forgetting.forget(project, found)

@@ -1,8 +1,8 @@
 -- The project's schema, stages, tables and views. Role: <% engineer_role %>, or any that may create a database.
--- Notebook 01 runs this file too. It can run any number of times and changes nothing that is there.
+-- Notebook 01 runs this file too. It can run any number of times and keeps all data.
 
--- Snowflake asks for the right to create a database even where it exists: what runs this file for you leaves this
--- statement out then, and so do you if 10_account.sql made the database.
+-- Snowflake demands the privilege CREATE DATABASE even if the database exists. Notebook 01 and `python3 ci deploy` skip
+-- this statement then. If you run the file by hand after 10_account.sql, leave it out.
 CREATE DATABASE IF NOT EXISTS <% database %>;
 CREATE SCHEMA IF NOT EXISTS <% database %>.<% schema %>;
 
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     PRIMARY KEY (IMAGE_ID)
 ) COMMENT = 'One row per usable image';
 
--- Accounts that were made before; cxr.account.migrate fills these columns.
+-- For accounts from earlier versions of this project; cxr.account.migrate fills these columns.
 ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS PATIENT_FROM STRING;
 ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS STUDY_ID STRING;
 ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS SET_ASIDE STRING;
@@ -129,7 +129,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% baseline_table %> (
 ) COMMENT = 'How each version''s probabilities lay on validation images; ten rows a version';
 ALTER TABLE <% database %>.<% schema %>.<% baseline_table %> ADD COLUMN IF NOT EXISTS NEGATIVE_LABEL STRING;
 
--- A staged file's contents as the model takes them; no built-in of a warehouse reads a file.
+-- A staged file as base64, the input of the model; no built-in function of a warehouse reads a file.
 CREATE OR REPLACE FUNCTION <% database %>.<% schema %>.IMAGE_BASE64(URL STRING)
 RETURNS STRING LANGUAGE PYTHON RUNTIME_VERSION = '3.11' PACKAGES = ('snowflake-snowpark-python') HANDLER = 'read'
 COMMENT = 'Give it BUILD_SCOPED_FILE_URL(@stage, path)'
@@ -142,7 +142,7 @@ def read(url):
         return base64.b64encode(file.read()).decode()
 $$;
 
--- The answers, counted. Truth is the label of the catalog: it arrives when an image is cataloged, however much later.
+-- Counts of the predictions. TRUTH is the label in the catalog; it may arrive long after the prediction.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% counts_view %> AS
 SELECT
     TO_DATE(P.SCORED_AT) AS DAY,
@@ -166,10 +166,10 @@ LEFT JOIN (
 ) N ON N.MODEL_NAME = P.MODEL_NAME AND N.MODEL_VERSION = P.MODEL_VERSION
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
 
--- One row a day and version. STABILITY_INDEX (PSI) compares the day's probabilities with those on validation images:
--- below 0.1 small, above 0.25 large; half an image is added to each tenth, so that none is empty.
--- An image unlike those of training has a probability and no label: it is not refused, it counts in nothing but
--- SHARE_UNLIKE, and, where the truth is known, in UNLIKE_WITH_TRUTH instead of in ACCURACY.
+-- One row for each day and version. STABILITY_INDEX (PSI) compares the day's probabilities with those on validation
+-- images: below 0.1 small, above 0.25 large; half an image is added to each of the ten bins, so that none is empty.
+-- An image unlike those of training has a probability and no label. It counts as not refused, and only in SHARE_UNLIKE
+-- and, where the truth is known, in UNLIKE_WITH_TRUTH instead of in ACCURACY.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% monitoring_view %> AS
 WITH DAYS AS (
     SELECT
@@ -230,8 +230,8 @@ SELECT
 FROM DAYS D
 LEFT JOIN DRIFT R ON R.DAY = D.DAY AND R.MODEL_NAME = D.MODEL_NAME AND R.MODEL_VERSION = D.MODEL_VERSION;
 
--- The days on which something moved, in words, a row for each signal. Fewer than 30 images a day say nothing. UNLIKE is
--- a signal of its own: by its making, the gate stops 1% of X-rays like those of training.
+-- One row for each day, version and signal, with a sentence. Days with fewer than 30 images are left out. UNLIKE has its
+-- own limit, because the gate is made to stop 1% of X-rays like those of training.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> AS
 SELECT
     DAY, MODEL_NAME, MODEL_VERSION,

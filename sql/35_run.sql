@@ -59,7 +59,7 @@ bundle:
   stage_mounts:
     images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;
--- With keep_service, the model service is left suspended. A request starts it; it suspends again when nobody asks.
+-- With keep_service, the model service is left suspended. A request starts it; it suspends again when idle.
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/05_deploy.ipynb' ARGUMENTS = ('--profile', '<% profile %>', '--keep-service', '<% keep_service %>')
 WITH SPECIFICATION $$
 bundle:

@@ -9,7 +9,7 @@ CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.RETRAIN
     COMMENT = 'Trains on everything in the catalog'
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/03_train.ipynb' ARGUMENTS = ('--profile', 'full');
 
--- Registers the new run, and promotes it to production if it is not worse than the version in production.
+-- Registers the new run, and promotes it if it is good enough and not worse than the version in production.
 -- On a CPU node. WITH SPECIFICATION replaces code_bundle.yml for this run. It is a public preview: if your account lacks
 -- it, remove the clauses of this file, and the tasks run on the GPU pool.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.REGISTER
@@ -58,7 +58,7 @@ bundle:
     images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;
 
--- Then: scores them, and whatever else the version in production has not scored.
+-- After the ingest: scores the new images, and all others that the version in production has not scored.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES
     WAREHOUSE = <% warehouse %>
     COMMENT = 'Scores every image that the version in production has not scored'

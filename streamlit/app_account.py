@@ -1,4 +1,4 @@
-"""What the app reads from the account. Cached here is only what belongs to every viewer alike."""
+"""What the app reads from the account. It caches only what is the same for every viewer."""
 
 import json
 import tempfile
@@ -32,7 +32,7 @@ _CATALOG_COLUMNS = (
 
 
 class NotReady(LookupError):
-    """Something is not there yet; the message says what to do about it."""
+    """Something does not exist yet; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def session() -> Session:
 
 
 def ready_session() -> Session:
-    """The session, standing in the project's schema. Raises NotReady where there is no such schema."""
+    """The session, in the project's schema. Raises NotReady if there is no such schema."""
     found = session()
     if not found.get_current_schema() and not use_schema(found, settings()):
         raise NotReady(
@@ -91,7 +91,7 @@ def project() -> Project:
 
 
 def has_ended(error: BaseException | None) -> bool:
-    """Whether this error says that the session has ended: another one can be opened without asking anybody."""
+    """Whether this error says that the session has ended, so that a new one can be opened."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:  # the registry's client wraps what it is told
         chain.append(error)
@@ -101,7 +101,7 @@ def has_ended(error: BaseException | None) -> bool:
 
 
 def keep_session(every: float = CHECKED_EVERY) -> None:
-    """Open another session if the present one no longer answers; it is asked at most `every` so many seconds.
+    """Open another session if the present one no longer answers. Checks at most once in `every` seconds.
 
     What viewers have cached stays, except for the model's versions, which hold the session.
     """
@@ -122,7 +122,7 @@ def keep_session(every: float = CHECKED_EVERY) -> None:
 
 @st.cache_resource(ttl=60, show_spinner=False)
 def versions() -> dict[str, Version]:
-    """The newest versions by name, and the one in production however old it is. Raises NotReady where there is none."""
+    """The newest versions by name, and always those in production and by default. Raises NotReady if there is none."""
     name = settings().model_name
     registry = scoring.open_registry(project())
     if scoring.find_version(registry, name) is None:
@@ -171,19 +171,19 @@ def services(version_name: str) -> list[dict[str, str]]:
 def catalog() -> pd.DataFrame:
     """The catalog without source names, which may hold a person's. Raises NotReady where it is empty.
 
-    Images without a label are part of it, and so are those that are set aside.
+    It includes images without a label, and images that are set aside.
     """
     # A label without a split: an ingest that has not ended, or an image that is set aside.
     there = "VANISHED_AT IS NULL AND (SPLIT IS NOT NULL OR LABEL IS NULL OR SET_ASIDE IS NOT NULL)"
     query = f"SELECT {_CATALOG_COLUMNS} FROM {project().catalog} WHERE {there} ORDER BY IMAGE_ID"
     rows = ready_session().sql(query).to_pandas()
     if rows.empty:
-        raise NotReady("The catalog holds no image yet. Run `notebooks/02_data_ingest.ipynb`.")
+        raise NotReady("The catalog has no image yet. Run `notebooks/02_data_ingest.ipynb`.")
     return rows.assign(BURNED_IN=rows["BURNED_IN"].map(lambda said: said is True))
 
 
 def catalog_or_empty() -> pd.DataFrame:
-    """The catalog, for pages that can do without."""
+    """The catalog; empty instead of NotReady, for pages that work without it."""
     try:
         return catalog()
     except NotReady:
@@ -205,7 +205,7 @@ def read_staged(places: list[str]) -> list[bytes]:
         missing = [name for name in names if name not in there]
         if missing:
             raise NotReady(
-                f"{len(missing)} of {len(names)} images stand in the catalog and not on the stage. "
+                f"{len(missing)} of {len(names)} images are in the catalog but not on the stage. "
                 "Run `notebooks/02_data_ingest.ipynb` again."
             )
         return [there[name].read_bytes() for name in names]

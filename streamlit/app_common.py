@@ -1,4 +1,4 @@
-"""What every page shares: the notice, the choice of model and path, errors in plain words, state in the URL."""
+"""Shared by all pages: the notice, the choice of model and path, error messages, state in the URL."""
 
 import contextlib
 import functools
@@ -41,7 +41,7 @@ _NOTICE = """
 
 @dataclass(frozen=True)
 class Choice:
-    """The version that is asked, and how."""
+    """The chosen version, and the path by which it is asked."""
 
     version: app_account.Version
     path: str
@@ -54,7 +54,7 @@ def show_notice() -> None:
 
 @contextlib.contextmanager
 def plain_errors(place: str = "page") -> Iterator[None]:
-    """Say in a sentence what went wrong. The log gets the kind of error and where: a message may hold an image's text.
+    """Show an error in one sentence. The log gets its type and place only: a message may contain text from an image.
 
     Args:
         place: names the part of the page, so that two parts can fail beside each other.
@@ -76,7 +76,7 @@ def plain_errors(place: str = "page") -> Iterator[None]:
 
 
 def _may_renew() -> bool:
-    """Once in a while: a session that ends as soon as it is opened must not make the page run for ever."""
+    """At most once a minute: a session that ends as soon as it is opened must not make the page rerun for ever."""
     before, now = st.session_state.get("renewed", -_RENEWED_EVERY), time.monotonic()
     if now - before < _RENEWED_EVERY:
         return False
@@ -85,7 +85,7 @@ def _may_renew() -> bool:
 
 
 def _check_session() -> None:
-    """Look whether the session answers, else let the next use open another. Other viewers' caches stay as they are."""
+    """Check that the session answers; if not, the next use opens another. Other viewers' caches are kept."""
     with contextlib.suppress(Exception):  # the page says what is wrong when it runs
         app_account.keep_session(every=0)
 
@@ -98,7 +98,7 @@ def _explain(error: Exception) -> None:
     if code == _DOES_NOT_EXIST:
         st.info(
             "A table or stage of this project is not there, or this app may not use it. "
-            "Run `notebooks/01_setup.ipynb`, or ask for the rights.",
+            "Run `notebooks/01_setup.ipynb`, or ask the app's owner for access.",
             icon=":material/info:",
         )
     elif code == _NO_SUCH_COLUMN:
@@ -111,16 +111,17 @@ def _explain(error: Exception) -> None:
         asked = "The service" if st.session_state.get("path") == "SERVICE" else "Snowflake"
         st.error(f"{asked} did not answer ({type(error).__name__}, {code or 'no code'}).", icon=":material/error:")
     elif isinstance(error, StreamlitAPIException) and "connection" in str(error).lower():
-        st.error("No connection to Snowflake is configured. On a laptop start the app with `python3 ci app`.")
+        st.error("No connection to Snowflake is configured. On a laptop, start the app with `python3 ci app`.")
     else:
         st.error(
-            f"This page could not be shown ({type(error).__name__} at {where}). What was scored before is kept.",
+            f"This page could not be shown ({type(error).__name__} at {where}). Earlier answers are kept. Try "
+            "again; if it fails again, send this message to the app's owner.",
             icon=":material/error:",
         )
 
 
 def fragment(function: Callable[..., None]) -> Callable[..., None]:
-    """A part of a page that reruns alone, outside of the page's own boundary for errors, and so has one itself."""
+    """A part of a page that reruns alone. It handles its own errors, because the page does not run then."""
 
     @st.fragment
     @functools.wraps(function)
@@ -152,7 +153,7 @@ def _as_text(found: re.Match) -> str:
 
 
 def choose_model() -> Choice:
-    """The version and the path, chosen in the sidebar. Stops the page, saying why, where the path cannot be taken."""
+    """The version and the path, chosen in the sidebar. Stops the page with the reason if the path cannot be used."""
     versions = app_account.versions()
     in_production = next((name for name, version in versions.items() if version.production), None)
     default = in_production or next((name for name in versions if versions[name].default), next(iter(versions)))
@@ -182,7 +183,7 @@ def choose_model() -> Choice:
                 options,
                 key=key,
                 format_func=PATHS.get,
-                captions=["Starts by itself", "Fastest, while it runs"],
+                captions=["Starts by itself", "Fastest, if it is running"],
             ),
             everywhere=True,
         )
@@ -201,7 +202,7 @@ def _running_service(version_name: str) -> str | None:
     if running:
         return running[0]
     if found:
-        st.warning(f"The service is {found[0]['status'].lower()}; it does not answer now.", icon=":material/bedtime:")
+        st.warning(f"The service is {found[0]['status'].lower()} and cannot answer now.", icon=":material/bedtime:")
     else:
         st.warning(
             f"No service runs version {version_name}. "
@@ -229,11 +230,11 @@ def _wake(service: str) -> None:
 
 
 def chosen(name: str, options: Sequence, default, widget, everywhere: bool = False):
-    """The value of a widget whose state stands in the URL. What the URL says is used only if it is an option.
+    """The value of a widget whose state is in the URL. A value from the URL is used only if it is an option.
 
     Args:
         widget: called with the widget's key and the options.
-        everywhere: the choice goes along to the other pages, which start without what stood in the URL.
+        everywhere: keep the choice on the other pages too, whose URLs start without it.
     """
     if st.session_state.get(name) not in options:
         asked = [st.query_params.get(name), st.session_state.get(f"kept-{name}")]
@@ -246,10 +247,10 @@ def chosen(name: str, options: Sequence, default, widget, everywhere: bool = Fal
 
 
 def choose_filters(rows: pd.DataFrame, split: str = app_labels.ALL) -> pd.DataFrame:
-    """The rows of the catalog that fit the filters, which offer what the catalog holds.
+    """The catalog rows that match the filters. The filters offer the values that the catalog has.
 
     Args:
-        split: chosen at first, if there is one.
+        split: the initial choice, if the catalog has it.
     """
     with st.container(horizontal=True, vertical_alignment="bottom"):
         aside = app_account.settings().include_set_aside
@@ -259,7 +260,9 @@ def choose_filters(rows: pd.DataFrame, split: str = app_labels.ALL) -> pd.DataFr
                 [False, True],
                 False,
                 lambda key, options: st.toggle(
-                    "Images set aside", key=key, help="Lateral views, and images that were not prepared for display"
+                    "Images set aside",
+                    key=key,
+                    help="Also show lateral views, and images that were not prepared for display",
                 ),
             )
         rows = rows if aside else rows[rows["SET_ASIDE"].isna()]

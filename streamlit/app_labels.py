@@ -1,4 +1,4 @@
-"""Classes in words and filters: no page names one itself. What stands here asks nobody."""
+"""Names of classes and results, and filters, for all pages. Nothing here asks the account."""
 
 import json
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from cxr.settings import SPLITS
 ALL, NO_LABEL, NO_SPLIT = "all", "no label", "no split"  # class names are upper case, so that none is one of these
 CORRECT, MISSED, FALSE_ALARM, OTHER_CLASS = "Correct", "Missed", "False alarm", "Other class"
 NO_TRUTH, NO_PREDICTION, NOT_SCORED = "No truth", "No prediction", "Not scored"
-# In this order they are looked at: errors first.
+# The order in which the worklist shows them: errors first.
 RESULTS = (MISSED, FALSE_ALARM, OTHER_CLASS, NO_PREDICTION, NOT_SCORED, NO_TRUTH, CORRECT)
-BURNED_IN = "Text about the patient is part of the picture"
+BURNED_IN = "The picture contains text about the patient"
 UNLIKE = "unlike_training"  # what a STATUS begins with; cxr.model.gate, which needs PyTorch
 TRIAGE = {RULE_OUT: "Rule out", UNCERTAIN: "Uncertain", RULE_IN: "Rule in"}
 _SET_ASIDE = {"lateral": "Lateral view", "for_processing": "Not prepared for display"}
 
 
 def finding(labels: LabelSet) -> str:
-    """What the probability is of: the positive class of two, else anything but the negative one."""
+    """The event that the probability is about: the positive class of two, else any class but the negative one."""
     return labels.others[0] if len(labels) == 2 else f"anything but {labels.negative}"
 
 
 def result(truth: str | None, called: str | None, probability: float, labels: LabelSet, negative: str) -> str:
-    """How an answer stands to the truth. Without a truth it is neither right nor wrong.
+    """Compare an answer with the truth. Without a truth it is neither right nor wrong.
 
     Args:
         labels: of the version that answered.
@@ -44,7 +44,7 @@ def result(truth: str | None, called: str | None, probability: float, labels: La
 
 
 def note(row: dict) -> str:
-    """What somebody should know who sees this image of the catalog; empty where there is nothing."""
+    """What a viewer of this cataloged image should know; empty if there is nothing."""
     burned_in = BURNED_IN if row["BURNED_IN"] else ""
     aside = _SET_ASIDE.get(row["SET_ASIDE"], row["SET_ASIDE"]) if isinstance(row["SET_ASIDE"], str) else ""
     return "; ".join(filter(None, (burned_in, aside)))
@@ -94,6 +94,6 @@ def filter_rows(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
 
 
 def all_names(labels: LabelSet, *columns: Sequence[str]) -> list[str]:
-    """The version's classes, and then those that stand in the columns beside them."""
+    """The version's classes, then further ones that are in the columns."""
     found = {name for column in columns for name in column if isinstance(name, str)}
     return [*labels.names, *sorted(found - set(labels.names))]

@@ -80,7 +80,7 @@ def gauge(probability: float, threshold: float) -> alt.Chart:
 
 
 def class_bars(probabilities: dict[str, float], called: str | None) -> alt.Chart:
-    """A bar for each class from 0 to 1, the likeliest first; that of the call stands out."""
+    """A bar for each class from 0 to 1, the likeliest first; the predicted class has another colour."""
     probabilities = {app_tables.as_cell(name): value for name, value in probabilities.items()}
     rows = pd.DataFrame({"class": list(probabilities), "probability": list(probabilities.values())})
     rows["called"] = rows["class"] == app_tables.as_cell(called)
@@ -108,13 +108,13 @@ def class_bars(probabilities: dict[str, float], called: str | None) -> alt.Chart
 
 
 def count(truth: Sequence[str], called: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
-    """How many images of each class (rows) were called each class (columns)."""
+    """How many images of each true class (rows) were predicted as each class (columns)."""
     truth, called = pd.Series(list(truth), dtype=object), pd.Series(list(called), dtype=object)
     return pd.crosstab(truth, called).reindex(index=list(names), columns=list(names), fill_value=0)
 
 
 def confusion(counts: pd.DataFrame) -> alt.LayerChart:
-    """Counts of truth (rows) against call (columns); the colour is the share of the row."""
+    """Counts of truth (rows) against prediction (columns); the colour is the fraction of the row."""
     names = [app_tables.as_cell(name) for name in counts.index]
     values = counts.to_numpy()
     share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)

@@ -1,4 +1,4 @@
-"""What a version's training run left on the artifacts stage, and what the version has answered since."""
+"""A version's training results from the artifacts stage, and its answers from the predictions table."""
 
 import io
 import json
@@ -18,15 +18,15 @@ _NO_SUCH_FILE = 253006  # of the connector, when it gets a file that the stage d
 
 
 def evaluation(version_name: str) -> dict | None:
-    """What the version's training run measured; None where its artifacts are gone from the stage."""
+    """The evaluation of the version's training run; None if its artifacts are gone from the stage."""
     found = _artifact(version_name, "evaluation.json")
     return None if found is None else read_evaluation(json.loads(found))
 
 
 def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
-    """What the version's training run said of a split's images: IMAGE_ID, LABEL, PATIENT_ID, P_POSITIVE, PROBABILITIES.
+    """A split's scores from the training run: IMAGE_ID, LABEL, PATIENT_ID, P_POSITIVE, PROBABILITIES.
 
-    None where the run left no scores. Images that have left the catalog since, or their label, are left out.
+    None if the run left no scores. Images that are no longer in the catalog, or have no label now, are left out.
     """
     found = _artifact(version_name, "scores.csv")
     if found is None:
@@ -39,7 +39,7 @@ def run_scores(version_name: str, split: str) -> pd.DataFrame | None:
 
 
 def labels(version_name: str) -> LabelSet:
-    """The classes of a version: as its training run wrote them, else as its answers name them, else the catalog's."""
+    """The classes of a version: from its training run, else from its answers, else the catalog's."""
     found = _artifact(version_name, "model.json")
     if found is not None:
         return LabelSet.from_list(json.loads(found)["labels"])
@@ -47,7 +47,7 @@ def labels(version_name: str) -> LabelSet:
 
 
 def triage(version_name: str) -> dict:
-    """The thresholds of triage and what was shown of them (`cxr.evaluation.triage.Triage.to_json`); empty without."""
+    """Triage thresholds and their test (`cxr.evaluation.triage.Triage.to_json`); empty for a version without triage."""
     found = _artifact(version_name, "model.json")
     return {} if found is None else json.loads(found).get("triage", {})
 
@@ -85,7 +85,7 @@ def _answered_labels(version_name: str) -> LabelSet | None:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def recorded_scores(version_name: str, split: str) -> pd.DataFrame:
-    """As :func:`run_scores`, from the answers on record: the latest of each image, by any path."""
+    """As :func:`run_scores`, from the predictions table: the latest answer for each image, by any path."""
     known = app_account.settings()
     return (
         app_account.ready_session()

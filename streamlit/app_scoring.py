@@ -1,4 +1,4 @@
-"""Ask the registered model, and keep what it says: for one image with its heat map, or for many in few calls."""
+"""Score with the registered model and record the answers: one image with its heat map, or many in few calls."""
 
 import base64
 import hashlib
@@ -29,9 +29,9 @@ _ANSWERS_KEPT = 20
 
 @dataclass(frozen=True)
 class Study:
-    """One image that a viewer looks at; `pixels` is uint8 [height, width], at most about a screen large.
+    """One image that a viewer has opened; `pixels` is uint8 [height, width], reduced to about half a screen.
 
-    `burned_in`: its header says that text about the patient is part of the picture.
+    `burned_in`: its header says that the picture contains text about the patient.
     """
 
     image_id: str
@@ -45,9 +45,9 @@ class Study:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model said; `heatmap` is a greyscale PNG. Without a probability or a label `status` says why.
+    """The model's answer; `heatmap` is a greyscale PNG. If there is no probability or label, `status` says why.
 
-    `triage` is a zone of :mod:`cxr.model.zones`; None without a label, and from versions of before triage.
+    `triage` is a zone of :mod:`cxr.model.zones`; None without a label, and from versions without triage.
     """
 
     probability: float | None
@@ -79,7 +79,7 @@ def _facts(xray: preprocessing.XRay) -> dict:
 
 
 def answer_for(study: Study, choice: Choice) -> Answer:
-    """The model's answer with its heat map. A viewer's reruns do not ask again; nobody else sees what is kept."""
+    """The model's answer with its heat map. Kept in the viewer's own session, so that reruns do not ask again."""
     kept = st.session_state.setdefault("answers", {})
     key = (study.image_id, choice.version.name, choice.path)
     if key not in kept:
@@ -104,9 +104,9 @@ def answer_for(study: Study, choice: Choice) -> Answer:
 
 
 def record_answers() -> None:
-    """Append what this viewer was answered to the predictions table, each answer once.
+    """Append this viewer's answers to the predictions table, each answer once.
 
-    Called when the answer is on the screen, and at the start of every run, because a viewer may have moved on before.
+    Called after an answer is shown, and at the start of every run, in case the viewer left the page before that.
     """
     waiting = st.session_state.get("unrecorded", [])
     while waiting:
@@ -121,11 +121,11 @@ def record_answers() -> None:
 def score_rows(
     rows: pd.DataFrame, choice: Choice, report: Callable[[float, str], None]
 ) -> tuple[pd.DataFrame, list[bytes]]:
-    """Fetch, score and record images of the catalog; up to 100 images, or 64 MB, travel in one call.
+    """Fetch, score and record cataloged images, in calls of up to 100 images or 64 MB.
 
     Args:
         rows: of the catalog.
-        report: told the share done and what is being done.
+        report: called with the fraction done and the current step.
 
     Returns:
         the rows with P_POSITIVE, PROBABILITIES, CALLED, STATUS and TRIAGE, paired by image id, and the files in that
@@ -147,7 +147,7 @@ def score_rows(
 
 
 def _parts(sizes: list[int]) -> list[tuple[int, int]]:
-    """(start, end) of runs of files that travel together."""
+    """(start, end) of the files of each call."""
     parts, start, weight = [], 0, 0
     for position, size in enumerate(sizes):
         if position > start and (position - start == IMAGES_PER_CALL or weight + size > BYTES_PER_CALL):
@@ -158,7 +158,7 @@ def _parts(sizes: list[int]) -> list[tuple[int, int]]:
 
 
 def _new_request() -> str:
-    """Every question of a viewer counts, and is kept once, however often keeping it is tried."""
+    """A new id for each request of a viewer, so that a repeated write adds no row."""
     return uuid.uuid4().hex
 
 

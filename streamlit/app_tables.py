@@ -1,17 +1,17 @@
-"""Tables that a spreadsheet may be given: those that are downloaded, and those whose own button downloads them.
+"""Tables without spreadsheet formulas: files for download, and tables and charts that viewers can download.
 
-A chart has such a button too, behind "Show data".
+A chart has a download button too, behind "Show data".
 """
 
 import pandas as pd
 import streamlit as st
 
-# A spreadsheet takes what begins so for a formula; the last four are full-width forms of the first.
+# A cell that begins with one of these is a formula to a spreadsheet; the last four are full-width forms.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def show(table: pd.DataFrame, style=None, **options) -> None:
-    """`st.dataframe`, whose own button downloads what is shown: no cell of it is a formula.
+    """`st.dataframe` without formulas, because its own button downloads the table.
 
     Args:
         style: a function for `Styler.apply` with axis=1.

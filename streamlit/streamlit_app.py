@@ -1,6 +1,6 @@
 """The app: `streamlit run streamlit/streamlit_app.py` from the repository's root, in Snowflake and on a laptop.
 
-It holds no network and no torch: every answer comes from the registered model.
+It does not contain the network or import torch: every answer comes from the registered model.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""What earlier versions of this project left behind, in today's names. The only place that knows the old ones.
+"""Read what earlier versions of this project wrote, under today's names. The only module that knows the old names.
 
-Those of before triage give no TRIAGE. The first ones knew two classes, NORMAL and PNEUMONIA, and called the probability
+Versions before triage give no TRIAGE. The first ones had two classes, NORMAL and PNEUMONIA, and named the probability
 of the second P_PNEUMONIA. Versions of the model that were registered then go on answering so.
 """
 

@@ -1,4 +1,4 @@
-"""Model: which versions there are, how good they are, and what another threshold would trade."""
+"""Model: the versions, their quality, and sensitivity and specificity at other thresholds."""
 
 import altair as alt
 import app_account
@@ -61,7 +61,7 @@ def main() -> None:
     if len(parts) == 2 and images in ("validation", "test"):
         _compare(*shown, images)
     if images == "test":
-        st.caption("Another threshold is looked for among validation images: test images are for measuring alone.")
+        st.caption("Look for another threshold on validation images: test images are for measuring only.")
     elif "scores" in parts.get(name, {}):
         if st.session_state.setdefault("threshold-of", name) != name:
             forget_choice("threshold")
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _part(name: str, images: str) -> dict | None:
-    """ROC, reliability and, of validation images, scores: as the training run left them, else from answers on record.
+    """ROC, reliability and, for validation images, scores: from the training run, else from the predictions table.
 
     As :func:`cxr.evaluation.report.evaluate` gives them; None where there are none.
     """
@@ -108,18 +108,21 @@ def _versions(versions: dict[str, app_account.Version]) -> None:
 
 def _card(version: app_account.Version) -> None:
     st.header(f"Card of {plain(version.name)}")
-    st.markdown(inert(version.comment) or "This version was registered without a card.")
+    st.markdown(inert(version.comment) or "This version was registered without a model card.")
 
 
 def _measured(shown: list[str]) -> None:
-    """The training run's own figures, with intervals, side by side."""
+    """The metrics of the training runs, with intervals, side by side."""
     reports = {name: app_runs.evaluation(name) for name in shown}
     tests = {name: report["test"] for name, report in reports.items() if report}
     for name in set(shown) - set(tests):
-        st.caption(f"The artifacts of {name}'s training run are gone from the stage: no intervals.")
+        st.caption(f"The artifacts of {name}'s training run are gone from the stage: no intervals can be shown.")
     if not tests:
         return
-    parts = {"validation_shifted": "Changed as images from elsewhere", "test": "Test patients of the same source"}
+    parts = {
+        "validation_shifted": "Validation images changed like another hospital's",
+        "test": "Test patients of the same source",
+    }
     for part, title in parts.items():
         figures = {
             name: {NAMES[key]: _interval(report[part]["metrics"][key]) for key in NAMES}
@@ -128,11 +131,14 @@ def _measured(shown: list[str]) -> None:
         }
         if figures:
             st.table(pd.DataFrame(figures).rename_axis(f"{title}, 95% interval"))
-    st.caption("Figures on patients of the same source flatter: elsewhere, expect those on changed images, or less.")
+    st.caption(
+        "Test patients come from the same source as the training images. At another hospital, expect the figures on "
+        "changed images, or lower ones."
+    )
     for name, test in tests.items():
         labels = app_runs.labels(name)
         if len(labels) > 2:
-            st.caption(f"{plain(name)}: the figures above are of the screening question, {_screening(labels)}.")
+            st.caption(f"{plain(name)}: the figures above answer the screening question, {_screening(labels)}.")
         if "by_class" in test:
             _by_class(name, test["by_class"])
     lines = [
@@ -150,7 +156,7 @@ def _screening(labels: LabelSet) -> str:
 
 
 def _by_class(name: str, found: dict) -> None:
-    """Figures of each class, and which was taken for which, on the test patients of the version's own run."""
+    """Metrics of each class and the confusion matrix, on the test patients of the version's own run."""
     rows = found["classes"]
     st.header(f"Classes of {plain(name)}")
     left, right = st.columns(2)
@@ -190,12 +196,12 @@ def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:
     left = rows[mine & ~rows["IMAGE_ID"].isin(scored["IMAGE_ID"])]
     total = len(left) + len(scored)
     if not total:
-        st.info(f"The catalog holds no {split} image. Run `notebooks/02_data_ingest.ipynb`.")
+        st.info(f"The catalog has no {split} image. Run `notebooks/02_data_ingest.ipynb`.")
     if left.empty:
         return
     st.info(
-        f"{choice.version.name} has scored {len(scored):,} of the {total:,} {split} images. The curves and the "
-        "threshold explorer below use what is scored.",
+        f"{choice.version.name} has scored {len(scored):,} of the {total:,} {split} images. The curves and figures "
+        "below use only these.",
         icon=":material/info:",
     )
     if st.button(f"Score the other {len(left):,}", type="primary"):
@@ -205,7 +211,7 @@ def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:
 
 
 def _truth(rows: pd.DataFrame) -> np.ndarray:
-    """Whether each label is another than the catalog's negative one, int [N]."""
+    """1 for each label that is not the catalog's negative class, else 0: int [N]."""
     known = app_account.label_set()
     return (rows["LABEL"] != known.negative).to_numpy().astype(int) if known else np.zeros(len(rows), int)
 
@@ -226,11 +232,11 @@ def _curves(parts: dict[str, dict]) -> None:
     with right:
         st.header("Reliability")
         st.altair_chart(app_pictures.reliability(pd.concat(shares)))
-        st.caption("On the dotted line a probability of 80% means 80 in 100.")
+        st.caption("On the dotted line, 80 of 100 images with a probability of 80% are positive.")
 
 
 def _compare(name: str, other: str, split: str) -> None:
-    """Which of two versions tells the classes apart better, on the images that both have scored."""
+    """Compare the AUROC of two versions on the images that both have scored."""
     first, second = (_scored(each, split) for each in (name, other))
     both = first.merge(second[["IMAGE_ID", "P_POSITIVE"]], on="IMAGE_ID", suffixes=("", "_OTHER"))
     if len(set(_truth(both))) < 2:
@@ -244,9 +250,9 @@ def _compare(name: str, other: str, split: str) -> None:
     )
     low, high = found["interval"]
     what = "AUROC" if all(len(app_runs.labels(each)) == 2 for each in (name, other)) else "screening AUROC"
-    verdict = "better" if low > 0 else "worse" if high < 0 else "no difference that chance could not make"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "the difference may be chance"
     st.markdown(
-        f"On the {len(both):,} {split} images that both have scored, the {what} of {name} less that of {other} is "
+        f"On the {len(both):,} {split} images that both have scored, the {what} of {name} minus that of {other} is "
         f"**{found['difference']:+.3f}** (95% interval {low:+.3f} to {high:+.3f}): {verdict}."
     )
 
@@ -283,13 +289,13 @@ def _explorer(scores: dict[str, list], version: app_account.Version, images: str
     right.altair_chart(_trade(truth, probabilities, threshold))
     screening = f" Of {_screening(labels)}." if len(labels) > 2 else ""
     st.caption(
-        f"{len(truth):,} {SETS[images]}.{screening} The registered threshold of {default:.1%} stays as it is; "
+        f"{len(truth):,} {SETS[images]}.{screening} The registered threshold of {default:.1%} does not change: "
         "`notebooks/03_train.ipynb` chooses it."
     )
 
 
 def _counts(truth: np.ndarray, probabilities: np.ndarray, threshold: float, name: str, images: str) -> pd.DataFrame:
-    """Truth against call over all classes; where only the screening question was kept, over its two answers."""
+    """Truth against prediction over all classes, or, where only the screening question is stored, over its two."""
     labels = app_runs.labels(name)
     if len(labels) > 2 and images != "validation_shifted":
         rows = _scored(name, images)

@@ -1,4 +1,4 @@
-"""Monitoring: how much is asked, how often something is found, whether it drifts or errs, what is rejected."""
+"""Monitoring: volume, fraction predicted positive, drift, accuracy where the truth is known, rejected images."""
 
 import altair as alt
 import app_account
@@ -56,13 +56,13 @@ def main() -> None:
 
 @st.cache_data(ttl=60, show_spinner=False)
 def _recent(days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The monitoring views; no row of them is one image's, so all viewers may share them."""
+    """The monitoring views. Their rows are counts over many images, so all viewers may share them."""
     project = app_account.project()
     return _with_signs(monitoring.counts(project, days)), monitoring.daily(project, days)
 
 
 def _with_signs(counts: pd.DataFrame) -> pd.DataFrame:
-    """POSITIVE and TRULY_POSITIVE as bool, also where nobody wrote down the negative class of a version."""
+    """POSITIVE and TRULY_POSITIVE as bool, also where the views do not know a version's negative class."""
     unknown = counts.loc[counts["LABEL"].notna() & counts["POSITIVE"].isna(), "MODEL_VERSION"].unique()
     negative = counts["MODEL_VERSION"].map({name: app_runs.labels(name).negative for name in unknown})
     for sign, label in (("POSITIVE", "LABEL"), ("TRULY_POSITIVE", "TRUTH")):
@@ -117,7 +117,7 @@ def _volume(counts: pd.DataFrame) -> None:
         st.metric("Images", f"{total:,}")
         st.metric("Predicted positive", _percent(_positives(answered), good), help=POSITIVE)
         st.metric("Uncertain", _percent(*_uncertain(answered)), help="Left to a reader by triage")
-        st.metric("Unlike training", _percent(unlike, total), help="They keep a probability and get no label")
+        st.metric("Unlike training", _percent(unlike, total), help="They get a probability and no prediction")
         st.metric("Rejected", _percent(total - good - unlike, total))
     st.header("Volume")
     st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
@@ -165,8 +165,8 @@ def _drift(daily: pd.DataFrame) -> None:
     known = daily[daily["STABILITY_INDEX"].notna() & (daily["IMAGES"] >= FEW)]
     if known.empty:
         st.info(
-            f"Drift needs a day with at least {FEW} answers of a version, and how that version answered on validation "
-            "images, which `notebooks/04_register.ipynb` keeps.",
+            f"Drift is shown for days with at least {FEW} answers of a version whose probabilities on validation "
+            "images are stored. `notebooks/04_register.ipynb` stores them.",
             icon=":material/timeline:",
         )
         return
@@ -182,11 +182,11 @@ def _drift(daily: pd.DataFrame) -> None:
 
 
 def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
-    """How often the answers were right, where the catalog has come to know the truth."""
-    st.header("Right and wrong")
+    """How often the answers were right, for images whose label the catalog has."""
+    st.header("Accuracy where the truth is known")
     known = counts[(counts["STATUS"] == "ok") & counts["TRUTH"].notna()]
     if known.empty:
-        st.caption("The catalog knows the truth of none of these images yet.")
+        st.caption("None of these images has a label in the catalog yet. `python3 ci truth TABLE` adds labels.")
         return
 
     stopped = counts[(counts["STATUS"] == app_labels.UNLIKE) & counts["TRUTH"].notna()]
@@ -196,10 +196,10 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.metric("Sensitivity", _share(known[sick], known["POSITIVE"]), help=POSITIVE)
         st.metric("Specificity", _share(known[~sick], ~known["POSITIVE"]))
     st.caption(
-        f"{int(known['IMAGES'].sum()):,} answers on images whose truth stands in the catalog. "
-        "Images that a version was trained on flatter it. "
-        f"{int(stopped['IMAGES'].sum()):,} more images with a known truth got no label, because they are unlike those "
-        "of training; they count as not answered."
+        f"{int(known['IMAGES'].sum()):,} answers on images whose label is in the catalog. "
+        "Images that a version was trained on make these figures too good. "
+        f"{int(stopped['IMAGES'].sum()):,} more labelled images are not counted: they are unlike the training images, "
+        "so the model gave no prediction."
     )
     st.altair_chart(_lines(daily[daily["ACCURACY"].notna()], "ACCURACY", "accuracy", ".0%"))
 

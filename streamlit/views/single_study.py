@@ -1,4 +1,4 @@
-"""Single study: one X-ray, uploaded or from the stage, beside what the model saw in it."""
+"""Single study: one X-ray, uploaded or from the stage, with the model's prediction and heat map."""
 
 import math
 
@@ -19,25 +19,25 @@ from cxr.serving import scoring
 
 SOURCES = {"upload": "Upload", "stage": "From the stage"}
 CARDS = 6  # thumbnails a page: a row at a desk, two on a phone
-FEW_PATIENTS = 100  # of a class that is half of them, 50 leave an interval of some 10 points
-WELL_CALIBRATED = 0.1  # largest expected calibration error at which a probability is read as a share
+FEW_PATIENTS = 100  # if half of them are positive, 50 patients leave an interval of about 10 percentage points
+WELL_CALIBRATED = 0.1  # largest expected calibration error at which a probability is read as a frequency
 REASONS = {
     "empty": "The file is empty.",
-    "unreadable": "This is not an image that can be read. JPEG, PNG, TIFF and DICOM can.",
-    "truncated": "The file ends too early: it was cut off on its way. Send it again.",
-    "unsupported": "This kind of file is not read. JPEG, PNG, TIFF and DICOM are.",
-    "multiframe": "The file holds several images. Send one image a file.",
+    "unreadable": "The file is not an image that can be read. Use JPEG, PNG, TIFF or DICOM.",
+    "truncated": "The file is incomplete: its end is missing. Export or copy it again.",
+    "unsupported": "This kind of file is not supported. Use JPEG, PNG, TIFF or DICOM.",
+    "multiframe": "The file holds several images. Use one file for each image.",
     "too_large": "The image is too large.",
     "too_small": "The image is too small to be read.",
     "aspect_ratio": "The image is too long and narrow for a chest X-ray.",
-    "not_greyscale": "The image is in colour, so it is no X-ray.",
+    "not_greyscale": "The image is in colour, so it is not an X-ray.",
     "blank": "The image is blank.",
 }
 
 _TRIAGE_MEANS = {
-    RULE_OUT: "So low that the model alone can be trusted as far as it was tested.",
-    UNCERTAIN: "Between the two thresholds, or none could be shown to hold: a reader decides.",
-    RULE_IN: "So high that the model alone can be trusted as far as it was tested.",
+    RULE_OUT: "The probability is at or below the lower threshold, whose errors were counted on other patients.",
+    UNCERTAIN: "The probability is between the two thresholds, or no threshold passed its test: a reader decides.",
+    RULE_IN: "The probability is at or above the upper threshold, whose errors were counted on other patients.",
 }
 
 
@@ -62,7 +62,8 @@ def main() -> None:
         study = open_study(data)
     except preprocessing.BadImage as bad:
         st.error(
-            f"{REASONS.get(bad.reason, 'The file cannot be used.')} It was not sent. ({bad})", icon=":material/block:"
+            f"{REASONS.get(bad.reason, 'The file cannot be used.')} It was not sent to the model. ({bad})",
+            icon=":material/block:",
         )
         return
     show_study(study, choice)
@@ -83,7 +84,7 @@ def _from_stage() -> bytes | None:
     text = st.text_input("Search patient, image id or cause", key="search")
     found = _search(choose_filters(rows), text)
     if found.empty:
-        st.info("No image fits. Clear the search or widen the filters.", icon=":material/search_off:")
+        st.info("No image matches. Clear the search or widen the filters.", icon=":material/search_off:")
         return None
     pages = math.ceil(len(found) / CARDS)
     page = min(max(_number(st.query_params.get("page")), 1), pages)
@@ -153,12 +154,11 @@ def show_study(study: Study, choice: Choice) -> None:
 
 
 def _unlike(study: Study, answer: Answer, labels: LabelSet) -> None:
-    """No number in large type: what the model says of such an image means little."""
+    """No number in large type: the model's probability means little for such an image."""
     st.error(
-        "**This image is unlike those that the model learned from, so it makes no call.** Is it a frontal chest X-ray, "
+        "**This image is unlike the training images, so the model gives no prediction.** Is it a frontal chest X-ray, "
         f"upright and not inverted? ({plain(answer.status)}) The computed probability of "
-        f"{plain(app_labels.finding(labels))}, {answer.probability:.1%}, means little here: a reader has to look at "
-        "it.",
+        f"{plain(app_labels.finding(labels))}, {answer.probability:.1%}, means little here: a reader must look at it.",
         icon=":material/front_hand:",
     )
     _pictures(study, answer, labels)
@@ -170,9 +170,9 @@ def _verdict(study: Study, choice: Choice, answer: Answer, labels: LabelSet) -> 
         st.metric(f"Probability of {plain(app_labels.finding(labels))}", f"{answer.probability:.1%}")
         st.altair_chart(app_pictures.gauge(answer.probability, choice.version.threshold))
     with middle:
-        st.metric("The model's call", plain(answer.label) if answer.label else "None")
+        st.metric("Prediction", plain(answer.label) if answer.label else "None")
         if answer.label is None:
-            st.caption(f"The model makes no call on this image: {plain(answer.status)}")
+            st.caption(f"The model gives no prediction for this image: {plain(answer.status)}")
         else:
             side = "below" if answer.label == labels.negative else "at or above"
             st.caption(f"The probability is {side} the threshold of {choice.version.threshold:.1%}.")
@@ -198,17 +198,16 @@ def _truth(study: Study, answer: Answer, labels: LabelSet) -> None:
     place = [f"{row['SPLIT']} split"] if isinstance(row["SPLIT"], str) else []
     place += [plain(row["CAUSE"])] if isinstance(row["CAUSE"], str) else []
     where = f" ({', '.join(place)})" if place else ""
-    agrees = {app_labels.CORRECT: "agrees with", app_labels.NO_PREDICTION: "is missing, beside"}.get(
-        said, "contradicts"
-    )
+    missing = "is missing, so it cannot be compared with"
+    agrees = {app_labels.CORRECT: "agrees with", app_labels.NO_PREDICTION: missing}.get(said, "contradicts")
     seen = " The model was trained on this image." if row["SPLIT"] == "train" else ""
-    st.caption(f"The call {agrees} the catalog{where}.{seen}")
+    st.caption(f"The prediction {agrees} the catalog{where}.{seen}")
 
 
 @fragment
 def _pictures(study: Study, answer: Answer, labels: LabelSet) -> None:
     if _is_burned_in(study):
-        st.warning(f"{app_labels.BURNED_IN}: take care where it is shown.", icon=":material/badge:")
+        st.warning(f"{app_labels.BURNED_IN}: show it only to people who may see that text.", icon=":material/badge:")
     left, right = st.columns(2)
     with left:
         app_pictures.show(study.pixels, "The X-ray as the model reads it")
@@ -220,9 +219,9 @@ def _pictures(study: Study, answer: Answer, labels: LabelSet) -> None:
         shown = plain(_shown_class(answer, labels))
         app_pictures.show(
             app_pictures.overlay(study.pixels, answer.heatmap, opacity / 100),
-            f"Brighter where the image speaks more for {shown} (Grad-CAM)"
+            f"Brighter where the image supports {shown} more (Grad-CAM)"
             if app_pictures.is_lit(answer.heatmap)
-            else f"No place in the image speaks for {shown} (Grad-CAM)",
+            else f"No region of the image supports {shown} (Grad-CAM)",
         )
         st.slider("Opacity of the overlay", 0, 100, 50, step=5, format="%d%%", key="opacity")
 
@@ -242,8 +241,9 @@ def _meaning(choice: Choice, labels: LabelSet) -> None:
     st.header("What this means")
     if measured is None:
         st.write(
-            f"What this version's threshold of {choice.version.threshold:.1%} trades is not known here: the artifacts "
-            "of its training run are gone from the stage. `notebooks/03_train.ipynb` leaves those of a new run there."
+            f"The errors at this version's threshold of {choice.version.threshold:.1%} are not known here: the "
+            "artifacts of its training run are gone from the stage. `notebooks/03_train.ipynb` stores those of a new "
+            "run."
         )
         return
     finding = plain(app_labels.finding(labels))
@@ -251,51 +251,52 @@ def _meaning(choice: Choice, labels: LabelSet) -> None:
     found, cleared, error = (test["metrics"][name] for name in ("sensitivity", "specificity", "ece"))
     st.markdown(
         f"- {_calibration(error['value'], test['patients'], finding)}\n"
-        f"- **The threshold trades misses for false alarms**: at {choice.version.threshold:.1%} the model calls "
-        f"{_share(found)} of images that show {finding}, and clears {_share(cleared)} of the others.\n"
+        f"- **A lower threshold misses fewer images and raises more false alarms**: at {choice.version.threshold:.1%} "
+        f"the model finds {_share(found)} of the images that show {finding} (sensitivity), and clears "
+        f"{_share(cleared)} of the others (specificity).\n"
         f"- Measured on {test['images']:,} images of {test['patients']:,} patients that training never saw; "
         f"{test['positive'] / test['images']:.0%} of the images showed {finding}. "
         + (
-            "**So few patients say little.**"
+            "**Figures from so few patients are uncertain.**"
             if test["patients"] < FEW_PATIENTS
-            else "Elsewhere the figures may differ."
+            else "At another hospital the figures may differ."
         )
         + _triage_in_words(choice, test)
     )
 
 
 def _triage_in_words(choice: Choice, test: dict) -> str:
-    """What triage was shown to hold, and how many images it leaves to a reader; empty before there was one."""
+    """The tested error of triage, and how many images it leaves to a reader; empty for a version without triage."""
     found = app_runs.triage(choice.version.name)
     if not found:
         return ""
-    words = f"\n- **Triage**, tested on {found['patients']:,} further patients: {describe(found)}."
+    words = f"\n- **Triage**, tested on {found['patients']:,} other patients: {describe(found)}."
     if on_test := test.get("triage"):
         words += f" Of 100 test images, {round(100 * on_test['for_a_reader'])} need a reader."
     return words
 
 
 def _calibration(error: float | None, patients: int, finding: str) -> str:
-    """What the probability says, given how far it was off on average on the test patients."""
+    """How to read the probability, given its mean error on the test patients."""
     if patients < FEW_PATIENTS or error is None:
         return (
-            "**The probability orders images**; whether it can be read as a share, "
-            f"{patients} test patients are too few to say."
+            "**Use the probability to rank images**: to say whether it can be read as a frequency, "
+            f"{patients} test patients are too few."
         )
     if error <= WELL_CALIBRATED:
         return (
-            f"**The probability can be read as a share**: of images that get 80%, about 80 in 100 show {finding}. "
-            f"On test patients it was off by {100 * error:.1f} points on average."
+            f"**The probability can be read as a frequency**: of images that get 80%, about 80 in 100 show {finding}. "
+            f"On test patients it was off by {100 * error:.1f} percentage points on average."
         )
     return (
-        "**The probability orders images, and is no share**: on test patients it was off by "
-        f"{100 * error:.0f} points on average."
+        "**Use the probability to rank images, not as a frequency**: on test patients it was off by "
+        f"{100 * error:.0f} percentage points on average."
     )
 
 
 def _share(metric: dict) -> str:
     if None in (metric["value"], *metric["interval"]):
-        return "an unknown share"
+        return "an unknown fraction"
     low, high = metric["interval"]
     return f"**{metric['value']:.0%}** (95% interval {low:.0%} to {high:.0%})"
 

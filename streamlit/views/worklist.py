@@ -1,4 +1,4 @@
-"""Worklist: many images of the catalog, scored together, truth and call side by side."""
+"""Worklist: many images of the catalog, scored together, with truth and prediction side by side."""
 
 import app_account
 import app_labels
@@ -39,13 +39,13 @@ def main() -> None:
         order = chosen(
             "order", ["mixed", "by image id"], "mixed", lambda key, options: st.selectbox("Order", options, key=key)
         )
-        wanted = typed("n", 20, lambda key: st.number_input("At most", 1, MOST, step=10, key=key), (1, MOST))
+        wanted = typed("n", 20, lambda key: st.number_input("Images, at most", 1, MOST, step=10, key=key), (1, MOST))
     if found.empty:
-        st.info("No image fits these filters. Widen them.", icon=":material/search_off:")
+        st.info("No image matches these filters. Widen them.", icon=":material/search_off:")
         return
     # The same seed gives the same images to the same filters, so that a link shows what its sender saw.
     picked = found.sample(frac=1, random_state=0).head(wanted) if order == "mixed" else found.head(wanted)
-    st.caption(f"{len(found):,} images fit.")
+    st.caption(f"{len(found):,} images match.")
     if st.button(f"Score {len(picked)} image{'s' if len(picked) > 1 else ''}", type="primary"):
         bar = st.progress(0.0, "Starting")
         scored, files = score_rows(picked, choice, bar.progress)
@@ -53,7 +53,7 @@ def main() -> None:
         labels = app_runs.labels(choice.version.name)
         st.session_state["worklist"] = (
             _table(scored.assign(VERSION=choice.version.name, PATH=choice.path), files, labels),
-            f"{len(scored)} images by {PATHS[choice.path].lower()} with {choice.version.name}",
+            f"{len(scored)} images, scored by version {choice.version.name} ({PATHS[choice.path].lower()})",
             labels,
         )
     if "worklist" in st.session_state:
@@ -102,7 +102,7 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
                 st.metric(result, int(counts.get(result, 0)))
     _tell_readers(table)
     if counts.get(app_labels.NO_TRUTH):
-        st.caption("Images without a label have no truth yet: they are neither right nor wrong.")
+        st.caption("Images without a label have no truth yet, so they count as neither correct nor missed.")
     errors = st.toggle("Errors first", value=True, help="Errors before the rest; or sort by any column")
     rank = table["Result"].map(app_labels.RESULTS.index)
     shown = table.iloc[rank.argsort(kind="stable")] if errors else table
@@ -131,7 +131,7 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
         _open_study(shown)
     answered = table[table["Predicted"].notna() & table["Truth"].notna()]
     if len(answered):
-        st.header("Truth against call")
+        st.header("Truth against prediction")
         names = app_labels.all_names(labels, answered["Truth"], answered["Predicted"])
         left, _ = st.columns([1, 1])
         left.altair_chart(app_pictures.confusion(app_pictures.count(answered["Truth"], answered["Predicted"], names)))
@@ -140,7 +140,7 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
 def _tell_readers(table: pd.DataFrame) -> None:
     if unlike := int(table["Status"].str.startswith(app_labels.UNLIKE).sum()):
         st.warning(
-            f"{unlike} of these images are unlike those that the model learned from: it makes no call on them.",
+            f"{unlike} of these images are unlike the training images: the model gives no prediction for them.",
             icon=":material/front_hand:",
         )
     if "Triage" in table:
@@ -149,13 +149,13 @@ def _tell_readers(table: pd.DataFrame) -> None:
 
 
 def _open_study(shown: pd.DataFrame) -> None:
-    """The table is drawn on a canvas, which neither a keyboard nor a screen reader can open a study from."""
+    """A list for keyboards and screen readers: the table is drawn on a canvas, which they cannot use."""
     words = {
         row.image_id: f"{row.Result}: {row.Truth or 'truth unknown'}, patient {row.Patient}, image {row.Image}"
         for row in shown.itertuples()
     }
     image = st.selectbox("Look at a study", list(words), format_func=words.get, width=420)
-    if st.button("Open", help="Shows the X-ray beside what the model saw in it"):
+    if st.button("Open", help="Shows the X-ray with the model's prediction and heat map"):
         st.session_state["open-image"] = image
         st.switch_page("views/single_study.py")
 

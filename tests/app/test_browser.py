@@ -129,7 +129,7 @@ def test_every_page_does_its_work_and_can_be_read(visit, address, an_xray, shape
 
     tab.goto(f"{address}/worklist?split=all&n=20")
     tab.get_by_role("button", name="Score").click()
-    tab.get_by_text("Truth against call").wait_for()
+    tab.get_by_text("Truth against prediction").wait_for()
     with tab.expect_download() as download:
         tab.get_by_role("button", name="Download results").click()
     rows = list(csv.DictReader(download.value.path().open()))
@@ -231,7 +231,7 @@ def test_three_classes_can_be_read(visit, with_classes, account, an_xray):
         assert_readable(tab, "three-single-study")
         tab.goto(f"{address}/worklist?split=all&n=20")
         tab.get_by_role("button", name="Score").click()
-        tab.get_by_text("Truth against call").wait_for()
+        tab.get_by_text("Truth against prediction").wait_for()
         assert_readable(tab, "three-worklist")
         for name, last in (("model", "The registered threshold"), ("monitoring", "Rejected images")):
             tab.goto(f"{address}/{name}")

@@ -69,7 +69,7 @@ def test_every_page_works_with_these_classes(with_classes, open_app, xray, words
     assert not app.exception
     finding = names[1] if len(names) == 2 else f"anything but {names[0]}"
     shown = metric(app, f"Probability of {finding}")
-    called = metric(app, "The model's call").replace("\\", "")
+    called = metric(app, "Prediction").replace("\\", "")
     assert called in names
     assert ("below the threshold" in words(app)) == (called == names[0])
     assert "What this means" in words(app)
@@ -164,7 +164,7 @@ def test_images_without_truth_are_scored_and_neither_right_nor_wrong(with_extras
     assert set(app.dataframe[0].value["Result"]) == {"No truth"}
     assert metric(app, "No truth") == "3"
     assert [metric(app, name) for name in ("Correct", "Missed", "False alarm")] == ["0", "0", "0"]
-    assert "Truth against call" not in words(app)
+    assert "Truth against prediction" not in words(app)
     button(app, "Open").click().run()
     assert not app.exception
     assert metric(app, "Truth") == "Unknown"
@@ -192,14 +192,14 @@ def test_a_dicom_that_says_so_is_flagged_when_it_is_uploaded(open_app, words):
     )
     app.run()
     assert not app.exception
-    assert "Text about the patient is part of the picture" in words(app)
+    assert "The picture contains text about the patient" in words(app)
 
 
 def test_images_that_are_set_aside_are_left_out_unless_asked_for(with_extras, open_app, words):
     app = open_app("worklist", split="all", n="500")
-    assert "102 images fit" in words(app)
+    assert "102 images match" in words(app)
     app.toggle(key="aside").set_value(True).run()
-    assert "103 images fit" in words(app)
+    assert "103 images match" in words(app)
     button(app, "Score").click().run()
     assert app.dataframe[0].value["Note"].str.contains("Lateral view").sum() == 1
 

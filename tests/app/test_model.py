@@ -95,7 +95,7 @@ def test_no_threshold_is_looked_for_on_test_images(open_app, words):
     app = open_app("model", scores="test")
     assert "ROC" in words(app)
     assert not app.slider
-    assert "test images are for measuring alone" in words(app)
+    assert "test images are for measuring only" in words(app)
 
 
 def test_two_versions_stand_side_by_side_and_the_comparison_ends_with_a_word(
@@ -109,11 +109,11 @@ def test_two_versions_stand_side_by_side_and_the_comparison_ends_with_a_word(
     assert len(app.table[0].value.filter(like="V_").columns) == 2
     name = app.selectbox(key="version").value
     difference = np.subtract(*(measured(each)["validation"]["metrics"]["auroc"]["value"] for each in (name, others[1])))
-    assert f"the AUROC of {name} less that of {others[1]} is **{difference:+.3f}**" in words(app)
+    assert f"the AUROC of {name} minus that of {others[1]} is **{difference:+.3f}**" in words(app)
     for interval, verdict in (
         ([0.01, 0.05], "better"),
         ([-0.05, -0.01], "worse"),
-        ([-0.02, 0.04], "no difference that chance could not make"),
+        ([-0.02, 0.04], "the difference may be chance"),
     ):
         found = {"difference": 0.0, "interval": interval}
         monkeypatch.setattr("cxr.evaluation.bootstrap.paired_bootstrap", lambda *_, found=found: found)

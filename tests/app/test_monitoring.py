@@ -93,7 +93,7 @@ def test_one_version_is_shown_without_the_others(open_app, history, session, acc
 
 
 def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, session, account, words):
-    assert "knows the truth of none" in words(open_app("monitoring"))
+    assert "None of these images has a label" in words(open_app("monitoring"))
     catalog = session.table(account.qualified(account.catalog_table)).to_pandas()
     known = catalog.groupby("LABEL").head(1).set_index("LABEL")["IMAGE_ID"]
     rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_POSITIVE": 0.9})

@@ -28,7 +28,7 @@ def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_ap
     app = upload(open_app(), "xray.png", xray)
     assert not app.exception
     assert metric(app, "Truth") == "Unknown"
-    side = {"PNEUMONIA": "at or above", "NORMAL": "below"}[metric(app, "The model's call")]
+    side = {"PNEUMONIA": "at or above", "NORMAL": "below"}[metric(app, "Prediction")]
     assert f"The probability is {side} the threshold of 40.0%" in words(app)
     assert "95% interval" in words(app)
     assert len(app.image) == 2, "the X-ray and its overlay"
@@ -72,8 +72,8 @@ def test_a_staged_image_shows_the_truth(open_app, session, account, words, split
     image = app.query_params["image"]
     truth = session.table(account.qualified(account.catalog_table)).to_pandas().set_index("IMAGE_ID")["LABEL"]
     assert metric(app, "Truth") == truth[image]
-    verb = "agrees with" if metric(app, "The model's call") == metric(app, "Truth") else "contradicts"
-    assert f"The call {verb} the catalog ({split} split" in words(app)
+    verb = "agrees with" if metric(app, "Prediction") == metric(app, "Truth") else "contradicts"
+    assert f"The prediction {verb} the catalog ({split} split" in words(app)
     assert ("The model was trained on this image" in words(app)) == (split == "train")
     assert not app.exception
 
@@ -86,7 +86,7 @@ def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, t
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     test = app_runs.evaluation(app.selectbox(key="version").value)["test"]
     at = test["metrics"]
-    assert f"calls **{at['sensitivity']['value']:.0%}** (" in words(app)
+    assert f"finds **{at['sensitivity']['value']:.0%}** (" in words(app)
     assert f"clears **{at['specificity']['value']:.0%}** (" in words(app)
     assert f"Measured on {test['images']} images of {test['patients']} patients" in words(app)
     assert not list(tmp_path.rglob("evaluation.json")), "nothing is left where another viewer's file may be"
@@ -95,12 +95,12 @@ def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, t
 @pytest.mark.parametrize(
     ("patients", "error", "meaning"),
     [
-        (500, 0.04, "can be read as a share"),
-        (500, 0.24, "and is no share**: on test patients it was off by 24 points"),
-        (99, 0.04, "99 test patients are too few to say"),
+        (500, 0.04, "can be read as a frequency"),
+        (500, 0.24, "not as a frequency**: on test patients it was off by 24 percentage points"),
+        (99, 0.04, "99 test patients are too few"),
     ],
 )
-def test_a_probability_is_called_a_share_only_where_it_was_one(
+def test_a_probability_is_called_a_frequency_only_where_it_was_one(
     open_app, monkeypatch, xray, words, patients, error, meaning
 ):
     import app_runs
@@ -142,7 +142,7 @@ def test_the_stage_can_be_filtered_and_paged_and_the_url_keeps_it(open_app, word
 def test_what_is_searched_for_never_stands_in_the_url(open_app, words):
     app = open_app(source="stage")
     app.text_input(key="search").set_value("Erika Mustermann [").run()
-    assert "No image fits" in words(app)
+    assert "No image matches" in words(app)
     assert "Mustermann" not in str(app.query_params)
     app.text_input(key="search").set_value("im-0001").run()
     assert "1 images, page 1 of 1" in words(app)
@@ -307,7 +307,7 @@ def test_an_image_unlike_training_gets_a_banner_and_no_number_in_large_type(open
     app = upload(open_app(), "xray.png", xray)
     assert not app.exception
     assert "70.0%, means little here" in words(app) and "unlike\\_training" in words(app)
-    assert "unlike those that the model learned from" in app.error[0].value
+    assert "unlike the training images" in app.error[0].value
     assert not app.metric, "no number in large type"
 
 

@@ -90,7 +90,7 @@ def test_filters_narrow_the_worklist_and_the_url_keeps_them(open_app, words):
     button(app, "Score").click().run()
     assert set(app.dataframe[0].value["Truth"]) == {"NORMAL"}
     app.selectbox(key="cause").set_value(app.selectbox(key="cause").options[1]).run()
-    assert "No image fits" in words(app)
+    assert "No image matches" in words(app)
 
 
 def test_a_number_out_of_range_in_the_url_is_no_error(open_app):

@@ -1,4 +1,4 @@
-"""The login of a container that Snowflake runs, by what Snowflake puts into it."""
+"""The login of a container that Snowflake runs, from the variables and the token that Snowflake puts into it."""
 
 import os
 from pathlib import Path

@@ -1,14 +1,15 @@
-"""Where images lie on their stage.
+"""Paths of images on the images stage.
 
-A mounted folder should hold fewer than 100,000 files, so images lie in 256 folders, by the first two digits of their
-ids. Earlier versions of this project put all into one; those stay there, and RELATIVE_PATH of the catalog tells.
+A mounted folder should hold fewer than 100,000 files, so images are in 256 folders, by the first two digits of their
+ids. Earlier versions of this project put all into one folder; those images stay there. The catalog's RELATIVE_PATH has
+the path of each image.
 """
 
 STAGE_FOLDER = "xrays"
 
 
 def place_of(name: str) -> str:
-    """Where a new image lies on the stage.
+    """The path of a new image on the stage.
 
     Args:
         name: of its file there, the image's id and an ending.

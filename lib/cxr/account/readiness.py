@@ -52,7 +52,8 @@ def _objects(project: Project) -> Iterator[tuple]:
 def _creating_statement(statements: list[str], kind: str, name: str) -> str:
     made = re.compile(rf"CREATE (OR REPLACE )?{kind} (IF NOT EXISTS )?(\w+\.)*{name}\b")
     found = next((" ".join(text.split()) for text in statements if made.match(text)), None)
-    return f"{found};" if found else f"name one that exists: CXR_{kind.replace(' ', '_')}"
+    # Only the pool that Snowflake provides has no such statement.
+    return f"{found};" if found else "set CXR_SERVICE_POOL to a pool that exists"
 
 
 def _rights(project: Project) -> Iterator[tuple]:

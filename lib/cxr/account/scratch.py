@@ -1,4 +1,4 @@
-"""Places that are gone when their block ends: a folder here, a stage in the account, a table of many rows there."""
+"""Temporary places, removed when their block ends: a local folder, and a stage and a large table in the account."""
 
 import itertools
 import shutil
@@ -15,7 +15,7 @@ from cxr.account.tables import temporary
 
 @contextmanager
 def private_folder() -> Iterator[str]:
-    """A temporary folder for copies of images. Those that killed runs left a day ago and more are removed first."""
+    """A temporary folder for copies of images. Folders of killed runs that are older than a day are removed first."""
     for left in Path(tempfile.gettempdir()).glob("cxr-images-*"):
         with suppress(OSError):  # another user's stays; another process may be quicker
             if time.time() - left.stat().st_mtime > 24 * 3600:
@@ -38,7 +38,7 @@ _NUMBERS = itertools.count(1)
 
 @contextmanager
 def filled_table(session: Session, columns: str, rows: Iterable[Sequence[str | int | None]]) -> Iterator[str]:
-    """A temporary table with these rows, by way of a file: neither memory nor statements grow with their number.
+    """A temporary table with these rows, loaded from a file, so that memory and statements do not grow with the rows.
 
     Args:
         columns: names and SQL types, as in CREATE TABLE.

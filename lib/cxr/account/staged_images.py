@@ -1,4 +1,4 @@
-"""How some of the images on their stage are fetched."""
+"""Fetch some of the images on the images stage."""
 
 import re
 from collections import defaultdict
@@ -17,10 +17,10 @@ _START = 20  # characters of a name that tell it from all others
 
 
 def fetch(session: Session, stage: str, places: Sequence[str], folder: str) -> None:
-    """Copy these files of the stage into a local folder, all flat, and no others; those that are missing are left out.
+    """Copy these files, and no others, from the stage into one flat local folder; missing files are left out.
 
-    Stage folder by stage folder, because GET looks at every file below the one that it is given; but through all of
-    them at once where that is less work, as on a small stage.
+    Folder by folder, because GET looks at every file below the folder that it is given; or all folders at once if that
+    is less work, as on a small stage.
     """
     names = defaultdict(list)
     for place in places:

@@ -13,12 +13,12 @@ from cxr.model.labelset import NEGATIVE_NAMES, LabelSet
 
 
 def assign_splits(project: Project) -> None:
-    """Give every patient without a split one; whoever has one keeps it, and gives it to images that have none yet.
+    """Give every patient without a split one. A patient who has a split keeps it, also for new images.
 
-    Only images with a label count, and none that is set aside. A patient stands for the rarest class among theirs that
-    is not the negative one. Within each class, patients stand in the order of a hash of their id and the seed. The
-    first of those without a split fill what test and then validation lack of their shares, so every split has its
-    share of every class, to the patient. Each split gets a patient of a class that has three.
+    Only images with a label count, and none that is set aside. A patient counts for the rarest of their positive
+    classes. Within each class, patients are ordered by a hash of their id and the seed. The first patients without a
+    split fill up test, then validation, so every split has its share of every class, to the patient. If a class has
+    three patients, every split gets one of them.
     """
     settings = project.settings
     shares = dict(test=settings.test_share, validation=settings.validation_share)
@@ -30,7 +30,7 @@ def assign_splits(project: Project) -> None:
 
 
 def usable(project: Project) -> str:
-    """The condition, for SQL, on images that are neither lateral nor for processing, unless those are asked for."""
+    """The SQL condition that leaves out lateral views and images FOR PROCESSING, unless the settings include them."""
     return "TRUE" if project.settings.include_set_aside else "SET_ASIDE IS NULL"
 
 
@@ -95,7 +95,7 @@ def read_catalog(project: Project) -> pd.DataFrame:
     so that what follows is reproducible.
 
     Raises:
-        LookupError: there are none; says what to do.
+        LookupError: there are none; the message says what to do.
     """
     # An ingest that was cut off leaves labels without a split; the next one gives them theirs.
     ready = f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"

@@ -1,6 +1,6 @@
-"""Look at each file of a source here: hash it, decode it, and say what it is or why it is refused.
+"""Check each file of a source in this process: hash it, decode it, accept it or refuse it with a reason.
 
-Touches no account; `in_place` has the account look at the files of a stage, with the same code."""
+Uses no account. For files on a stage, `in_place` runs the same checks in the account."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ class Batch:
     reader: object
 
     def place(self, project: Project) -> "Batch":
-        """Put the new images onto the stage. What is left out has changed or vanished since it was looked at."""
+        """Put the new images onto the stage. Files that changed or vanished since they were checked are left out."""
         refused = self.reader.place(project, [(row.source_name, row.relative_path) for row in self.accepted])
         if not refused:
             return self
@@ -62,13 +62,13 @@ def check_files(
     known: Callable[[list[str]], set[str]] = lambda ids: set(),
     rules: PatientRules = PatientRules(),  # noqa: B008 - it is frozen
 ) -> Iterator[Batch]:
-    """Say of each file what it is, in order and in batches; the next batch is being decoded when one is handed out.
+    """Yield the results of all files, in order and in batches; the next batch is decoded in the background.
 
     Args:
         source: of `sources`.
-        files: names, and what is told of them.
-        known: those of the ids that need no decoding, because they are in the catalog.
-        rules: for patients' ids.
+        files: names, and what is known about them.
+        known: returns which of the given ids need no decoding, because they are in the catalog.
+        rules: for patient ids.
     """
     started: _Started | None = None
     with ThreadPoolExecutor(WORKERS) as pool, ExitStack() as open_files:

@@ -30,8 +30,8 @@ def is_document(name: str) -> bool:
 def find_folders(names: Iterable[str], negative_label: str = "") -> set[str]:
     """The names of folders that are classes, as they are written; empty without a negative one.
 
-    A folder is a class if it stands beside one of the negative class, wherever in the tree that is. Splits, wrappers
-    (which hold a negative folder themselves), dates, numbers and people are none.
+    A folder is a class if it is beside a folder of the negative class, anywhere in the tree. Folders for splits,
+    wrappers (which contain a negative folder themselves), dates, numbers and people are not classes.
     """
     inside: dict[tuple[str, ...], set[str]] = defaultdict(set)
     folders = {PurePosixPath(name).parts[:-1] for name in names if not is_document(name)}
@@ -97,7 +97,7 @@ def agree(known: LabelSet | None, found: LabelSet | None, add: Iterable[str] = (
         return wanted.extended(found.others)
     if unknown := [name for name in found.names if name not in wanted]:
         raise ValueError(
-            f"{', '.join(unknown)}: this catalog's classes are {', '.join(known.names)}. Add what is meant "
+            f"{', '.join(unknown)}: this catalog's classes are {', '.join(known.names)}. Add the new class "
             f'(add_class="{",".join(unknown)}", or --add-class), or correct the folder or the table that says so'
         )
     return wanted

@@ -1,4 +1,4 @@
-"""Fetch one large file over HTTP: resumed when it breaks off, and checked before anybody sees it."""
+"""Download one large file over HTTP: an interrupted download is resumed, and the file is checked before it is used."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ ATTEMPTS = 5  # one after another that bring nothing
 
 
 class NotFetched(RuntimeError):
-    """The file cannot be had, or is another one. The message says why in one sentence."""
+    """The file cannot be downloaded, or is a different file. The message says why in one sentence."""
 
 
 class _BrokenOff(Exception):
@@ -23,14 +23,14 @@ class _BrokenOff(Exception):
 
 
 def download(address: str, target: Path, size: int, sha256: str, wait: float = 1.0) -> Path:
-    """The file at `target`; what an earlier call or attempt brought is kept in `target.part` and gone on from.
+    """Download to `target`. An incomplete download is kept in `target.part`, and the next attempt or call continues it.
 
     Args:
         size, sha256: of the whole file, in bytes and hexadecimal digits.
         wait: seconds before the second attempt; each further one waits twice as long, up to half a minute.
 
     Raises:
-        NotFetched: the server says no, sends another file, or cannot be reached; or `target` is another file.
+        NotFetched: the server refuses, sends another file, or cannot be reached; or `target` is another file.
         OSError: it cannot be written.
     """
     if target.exists():

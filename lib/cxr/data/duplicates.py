@@ -15,9 +15,9 @@ NEAR = 10  # bits of BITS
 
 
 def flag(project: Project) -> None:
-    """Write beside each image that has a near duplicate with a smaller id the smallest of those ids, in one statement.
+    """For each image that has near duplicates with smaller ids, store the smallest of those ids; in one statement.
 
-    Of images with the same fingerprint one stands for all, so many copies of one picture make no more pairs than one.
+    Images with the same fingerprint are compared once, so many copies of one picture make no more pairs than one does.
     """
     prints = f"SELECT PERCEPTUAL_HASH AS HASH, MIN(IMAGE_ID) AS ID FROM {project.catalog} GROUP BY PERCEPTUAL_HASH"
     pairs = _near_pairs("A.ID AS FIRST, B.HASH AS SECOND", "BANDED", "BANDED", "A.ID < B.ID")

@@ -1,4 +1,4 @@
-"""What holds for a whole catalog, and stands beside it in a table of its own: classes, patient rules, the key."""
+"""Facts about a whole catalog, in a table of their own: classes, rules for patient ids, a check of the key."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from cxr.model.labelset import LabelSet, is_negative
 class Facts:
     """`key_check` is None while no id needed a key; `fixed` says that further classes must be asked for.
 
-    `guessed`: nobody wrote the key's check down, and the ids that are there may be under another one.
+    `guessed`: the key's check was not stored, so the existing ids may be under another key.
     """
 
     label_set: LabelSet | None
@@ -31,7 +31,7 @@ def read(project: Project, phantoms: bool = False) -> Facts:
     """The facts for images of a source, of phantoms or not: one kind leaves when the other comes.
 
     A catalog that an earlier version of this project made has none: its labels tell the classes, its rules are the
-    first ones, and its key was the empty one unless somebody chose one.
+    first ones, and its key was empty unless the user chose one.
     """
     written = read_all(project, phantoms)
     rows = project.session.sql(f"""

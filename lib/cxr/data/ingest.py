@@ -1,7 +1,7 @@
 """Check, de-duplicate, load and split images: what a source holds becomes files on a stage and rows of two tables.
 
 Images are content-addressed: an image's id is the SHA-256 of its file, and a new one's place on the stage follows from
-the id. So a second run has nothing to do, a run that was cut off goes on where it stopped, and no file name, which may
+the id. So a second run has nothing to do, an interrupted run continues where it stopped, and no file name, which may
 hold a person's name, reaches the stage. Files go through in batches, so of all files only the names are held in memory;
 what needs all of them (duplicates, what vanished, the split) is done by the account, in a few statements over a
 temporary table of what this run found.

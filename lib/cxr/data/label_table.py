@@ -1,4 +1,4 @@
-"""A table (CSV) that says file by file what an image shows and whose it is, and which of its rows is which file."""
+"""A CSV table with the label and the patient of each file, and the matching of its rows to files."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Matches:
-    """Which row is which file; `rows_left` are rows that no file is, `files_left` files that no row names."""
+    """The row of each file; `rows_left` are rows that match no file, `files_left` files that no row names."""
 
     rows: dict[str, Row]
     rows_left: tuple[str, ...]
@@ -42,7 +42,7 @@ class Matches:
 
 
 class LabelTable:
-    """Paths may be absolute, of Windows, or begin with `./`: they match by their end."""
+    """A table whose paths may be absolute, Windows paths, or begin with `./`: they match by their end."""
 
     def __init__(self, name: str, rows: Sequence[Row]):
         self.name = name

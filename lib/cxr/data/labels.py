@@ -1,4 +1,4 @@
-"""What an image shows and whose it is, as its name or a table tells."""
+"""The label and the patient of an image, from its name or a table."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Describe = Callable[[str], Origin | None]  # None: neither the name nor a table 
 
 
 def from_name(name: str, labels: LabelSet = DEFAULT) -> Origin | None:
-    """The label is the folder, the patient and the cause stand in the file's name. None below no folder of a class."""
+    """The label from the folder, patient and cause from the file's name. None outside the folders of classes."""
     origin = Describer(labels)(name)
     return origin if origin.label or origin.problem else None
 
@@ -29,7 +29,7 @@ def from_csv(table: str | Path, key: str, labels: LabelSet | None = None) -> Des
 
     Args:
         table: see `label_table.read_table`; the classes are the values of its column `label` where one is negative.
-        key: see `patients.patient_of_table`; patients' ids are stored under it.
+        key: see `cxr.data.patient_ids.rules.patient_of_table`; patient ids are stored under it.
         labels: the classes, instead.
 
     Raises:

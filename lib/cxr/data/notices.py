@@ -1,4 +1,4 @@
-"""What has to be known about a catalog before its figures are believed; for notebook, run and model card."""
+"""Warnings about a catalog, to read before its metrics are trusted; for notebook, run and model card."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from cxr.data.survey import one_class
 
 @dataclass(frozen=True)
 class PatientYield:
-    """How many images got their patient by which rule."""
+    """The number of images whose patient id came from each rule."""
 
     table: int
     header: int
@@ -24,13 +24,13 @@ class PatientYield:
 
     @property
     def trusted(self) -> bool:
-        """Whether a split by patient means what it says: at most half of the images are patients of their own."""
+        """Whether a split by patient can be trusted: a patient id was found for at least half of the images."""
         return 2 * self.none <= self.images
 
     def __str__(self) -> str:
         return (
-            f"patients of {self.images:,} images: {self.table:,} by the table, {self.header:,} by the header, "
-            f"{self.name:,} by the file's name, {self.none:,} by none (a patient of their own)"
+            f"patient ids of {self.images:,} images: {self.table:,} from the table, {self.header:,} from the header, "
+            f"{self.name:,} from the file's name, {self.none:,} not found (the image is its own patient)"
         )
 
 
@@ -44,8 +44,8 @@ def patient_yield(project: Project) -> PatientYield:
 
 
 UNTRUSTED = (
-    "The split cannot be trusted: most images are patients of their own, so images of one person may stand in train "
-    "and test, and every figure may be too good. Give patient ids in a table (data_csv)"
+    "The split cannot be trusted: for most images no patient id was found, so images of one person may be in train and "
+    "in test, and every metric may be too good. Give patient ids in a table (data_csv)"
 )
 
 
@@ -59,7 +59,9 @@ def notices(project: Project) -> list[str]:
     if labels and len(counts["classes"]) == 1:
         said.append(one_class(counts["classes"][0], labels) + ".")
     if counts["unlabelled"]:
-        said.append(f"{counts['unlabelled']:,} images have no label: they are scored, and not trained or measured on.")
+        said.append(
+            f"{counts['unlabelled']:,} images have no label: they can be scored, but count in no training or metric."
+        )
     if counts["set_aside"] and not project.settings.include_set_aside:
         said.append(
             f"{counts['set_aside']:,} lateral views or images FOR PROCESSING are neither trained on nor scored "
@@ -70,12 +72,13 @@ def notices(project: Project) -> list[str]:
     known = facts.read(project)
     if known.key_check == key_check(""):
         said.append(
-            "Patient ids are under no key: whoever can guess an id can recognise it. Change it: python3 ci rekey."
+            "Patient ids are under no key: anyone who can guess an id can recognise it. Set a key and run python3 ci "
+            "rekey."
         )
     if known.label_set and known.patient_rules < VERSION:
         said.append(
-            f"Patient ids follow the rules of version {known.patient_rules}, with which the catalog was begun; "
-            f"those of version {VERSION} know more names: python3 ci rekey."
+            f"Patient ids follow the rules of version {known.patient_rules}, which the catalog started with. Those of "
+            f"version {VERSION} recognise more file names: to use them, run python3 ci rekey."
         )
     return said
 

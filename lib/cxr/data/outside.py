@@ -1,4 +1,4 @@
-"""Labelled images from elsewhere, to measure a version on: read, checked and asked about, and never cataloged."""
+"""Labelled images from elsewhere, to measure a version on: read, checked and scored, but never cataloged."""
 
 import hashlib
 from collections import Counter

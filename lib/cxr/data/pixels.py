@@ -84,7 +84,7 @@ def _refuse_other_content(project: Project, fetched: dict[str, Path]) -> None:
 
 
 def is_named_by_content(file: Path, data: bytes) -> bool:
-    """Whether these bytes are those that a file of the images stage is named by. True for files of other names."""
+    """Whether a file of the images stage has the content that its name stands for. True for files of other names."""
     return handlers.is_named_by_content(file.stem, data)
 
 
@@ -110,7 +110,7 @@ def decoded(project: Project, catalog: pd.DataFrame) -> np.ndarray:
 
 
 def decodes_in_account(project: Project, images: int) -> bool:
-    """Whether the warehouse decodes so many images, into the table PIXELS, or this process, from the files.
+    """Whether the warehouse decodes this number of images, into the table PIXELS, or this process, from the files.
 
     The setting `decode_in` says it. Else the warehouse does, but not few images of a local account. Measured on two
     cores with 5,190 X-rays of 224 px: 50 s here, 47 s there, and 4 s wherever their rows of PIXELS are only read.

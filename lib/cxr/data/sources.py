@@ -1,4 +1,4 @@
-"""Where images come from: a folder (or the mount of a stage), a zip, a stage. And how they get onto the images stage.
+"""Sources of images: a folder (or the mount of a stage), a zip, a stage. And how images get onto the images stage.
 
 A source lists names, reads bytes and places files under new names; nothing else knows which kind it is. Names are
 relative, with forward slashes, and come in a stable order.
@@ -146,7 +146,7 @@ class Zip:
 class Stage:
     """Files below a place on a stage, which needs a directory table.
 
-    Ingest checks and places them where they are (`in_place`). Whoever must have their bytes reads them through `mount`,
+    Ingest checks and places them in the account (`in_place`). Code that needs their bytes reads them through `mount`,
     where the notebook has one for this very place, else from copies that come a batch at a time.
     """
 
@@ -173,12 +173,12 @@ class Stage:
 
     @property
     def prefix(self) -> str:
-        """What the paths of all files begin with, on the stage."""
+        """The beginning of the paths of all files, on the stage."""
         return f"{self.path}/" if self.path else ""
 
     @contextmanager
     def reading(self, names: Sequence[str]) -> Iterator["Folder | CopiedFiles"]:
-        """To read the files here; ingest does without (`in_place`)."""
+        """A reader of the files in this process. Ingest does not need it (`in_place`)."""
         if self.mount:
             yield self.mount
             return
@@ -192,7 +192,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class CopiedFiles:
-    """Copies of a stage's files, under numbers."""
+    """Local copies of a stage's files, named by numbers."""
 
     folder: Folder
     numbers: dict[str, str]
@@ -202,12 +202,12 @@ class CopiedFiles:
 
 
 def refresh(session: Session, stage: str) -> None:
-    """Bring the stage's directory table up to date. The answer has a row for each new file, and is left where it is."""
+    """Refresh the stage's directory table. The result, which has a row for each new file, is not fetched."""
     session.sql(f"ALTER STAGE {stage} REFRESH").collect(block=False).result("no_result")
 
 
 def read_checked(read: Read, name: str, place: str) -> bytes | BadImage:
-    """The file's bytes, if they are still those that its place on the stage is named by."""
+    """The file's bytes, if their hash is still the one in the path on the stage."""
     try:
         data = read(name)
     except BadImage as bad:
@@ -220,9 +220,9 @@ def read_checked(read: Read, name: str, place: str) -> bytes | BadImage:
 
 
 def upload(project: Project, read: Read, files: Placed) -> Refusals:
-    """Upload what has the content that its place is named by, and say which files have another one by now.
+    """Upload the files whose hash is still the one in their path, and return those that have changed.
 
-    Copies go up, so that nobody can change a file between the look at its content and the upload.
+    A copy is uploaded, so that the file cannot change between the check of its content and the upload.
     """
     refused, waiting = {}, list(reversed(files))
     while waiting:

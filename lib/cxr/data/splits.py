@@ -86,9 +86,8 @@ def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Se
     """
     if len(leaks := catalog.groupby("PATIENT_ID")["SPLIT"].nunique().loc[lambda splits: splits > 1]):
         raise ValueError(
-            f"{len(leaks)} patients stand in more than one split of the catalog (first: {leaks.index[0]}), so quality "
-            "would be measured on patients that were learnt by heart: empty the catalog and run "
-            "notebooks/02_data_ingest.ipynb again"
+            f"{len(leaks)} patients stand in more than one split of the catalog (first: {leaks.index[0]}), so metrics "
+            "would be measured on patients of training: empty the catalog and run notebooks/02_data_ingest.ipynb again"
         )
     chosen = np.flatnonzero(catalog["SPLIT"] == split)
     if not len(chosen):
@@ -98,14 +97,14 @@ def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Se
 
 
 def halve(split: Split, seed: int, fewest: int = 0) -> tuple[Split, Split]:
-    """Two halves by patient: one to choose by, and one that chooses nothing and only tests what was chosen.
+    """Two halves by patient: the tuning half for all choices, and the held-back half, which only tests them.
 
-    Within each class, patients stand in the order of a hash of their id and the seed, and go to the halves in turn. A
-    patient counts for the rarest class among theirs. The first half has every class that the split has.
+    Within each class, patients are ordered by a hash of their id and the seed, and go to the halves in turn. A patient
+    counts for the rarest of their classes. The tuning half has every class that the split has.
 
     Args:
-        fewest: patients that a test needs. Where the second half would have fewer it is empty, and all choose: a test
-            that cannot succeed would cost half of the choice.
+        fewest: patients that a test needs. If the held-back half would have fewer, it is empty and all patients are
+            used for tuning, because a test that cannot succeed is not worth half of them.
     """
     numbers = split.labels.numpy()
     shown = pd.DataFrame({"patient": split.rows["PATIENT_ID"].to_numpy(), "label": numbers}).drop_duplicates()

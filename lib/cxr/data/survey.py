@@ -1,4 +1,4 @@
-"""What a source holds and how it is to be read, before a byte is read or anything is changed."""
+"""List a source, and decide how its files are labelled, before any file is read or anything is changed."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -21,10 +21,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Survey:
-    """A source that was listed, once, and how each of its files is described.
+    """A source that was listed once, and the description of each of its files.
 
-    `documents` are tables, texts and the like below no folder of a class, which are not looked at. `retires` counts
-    images of the catalog that leave when this source comes: phantoms and patients are never mixed.
+    `documents` are tables, texts and the like outside the folders of classes; they are skipped. `retires` counts the
+    images that leave the catalog when this source is ingested: phantoms and patients are never mixed.
     """
 
     source: object = field(repr=False)
@@ -51,14 +51,14 @@ class Survey:
         return Counter(label for name in self.names if (label := self.describe(name).label))
 
     def summary(self) -> list[str]:
-        """What was found, a line each, for a person who may have to say something more about it."""
+        """What was found, one line each, for the user to check."""
         counts = self.counts
         unlabelled = len(self.names) - counts.total()
         classes = ", ".join(f"{counts[name]:,} {name}" for name in self.labels.names if counts[name]) or "no class"
         lines = [f"{len(self.names):,} files in {self.source.name}: {classes}"]
         if unlabelled:
             below = {_folder(name) for name in self.names if self.describe(name).label is None}
-            lines.append(f"{unlabelled:,} files have no label; they lie in {_some(sorted(below))}")
+            lines.append(f"{unlabelled:,} files have no label; they are in {_some(sorted(below))}")
         if self.documents:
             lines.append(f"{len(self.documents):,} files are tables or texts: {_some(self.documents)}")
         if self.source.unlisted:
@@ -66,29 +66,30 @@ class Survey:
         if self.matches:
             left = self.matches.rows_left
             lines.append(
-                f"The table names {len(self.matches.rows):,} of the files, {len(self.matches.files_left):,} not"
+                f"The table names {len(self.matches.rows):,} of the files, and not the other "
+                f"{len(self.matches.files_left):,}"
             )
             if left:
-                lines.append(f"{len(left):,} rows of the table are no file: {_some(left)}")
+                lines.append(f"{len(left):,} rows of the table match no file: {_some(left)}")
         lines += self.warnings()
         if len(counts) == 1:
             lines.append(one_class(next(iter(counts)), self.labels))
         return lines
 
     def warnings(self) -> list[str]:
-        """What ingesting this source changes that nobody may have meant."""
+        """Changes by ingesting this source that the user may not want."""
         if not self.retires:
             return []
         leave, come = ("images of patients", "phantoms") if self.phantoms else ("phantoms", "images of patients")
         return [
-            f"{self.retires:,} {leave} leave the catalog, because {come} come and the two are never mixed. To keep "
-            "both, use another schema (CXR_SCHEMA); to bring them back, ingest their source again "
+            f"{self.retires:,} {leave} leave the catalog, because this source has {come}: the two are never mixed. To "
+            "keep both, use another schema (CXR_SCHEMA); to bring them back, ingest their source again "
             "(notebooks/02_data_ingest.ipynb)"
         ]
 
 
 def one_class(found: str, labels: LabelSet) -> str:
-    """What to do about a set of images that all show the same."""
+    """What to do if all labelled images have one class."""
     other = "of another class" if found == labels.negative else f"of the negative class ({labels.negative})"
     return (
         f"All labelled images are {found}: nothing can be learnt from one class. Add images {other}; if there are "
@@ -113,7 +114,7 @@ def survey(
     Args:
         any_folders: folders are classes only where the catalog knows them, or has none yet. What lies in others has no
             label, and no folder is refused: for images that are to be scored.
-        else_labels: the classes are the source's own, else these, and are not held against the catalog's: for images
+        else_labels: the classes are the source's own, else these, and are not compared with the catalog's: for images
             that are not to be cataloged.
 
     Raises:
@@ -134,8 +135,8 @@ def survey(
     names = [name for name in listed if name not in passed_over]
     if not names:
         raise FileNotFoundError(
-            f"{source.name} holds no image: X-rays are looked for in every folder, those of {labels.negative} and of "
-            "other classes side by side"
+            f"{source.name} holds no image: put X-rays there, in one folder for each class; {labels.negative} is "
+            "the negative class"
         )
     matches = table.match(names, source.name) if table else None
     rows = matches.rows if matches else {}
@@ -189,5 +190,5 @@ def _refuse_unknown(table: LabelTable | None, told: set[str], labels: LabelSet, 
     if unknown := sorted(label for label in told if label not in labels):
         raise ValueError(
             f"{table.name}: {', '.join(unknown)} is no class of this catalog ({', '.join(known.names)}). Name the "
-            'negative class with negative_label="...", or add what is meant with add_class="...", or correct the table'
+            'negative class with negative_label="...", or add the class with add_class="...", or correct the table'
         )

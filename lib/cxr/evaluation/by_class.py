@@ -67,7 +67,7 @@ def macro_auroc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarr
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> dict:
-    """A metric for JSON: `value` and `interval`, with None in the place of NaN."""
+    """A metric for JSON: `value` and `interval`, with None instead of NaN."""
 
     def or_none(number: float) -> float | None:
         return None if np.isnan(number) else float(number)

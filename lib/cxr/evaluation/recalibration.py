@@ -1,4 +1,4 @@
-"""How well probabilities hold on images from elsewhere, and what another threshold would give there."""
+"""Calibration on images from elsewhere, and metrics at other thresholds there."""
 
 import numpy as np
 from scipy.special import expit, logit
@@ -40,7 +40,7 @@ def fit_line(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logistic regression of the truth on log-odds under each row of `weights` [R, N]: (intercepts, slopes), [R] each.
 
-    By Newton's method. NaN where there is no finite answer: one class alone, or classes that the log-odds part wholly.
+    By Newton's method. NaN where there is no finite answer: one class alone, or perfect separation by the log-odds.
 
     Args:
         slope: fit it too; else it is 1.
@@ -68,7 +68,7 @@ def fit_line(
 
 
 def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:
-    """For each tenth of probability with images: their number, mean probability, and fraction of positives."""
+    """For each of ten equal bins of probability with images: their number, mean probability, fraction of positives."""
     which = np.minimum((np.asarray(probabilities) * BINS).astype(int), BINS - 1)
     return [
         {

@@ -1,10 +1,11 @@
-"""Triage: two thresholds between which an image needs a reader, with a stated error of the answers outside.
+"""Triage: two thresholds. Between them an image needs a reader; outside them the error is bounded.
 
 At or below `rule_out_at` the negative predictive value (NPV), and at or above `rule_in_at` the positive one (PPV), is
-at least the stated level, with a joint confidence of 95%. Neither value rises steadily with the threshold, so no plain
-conformal bound holds. Learn then Test (Angelopoulos et al. 2021) needs no such order: each threshold is a
-hypothesis ("the level is not reached"), with an exact binomial p-value. They are tested one after another, in an order
-that other patients fixed, until the first that cannot be rejected (fixed-sequence testing), each side at 2.5%.
+at least the stated level, with a joint confidence of 95%. Predictive values are not monotone in the threshold, so a
+plain conformal bound does not hold. Learn then Test (Angelopoulos et al. 2021) needs no monotone values: each threshold
+is a hypothesis ("the level is not reached"), with an exact binomial p-value. They are tested one after another, in an
+order that was fixed on other patients, until the first that cannot be rejected (fixed-sequence testing), each side at
+2.5%.
 
 The guarantee is for patients like those tested, one image each, at their prevalence.
 """
@@ -29,7 +30,7 @@ _STEPS = 60  # thresholds that are tried, at most
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two thresholds and what the tested patients say of it.
+    """One of the two thresholds, and its result on the tested patients.
 
     `at`: the threshold, None if none passed. `images` of the tested patients are in the zone, `wrong` of them have the
     other label, and `bound` is the exact 97.5% lower bound of the predictive value; with `at` None, these three are
@@ -62,7 +63,7 @@ class Triage:
 
     @property
     def fewest(self) -> int:
-        """Patients in a zone that are needed at least, and none of them wrong: ln 0.025 / ln level."""
+        """The smallest number of patients in a zone that can pass, none of them wrong: ln 0.025 / ln level."""
         return max(fewest_without_error(side.level) for side in (self.rule_out, self.rule_in))
 
     def __str__(self) -> str:
@@ -80,9 +81,9 @@ def choose_triage(
     """Choose both thresholds.
 
     Args:
-        tuning: (labels bool [N], calibrated probabilities of being positive [N]) of patients that may have chosen
-            anything. They fix the order in which thresholds are tried.
-        tested: the same of other patients, one image each, that chose nothing.
+        tuning: (labels bool [N], calibrated probabilities of being positive [N]) of patients that may have been used
+            for any choice. They fix the order in which thresholds are tried.
+        tested: the same for other patients, one image each, that were used for no choice.
         threshold: of the label. Images are ruled out only below it and ruled in only at or above it, so that no zone
             contradicts the label.
         npv, ppv: the levels.
@@ -174,7 +175,7 @@ def _patients_needed(inside: np.ndarray, wrong: np.ndarray, tuned: int, level: f
 
 
 def fewest_without_error(level: float) -> int:
-    """Images that a zone must hold at least, none of them wrong, to reach the level: ln 0.025 / ln level."""
+    """The smallest number of images in a zone that can show the level, none of them wrong: ln 0.025 / ln level."""
     return int(np.ceil(np.log(ALPHA) / np.log(level)))
 
 
@@ -198,19 +199,19 @@ def _describe(side: dict, name: str, sign: str, value: str, patients: int) -> st
     if side["at"] is not None:
         right = f"{side['images'] - side['wrong']} of {side['images']} are right"
         return f"{name} {sign} {side['at']:.3f}: {right}, {value} at least {side['bound']:.3f}"
-    few = f"it takes at least {fewest_without_error(side['level'])} patients in the zone, none of them wrong"
-    tried = f"{side['wrong']} of {side['images']} were wrong at the likeliest threshold"
-    needed = "the half that chooses shows none that more patients would confirm, or is too small to tell"
+    few = f"a zone needs at least {fewest_without_error(side['level'])} patients, none of them wrong"
+    tried = f"at the first threshold tried, {side['wrong']} of {side['images']} were wrong"
+    needed = "more patients may not help, or the tuning half is too small to tell"
     if side["needed"]:
         times = (
-            f", {side['needed'] / patients:.0f} times as many," if patients and side["needed"] > 1.5 * patients else ""
+            f" ({side['needed'] / patients:.0f} times as many)" if patients and side["needed"] > 1.5 * patients else ""
         )
-        needed = f"about {side['needed']:,} tested patients{times} give a chance of {POWER:.0%}"
-    return f"{name}: no threshold has shown {value} {side['level']:.2f} ({few}; {tried}; {needed})"
+        needed = f"with about {side['needed']:,} tested patients{times} one would pass with a chance of {POWER:.0%}"
+    return f"{name}: no threshold passed the test of {value} {side['level']:.2f} ({few}; {tried}; {needed})"
 
 
 def measure_zones(labels: np.ndarray, zones: np.ndarray) -> dict:
-    """How the zones did: images, wrong ones, and the share of positive and of negative images in each zone.
+    """Images, wrong ones, and the fraction of positive and of negative images in each zone.
 
     Args:
         labels: bool [N], True for positive.
@@ -230,8 +231,8 @@ def measure_zones(labels: np.ndarray, zones: np.ndarray) -> dict:
 
 
 def report(labels: np.ndarray, zones: np.ndarray) -> dict:
-    """What triage and gate do with a set of images, for JSON: `zones` of :func:`measure_zones`, how many images are
-    unlike those of training, and the share that needs a reader."""
+    """Results of triage and gate on a set of images, for JSON: `zones` of :func:`measure_zones`, how many images are
+    unlike those of training, and the fraction that needs a reader."""
     return {
         "images": len(zones),
         "unlike": sum(zone is None for zone in zones),
@@ -266,8 +267,8 @@ def zone_table(measured: dict) -> pd.DataFrame:
 def at_prevalences(measured: dict, prevalences: Sequence[float] = PREVALENCES) -> pd.DataFrame:
     """NPV of ruling out, PPV of ruling in, and images left to a reader, at other prevalences.
 
-    By Bayes' rule from the shares of :func:`measure_zones`, which a change of prevalence alone leaves as they are. NaN
-    where no image is in the zone.
+    By Bayes' rule from the fractions of :func:`measure_zones`, which do not depend on the prevalence. NaN if a zone has
+    no image.
     """
     share = np.asarray(prevalences, dtype=float)
     parts = {
@@ -289,9 +290,9 @@ def readers_needed(zones: np.ndarray) -> str:
 
 
 def risk_coverage(labels: np.ndarray, positive: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """(coverage, risk), [N] each: the share of images answered, surest first, and the share of wrong labels among them.
+    """(coverage, risk), [N] each: the fraction of images answered, most confident first, and their error rate.
 
-    The surest are farthest from the threshold in log-odds (El-Yaniv and Wiener 2010).
+    The most confident are farthest from the threshold in log-odds (El-Yaniv and Wiener 2010).
     """
     odds = logit(np.clip([*positive, threshold], 1e-9, 1 - 1e-9))
     order = np.argsort(-np.abs(odds[:-1] - odds[-1]), kind="stable")

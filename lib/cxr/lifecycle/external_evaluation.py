@@ -137,7 +137,7 @@ def evaluate_outside(project: Project, version: ModelVersion, data: str | Path) 
 
 
 def _read_training(project: Project, images: RunImages) -> Training:
-    """What the version was trained and tuned on, as far as the catalog still knows it."""
+    """The images and patients of the version's training and validation, as far as the catalog still has them."""
     ids = pd.DataFrame({"IMAGE_ID": images.of("train", "validation")})
     with temporary(project.session, "IMAGE_ID STRING", ids) as asked:
         rows = project.session.sql(f"""

@@ -107,7 +107,7 @@ def _cautions(found: ExternalEvaluation) -> Iterator[str]:
     alone = int((rows["PATIENT_FROM"] == "none").sum())
     if 2 * alone > len(rows):
         yield (
-            f"For {alone:,} of {len(rows):,} images nothing tells the patient, and each counts as one of its own: "
+            f"For {alone:,} of {len(rows):,} images no patient id was found, and each counts as its own patient: "
             "intervals may be too narrow, and patients of training among them were not recognised."
         )
     if not found.list_kept:
@@ -122,7 +122,7 @@ def _cautions(found: ExternalEvaluation) -> Iterator[str]:
         )
     flagged = int((rows["STATUS"] != "ok").sum())
     if flagged:
-        yield f"The version called {flagged:,} of the images unlike those of training; their probabilities are counted."
+        yield f"The gate marked {flagged:,} of the images as unlike those of training; their probabilities are counted."
     if isinstance(found.config.data, dict) and found.config.data.get("phantoms"):
         yield PHANTOMS
 
@@ -140,7 +140,7 @@ def _data(found: ExternalEvaluation) -> str:
     text = "## The images\n\n" + _table(("", "number"), flow)
     if outside.known_patients:
         text += (
-            f"\n\n{outside.known_patients:,} patients also stand in training or validation of the version; their "
+            f"\n\n{outside.known_patients:,} patients are also in training or validation of the version; their "
             f"{outside.left_out[reasons.KNOWN_PATIENT]:,} images are left out."
         )
     if outside.unknown_classes:
@@ -153,7 +153,7 @@ def _data(found: ExternalEvaluation) -> str:
         if name in by_class.index
     ]
     text += "\n\n" + _table(("class", "images", "patients", "of all images"), lines)
-    told = [("patients told by", "PATIENT_FROM"), ("ages", "AGE_BAND"), ("sex", "SEX"), ("views", "VIEW_POSITION")]
+    told = [("patient ids from", "PATIENT_FROM"), ("ages", "AGE_BAND"), ("sex", "SEX"), ("views", "VIEW_POSITION")]
     known = [f"- {title}: {counts}" for title, column in told if (counts := _counts(rows[column]))]
     return text + "\n\n" + "\n".join(known)
 
@@ -187,9 +187,10 @@ def _calibration(found: ExternalEvaluation) -> str:
 
 {_table(("", "value"), lines)}
 
-The intercept (calibration in the large) is what the log-odds lack on average: 0 is ideal, below 0 the probabilities \
-are too high. The slope is that of the outcome on the log-odds: 1 is ideal, below 1 they are too extreme. The \
-version's own calibration was fitted on its validation images; nothing was fitted again for the other figures.
+The intercept (calibration in the large) is the mean correction that the log-odds need: 0 is ideal, below 0 the \
+probabilities are too high. The slope is that of the outcome on the log-odds: 1 is ideal, below 1 they are too \
+extreme. The version's own calibration was fitted on its validation images; nothing was fitted again for the other \
+figures.
 
 {_table(("probability", "images", "mean predicted", "observed"), bins)}"""
 
@@ -202,7 +203,7 @@ def _triage(found: ExternalEvaluation) -> str:
 
 At the version's own two thresholds: of 100 images here, {round(100 * measured["for_a_reader"])} need a reader. \
 {measured["unlike"]:,} images are unlike those of training and get no label. The version's predictive values were \
-shown for patients like its own, at their prevalence; these are the values here:
+shown for patients like its own, at the same prevalence; these are the values here:
 
 {_frame(zone_table(measured["zones"]))}"""
 
@@ -219,7 +220,7 @@ def _thresholds(found: ExternalEvaluation) -> str:
 {_table(("threshold", "value", *names), lines)}
 
 All but the first are chosen **and** measured on these images, so their figures are too good, and their intervals \
-leave out the choice. Confirm such a threshold on further images before using it."""
+do not cover the choice. Confirm such a threshold on further images before using it."""
 
 
 def _classes(found: ExternalEvaluation) -> str:
@@ -246,14 +247,14 @@ def _subgroups(found: ExternalEvaluation) -> str:
 
 {_frame(table)}
 
-A cause is compared with all negative images. Looked at together, some of many subgroups differ by chance: the \
-intervals are not widened for that."""
+A cause is compared with all negative images. Of many subgroups, some differ by chance: the intervals are not \
+corrected for that."""
 
 
 def _with_known(found: ExternalEvaluation) -> str:
     if not found.with_known:
         return ""
-    text = """## Sensitivity analysis: with the patients who also stand in training
+    text = """## Sensitivity analysis: with the patients who are also in training
 
 For comparison only. If these patients are indeed those of training, the right column is too good; if their ids are \
 alike by chance (as numbers in file names may be), the left column leaves out more than it needs to.
@@ -275,8 +276,8 @@ was asked, on the files as they are.
 - **Left out because the version may have seen them:** {overlap}. Training and validation images count as seen. \
 Patients are recognised by the catalog's rules and key; nearly the same picture means at most 10 of 256 bits of a \
 perceptual hash apart. Patients who were forgotten or deleted from the catalog cannot be recognised.
-- **Truth** is the label of the folder or table, as it was given. Errors in it, and how the images were selected, are \
-in no interval.
+- **Truth** is the label of the folder or table, as it was given. The intervals do not cover errors in it, or the \
+selection of the images.
 - **Intervals** are 95% percentile intervals over {RESAMPLES:,} bootstrap resamples of patients (seed {SEED}): all \
 images of a patient are drawn together. Resamples without a class are left out of figures that need both. Resampled \
 values of the ECE are shifted to lie around the measured value, because resampling inflates it. The band of the ROC \

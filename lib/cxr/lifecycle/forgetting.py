@@ -1,4 +1,4 @@
-"""Take everything of one patient out of the project, and say which versions learned from them.
+"""Remove everything about one patient from the project, and list the versions that learned from their images.
 
 The rows of the catalog and of rejected files go last, together: they alone tell which images are the patient's. So a
 call that is broken off anywhere leaves what a second call needs, and every step may be done twice.
@@ -36,7 +36,7 @@ class Patient:
 
     @property
     def sources(self) -> dict[str, int]:
-        """How many files of which source are the patient's; those files themselves are nobody's but the user's."""
+        """The number of the patient's files in each source. The project does not remove those files; the user must."""
         return pd.concat([self.images["SOURCE"], self.rejected["SOURCE"]]).value_counts().to_dict()
 
 
@@ -51,7 +51,7 @@ def find_patient(project: Project, patient: str) -> Patient:
         ValueError: no id is given, or the key cannot be read.
     """
     if not patient.strip():
-        raise ValueError("an empty id is nobody's")
+        raise ValueError("no patient id is given")
     migrate.upgrade(project)
     ids = _candidates(project, patient.strip())
     rejected = project.session.sql(f"SELECT SOURCE, SOURCE_NAME, DETAIL FROM {project.rejected}").to_pandas()

@@ -7,22 +7,22 @@ from cxr.model.config import ModelConfig
 from cxr.training.gate_fitting import in_words
 
 METRICS = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "ece")
-HEADLINE = ("auroc", "sensitivity", "specificity", "ece")  # what is said of images from elsewhere
+HEADLINE = ("auroc", "sensitivity", "specificity", "ece")  # on the changed validation images
 INTENDED = (
     "Research and teaching: the probability of each class for one frontal chest X-ray. Not a medical device; not for "
     "diagnosis, triage or treatment."
 )
 LIMITS = (
     "Trained on images of one source. The metrics do not hold for other hospitals, machines, views or ages.",
-    "A class means what the readers of that source labelled so. No other disease is recognised: {negative} does not "
-    "mean healthy.",
+    "A class means what the readers of that source gave this label. No other disease is recognised: {negative} does "
+    "not mean healthy.",
     "A heat map shows which regions influenced the network, not where the disease is.",
     "Colour images, multi-frame images and blank images are rejected. Any other greyscale image gets a probability, "
     "even if it is no chest X-ray. {gate}.",
-    "The predictive values of triage hold for patients like those of validation, at their prevalence: where fewer are "
-    "ill, ruling in errs more often; where more are, ruling out.",
+    "The predictive values of triage hold for patients like those of validation, at the same prevalence. If fewer are "
+    "ill, ruling in is wrong more often; if more are ill, ruling out is.",
 )
-NO_TRIAGE = "None: this run is of before there was one."
+NO_TRIAGE = "None: this run is older than triage."
 PHANTOMS = "Trained on phantoms (synthetic drawings): the metrics say nothing about patients."
 UNTRUSTED = (
     "The split cannot be trusted: for most images no patient id was found. Images of one person may be in training and "
@@ -75,7 +75,7 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
 
 
 def _elsewhere(shifted: dict | None) -> dict:
-    """Metrics on validation images that were changed as another hospital's might be; empty in a run without them."""
+    """Metrics on the changed validation images; empty for a run without them."""
     return {name: shifted["metrics"][name] for name in HEADLINE if name in shifted["metrics"]} if shifted else {}
 
 
@@ -91,10 +91,10 @@ def _limits(config: ModelConfig) -> list[str]:
 
 
 def _triage_in_words(config: ModelConfig, on_test: dict | None) -> str:
-    """Both thresholds with what was shown, and what they do with the test images."""
+    """Both thresholds with their tests, and their results on the test images."""
     if not config.triage:
         return NO_TRIAGE
-    words = f"Tested on {config.triage['patients']:,} patients who chose nothing: {describe(config.triage)}."
+    words = f"Tested on {config.triage['patients']:,} patients who were used for no choice: {describe(config.triage)}."
     if on_test:
         reader = round(100 * on_test["for_a_reader"])
         words += f" Of 100 test images, {reader} need a reader; {on_test['unlike']} of {on_test['images']} are unlike"
@@ -119,7 +119,7 @@ def to_markdown(card: dict) -> str:
 
 **Data.** {_data_in_words(card["data"])}. Split {card["split"]}.
 
-{_elsewhere_in_words(card.get("elsewhere", {}))}**Held-out patients of the same source**, which flatter: \
+{_elsewhere_in_words(card.get("elsewhere", {}))}**Held-out patients of the same source** (too good for other sources): \
 {quality["on"]} ({quality["interval"]}):
 
 | metric | value |
@@ -146,7 +146,7 @@ def _elsewhere_in_words(metrics: dict) -> str:
     figures = ", ".join(f"{name} {_figure(metric)}" for name, metric in metrics.items())
     return (
         "**Elsewhere** expect less. On validation images changed in exposure, position and sharpness, as another "
-        f"hospital's might be: {figures}. `python3 ci evaluate --data DIR` measures it on images from there.\n\n"
+        f"hospital's might be: {figures}. `python3 ci evaluate --data DIR` measures it on your own images.\n\n"
     )
 
 
@@ -156,11 +156,11 @@ def _data_in_words(data: dict | str) -> str:
     kind = "phantoms (synthetic)" if data["phantoms"] else "images"
     classes = ", ".join(f"{count:,} {plain(name)}" for name, count in data["classes"].items())
     by = ", ".join(
-        f"{count:,} by {'none' if rule == 'none' else 'the ' + rule}"
+        f"{count:,} {'not found' if rule == 'none' else 'from the ' + rule}"
         for rule, count in data["patients_by"].items()
         if count
     )
-    words = [f"{data['images']:,} {kind} of {data['patients']:,} patients: {classes}", f"patients found: {by}"]
+    words = [f"{data['images']:,} {kind} of {data['patients']:,} patients: {classes}", f"patient ids: {by}"]
     for title in ("ages", "views"):
         if data[title]:
             words.append(f"{title}: " + ", ".join(f"{plain(value)} {count:,}" for value, count in data[title].items()))

@@ -1,4 +1,4 @@
-"""Does a registered model answer as the network that was trained?"""
+"""Check that a registered model answers like the trained network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ AT_GATE = 1e-3  # a relative distance this near to the gate's level may fall on 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the trained network itself says of N images; every path must answer so."""
+    """The trained network's own answers for N images; every path must give the same."""
 
     probabilities: np.ndarray  # calibrated, float64 [N, classes]
     distances: np.ndarray  # from the images of training, relative to the gate's level, [N]; above 1 is unlike
@@ -71,7 +71,7 @@ class Expected:
 
 
 def ask_network(artifacts: Path, files: list[bytes]) -> Expected:
-    """What the network of a fetched run says of image files.
+    """The answers of a fetched run's network for image files.
 
     Raises:
         BadImage: a file cannot be decoded.

@@ -127,7 +127,7 @@ def find_named(project: Project, name: str) -> tuple[ModelVersion, str]:
     """A version by its name, and a sentence that says whether it is in production.
 
     Raises:
-        LookupError: there is none of that name; names those that there are.
+        LookupError: there is none of that name; the message names the versions that exist.
     """
     registry, model_name = open_registry(project), project.settings.model_name
     version = find_version(registry, model_name, name.upper())

@@ -1,4 +1,4 @@
-"""Which images a training run was made of, as ids: what it learned from, what it was tuned on and measured on."""
+"""The images of a training run, as ids: those of training, validation and test."""
 
 import tempfile
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def read_staged(project: Project, run_id: str, name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Use:
-    """What a run did with some images: how many of them are in which split. `version` is None if it was not registered.
+    """How a run used some images: how many of them are in which split. `version` is None if it was not registered.
 
     `certain` is False for a run that kept no list of its images: then the splits are the catalog's of today.
     """
@@ -60,7 +60,7 @@ class Use:
 
 
 def uses_of(project: Project, image_ids: set[str]) -> Iterator[Use]:
-    """The runs on the stage that were made of any of these images, with their versions."""
+    """The runs on the stage that used any of these images, with their versions."""
     registry, model = open_registry(project), project.settings.model_name
     for run_id, files in sorted(runs.list_files(project).items()):
         if "model.json" not in files:

@@ -1,4 +1,4 @@
-"""The sizes inside a compressed picture, which decoders believe, checked before one of them allocates anything.
+"""Check the sizes inside a compressed picture before a decoder, which trusts them, allocates memory.
 
 JPEG and JPEG-LS (ISO 10918-1, 14495-1), JPEG 2000 (15444-1).
 """
@@ -69,7 +69,7 @@ def _jpeg_frames(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
 
 
 def first_scan(data: bytes) -> int:
-    """Where a JPEG's headers end; the end of `data` where that cannot be told."""
+    """Where a JPEG's headers end; the end of `data` if that is unknown."""
     return _jpeg_frames(data)[1] or len(data)
 
 

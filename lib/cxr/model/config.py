@@ -27,7 +27,7 @@ class ModelConfig:
     content: str = ""  # SHA-256 of the image ids with their labels and splits
     pixels: dict[str, str] = field(default_factory=dict)  # image id -> SHA-256 of its pixels as the network saw them
     preprocessing_version: int | None = PREPROCESSING_VERSION  # None: of a run before versions had numbers
-    triage: dict = field(default_factory=dict)  # of cxr.evaluation.triage; empty in a run of before there was one
+    triage: dict = field(default_factory=dict)  # of cxr.evaluation.triage; empty in a run without triage
     gate: dict = field(default_factory=dict)  # facts of cxr.training.gate_fitting; the gate itself is a file beside it
 
     @property

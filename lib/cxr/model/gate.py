@@ -4,10 +4,10 @@ Four groups of features, none of which costs a second pass through the network: 
 stage, each averaged over the image; the image itself in 10 x 10 fields; and its texture, the energy by spatial
 frequency and the distribution of its grey levels. A photograph or a hand differs in all of them, a drawing in the
 texture. An X-ray that is turned, upside down or inverted differs less, but it comes closer to those of training when it
-is turned back: the fields are compared with themselves turned, upside down and inverted. And one kind of foreign images
-is known beforehand, the phantoms that this project draws: a model of patients' images has the direction in which they
-differ (Fisher's linear discriminant). An image is unlike those of training if one distance, the ratio, or the way it
-goes in that direction is above its level. The file holds means and covariances of training, and no image's features.
+is turned back: the fields are compared with themselves turned, upside down and inverted. One kind of foreign images is
+known beforehand, the phantoms that this project draws: a model of patients' images has the direction in which they
+differ (Fisher's linear discriminant). An image is unlike those of training if one distance, the ratio, or the score in
+that direction is above its level. The file contains means and covariances of training, and no image's features.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Direction:
     level: float
 
     def scores(self, features: dict[str, np.ndarray]) -> np.ndarray:
-        """How far images go in that direction: float64 [N]."""
+        """The scores of images in that direction: float64 [N]."""
         return product(side_by_side(features) - self.mean, self.weights).astype(float)
 
 
@@ -118,4 +118,4 @@ def status_of(distance: float) -> str:
     if distance <= 1:
         return "ok"
     far = f"{distance:.2g} times" if distance < 100 else "more than 100 times"
-    return f"{UNLIKE}: {far} as far from the training images as is usual at most"
+    return f"{UNLIKE}: {far} the allowed distance from the training images"

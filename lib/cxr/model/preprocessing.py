@@ -4,11 +4,11 @@ Training, evaluation, the registered model and the app all call :func:`load`, so
 
 * JPEG, PNG and TIFF (`pictures`): 8 bits as they are, more bits from the image's own smallest to its largest value.
   Palettes and CMYK go through RGB, transparency is laid on black, EXIF orientation and WhiteIsZero are applied.
-* DICOM (`dicom`): the order of steps stands in `dicom.grey_levels`, the window in `dicom.window`. Nothing of the header
-  is kept but what :class:`XRay` names.
-* Colour (`colours`): three equal channels are greyscale; a coloured image is refused.
-* Several images in a file, and whatever would be shown wrongly because it is not understood, are refused by name.
-* What a file may cost stands in `limits`, `picture_parts` and `codestreams`.
+* DICOM (`dicom`): `dicom.grey_levels` has the order of steps, `dicom.window` the window. Of the header, only what
+  :class:`XRay` names is kept.
+* Colour (`colourfulness`): three equal channels are greyscale; a coloured image is refused.
+* Several images in a file, and anything that would be shown wrongly because it is not understood, are refused by name.
+* `limits`, `picture_parts` and `codestreams` limit the time and the memory that a file can take.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""What the registered model needs to be installed, on a warehouse and in a service."""
+"""Packages that the registered model needs, on a warehouse and in a service."""
 
 # From Snowflake's conda channel, which both a warehouse and a service can install from; torch is named pytorch there.
 # Version ranges, because without them the client pins this machine's versions, which the channel may not have.

@@ -1,4 +1,4 @@
-"""A decoded chest X-ray, and the exception for a file that is none."""
+"""A decoded chest X-ray, and the exception for a file that is not one."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class BadImage(ValueError):
-    """A file that is no usable chest X-ray. `reason` is a code, `detail` a sentence without content of the image."""
+    """A file that is not a usable chest X-ray. `reason` is a code, `detail` a sentence without content of the image."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(f"{reason}: {detail}")

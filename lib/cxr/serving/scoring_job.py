@@ -1,4 +1,4 @@
-"""Ask a version about cataloged images that it has not answered for: all of them each day, or one folder's at once."""
+"""Score cataloged images that a version has not scored: all of them each day, or those of one folder."""
 
 import logging
 import uuid
@@ -30,7 +30,7 @@ log = logging.getLogger("cxr.jobs")
 
 @dataclass(frozen=True)
 class FolderScores:
-    """What became of a folder: `results` has a row for each file, `counts` are those of :func:`ingest`."""
+    """The scores of a folder: `results` has a row for each file, `counts` are those of :func:`ingest`."""
 
     results: pd.DataFrame
     counts: dict[str, int]
@@ -56,10 +56,10 @@ def _no_formula(text: object) -> object:
 def score_folder(
     project: Project, data: str | Path, version: ModelVersion, warn: Callable[[str], None] = log.warning
 ) -> FolderScores:
-    """Catalog a folder, zip or `@stage/path` whatever its folders are called, and ask the version about each image.
+    """Catalog a folder, zip or `@stage/path` whatever its folders are called, and score each image.
 
     Folders that are classes of the catalog are labels, as in any ingest. All others are just folders: their images get
-    no label and no split. Answers stand in PREDICTIONS.
+    no label and no split. Answers go to PREDICTIONS.
 
     Args:
         warn: is given each of the survey's warnings, before anything is changed.
@@ -131,11 +131,11 @@ def _by_study(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_new_images(project: Project, version: ModelVersion, among: str | None = None) -> int:
-    """Ask the version about every cataloged image that it has not answered for, and keep the answers in PREDICTIONS.
+    """Score every cataloged image that the version has not scored, and store the answers in PREDICTIONS.
 
-    The account does it: the warehouse where images are few, an inference job from the setting `scoring_job_from` on.
-    No image and no list of ids comes to the client. It can be ended at any time and started again: answers are written
-    by one statement, all or none.
+    The account does the work: the warehouse for few images, an inference job if there are `scoring_job_from` or more.
+    No image and no list of ids comes to the client. It can be ended at any time and started again: one statement writes
+    the answers, all or none.
 
     Args:
         among: a table with the column IMAGE_ID: no others.

@@ -38,7 +38,7 @@ class Checkpoints:
         self._copied: dict[str, float] = {}
 
     def fetch(self) -> None:
-        """Download the stage's checkpoints, unless those of this machine go as far.
+        """Download the stage's checkpoints, unless the local ones are as recent.
 
         Raises:
             ValueError: a checkpoint is damaged.

@@ -13,8 +13,8 @@ from cxr.model.network import XrayNetwork
 from cxr.training.augmentation import shifted
 from cxr.training.batches import Pixels
 
-LOST = 0.01  # of validation images, that the gate may stop
-FEWEST = 200  # validation images; fewer tell no level that 1% are beyond
+LOST = 0.01  # fraction of validation images that the gate may stop
+FEWEST = 200  # validation images; fewer are not enough to estimate a level that 1% exceed
 _TURNED, _PHANTOMS = "turned", "phantoms"
 MOST = 1000  # training images that are looked at
 _AT_ONCE = 1024  # images whose features are computed together: their floats take 64 KB each at 128 px
@@ -116,12 +116,12 @@ def _level(distances: np.ndarray) -> float:
 
 
 def in_words(facts: dict) -> str:
-    """What :attr:`FittedGate.facts` say."""
+    """:attr:`FittedGate.facts` as a sentence."""
     if not facts:
-        return "the gate is off: this run is of before there was one"
+        return "the gate is off: this run is older than the gate"
     if not facts["on"]:
         return (
-            f"the gate is off: {facts['validation_images']:,} validation images, and it needs {facts['needed']:,}; "
+            f"the gate is off: it needs {facts['needed']:,} validation images and has {facts['validation_images']:,}; "
             "every image gets a label, even if it is no chest X-ray"
         )
     return (

@@ -1,4 +1,4 @@
-"""Phantoms for the gate: a model of patients' images must stop them, a model of phantoms needs more than it has."""
+"""Phantoms for the gate: a model of patients' images learns to stop them, a model of phantoms needs more of them."""
 
 import io
 from collections.abc import Sequence

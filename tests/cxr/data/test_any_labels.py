@@ -43,7 +43,7 @@ def test_classes_of_any_names_and_files_below_none_are_cataloged(empty, tmp_path
     found = survey(project, tmp_path)
     assert found.labels.names == ("NO FINDING", "EFFUSION", "MASS")
     assert found.summary()[1:] == [
-        "1 files have no label; they lie in incoming/DOE^JANE/20240103",
+        "1 files have no label; they are in incoming/DOE^JANE/20240103",
         "1 files are tables or texts: train/notes.txt",
     ]
     counts = ingest.ingest(project, found)

@@ -151,7 +151,7 @@ def test_the_report_says_what_a_reader_must_know_and_nobodys_name(project, elsew
     for words in (
         "Not a medical device", "threshold was not chosen on these images", "95%", "bootstrap resamples of patients",
         "intercept", "slope", "ECE", "own test patients", "40.0% of the images are positive here", "kept no list",
-        "Only 8 positive images of 8 patients, and 12 negative of 12", "patients also stand in training",
+        "Only 8 positive images of 8 patients, and 12 negative of 12", "patients are also in training",
     ):  # fmt: skip
         assert words in text, words
     everything = text + json.dumps(numbers)

@@ -127,5 +127,5 @@ def test_quantiles_by_counting_are_those_by_sorting(side):
 
 def test_the_status_says_how_far():
     assert gate.status_of(1.0) == "ok"
-    assert gate.status_of(1.26) == "unlike_training: 1.3 times as far from the training images as is usual at most"
+    assert gate.status_of(1.26) == "unlike_training: 1.3 times the allowed distance from the training images"
     assert "more than 100 times" in gate.status_of(np.inf)

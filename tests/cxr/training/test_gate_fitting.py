@@ -88,7 +88,7 @@ def test_below_200_validation_images_the_gate_is_off_and_says_so(network, stack)
     assert off.gate is None and not off.facts["on"]
     assert "199 validation images, and it needs 200" in str(off)
     assert off.passes(network, 255 - stack[:3]).all()
-    assert "of before there was one" in gate_fitting.in_words({})
+    assert "older than the gate" in gate_fitting.in_words({})
 
 
 def test_one_percent_is_beyond_the_level():

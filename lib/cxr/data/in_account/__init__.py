@@ -1,1 +1,1 @@
-"""What an account does with image files where they lie: look at them, decode them; and the code that does it."""
+"""Work that the account does on image files on a stage, checking and decoding, and the code that it runs."""

@@ -1,4 +1,4 @@
-"""What one file is: a row of the catalog, or why it is none.
+"""Check one file: the result is a row of the catalog, or the reason why the file is refused.
 
 Shipped to the account as well (`cxr.data.in_account.handlers`), so it imports nothing that knows an account.
 """
@@ -31,7 +31,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A row of the catalog, but for its source and its split."""
+    """A row of the catalog, without its source and its split."""
 
     image_id: str
     relative_path: str
@@ -66,7 +66,7 @@ CHANGED = Refused("changed", "the file was written to while it was read; the nex
 
 
 def examine(data: bytes, name: str, origin: Origin, rules: PatientRules = PatientRules()) -> Accepted | Refused:  # noqa: B008
-    """What a file's bytes are: a row of the catalog, or why they are none."""
+    """Check a file's bytes: a row of the catalog, or the reason why they are refused."""
     try:
         xray = preprocessing.decode(data, at_least=256)
         looks = fingerprint(xray.pixels)

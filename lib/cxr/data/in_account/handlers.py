@@ -1,6 +1,6 @@
 """Handlers of the functions in the account. Each looks at one file and answers in JSON, whatever the file holds.
 
-They are shipped with `cxr.model` to where nothing else of this project is (`cxr.account.functions`).
+They are shipped with `cxr.model`, without the rest of this project (`cxr.data.in_account.functions`).
 """
 
 import base64
@@ -85,7 +85,7 @@ def pixels(open_file: Callable[[], BinaryIO], image_id: str, side: int) -> dict[
 
 
 def text(open_file: Callable[[], BinaryIO], image_id: str) -> str:
-    """A staged image as base64, as the registered model takes it; else a sentence, which is none.
+    """A staged image as base64, the input of the registered model; or a sentence with the error, which is not base64.
 
     Args:
         open_file: opens the file for reading.
@@ -110,5 +110,5 @@ def _read(open_file: Callable[[], BinaryIO], size: int | None = None) -> bytes |
 
 
 def is_named_by_content(image_id: str, data: bytes) -> bool:
-    """Whether these bytes are those that the id stands for. True for ids of another form."""
+    """Whether the id is the hash of these bytes. True for ids of another form."""
     return not _HASH.fullmatch(image_id) or hashlib.sha256(data).hexdigest() == image_id

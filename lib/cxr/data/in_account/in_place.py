@@ -1,8 +1,8 @@
 """Check the files of a stage where they are: the account reads, decodes and places them, and no image comes here.
 
-A Python function in the account looks at each file, with the code that looks at files of a folder here (`examining`).
-All that is known of a file before, from its name or a table, goes up; what the function says becomes rows of the
-catalog and of this run, in a number of statements that does not depend on the number of files.
+A Python function in the account checks each file, with the code that checks files of a local folder (`examining`). What
+is known about a file from its name or a table is uploaded first. The function's answers become rows of the catalog and
+of this run, in a number of statements that does not depend on the number of files.
 """
 
 from collections.abc import Callable, Iterator

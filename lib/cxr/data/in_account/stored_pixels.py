@@ -1,4 +1,4 @@
-"""Decoded pixels in the account: the warehouse decodes each image once, and whoever trains reads rows of PIXELS.
+"""Decoded pixels in the account: the warehouse decodes each image once, and training reads rows of PIXELS.
 
 Neither the images' files nor a mount of their stage is needed where the rows are read.
 """

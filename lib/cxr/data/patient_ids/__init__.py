@@ -1,1 +1,1 @@
-"""Whose image it is: the rules, the secret key, and making all ids anew."""
+"""Patient ids: the rules, the secret key, and computing all ids again."""

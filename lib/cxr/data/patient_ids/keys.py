@@ -1,4 +1,4 @@
-"""Which key a catalog's patient ids are under, and whether it is the one that is at hand."""
+"""The key of a catalog's patient ids, and the check that the present key is the same."""
 
 from collections.abc import Collection
 
@@ -27,7 +27,7 @@ def key_for(project: Project, facts: Facts, needed: bool, told: Collection[str] 
         return ""  # made before there were keys: the same people keep their ids
     if found is None:
         raise ValueError(
-            "Ids of patients from a table, a header, or of files that name no patient are stored only under a secret "
+            "Patient ids from a table or a header, and ids of files without a patient, are stored only under a secret "
             f"key, and there is none: {HOW_TO_GIVE_ONE}"
         )
     if facts.key_check in (None, key_check(found.value)):
@@ -36,8 +36,8 @@ def key_for(project: Project, facts: Facts, needed: bool, told: Collection[str] 
         return found.value
     before = "no key" if facts.key_check == key_check("") else "another key"
     raise ValueError(
-        f"The patient ids of this catalog were made under {before}: with the one that is set now, people who are in it "
-        "would get second ids, and stand in two splits. Give the key of before (or none), or change all ids at once: "
+        f"The patient ids of this catalog were made under {before}: with the key that is set now, known patients would "
+        "get second ids, and could be in two splits. Set the former key (or none), or change all ids at once: "
         "python3 ci rekey"
     )
 

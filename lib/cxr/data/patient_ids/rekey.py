@@ -1,4 +1,4 @@
-"""Make all ids of patients and studies of a catalog anew: by the present rules and under the present key."""
+"""Compute all ids of patients and studies of a catalog again, by the present rules and under the present key."""
 
 import pandas as pd
 
@@ -20,11 +20,11 @@ from cxr.data.patient_ids.rules import (
 
 
 def rekey(project: Project) -> dict[str, int]:
-    """Read names, headers and the table (`data_csv`) again, and write every image's patient and study anew.
+    """Read names, headers and the table (`data_csv`) again, and write every image's patient and study again.
 
-    Images are read from the stage, so the folders that they came from need not be there. A patient who turns out to
-    stand in several splits goes to train if any of their images is there, because a model may have learnt from it, else
-    to validation; so nobody who was trained on comes into test.
+    Images are read from the stage, so the folders that they came from are not needed. A patient who turns out to be in
+    several splits goes to train if any of their images is there, because a model may have learnt from it, else to
+    validation; so no patient of training comes into test.
 
     Returns:
         Counts: `images`, `changed` (other id), `moved` (other split), `patients_before`, `patients_after`.

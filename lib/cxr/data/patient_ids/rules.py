@@ -1,4 +1,4 @@
-"""Whose image it is: by a table, by the DICOM header, by the file's name, or a patient of its own.
+"""The patient of an image: from a table, the DICOM header or the file's name; else the image is its own patient.
 
 Rules have a version, because new images of known people must get the ids that these people already have: a catalog
 keeps the version that it was begun with until `rekey` changes it.
@@ -48,7 +48,7 @@ def patient_of_name(name: str, version: int = VERSION) -> str | None:
 
 
 def pseudonym(patient: str, key: str, kind: str = "patient") -> str:
-    """An id that cannot be turned back without the key (HMAC-SHA-256, 64 bits)."""
+    """A pseudonym, which cannot be reversed without the key (HMAC-SHA-256, 64 bits)."""
     return f"{kind}-" + hmac.digest(key.encode(), patient.encode(), hashlib.sha256).hex()[:16]
 
 
@@ -60,7 +60,7 @@ def patient_of_table(patient: str, key: str, version: int = VERSION) -> str:
 
 
 def key_check(key: str) -> str:
-    """What stands beside a catalog to tell its key from another one; says nothing about the key itself."""
+    """A check value, stored with a catalog, that recognises its key without revealing it."""
     return hmac.digest(key.encode(), b"cxr: check of the patient key", hashlib.sha256).hex()[:16]
 
 

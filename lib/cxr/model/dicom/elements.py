@@ -1,4 +1,4 @@
-"""Read elements of a DICOM header so that an odd one is refused by its name, and never by its value.
+"""Read elements of a DICOM header. An invalid element is refused with its name; its value is never in a message.
 
 Values are taken from the raw bytes: what pydicom makes of a damaged one depends on its type, and its messages quote it.
 """
@@ -36,13 +36,13 @@ _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 
 
 def element(header, name: str):
-    """As it stands in the file: pydicom's raw element, or None. Otherwise pydicom would convert an empty one."""
+    """pydicom's raw element, or None. Otherwise pydicom would convert an empty one."""
     return header.get_item(tag(name), keep_deferred=True)
 
 
 @cache
 def tag(name: str):
-    """An element's number, as pydicom has it; to look it up for each file takes longer than to read the element."""
+    """An element's number in pydicom, cached: looking it up for each file takes longer than reading the element."""
     # Loaded already, or needed in a moment.
     from pydicom.tag import Tag
 
@@ -50,7 +50,7 @@ def tag(name: str):
 
 
 def raw_bytes(header, name: str) -> bytes:
-    """The value as it stands in the file; empty where the element is absent or empty."""
+    """The raw value; empty if the element is absent or empty."""
     found = element(header, name)
     value = None if found is None else found.value
     if value is None:

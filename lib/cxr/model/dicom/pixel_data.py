@@ -1,4 +1,4 @@
-"""The words of PixelData, as they stand in the file or out of its codec.
+"""The words of PixelData, as stored in the file or as decoded by its codec.
 
 Native and RLE pixels are unpacked here, JPEG and JPEG 2000 by Pillow, the rest by a plugin of pydicom if one is there.
 Whatever says how large the picture is must agree with Rows x Columns before anything is decoded.

@@ -1,4 +1,4 @@
-"""Read a DICOM header with pydicom, as far as it is needed and never for long."""
+"""Read the needed part of a DICOM header with pydicom, in limited time."""
 
 import io
 import logging

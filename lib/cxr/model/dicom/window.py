@@ -33,7 +33,7 @@ def window(header) -> Window | None:
     """The first window of a header, or None.
 
     Raises:
-        BadImage: centre, width or function are there, and are none by the standard.
+        BadImage: centre, width or function are present, and invalid by the standard.
     """
     centres, widths = numbers(header, "WindowCenter"), numbers(header, "WindowWidth")
     if not centres and not widths:

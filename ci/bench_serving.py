@@ -3,11 +3,13 @@
 The service is a separate process of a local account. The client, with its base64 encoding, uses the same cores.
 """
 
+import base64
 import contextlib
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ import numpy as np
 import psutil
 import torch
 from snowflake.ml.model import ModelVersion
+from snowflake.snowpark import Session
 from tests.bad_structures import build
 from tests.registration import ensure_service, log_version
 from tests.trained import model_config, probability, report_of
@@ -25,7 +28,7 @@ from tests.trained import model_config, probability, report_of
 from bench_results import ROUNDS, Results
 from cxr.account import scripts
 from cxr.account.project import Project, open_project
-from cxr.account.session import PROJECT
+from cxr.account.session import PROJECT, start_local_account
 from cxr.data import catalog, ingest
 from cxr.data.pixels import fetch_files
 from cxr.lifecycle import parity, runs
@@ -33,6 +36,7 @@ from cxr.model import preprocessing
 from cxr.model.gate_features import predict_with_features
 from cxr.model.network import XrayNetwork, predict_logits
 from cxr.phantoms.dataset import write_phantoms
+from cxr.serving import scoring
 from cxr.serving.rest_client import ROWS_PER_CALL, ServiceClient
 from cxr.serving.service import connect_client
 from cxr.training.gate_fitting import FEWEST, fit_gate
@@ -60,7 +64,7 @@ def run(results: Results, short: bool) -> None:
         gate(results, served.files, served.network)
         sql_and_rest(results, served)
         for clients in (1, CLIENTS):
-            latency(results, served.client, served.files, 60 if short else 500, clients)
+            latency(results, served, 60 if short else 500, clients)
         soak(results, served, 500 if short else 10_000)
 
 
@@ -145,17 +149,41 @@ def gate(results: Results, files: list[bytes], network: XrayNetwork) -> None:
     results.add("rate of answers with the gate, compared with none", ratios)
 
 
-def latency(results: Results, client: ServiceClient, files: list[bytes], requests: int, clients: int) -> None:
-    def ask(number: int) -> float:
-        start = time.perf_counter()
-        client.ask("predict", [files[number % len(files)]])
-        return time.perf_counter() - start
+def latency(results: Results, served: Served, requests: int, clients: int) -> None:
+    """Single images by each path. Every client in SQL has a session of its own."""
+    images = [base64.b64encode(data).decode() for data in served.files]
 
-    with ThreadPoolExecutor(clients) as pool:
-        seconds = list(pool.map(ask, range(requests + clients)))
-    middle, last = np.percentile(seconds[clients:], (50, 99))
-    detail = f"{requests} requests, p50 {middle * 1000:.0f} ms, p99 {last * 1000:.0f} ms"
-    results.add(f"p99 of single images by {clients} clients, compared with p50", [last / middle], detail)
+    def in_sql(asked: str) -> Callable[[int], object]:
+        statement = f"SELECT {asked}!PREDICT(?)"
+        return lambda number: local.session.sql(statement, params=[images[number % len(images)]]).collect()
+
+    paths: dict[str, Callable[[int], object]] = {
+        "REST": lambda number: served.client.ask("predict", [served.files[number % len(served.files)]]),
+        "service in SQL": in_sql(served.service),
+        "warehouse": in_sql(scoring.as_sql(served.version)),
+    }
+    local, opened = threading.local(), []
+
+    def start() -> None:
+        local.session = Session.builder.configs(start_local_account(served.project.settings)).create()
+        opened.append(local.session)
+
+    with ThreadPoolExecutor(clients, initializer=start) as pool:
+        for name, ask in paths.items():
+            seconds = list(pool.map(lambda number, ask=ask: _seconds(lambda: ask(number)), range(requests + clients)))
+            middle, last = np.percentile(seconds[clients:], (50, 99))
+            detail = f"{requests} requests, p50 {middle * 1000:.0f} ms, p99 {last * 1000:.0f} ms"
+            results.add(
+                f"p99 of single images by {clients} clients, {name}, compared with p50", [last / middle], detail
+            )
+    for session in opened:
+        session.close()
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def soak(results: Results, served: Served, requests: int) -> None:

@@ -162,7 +162,7 @@ def _open_study(shown: pd.DataFrame) -> None:
 
 def _tint(row: pd.Series) -> list[str]:
     colour = _TINTS.get(row["Result"])
-    tinted = ("Called", "Result") if colour else ()
+    tinted = ("Predicted", "Result") if colour else ()
     return [f"background-color: {colour}; font-weight: bold" if name in tinted else "" for name in row.index]
 
 

@@ -18,6 +18,8 @@ from cxr.data.in_account import functions
 from cxr.model.preprocessing import PREPROCESSING_VERSION, BadImage
 from cxr.progress import tqdm
 
+_AT_ONCE = 256  # rows that are copied on their way into the file
+
 
 def copy(project: Project, catalog: pd.DataFrame, size: int, out: BinaryIO) -> None:
     """Write all images of the catalog to a file, as an array of NumPy: uint8 [N, size, size], in the catalog's order.
@@ -123,7 +125,7 @@ def _copy_rows(project: Project, wanted: str, count: int, size: int, out: Binary
         SELECT W.POSITION, P.PIXELS FROM {wanted} W JOIN {project.pixels} P ON P.IMAGE_ID = W.IMAGE_ID
         WHERE P.SIDE = {size} AND P.PREPROCESSING_VERSION = {PREPROCESSING_VERSION}""")
     with tqdm(total=count, unit="image", desc="reading PIXELS", mininterval=5) as progress:
-        for part in rows.to_arrow_batches():
+        for part in (few for many in rows.to_arrow_batches() for few in many.to_batches(_AT_ONCE)):
             positions = part["POSITION"].to_numpy()
             whole = b"".join(part["PIXELS"].to_pylist())
             stack[positions] = np.frombuffer(whole, np.uint8).reshape(-1, size, size)

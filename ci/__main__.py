@@ -51,10 +51,12 @@ def main() -> int:
         _add_label_arguments(parsers[name].add_argument)
     oldest = "the tests of library and notebooks, with the oldest versions that they work with"
     parsers["test"].add_argument("--oldest", action="store_true", help=oldest)
-    parsers["bench"].add_argument("names", nargs="*", help="names of benchmarks; default: all but scale and transfer")
+    parsers["bench"].add_argument(
+        "names", nargs="*", help="names of benchmarks; default: all but scale, transfer and quality"
+    )
     sizes = "numbers of images for the benchmark scale; default: 1000 10000"
     parsers["bench"].add_argument("--images", nargs="+", type=int, metavar="N", help=sizes)
-    parsers["bench"].add_argument("--data", metavar="DIR", help="X-rays named as Kermany's, for the benchmark transfer")
+    parsers["bench"].add_argument("--data", metavar="DIR", help="X-rays named as Kermany's, for transfer and quality")
     parsers["bench"].add_argument("--short", action="store_true", help="fewer requests to the service")
     _add_deploy_arguments(parsers["deploy"].add_argument)
     parsers["soak"].add_argument(

@@ -7,16 +7,17 @@ from bench_results import Results
 
 RESULTS = Path("build") / "bench.json"
 NAMES = ("training", "answering", "ingest", "account", "app", "serving")
+ALONE = ("scale", "transfer", "quality")  # take long, and have questions of their own
 
 
 def run(names: list[str], short: bool = False, sizes: list[int] | None = None, data: str | None = None) -> int:
-    """Run the named benchmarks, or all but `scale` and `transfer`. Returns 1 if a name is unknown."""
-    if names == ["scale"]:  # takes long and has a question of its own, so it is no part of the others
+    """Run the named benchmarks, or all but those that run alone. Returns 1 if a name is unknown."""
+    if names == ["scale"]:
         return _scale(sizes)
-    if names == ["transfer"]:
-        return _transfer(data)
+    if names in (["transfer"], ["quality"]):
+        return _on_xrays(names[0], data)
     if unknown := set(names) - set(NAMES):
-        print(f"No benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}, scale, transfer.")
+        print(f"No benchmark is called {', '.join(sorted(unknown))}; there are {', '.join((*NAMES, *ALONE))}.")
         return 1
     results = Results()
     for name in names or NAMES:
@@ -35,11 +36,9 @@ def _scale(sizes: list[int] | None) -> int:
     return 0
 
 
-def _transfer(data: str | None) -> int:
+def _on_xrays(name: str, data: str | None) -> int:
     if not data:
-        print("python3 ci bench transfer --data DIR: it needs X-rays, phantoms say nothing about transfer.")
+        print(f"python3 ci bench {name} --data DIR: it needs X-rays, phantoms say nothing about {name}.")
         return 1
-    import bench_transfer
-
-    bench_transfer.run(Results("transfer"), Path(data))
+    importlib.import_module(f"bench_{name}").run(Results(name), Path(data))
     return 0

@@ -176,13 +176,13 @@ def test_pictures_with_text_about_the_patient_are_flagged_wherever_they_are_draw
     app = open_app("worklist", split="all", label="VIRUS", n="100")
     button(app, "Score").click().run()
     table = app.dataframe[0].value
-    flagged = table[table["Note"].str.contains("Text about the patient")]
+    flagged = table[table["Note"].str.contains("text about the patient")]
     assert len(flagged) == 1
     assert table.columns.get_loc("Note") == table.columns.get_loc("X-ray") + 1
     app = open_app(source="stage", label="VIRUS", order="by image id")
     captions = [image.captions[0] for image in app.image]
-    assert captions[0].startswith("VIRUS") and "Text about the patient" in captions[0]
-    assert not any("Text about the patient" in caption for caption in captions[1:])
+    assert captions[0].startswith("VIRUS") and "text about the patient" in captions[0]
+    assert not any("text about the patient" in caption for caption in captions[1:])
 
 
 def test_a_dicom_that_says_so_is_flagged_when_it_is_uploaded(open_app, words):

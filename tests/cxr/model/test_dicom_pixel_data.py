@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread, uid
-from tests.dicom_files import chest, dicom
+from tests.dicom_files import chest, dicom, refusal
 
 from cxr.model import preprocessing
-from cxr.model.preprocessing import BadImage
 
 A = chest()
 U8, U12 = np.rint(A * 255).astype(np.uint8), np.rint(A * 4095).astype(np.uint16)
@@ -24,12 +23,6 @@ def encoded(pixels: np.ndarray, kind: str, **options) -> bytes:
 
 def j2k(pixels: np.ndarray, **options) -> bytes:
     return encoded(pixels, "JPEG2000", no_jp2=True, irreversible=False, **options)
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(BadImage) as caught:
-        preprocessing.decode(data)
-    return str(caught.value)
 
 
 def check(data: bytes, right: np.ndarray, by: float = 0.51) -> None:

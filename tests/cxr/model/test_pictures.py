@@ -7,10 +7,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from tests.dicom_files import chest
+from tests.dicom_files import chest, refusal
 
 from cxr.model import preprocessing
-from cxr.model.preprocessing import BadImage
 
 A = chest()
 U8, U16 = np.rint(A * 255).astype(np.uint8), np.rint(A * 65535).astype(np.uint16)
@@ -51,12 +50,6 @@ def png(samples: np.ndarray, colour_type: int, extra: bytes = b"") -> bytes:
 
 def check(data: bytes, right: np.ndarray = A * 255) -> None:
     assert np.abs(preprocessing.decode(data).pixels.astype(float) - right).max() <= 0.51
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(BadImage) as caught:
-        preprocessing.decode(data)
-    return str(caught.value)
 
 
 SAMPLES = {

@@ -105,6 +105,7 @@ def test_pixels_must_be_as_long_as_the_picture():
     assert "shorter" in refusal(dicom(U8, 8, 8, PixelData=whole[:-2]))
     assert "longer" in refusal(dicom(U8, 8, 8, PixelData=whole + b"\1\1"))
     assert "longer" in refusal(dicom(U8, 8, 8, PixelData=whole + bytes(len(whole))))
+    assert "unreadable" in refusal(dicom(U8, 8, 8)[:1200])
     assert "no pixel data" in refusal(dicom(U8, 8, 8, PixelData=...))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.dicom_files import dicom
+from tests.pictures import encoded
 
 from cxr.account.session import PROJECT
 from cxr.data import ingest
@@ -27,9 +28,7 @@ def metric(app, label):
 
 def a_phantom(seed: int, kind: str = "PNG") -> bytes:
     pixels = dataset.phantom("NORMAL", rng=np.random.default_rng(seed), size=128)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
+    return encoded(pixels, kind)
 
 
 @pytest.fixture

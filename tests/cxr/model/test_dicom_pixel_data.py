@@ -5,20 +5,14 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
 from pydicom import dcmread, uid
 from tests.dicom_files import chest, dicom, refusal
+from tests.pictures import encoded
 
 from cxr.model import preprocessing
 
 A = chest()
 U8, U12 = np.rint(A * 255).astype(np.uint8), np.rint(A * 4095).astype(np.uint16)
-
-
-def encoded(pixels: np.ndarray, kind: str, **options) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
-    return file.getvalue()
 
 
 def j2k(pixels: np.ndarray, **options) -> bytes:

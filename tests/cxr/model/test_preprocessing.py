@@ -1,7 +1,6 @@
 """From bytes to the network's input: every kind of file gives the same picture, whole or damaged."""
 
 import base64
-import io
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom.uid import JPEGLosslessSV1
 from tests.dicom_files import dicom
+from tests.pictures import encoded
 
 from cxr.model import preprocessing
 
 GRADIENT = np.add.outer(np.arange(200), np.arange(160)).astype(np.float32)
 GREY = np.rint(GRADIENT * 255 / GRADIENT.max()).astype(np.uint8)  # [200, 160]
-
-
-def encode(pixels, kind="PNG", mode=None, **options) -> bytes:
-    buffer = io.BytesIO()
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    (image.convert(mode) if mode else image).save(buffer, kind, **options)
-    return buffer.getvalue()
+IMAGE = Image.fromarray(GREY)
 
 
 def close(pixels, expected=GREY, by=2.0):
@@ -32,14 +26,14 @@ def close(pixels, expected=GREY, by=2.0):
 @pytest.mark.parametrize(
     "data",
     [
-        encode(GREY),
-        encode(GREY, "JPEG", quality=95),
-        encode(GREY, "TIFF"),
-        encode(GREY, mode="RGB"),
-        encode(GREY, "JPEG", mode="CMYK", quality=95),
-        encode(GREY, mode="RGBA"),
-        encode(GREY, mode="P"),
-        encode(GREY.astype(np.uint16) * 257),
+        encoded(GREY),
+        encoded(GREY, "JPEG", quality=95),
+        encoded(GREY, "TIFF"),
+        encoded(IMAGE.convert("RGB")),
+        encoded(IMAGE.convert("CMYK"), "JPEG", quality=95),
+        encoded(IMAGE.convert("RGBA")),
+        encoded(IMAGE.convert("P")),
+        encoded(GREY.astype(np.uint16) * 257),
         dicom(GREY.astype(np.uint16) * 16),
     ],
     ids=["png", "jpeg", "tiff", "rgb", "cmyk", "rgba", "palette", "png16", "dicom"],
@@ -51,7 +45,7 @@ def test_every_supported_kind_gives_the_same_picture(data):
 def test_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    turned = encode(np.rot90(GREY).copy(), "JPEG", quality=95, exif=exif)
+    turned = encoded(np.rot90(GREY).copy(), "JPEG", quality=95, exif=exif)
     assert close(preprocessing.decode(turned).pixels)
 
 
@@ -89,7 +83,7 @@ def test_of_a_dicom_header_only_what_is_named_is_kept():
     assert "Doe" not in repr(xray) and "123" not in repr(xray)
 
 
-WHOLE = [encode(GREY, "JPEG"), encode(GREY), encode(GREY, "TIFF"), dicom(GREY, 8)]
+WHOLE = [encoded(GREY, "JPEG"), encoded(GREY), encoded(GREY, "TIFF"), dicom(GREY, 8)]
 
 
 @settings(max_examples=150, deadline=None)
@@ -116,7 +110,7 @@ def test_the_whole_width_is_kept():
 def test_left_stays_left():
     half = np.tile(np.arange(100, dtype=np.uint8) // 3, (100, 1))
     half[:, 50:] += 190
-    small = preprocessing.load(encode(half), 64)
+    small = preprocessing.load(encoded(half), 64)
     assert small[:, :28].max() < 20 and small[:, 36:].min() > 180
 
 
@@ -132,7 +126,7 @@ def test_a_large_jpeg_read_at_a_fraction_looks_the_same(shape):
     """Also where its sides are no multiples of the fraction: then the last row and column are part of a pixel."""
     coarse = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
     picture = Image.fromarray(coarse).resize(shape, Image.BICUBIC)
-    assert away_from_the_full_decode(encode(picture, "JPEG", quality=90), 96) <= 1
+    assert away_from_the_full_decode(encoded(picture, "JPEG", quality=90), 96) <= 1
 
 
 ORIGINALS = Path(__file__).resolve().parents[4] / "shared" / "data" / "quickstart_sample"

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from tests.app.elements import button, metric
 from tests.dicom_files import dicom
 from tests.pictures import encoded
 
@@ -16,14 +17,6 @@ from cxr.phantoms import dataset
 
 TWO, THREE, FOUR = ("HEALTHY", "TB"), ("NORMAL", "BACTERIA", "VIRUS"), ("NO FINDING", "COVID-19", "MASS_1", "PÜR")
 WITH_EXTRAS = ("HEALTHY", "BACTERIA", "VIRUS")
-
-
-def button(app, start):
-    return next(each for each in app.button if each.label.startswith(start))
-
-
-def metric(app, label):
-    return next(each.value for each in app.metric if each.label == label)
 
 
 def a_phantom(seed: int, kind: str = "PNG") -> bytes:

@@ -99,7 +99,13 @@ FORMS = [
     Form(
         "sql-reference/sql/create-task",
         "CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name>",
-        ("WAREHOUSE = <name>", "SCHEDULE = <string>", "COMMENT = <string>", "AFTER <name>"),
+        (
+            "WAREHOUSE = <name>",
+            "SCHEDULE = <string>",
+            "USER_TASK_TIMEOUT_MS = <number>",
+            "COMMENT = <string>",
+            "AFTER <name>",
+        ),
         "AS <statement>",
     ),
     Form("sql-reference/sql/alter-task", "ALTER TASK [IF EXISTS] <name> RESUME"),

@@ -102,6 +102,12 @@ def test_everything_that_runs_suspends_by_itself():
             assert int(re.search(r"AUTO_SUSPEND(?:_SECS)? = (\d+)", text)[1]) <= 600
 
 
+def test_a_task_has_a_day_because_snowflake_ends_it_after_an_hour_by_default():
+    tasks = [text for _, text in EVERY if text.startswith("CREATE TASK")]
+    assert len(tasks) == 4
+    assert all(" USER_TASK_TIMEOUT_MS = 86400000\n" in text for text in tasks)
+
+
 # ---------------------------------------------------------------- set-up and teardown
 
 

@@ -108,6 +108,12 @@ def test_a_task_has_a_day_because_snowflake_ends_it_after_an_hour_by_default():
     assert all(" USER_TASK_TIMEOUT_MS = 86400000\n" in text for text in tasks)
 
 
+def test_what_others_were_granted_outlives_a_second_run():
+    replaced = [text for _, text in EVERY if re.match("CREATE OR REPLACE (VIEW|FUNCTION)", text)]
+    assert len(replaced) == 5
+    assert all(re.match(r"CREATE OR REPLACE \w+ [\w.]+(\(.*?\))?\s+COPY GRANTS\s", text) for text in replaced)
+
+
 # ---------------------------------------------------------------- set-up and teardown
 
 

@@ -38,7 +38,8 @@ bundle:
 $$;
 
 -- Once a day: new files on the stage <% landing_stage %> become rows of the catalog. A file that cannot be used is recorded
--- in <% rejected_table %>. Files may be removed from the stage afterwards.
+-- in <% rejected_table %>. Files may be removed from the stage afterwards. DICOM files, and files whose name tells no
+-- patient, need the secret with the key for patient ids (setting patient_key_secret; docs/data.md).
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.INGEST_NEW_IMAGES
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 5 * * * UTC'
@@ -58,6 +59,7 @@ bundle:
     requirements_file: requirements.txt
   artifact_repositories:
     - snowflake.snowpark.pypi_shared_repository
+  secrets: [<% patient_key_secret %>]
   stage_mounts:
     images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;

@@ -110,6 +110,12 @@ FORMS = [
     ),
     Form("sql-reference/sql/alter-task", "ALTER TASK [IF EXISTS] <name> RESUME"),
     Form("sql-reference/sql/alter-task", "ALTER TASK [IF EXISTS] <name> SUSPEND"),
+    Form(
+        "sql-reference/sql/create-secret",
+        "CREATE [OR REPLACE] SECRET [IF NOT EXISTS] <name>",
+        ("TYPE = GENERIC_STRING", "SECRET_STRING = <string>", "COMMENT = <string>"),
+    ),
+    Form("sql-reference/sql/grant-privilege", "GRANT READ ON SECRET <name> TO ROLE <name>"),
     Form("sql-reference/sql/remove", "REMOVE <stage_path>"),
     Form("sql-reference/sql/execute-task", "EXECUTE TASK <name>"),
     Form("sql-reference/sql/create-network-policy", "CREATE NETWORK POLICY <name>", ("ALLOWED_IP_LIST = <strings>",)),

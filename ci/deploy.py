@@ -168,6 +168,8 @@ def bundle_specification(settings: Settings, egress: bool) -> str:
         "runtime_version": settings.gpu_runtime,
     }
     bundle["stage_mounts"]["images"] = {"stage_url": settings.images, "mount_path": f"{settings.images_mount}/"}
+    if settings.patient_key_secret:
+        bundle["secrets"] = [settings.patient_key_secret]
     if egress:
         bundle["external_access_integrations"] = [settings.egress_integration]
     return yaml.safe_dump({"bundle": bundle}, sort_keys=False)
@@ -194,7 +196,8 @@ def job_specification(settings: Settings) -> str:
 def own_names(settings: Settings) -> dict[str, str]:
     """Names that differ from the defaults, for settings.json: app and notebooks in the account need them too."""
     defaults = Settings()
-    return {name: value for name in NAMES if (value := getattr(settings, name)) != getattr(defaults, name)}
+    named = (*NAMES, "patient_key_secret")
+    return {name: value for name in named if (value := getattr(settings, name)) != getattr(defaults, name)}
 
 
 def put_statements(folder: Path, stage: str) -> Iterator[str]:

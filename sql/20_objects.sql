@@ -1,5 +1,5 @@
 -- The project's schema, stages, tables and views. Role: <% engineer_role %>, or any that may create a database.
--- Notebook 01 runs this file too. It can run any number of times and keeps all data.
+-- Notebook 01 runs this file too. It can run any number of times and keeps all data, and what you have granted on it.
 
 -- Snowflake demands the privilege CREATE DATABASE even if the database exists. Notebook 01 and `python3 ci deploy` skip
 -- this statement then. If you run the file by hand after 10_account.sql, leave it out.
@@ -130,7 +130,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% baseline_table %> (
 ALTER TABLE <% database %>.<% schema %>.<% baseline_table %> ADD COLUMN IF NOT EXISTS NEGATIVE_LABEL STRING;
 
 -- A staged file as base64, the input of the model; no built-in function of a warehouse reads a file.
-CREATE OR REPLACE FUNCTION <% database %>.<% schema %>.IMAGE_BASE64(URL STRING)
+CREATE OR REPLACE FUNCTION <% database %>.<% schema %>.IMAGE_BASE64(URL STRING) COPY GRANTS
 RETURNS STRING LANGUAGE PYTHON RUNTIME_VERSION = '3.11' PACKAGES = ('snowflake-snowpark-python') HANDLER = 'read'
 COMMENT = 'Give it BUILD_SCOPED_FILE_URL(@stage, path)'
 AS $$
@@ -143,7 +143,7 @@ def read(url):
 $$;
 
 -- Counts of the predictions. TRUTH is the label in the catalog; it may arrive long after the prediction.
-CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% counts_view %> AS
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% counts_view %> COPY GRANTS AS
 SELECT
     TO_DATE(P.SCORED_AT) AS DAY,
     P.MODEL_NAME,
@@ -170,7 +170,7 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
 -- images: below 0.1 small, above 0.25 large; half an image is added to each of the ten bins, so that none is empty.
 -- An image unlike those of training has a probability and no label. It counts as not refused, and only in SHARE_UNLIKE
 -- and, where the truth is known, in UNLIKE_WITH_TRUTH instead of in ACCURACY.
-CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% monitoring_view %> AS
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% monitoring_view %> COPY GRANTS AS
 WITH DAYS AS (
     SELECT
         DAY, MODEL_NAME, MODEL_VERSION,
@@ -232,7 +232,7 @@ LEFT JOIN DRIFT R ON R.DAY = D.DAY AND R.MODEL_NAME = D.MODEL_NAME AND R.MODEL_V
 
 -- One row for each day, version and signal, with a sentence. Days with fewer than 30 images are left out. UNLIKE has its
 -- own limit, because the gate is made to stop 1% of X-rays like those of training.
-CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> AS
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> COPY GRANTS AS
 SELECT
     DAY, MODEL_NAME, MODEL_VERSION,
     MODEL_VERSION || ' on ' || DAY::STRING || ': ' || IMAGES || ' images, stability index ' ||

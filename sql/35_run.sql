@@ -6,6 +6,7 @@
 -- Only notebook 03 trains, on the GPU pool of code_bundle.yml. WITH SPECIFICATION replaces that file for one run: the
 -- other notebooks run on a CPU node, which costs less while they wait for images to be built. It is a public preview:
 -- if your account lacks it, remove the clauses, and all notebooks run on the GPU pool.
+-- The secret with the key for patient ids goes to notebook 02 alone (setting patient_key_secret; docs/data.md).
 
 EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/01_setup.ipynb' ARGUMENTS = ('--profile', '<% profile %>')
 WITH SPECIFICATION $$
@@ -38,6 +39,7 @@ bundle:
     requirements_file: requirements.txt
   artifact_repositories:
     - snowflake.snowpark.pypi_shared_repository
+  secrets: [<% patient_key_secret %>]
   stage_mounts:
     images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;

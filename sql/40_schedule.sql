@@ -1,11 +1,13 @@
 -- The schedule: retraining, new images, a drift alert. Everything is created suspended, and costs nothing
 -- before 45_start_schedule.sql. Role: <% engineer_role %>, after 30_deploy.sql.
 -- Because of IF NOT EXISTS, running tasks keep running when this file runs again. To change a task, drop it first.
+-- Without USER_TASK_TIMEOUT_MS, a day here, Snowflake ends a task's run after an hour.
 
 -- Once a week. Costs a GPU node during the notebook and for five minutes after it.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.RETRAIN
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 3 * * SUN UTC'
+    USER_TASK_TIMEOUT_MS = 86400000
     COMMENT = 'Trains on everything in the catalog'
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/03_train.ipynb' ARGUMENTS = ('--profile', 'full');
 
@@ -14,6 +16,7 @@ AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT 
 -- it, remove the clauses of this file, and the tasks run on the GPU pool.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.REGISTER
     WAREHOUSE = <% warehouse %>
+    USER_TASK_TIMEOUT_MS = 86400000
     COMMENT = 'Verifies and registers the newest run'
     AFTER <% database %>.<% schema %>.RETRAIN
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'notebooks/04_register.ipynb' ARGUMENTS = ('--profile', 'full')
@@ -35,10 +38,12 @@ bundle:
 $$;
 
 -- Once a day: new files on the stage <% landing_stage %> become rows of the catalog. A file that cannot be used is recorded
--- in <% rejected_table %>. Files may be removed from the stage afterwards.
+-- in <% rejected_table %>. Files may be removed from the stage afterwards. DICOM files, and files whose name tells no
+-- patient, need the secret with the key for patient ids (setting patient_key_secret; docs/data.md).
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.INGEST_NEW_IMAGES
     WAREHOUSE = <% warehouse %>
     SCHEDULE = 'USING CRON 0 5 * * * UTC'
+    USER_TASK_TIMEOUT_MS = 86400000
     COMMENT = 'Catalogs what arrived on the stage <% landing_stage %>'
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'jobs/ingest_new_images.py'
 WITH SPECIFICATION $$
@@ -54,6 +59,7 @@ bundle:
     requirements_file: requirements.txt
   artifact_repositories:
     - snowflake.snowpark.pypi_shared_repository
+  secrets: [<% patient_key_secret %>]
   stage_mounts:
     images: {stage_url: '@<% database %>.<% schema %>.<% images_stage %>', mount_path: /mnt/images/}
 $$;
@@ -61,6 +67,7 @@ $$;
 -- After the ingest: scores the new images, and all others that the version in production has not scored.
 CREATE TASK IF NOT EXISTS <% database %>.<% schema %>.SCORE_NEW_IMAGES
     WAREHOUSE = <% warehouse %>
+    USER_TASK_TIMEOUT_MS = 86400000
     COMMENT = 'Scores every image that the version in production has not scored'
     AFTER <% database %>.<% schema %>.INGEST_NEW_IMAGES
 AS EXECUTE CODE BUNDLE <% database %>.<% schema %>.<% bundle_name %> ENTRYPOINT = 'jobs/score_new_images.py'

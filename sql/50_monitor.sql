@@ -4,7 +4,7 @@
 -- notebook 05. The project does not depend on it.
 
 -- One row for each prediction with status ok, so none of an image unlike those of training; classes are 0 and 1; the truth is null if the catalog has no label.
-CREATE OR REPLACE VIEW <% database %>.<% schema %>.MONITORED AS
+CREATE OR REPLACE VIEW <% database %>.<% schema %>.MONITORED COPY GRANTS AS
 SELECT
     P.SCORING_ID,
     P.SCORED_AT,

@@ -16,6 +16,7 @@ LABELS = ("NORMAL", "PNEUMONIA")
 SPLITS = ("train", "validation", "test")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
+_SECRET = re.compile(rf"{_IDENTIFIER.pattern}(\.{_IDENTIFIER.pattern}){{2}}")
 _WEIGHTS = re.compile(r"imagenet|random|[0-9a-f]{12}|@(?!.*\.\.)[A-Za-z0-9_.$]+(/[A-Za-z0-9_.-]+)+")
 _RUNTIME = re.compile(r"V\d+(\.\d+)*-(CPU|GPU)-PY3\.\d+")
 
@@ -73,10 +74,11 @@ class Settings:
     data: str = ""  # a folder of images, a .zip, a folder in one, or @database.schema.stage/path; empty: phantoms
     data_mount: str = ""  # where the stage of `data` is mounted, if it is; ci evaluate reads images there
     data_csv: str = ""  # a table with the columns file and any of label, patient_id, cause
-    # Secret key for the digests of patient ids: the key, a file with it, or the name of a secret of the code bundle.
+    # Secret key for the digests of patient ids: the key, a file with it, or the full name of a secret in the account,
+    # DATABASE.SCHEMA.SECRET, which `python3 ci deploy` gives to what runs headless.
     patient_key: str = field(default="", repr=False)
     patient_key_file: str = ""
-    patient_key_secret: str = "cxr_patient_key"
+    patient_key_secret: str = ""
     negative_label: str = ""  # the class that means "nothing found"; empty: normal, healthy, negative or no finding
     data_licence: str = ""  # of the images, for the model card
     label_from: str = ""  # "cause": use the cause (bacteria, virus) as the class of positive images
@@ -139,6 +141,8 @@ class Settings:
         for name in ("gpu_runtime", "cpu_runtime"):
             if not _RUNTIME.fullmatch(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not like V2.10-GPU-PY3.12")
+        if self.patient_key_secret and not _SECRET.fullmatch(self.patient_key_secret):
+            raise ValueError(f"patient_key_secret={self.patient_key_secret!r} is not like DATABASE.SCHEMA.SECRET")
         if self.profile not in PROFILES:
             raise ValueError(f"profile={self.profile!r} is not one of {sorted(PROFILES)}")
         if not _WEIGHTS.fullmatch(self.weights):

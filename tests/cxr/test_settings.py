@@ -34,6 +34,8 @@ def test_booleans_are_read_as_words(argv):
         ("predictions_table", "naïve"),
         ("service_pool", "POOL' --"),
         ("profile", "fast"),
+        ("patient_key_secret", "KEY"),
+        ("patient_key_secret", "A.B.C] -"),
         ("weights", "best"),
         ("image_size", 8),
         ("test_share", 0.95),

@@ -83,6 +83,7 @@ def check_payload(payload: Path) -> None:
 
 def test_own_names_reach_the_statements_the_bundle_and_the_code_in_the_account(tmp_path, deploy_here):
     own = {"CXR_DATABASE": "RADIOLOGY", "CXR_GPU_POOL": "BIG", "CXR_GPU_RUNTIME": "V3.0-GPU-PY3.12"}
+    own["CXR_PATIENT_KEY_SECRET"] = "VAULT.KEYS.PATIENT_KEY"
     _, printed = deploy_here("--dry-run", "--egress", "--run", "--data", "@PACS.PUBLIC.EXPORT/2026", **own)
     assert "'--data', '@PACS.PUBLIC.EXPORT/2026')" in printed
     assert "MEDICAL_IMAGES" not in printed and "CREATE COMPUTE POOL IF NOT EXISTS BIG" in printed
@@ -92,8 +93,10 @@ def test_own_names_reach_the_statements_the_bundle_and_the_code_in_the_account(t
     assert bundle["compute_options"]["runtime_version"] == "V3.0-GPU-PY3.12"
     assert bundle["stage_mounts"]["images"]["stage_url"] == "@RADIOLOGY.CHEST_XRAY.IMAGES"
     assert bundle["external_access_integrations"] == ["CXR_WEIGHTS_ACCESS"]
+    assert bundle["secrets"] == ["VAULT.KEYS.PATIENT_KEY"]
     written = json.loads((payload / "settings.json").read_text())
-    assert written == {"database": "RADIOLOGY", "gpu_pool": "BIG", "gpu_runtime": "V3.0-GPU-PY3.12"}
+    names = {"database": "RADIOLOGY", "gpu_pool": "BIG", "gpu_runtime": "V3.0-GPU-PY3.12"}
+    assert written == names | {"patient_key_secret": "VAULT.KEYS.PATIENT_KEY"}
     # The app and the notebooks read them from there.
     code = "import cxr; s = cxr.load(argv=[]); print(s.database, s.gpu_pool, s.schema)"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CXR_")}

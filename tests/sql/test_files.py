@@ -140,6 +140,18 @@ def test_all_but_training_run_on_a_cpu_node(stem):
             check_bundle(yaml.safe_load(specification)["bundle"], SETTINGS.service_pool, SETTINGS.cpu_runtime)
 
 
+@pytest.mark.parametrize(("secret", "given"), [("VAULT.KEYS.PATIENT_KEY", ["VAULT.KEYS.PATIENT_KEY"]), ("", None)])
+def test_what_reads_images_headless_gets_the_secret_with_the_key_and_nothing_else_does(secret, given):
+    settings = Settings(patient_key_secret=secret)
+    scripts = [ROOT / "sql" / f"{stem}.sql" for stem in ("35_run", "40_schedule")]
+    text = ";".join(statement for path in scripts for statement in read_sql_file(path, settings))
+    runs = re.findall(r"ENTRYPOINT = '([^']+)'[^;]*?WITH SPECIFICATION \$\$(.*?)\$\$", text, re.DOTALL)
+    secrets = {entrypoint: yaml.safe_load(specification)["bundle"].get("secrets") for entrypoint, specification in runs}
+    assert len(secrets) == 6
+    reads = {"notebooks/02_data_ingest.ipynb", "jobs/ingest_new_images.py"}
+    assert secrets == {entrypoint: given if entrypoint in reads else None for entrypoint in secrets}
+
+
 def test_every_entrypoint_is_in_the_tree():
     scripts = "\n".join(path.read_text() for path in (ROOT / "sql").glob("*.sql"))
     entrypoints = re.findall(r"ENTRYPOINT = '([^']+)'", scripts)

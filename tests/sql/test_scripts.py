@@ -102,6 +102,18 @@ def test_everything_that_runs_suspends_by_itself():
             assert int(re.search(r"AUTO_SUSPEND(?:_SECS)? = (\d+)", text)[1]) <= 600
 
 
+def test_a_task_has_a_day_because_snowflake_ends_it_after_an_hour_by_default():
+    tasks = [text for _, text in EVERY if text.startswith("CREATE TASK")]
+    assert len(tasks) == 4
+    assert all(" USER_TASK_TIMEOUT_MS = 86400000\n" in text for text in tasks)
+
+
+def test_what_others_were_granted_outlives_a_second_run():
+    replaced = [text for _, text in EVERY if re.match("CREATE OR REPLACE (VIEW|FUNCTION)", text)]
+    assert len(replaced) == 5
+    assert all(re.match(r"CREATE OR REPLACE \w+ [\w.]+(\(.*?\))?\s+COPY GRANTS\s", text) for text in replaced)
+
+
 # ---------------------------------------------------------------- set-up and teardown
 
 

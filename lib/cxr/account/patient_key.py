@@ -12,8 +12,9 @@ from cxr.account.session import account_directory, is_local
 
 FILE = "patient.key"
 HOW_TO_GIVE_ONE = (
-    "set CXR_PATIENT_KEY to a secret of your own, or patient_key_file to a file with it, or give the code bundle a "
-    "secret and set patient_key_secret to its name (docs/data.md, Patients)"
+    "set CXR_PATIENT_KEY to a secret of your own, or patient_key_file to a file with it; or, for notebooks and tasks "
+    "that run headless in an account, put the key into a secret there, set "
+    "CXR_PATIENT_KEY_SECRET=DATABASE.SCHEMA.SECRET and deploy again (docs/data.md, Patients)"
 )
 
 
@@ -26,7 +27,8 @@ class PatientKey:
 
 
 def find_patient_key(project: Project) -> PatientKey | None:
-    """The setting `patient_key`, else the file `patient_key_file`, else the code bundle's secret, else the local key.
+    """The setting `patient_key`, else the file `patient_key_file`, else the account's secret `patient_key_secret` where
+    this process was given it, else the local key.
 
     None if there is none of them. On Snowflake no key is generated, because it would be lost with the container.
 
@@ -38,10 +40,13 @@ def find_patient_key(project: Project) -> PatientKey | None:
         return PatientKey(settings.patient_key, chosen=True)
     if settings.patient_key_file:
         return PatientKey(_read(Path(settings.patient_key_file)), chosen=True)
-    try:
-        return PatientKey(get_generic_secret_string(settings.patient_key_secret), chosen=True)
-    except (NotImplementedError, ValueError):  # not in a container, or the container has no such secret
-        pass
+    if settings.patient_key_secret:
+        # Its name in a container, as the documentation has it: database/schema/secret.
+        name = settings.patient_key_secret.lower().replace(".", "/")
+        try:
+            return PatientKey(get_generic_secret_string(name), chosen=True)
+        except (NotImplementedError, ValueError):  # not in a container, or the container has no such secret
+            pass
     if is_local(project.session):
         return PatientKey(_local_key(project), chosen=False)
     return None

@@ -9,6 +9,7 @@ from cxr.account.project import Project
 from cxr.settings import Settings
 
 _VARIABLE = re.compile(r"<%\s*(\w+)\s*%>")
+_LIST_OF_ONE = re.compile(r"^[^\n]*\[<%\s*(\w+)\s*%>\]\n", re.MULTILINE)
 
 
 def run_sql_file(project: Project, path: Path) -> list[tuple[str, str]]:
@@ -52,6 +53,8 @@ def run(session: Session, statement: str) -> str:
 def render(text: str, settings: Settings) -> str:
     """Replace each `<% name %>`, the template syntax of the Snowflake CLI, by the setting of that name.
 
+    A line that ends with the list `[<% name %>]` is left out if the setting is empty.
+
     Raises:
         AttributeError: there is no such setting.
         ValueError: the value has a character that could end the SQL literal around it.
@@ -63,6 +66,7 @@ def render(text: str, settings: Settings) -> str:
             raise ValueError(f"{match[1]}={given!r} has characters that are not allowed in a SQL script")
         return given
 
+    text = _LIST_OF_ONE.sub(lambda match: match[0] if getattr(settings, match[1]) else "", text)
     return _VARIABLE.sub(value, text)
 
 

@@ -160,6 +160,7 @@ class Stage:
         self.unlisted: list[str] = []
 
     def names(self) -> Iterator[str]:
+        refuse_client_side_encryption(self.session, self.stage)
         try:
             refresh(self.session, self.stage[1:])
         except (SnowparkSQLException, ProgrammingError) as error:
@@ -199,6 +200,29 @@ class CopiedFiles:
 
     def read(self, name: str) -> bytes:
         return self.folder.read(self.numbers[name])
+
+
+def refuse_client_side_encryption(session: Session, stage: str) -> None:
+    """SHOW STAGES tells an internal stage's encryption in its column `type`: "INTERNAL" is Snowflake's default, under
+    which clients encrypt the files, and "INTERNAL NO CSE" is SNOWFLAKE_SSE. The words are from public code that reads
+    them, and were not seen in an account. A stage that is not shown is not refused.
+
+    Raises:
+        ValueError: no function in the account can read the stage's files.
+    """
+    *scope, name = stage[1:].split(".")
+    within = f" IN SCHEMA {'.'.join(scope)}" if scope else ""
+    try:
+        shown = session.sql(f"SHOW STAGES LIKE '{name}'{within}").collect()
+    except (SnowparkSQLException, ProgrammingError):  # a schema that is not there, which the listing tells
+        return
+    kinds = {row["type"].upper() for row in shown if row["name"] == name.upper()}
+    if any(kind.startswith("INTERNAL") and "NO CSE" not in kind for kind in kinds):
+        raise ValueError(
+            f"{stage} has Snowflake's default encryption (SNOWFLAKE_FULL): no function in the account can read its "
+            "files. An internal stage keeps its encryption, so put the files onto another one: "
+            f"CREATE STAGE {stage[1:]}_SSE DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')"
+        )
 
 
 def refresh(session: Session, stage: str) -> None:

@@ -50,6 +50,8 @@ class Location:
     stage: str = ""
     directory: bool = False
     format: dict = field(default_factory=dict)
+    sealed: bool = False
+    """whether clients encrypt the files: no URL reads them"""
 
     @property
     def target(self) -> Path:
@@ -87,7 +89,8 @@ def locate(session: Session, text: str) -> Location:
     if found[1] == "~":
         return Location(session.folders.path(session.need("STAGE", Name("", "", "~"))), path, "", "~")
     stage = session.need("STAGE", found[1])
-    given = stage.properties.get("directory", False), stage.properties.get("format", {})
+    given = (stage.properties.get("directory", False), stage.properties.get("format", {}),
+             stage.properties.get("encryption") == "SNOWFLAKE_FULL")  # fmt: skip
     return Location(session.folders.path(stage), path, f"{stage.name.lower()}/", str(stage.qualified), *given)
 
 
@@ -158,11 +161,17 @@ def directory(session: Session, text: str) -> str:
 
 
 def file_url(session: Session, arguments: list[exp.Expression]) -> exp.Expression:
-    """BUILD_SCOPED_FILE_URL(@stage, path): the path that SnowflakeFile opens, from the folder where workers run."""
+    """BUILD_SCOPED_FILE_URL(@stage, path): the path that SnowflakeFile opens, from the folder where workers run.
+
+    Where clients encrypt the files, Snowflake builds a URL too, and reading it fails.
+    """
     stage, path = arguments
     spelled = re.sub(r"^[@$]+", "", stage.name if isinstance(stage, exp.Var) else stage.sql("snowflake"))
-    base = locate(session, f"@{spelled}").base
-    prefix = exp.Literal.string(f"../{base.relative_to(session.account.root)}/")
+    location = locate(session, f"@{spelled}")
+    place = (
+        "not readable by URL (SNOWFLAKE_FULL)" if location.sealed else location.base.relative_to(session.account.root)
+    )
+    prefix = exp.Literal.string(f"../{place}/")
     above = exp.Literal.string(r"(^|/)\.\.(/|$)")
     leaves = engine_node(call("regexp_matches", path.copy(), above, kind="BOOLEAN"))
     refusal = engine_node(call("error", exp.Literal.string("The path leaves the stage."), kind="VARCHAR"))

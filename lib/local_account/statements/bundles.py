@@ -13,7 +13,7 @@ import yaml
 from local_account.account.catalog import Object
 from local_account.account.process import environment
 from local_account.account.session import Session
-from local_account.engine.results import Result, status
+from local_account.engine.results import Result, listing, status
 from local_account.sql.execute import run
 from local_account.sql.stage_files import locate
 from local_account.sql.statement_shapes import Matched, Statement
@@ -21,6 +21,7 @@ from local_account.statements import options
 from local_account.statements.objects import RECORDED, create, made
 from local_account.statements.show import COMMON, Shown
 from local_account.statements.stages import snapshot
+from local_account.text import identifiers
 from local_account.text.errors import SnowflakeError, compilation_error
 from local_account.text.literals import items
 
@@ -108,6 +109,15 @@ def _refuse_while_the_root_runs(session: Session, task: Object) -> None:
             raise SnowflakeError(message, 91421, "55000")
 
 
+def show_task_parameters(session: Session, s: Matched) -> Result:
+    """Of the parameters of a task only the one that CREATE TASK takes here."""
+    key, default = "USER_TASK_TIMEOUT_MS", "3600000"
+    given = session.need("TASK", s["name"]).properties.get(key)
+    row = {"key": key, "value": given or default, "default": default, "level": "TASK" if given else "",
+           "description": "How long a run may take. Recorded: nothing is ended here."}  # fmt: skip
+    return listing("key value default level description", [row] if identifiers.like(s.value("like"), key) else [])
+
+
 def execute_task(session: Session, s: Matched) -> Result:
     """Run the task's statement now, in its own schema."""
     task = session.need("TASK", s["name"])
@@ -152,6 +162,7 @@ STATEMENTS = [
     Statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", create_task, "emulated", options.TASK),
     Statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", partial(start_or_suspend, "TASK"), "recorded"),
     Statement("EXECUTE TASK <name>", execute_task),
+    Statement("SHOW PARAMETERS [LIKE <like:string>] IN TASK <name>", show_task_parameters),
     Statement(f"CREATE [OR REPLACE] ALERT [IF NOT EXISTS] <name> {ALERT}", create_alert, "recorded", options.ALERT),
     Statement("ALTER ALERT [IF EXISTS] <name> {RESUME|SUSPEND}", partial(start_or_suspend, "ALERT"), "recorded"),
     Statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>",

@@ -30,11 +30,11 @@ from local_account.text.literals import items
 HIDDEN = ("arguments", "folder", "COMMENT", "comment", "text")
 PYTHON = (
     "CREATE [OR REPLACE] [SCOPED] [TEMP|TEMPORARY] FUNCTION [IF NOT EXISTS] <name> "
-    "<arguments:list> RETURNS <returns:lazy> LANGUAGE PYTHON <options:lazy> [AS <body:body>]"
+    "<arguments:list> [COPY GRANTS] RETURNS <returns:lazy> LANGUAGE PYTHON <options:lazy> [AS <body:body>]"
 )
 SQL = (
-    "CREATE [OR REPLACE] [TEMP|TEMPORARY] FUNCTION [IF NOT EXISTS] <name> <arguments:list> RETURNS <returns:lazy> "
-    "[LANGUAGE SQL] AS <body:body>"
+    "CREATE [OR REPLACE] [TEMP|TEMPORARY] FUNCTION [IF NOT EXISTS] <name> <arguments:list> [COPY GRANTS] "
+    "RETURNS <returns:lazy> [LANGUAGE SQL] AS <body:body>"
 )
 
 WORDS = re.compile(

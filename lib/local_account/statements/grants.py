@@ -51,8 +51,9 @@ def forget_grants(session: Session, thing: Object) -> None:
     name = ".".join(filter(None, thing.qualified))
     for given in session.find("GRANT"):
         what = given.properties
+        on, given_on = what["on"], what["name"].split("(")[0]  # a function is granted with its arguments
         inside = thing.kind == "DATABASE" and what["name"].startswith(f"{name}.")
-        if inside or (thing.kind, name) in ((what["on"], what["name"]), ("ROLE", what["grantee"])):
+        if inside or (thing.kind, name) in ((on, given_on), ("ROLE", what["grantee"])):
             session.forget(given)
 
 

@@ -30,7 +30,8 @@ def kind_of(s: Matched) -> str:
 def create(session: Session, s: Matched, thing: Object, fill: Callable | None = None, how: str = "") -> Result:
     """Run a CREATE. ``fill(thing)`` runs in the same transaction and makes what the object has besides its catalog row.
 
-    Raises when the name is taken, unless the statement says OR REPLACE or IF NOT EXISTS.
+    Raises when the name is taken, unless the statement says OR REPLACE or IF NOT EXISTS. What is replaced loses its
+    grants, unless it says COPY GRANTS.
     """
     name = thing.qualified
     if thing.schema:
@@ -44,7 +45,9 @@ def create(session: Session, s: Matched, thing: Object, fill: Callable | None = 
         if before and (not s.or_replace or before.kind != thing.kind):
             raise already_exists(name)
         if before and thing.kind != "TABLE":  # the engine itself replaces a table, even by a query that reads it
-            remove(session, before)
+            remove(session, before, keep_grants=s.copy_grants)
+        elif before and not (s.copy_grants or thing.temporary):
+            forget_grants(session, before)
         if fill:
             fill(thing)
         session.put(thing)
@@ -96,7 +99,7 @@ def make_schema(session: Session, scope: Object) -> None:
     session.database, session.schema = scope.database, scope.name
 
 
-def remove(session: Session, thing: Object) -> None:
+def remove(session: Session, thing: Object, keep_grants: bool = False) -> None:
     """Forget an object and its parts within the open definition; its folder goes when that has committed."""
     if thing.kind in session.handlers.before_removal:
         session.handlers.before_removal[thing.kind](session, thing)
@@ -106,7 +109,7 @@ def remove(session: Session, thing: Object) -> None:
     session.forget(thing)
     if "folder" in thing.properties:
         session.transaction.after_commit.append(lambda: session.folders.remove(thing))
-    if not thing.parent:
+    if not thing.parent and not keep_grants:
         forget_grants(session, thing)
 
 

@@ -134,7 +134,10 @@ SHOWN = dict.fromkeys(ACCOUNT_LEVEL, Shown("created_on@ name owner comment")) | 
     ),
     "STAGE": Shown(
         f"{COMMON} url type directory_enabled",
-        lambda session, it: {"type": "INTERNAL", "url": "", "directory_enabled": flag(it.properties.get("directory"))},
+        lambda session, it: {
+            "type": "INTERNAL NO CSE" if it.properties.get("encryption") == "SNOWFLAKE_SSE" else "INTERNAL",
+            "url": "", "directory_enabled": flag(it.properties.get("directory")),
+        },
     ),
     "INTEGRATION": Shown("name type category enabled comment created_on@", lambda session, it: {
         "type": "EXTERNAL_ACCESS", "category": "EXTERNAL_ACCESS", "enabled": it.properties.get("ENABLED", "").lower(),

@@ -47,7 +47,8 @@ def create_table_or_view(session: Session, tree: exp.Create, sql: str, binds: li
     comment = kept.find(exp.SchemaCommentProperty)
     thing.comment = comment.this.name if comment else ""
     temporary = kept.find(exp.TemporaryProperty) is not None
-    flags = {"or_replace": tree.args.get("replace"), "if_not_exists": tree.args.get("exists"), "temp": temporary}
+    flags = {"or_replace": tree.args.get("replace"), "if_not_exists": tree.args.get("exists"), "temp": temporary,
+             "copy_grants": kept.find(exp.CopyGrantsProperty) is not None}  # fmt: skip
     s = Matched(sql, {flag: "" for flag, given in flags.items() if given})
     if tree.kind == "VIEW":
         thing.properties = view_properties(session, tree, sql)

@@ -31,7 +31,9 @@ def old(account):
     settings = load(argv=[], environ={}, account_dir=account.settings.account_dir, profile="smoke", schema="OLD_SCHEMA")
     project, home = Project(account.session, settings), f"{settings.database}.{settings.schema}"
     account.session.sql(f"CREATE OR REPLACE SCHEMA {home}").collect()
-    account.session.sql(f"CREATE STAGE {home}.IMAGES DIRECTORY = (ENABLE = TRUE)").collect()
+    account.session.sql(
+        f"CREATE STAGE {home}.IMAGES DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')"
+    ).collect()
     account.session.sql(BEFORE.format(catalog=project.catalog)).collect()
     for image, label, patient, kind, view, split in ROWS:
         account.session.sql(

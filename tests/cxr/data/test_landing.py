@@ -66,7 +66,8 @@ def test_a_rejected_file_that_arrives_again_in_good_order_is_off_the_list(landin
 def test_any_other_stage_tells_what_it_holds_no_more(landing, folder):
     """The exception is for the landing stage alone."""
     session, other = landing.session, landing.qualified("OTHER")
-    session.sql(f"CREATE STAGE IF NOT EXISTS {other} DIRECTORY = (ENABLE = TRUE)").collect()
+    encryption = "ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')"
+    session.sql(f"CREATE STAGE IF NOT EXISTS {other} DIRECTORY = (ENABLE = TRUE) {encryption}").collect()
     for name in ("TB/b.png", "tuesday/c.png"):
         session.file.put(f"file://{folder / name}", f"@{other}/TB", auto_compress=False)
     ingest(landing, f"@{other}")

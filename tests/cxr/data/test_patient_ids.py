@@ -12,10 +12,11 @@ from tests.cxr.data.test_any_labels import draw, rows_of, with_settings
 from tests.dicom_files import dicom
 
 from cxr.account import tables
-from cxr.account.patient_key import find_patient_key
+from cxr.account.patient_key import PatientKey, find_patient_key
 from cxr.data import facts, ingest, notices
 from cxr.data.patient_ids.rekey import rekey
 from cxr.data.patient_ids.rules import key_check, patient_of_table, pseudonym
+from cxr.data.survey import survey
 
 
 def write_dicom(path: Path, patient: str, seed: int, study: str = "") -> None:
@@ -53,10 +54,24 @@ def test_a_key_can_stand_in_a_file(account, tmp_path):
     not hasattr(secrets, "_SnowflakeSecretsSPCS"), reason="this Snowpark cannot read secrets in a container"
 )
 def test_a_key_can_be_the_bundles_secret(account, tmp_path, monkeypatch):
-    (tmp_path / "cxr_patient_key").mkdir()
-    (tmp_path / "cxr_patient_key" / "secret_string").write_text("from a secret")
+    # The place in a container that the documentation gives (notebooks-in-workspaces-using-secrets).
+    place = tmp_path / "vault" / "keys" / "patient_key"
+    place.mkdir(parents=True)
+    (place / "secret_string").write_text("from a secret")
     monkeypatch.setenv("SNOWFLAKE_CONTAINER_SERVICES_SECRET_PATH_PREFIX", str(tmp_path))
-    assert find_patient_key(account).value == "from a secret"
+    monkeypatch.setattr("cxr.account.patient_key.is_local", lambda session: False)
+    assert find_patient_key(account) is None
+    named = with_settings(account, patient_key_secret="VAULT.KEYS.PATIENT_KEY")
+    assert find_patient_key(named) == PatientKey("from a secret", chosen=True)
+
+
+def test_in_an_account_without_a_key_the_error_names_the_setting_that_headless_runs_get_one_by(
+    account, scans, monkeypatch
+):
+    monkeypatch.setattr("cxr.account.patient_key.is_local", lambda session: False)
+    for given in ("", "VAULT.KEYS.PATIENT_KEY"):  # a secret that the run was not given
+        with pytest.raises(ValueError, match="CXR_PATIENT_KEY_SECRET=DATABASE.SCHEMA.SECRET and deploy again"):
+            survey(with_settings(account, patient_key_secret=given), scans)
 
 
 def test_without_a_key_ids_of_headers_and_files_are_refused_with_what_to_do(empty, scans, monkeypatch, tmp_path):

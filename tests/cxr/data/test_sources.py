@@ -1,6 +1,7 @@
 """The same images from a folder, a zip, a stage and a stage's mount give the same catalog."""
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ from cxr.phantoms.dataset import write_phantoms
 
 COLUMNS = ["IMAGE_ID", "RELATIVE_PATH", "SOURCE_NAME", "LABEL", "PATIENT_ID", "SPLIT", "BYTES", "FORMAT"]
 STAGE = "@MEDICAL_IMAGES.CHEST_XRAY.RAW"
+OPTIONS = "DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def test_copies_that_a_killed_run_left_are_removed_the_next_day(tmp_path, monkey
 @pytest.fixture
 def staged(empty, folder):
     project = empty
-    project.session.sql(f"CREATE OR REPLACE STAGE {STAGE[1:]} DIRECTORY = (ENABLE = TRUE)").collect()
+    project.session.sql(f"CREATE OR REPLACE STAGE {STAGE[1:]} {OPTIONS}").collect()
     for home in {path.parent for path in folder.rglob("*.jpeg")}:
         target = f"{STAGE}/in/{home.relative_to(folder).as_posix()}"
         project.session.file.put(f"{home}/*", target, auto_compress=False)
@@ -91,6 +93,15 @@ def test_the_files_of_a_stage_can_be_read_here_through_its_mount_or_from_copies(
     assert len(names) == len(list(folder.rglob("*.jpeg")))
     with source.reading(names) as reader:
         assert all(reader.read(name) == (folder / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("named", ["@MEDICAL_IMAGES.CHEST_XRAY.FULL", "@chest_xray.full", "@FULL/in"])
+def test_a_stage_whose_files_no_function_can_read_is_refused_before_it_is_listed(empty, staged, named):
+    empty.session.sql("CREATE OR REPLACE STAGE MEDICAL_IMAGES.CHEST_XRAY.FULL DIRECTORY = (ENABLE = TRUE)").collect()
+    create = f"CREATE STAGE {named[1:].split('/')[0]}_SSE {OPTIONS}"
+    with pytest.raises(ValueError, match=rf"default encryption \(SNOWFLAKE_FULL\).*{re.escape(create)}"):
+        list(Stage(empty.session, named).names())
+    empty.session.sql("DROP STAGE MEDICAL_IMAGES.CHEST_XRAY.FULL").collect()
 
 
 @pytest.mark.parametrize("url", ["@RAW; DROP TABLE X", "@'RAW'", "@a.b.c.d/x", "@"])

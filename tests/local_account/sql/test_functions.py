@@ -191,7 +191,7 @@ def test_parameters_have_types(query):
 
 def test_a_python_function_runs_on_staged_files(session, query, tmp_path):
     (tmp_path / "x.bin").write_bytes(b"abc")
-    query("CREATE STAGE FILES DIRECTORY = (ENABLE = TRUE)")
+    query("CREATE STAGE FILES DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')")
     session.file.put(str(tmp_path / "x.bin"), "@FILES", auto_compress=False)
     query("ALTER STAGE FILES REFRESH")
     query("""
@@ -207,6 +207,14 @@ $$""")
     for path in ("'../../server.json'", "'a/../../x'", "'..'", "RELATIVE_PATH || '/..'"):
         with pytest.raises(SnowparkSQLException, match="The path leaves the stage"):
             query(f"SELECT SIZE_OF(BUILD_SCOPED_FILE_URL(@FILES, {path})) FROM DIRECTORY(@FILES)")
+    # With the default encryption, clients encrypt the files, and Snowflake cannot read them by their URL.
+    query("CREATE STAGE SEALED DIRECTORY = (ENABLE = TRUE)")
+    session.file.put(str(tmp_path / "x.bin"), "@SEALED", auto_compress=False)
+    query("ALTER STAGE SEALED REFRESH")
+    kinds = {row["name"]: row["type"] for row in session.sql("SHOW STAGES").collect()}
+    assert (kinds["FILES"], kinds["SEALED"]) == ("INTERNAL NO CSE", "INTERNAL")
+    with pytest.raises(SnowparkSQLException, match="SNOWFLAKE_FULL"):
+        query(sql.replace("@FILES", "@SEALED"))
 
 
 def test_a_function_has_the_code_of_a_zip_that_it_imports(session, query, tmp_path):

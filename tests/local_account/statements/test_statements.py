@@ -43,7 +43,7 @@ BY_SHAPE = [
 # What needs nothing to be there: sessions, transactions, lists of the account, and objects of the account itself.
 ALONE = re.compile(
     r"BEGIN|START|\{COMMIT|ALTER SESSION|SET|UNSET|\{GRANT|USE SECONDARY"
-    r"|SHOW (?!.* IN (EXPERIMENT|MODEL|SERVICE|\[TABLE\]))"
+    r"|SHOW (?!.* IN (EXPERIMENT|MODEL|SERVICE|TASK|\[TABLE\]))"
     r"|CREATE \[OR REPLACE\] (\{WAREHOUSE|\{DATABASE)"
 )
 # 002043: USE says that the object does not exist, or that the operation cannot be performed. Of a SYSTEM$ function

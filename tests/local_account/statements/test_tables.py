@@ -276,6 +276,28 @@ def test_grants_are_listed_one_by_one_and_go_with_what_they_were_granted_on(quer
     query("DROP ROLE ANALYST")
 
 
+@pytest.mark.parametrize(
+    ("made", "granted"),
+    [
+        ("VIEW SHARED {} AS SELECT 1 AS A", "VIEW TEST_TABLES.PUBLIC.SHARED"),
+        ("TABLE SHARED (A INT) {}", "TABLE TEST_TABLES.PUBLIC.SHARED"),
+        ("FUNCTION SHARED(A INT) {} RETURNS INT AS 'A'", "FUNCTION TEST_TABLES.PUBLIC.SHARED(INT)"),
+        ("FUNCTION SHARED(A INT) {} RETURNS INT LANGUAGE PYTHON HANDLER = 'f' AS 'def f(a): return a'",
+         "FUNCTION TEST_TABLES.PUBLIC.SHARED(INT)"),
+    ],
+)  # fmt: skip
+def test_what_is_replaced_keeps_its_grants_only_with_copy_grants(query, made, granted):
+    query(f"CREATE {made.format('')}")
+    query(f"GRANT SELECT ON {granted} TO ROLE READER")
+    query(f"CREATE OR REPLACE {made.format('COPY GRANTS')}")
+    assert [row[1] for row in query("SHOW GRANTS TO ROLE READER")] == ["SELECT"]
+    query(f"CREATE OR REPLACE {made.format('')}")
+    assert query("SHOW GRANTS TO ROLE READER") == []
+    query(f"GRANT SELECT ON {granted} TO ROLE READER")
+    query(f"DROP {granted}")
+    assert query("SHOW GRANTS TO ROLE READER") == []
+
+
 def test_a_column_has_one_place(query):
     with pytest.raises(SnowparkSQLException, match="duplicate column name 'A'"):
         query("CREATE TABLE TWICE (A INT, B INT, a INT)")

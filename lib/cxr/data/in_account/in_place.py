@@ -35,6 +35,9 @@ def check_in_place(
     """Look at all files of a stage, place and catalog the new images, and write what was found into the run's table.
 
     Returns the number of files.
+
+    Raises:
+        ValueError: not a single file can be read: then the stage tells nothing about which images it holds.
     """
     sources.refresh(project.session, project.images_stage[1:])
     look = _Look(project, data, run, functions.define(project, "examine", _ARGUMENTS))
@@ -46,7 +49,21 @@ def check_in_place(
                 if on_found:
                     on_found(look.found(told))
             bar.update(len(names))
+    _refuse_unread(project, data, run)
     return len(data.names)
+
+
+def _refuse_unread(project: Project, data: Survey, run: str) -> None:
+    """A file that was read has an IMAGE_ID, whatever it holds; of one with two classes nothing is known."""
+    files, unread, detail = project.session.sql(f"""
+        SELECT COUNT(*), COUNT_IF(REASON = 'unreadable' AND IMAGE_ID IS NULL), MAX(DETAIL)
+        FROM {run} WHERE REASON IS NULL OR REASON <> 'two_classes'""").collect()[0]
+    if unread and unread == files:
+        raise ValueError(
+            f"None of the {files:,} files in {data.source.name} can be read in the account: {detail}. The catalog is "
+            "as it was. An internal stage needs ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE'), an external one encryption on "
+            "the server's side"
+        )
 
 
 def _told(data: Survey, names: list[str]) -> Iterator[tuple[str | None, ...]]:

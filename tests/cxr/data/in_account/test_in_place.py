@@ -21,6 +21,7 @@ from cxr.data.pixels import decoded
 from cxr.phantoms.dataset import phantom, write_phantoms
 
 STAGE = "@MEDICAL_IMAGES.CHEST_XRAY.IN_PLACE"
+OPTIONS = "DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')"
 KEY = "a key that nobody may read"
 
 
@@ -49,7 +50,7 @@ def folder(tmp_path_factory):
 def stage(empty, folder):
     """The stage with the same files, under a path."""
     session = empty.session
-    session.sql(f"CREATE OR REPLACE STAGE {STAGE[1:]} DIRECTORY = (ENABLE = TRUE)").collect()
+    session.sql(f"CREATE OR REPLACE STAGE {STAGE[1:]} {OPTIONS}").collect()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         put(empty, file.read_bytes(), f"{STAGE}/in/{file.relative_to(folder).as_posix()}")
     yield f"{STAGE}/in"
@@ -221,6 +222,22 @@ def test_a_file_that_is_overwritten_after_the_look_never_comes_under_the_old_id(
     monkeypatch.undo()
     rows = project.session.table(project.catalog).to_pandas()
     assert name not in set(rows["SOURCE_NAME"]) and set(rows["RELATIVE_PATH"]) == staged(project)
+
+
+def test_nothing_changes_if_no_file_of_the_stage_can_be_read(empty, stage, monkeypatch):
+    project = with_settings(empty, patient_key=KEY)
+    ingest.ingest(cleared(project), stage)
+    before = state(project)
+    nowhere = in_place._HASH.replace("T.PLACE),", "'nowhere/' || T.PLACE),")
+    monkeypatch.setattr(in_place, "_HASH", nowhere)
+    with pytest.raises(ValueError, match=r"None of the \d+ files .*IN_PLACE/in can be read .*FileNotFoundError"):
+        ingest.ingest(project, stage)
+    assert state(project) == before
+    # A single file that can be read is enough, whatever it holds; an unreadable one is only listed.
+    monkeypatch.setattr(
+        in_place, "_HASH", nowhere.replace("'nowhere/'", "IFF(T.PLACE LIKE '%broken%', '', 'nowhere/')")
+    )
+    assert ingest.ingest(project, stage)["vanished"] > 0
 
 
 def test_a_function_that_is_not_there_is_said(empty, stage, monkeypatch):

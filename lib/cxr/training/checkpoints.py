@@ -6,6 +6,7 @@ import math
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from cxr.account.project import Project
 from cxr.data.pixels import cache_directory, cache_key, image_size
+from cxr.data.splits import class_indices
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import LAST, read_checkpoint
 
@@ -22,14 +24,29 @@ SECONDS = 60  # between two copies of one file: on a GPU, copying can take longe
 class Checkpoints:
     """Where a run keeps its checkpoints.
 
-    The folder's name, here and on the stage, is a hash of network, images, split, settings and recipe, so that a run
-    finds only its own.
+    The folder's name, here and on the stage, is a hash of all that the result depends on, so that a run finds only its
+    own: network, images, labels, splits, which images choose the epoch, settings and recipe.
+
+    Args:
+        catalog: the rows of all images, for training and for measuring.
+        classes: the label set, in the order of the network's outputs.
+        tuning: the catalog's rows of the validation images that choose the epoch; the others are held back.
+
+    Raises:
+        ValueError: an image of `tuning` is not in the validation split, or a label is not among the classes.
     """
 
-    def __init__(self, project: Project, catalog: pd.DataFrame, recipe: Recipe):
+    def __init__(
+        self, project: Project, catalog: pd.DataFrame, recipe: Recipe, *, classes: Sequence[str], tuning: pd.DataFrame
+    ):
         settings = project.settings
         size = image_size(project, catalog)
-        what = [settings.backbone, settings.weights, size, asdict(recipe), *catalog["SPLIT"]]
+        chooses = catalog["IMAGE_ID"].isin(set(tuning["IMAGE_ID"]))
+        if chooses.sum() != len(tuning) or (catalog.loc[chooses, "SPLIT"] != "validation").any():
+            raise ValueError("the epoch is chosen on validation images of the catalog only")
+        labels = class_indices(catalog["LABEL"], classes).tolist()
+        images = list(zip(catalog["SPLIT"], labels, chooses.tolist(), strict=True))
+        what = [settings.backbone, settings.weights, size, asdict(recipe), list(classes), images]
         content = cache_key(catalog["IMAGE_ID"], size)
         key = hashlib.sha256((json.dumps(what) + content).encode()).hexdigest()[:12]
         self.project, self.key = project, key

@@ -8,10 +8,12 @@ file. Rank 0 copies checkpoints and metrics to the stage.
 import json
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.distributed as dist
 
@@ -93,13 +95,20 @@ def _prepare_node(place: str, folder: Path) -> Node:
     job = Job.read(folder / FILE)
     project = Project(project.session, replace(project.settings, **job.settings))
     rows = catalog.read_catalog(project)
-    checkpoints = Checkpoints(project, rows, Recipe(**job.recipe))
-    if checkpoints.stage != place:
-        raise ValueError(f"the catalog has changed since {place} was written: start the training again")
+    checkpoints = _checkpoints(project, rows, job, place)
     stack = pixels.decoded(project, rows)
     files = NodeFiles(folder, Path(stack.filename))
     files.write_validation(job.validation_examples(stack))
     return Node(checkpoints, files)
+
+
+def _checkpoints(project: Project, rows: pd.DataFrame, job: Job, place: str) -> Checkpoints:
+    with suppress(IndexError, ValueError):  # no such place in the catalog, or not among the validation images
+        classes, tuning = catalog.label_set(project).names, rows.iloc[job.validation[0].numpy()]
+        found = Checkpoints(project, rows, Recipe(**job.recipe), classes=classes, tuning=tuning)
+        if found.stage == place:
+            return found
+    raise ValueError(f"the catalog has changed since {place} was written: start the training again")
 
 
 def _fit_and_report(trainer: DistributedTrainer, folder: Path, checkpoints: Checkpoints) -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -37,11 +38,16 @@ class Run:
 
     project: Project
     rows: pd.DataFrame
+    classes: tuple[str, ...]
     network: XrayNetwork
     train: Examples
     validation: Examples
     recipe: Recipe
-    checkpoints: Checkpoints
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        tuning = self.rows[self.rows["SPLIT"] == "validation"]
+        return Checkpoints(self.project, self.rows, self.recipe, classes=self.classes, tuning=tuning)
 
     def fit(self, **given):
         same = dict(train=self.train, validation=self.validation, recipe=self.recipe, checkpoints=self.checkpoints)
@@ -60,7 +66,7 @@ def run(account, tmp_path_factory) -> Run:
     train, validation = (splits.take_split(stack, rows, name, classes) for name in ("train", "validation"))
     torch.manual_seed(0)
     examples = (Examples(split.pixels, split.labels) for split in (train, validation))
-    return Run(project, rows, XrayNetwork("resnet18"), *examples, RECIPE, Checkpoints(project, rows, RECIPE))
+    return Run(project, rows, classes, XrayNetwork("resnet18"), *examples, RECIPE)
 
 
 def other_machine(run: Run, home: Path, rendezvous: str) -> subprocess.Popen:
@@ -125,7 +131,7 @@ def test_two_machines_give_the_weights_of_one_and_a_killed_one_costs_an_epoch(ru
 def test_a_run_in_processes_ends_with_its_result_and_without_its_job(run, monkeypatch):
     """With one process, which is this one, and with images that are changed."""
     recipe = replace(RECIPE, augmentation=1.0, epochs=1)
-    run = replace(run, recipe=recipe, checkpoints=Checkpoints(run.project, run.rows, recipe))
+    run = replace(run, recipe=recipe)
     group = dict(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=free_address()[10:])
 
     def in_this_process(arguments: list[str], environment: dict[str, str]) -> None:
@@ -168,11 +174,18 @@ def test_a_job_has_no_pixels_and_no_secret(run, tmp_path):
         in_memory.fit(workers=2)
 
 
-def test_a_catalog_that_has_changed_meanwhile_is_refused(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE {} SET LABEL = IFF(LABEL = 'NORMAL', 'PNEUMONIA', 'NORMAL') WHERE IMAGE_ID = ?",
+        "DELETE FROM {} WHERE IMAGE_ID >= ?",
+    ],
+)
+def test_a_catalog_that_has_changed_meanwhile_is_refused(run, tmp_path, monkeypatch, change):
     Job.of(run.project.settings, run.network, RECIPE, run.train, run.validation, 0).write(tmp_path / FILE)
     run.checkpoints.copy(tmp_path / FILE, seconds=0)
-    some = run.rows["IMAGE_ID"].iloc[0]
-    run.project.session.sql(f"DELETE FROM {run.project.catalog} WHERE IMAGE_ID = ?", params=[some]).collect()
+    some = run.rows["IMAGE_ID"].iloc[1]
+    run.project.session.sql(change.format(run.project.catalog), params=[some]).collect()
     monkeypatch.setenv("CXR_ACCOUNT_DIR", run.project.settings.account_dir)
     with pytest.raises(ValueError, match="the catalog has changed"):
         worker._prepare_node(run.checkpoints.stage, tmp_path)

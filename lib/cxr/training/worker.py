@@ -7,7 +7,6 @@ file. Rank 0 copies checkpoints and metrics to the stage.
 
 import json
 import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 import torch.distributed as dist
 
 from cxr.account.project import Project, open_project
+from cxr.account.scratch import private_folder
 from cxr.data import catalog, pixels
 from cxr.data.splits import Indexed
 from cxr.model.network import best_device
@@ -46,12 +46,15 @@ def train_job(place: str) -> None:
     """
     join_group()
     group = patient_group()
-    with tempfile.TemporaryDirectory(prefix="cxr-training-") as scratch:
+    with private_folder() as scratch:
         node = _prepare_node(place, Path(scratch)) if is_first_of_node() else None
         files = from_first_of_node(node and node.files, group)
         job = Job.read(files.folder / FILE)
         train = job.train_examples(np.load(files.pixels, mmap_mode="r"))
         validation = files.read_validation()
+        dist.barrier(group)  # all have mapped the files: a process that is killed from here on leaves no pixels
+        if node:
+            files.remove_validation()
         trainer = DistributedTrainer(job.start_network().to(best_device()), train, validation, Recipe(**job.recipe))
         if trainer.is_main_process:
             _fit_and_report(trainer, files.folder, node.checkpoints)
@@ -72,6 +75,11 @@ class NodeFiles:
         """Images and changed copies in files, which all processes of the node map: one copy of them in memory."""
         for name in ("pixels", "labels"):
             np.save(self.folder / f"validation_{name}.npy", getattr(examples, name)[:].numpy())
+
+    def remove_validation(self) -> None:
+        """Remove the files; processes that have mapped them go on reading them."""
+        for path in self.folder.glob("validation_*.npy"):
+            path.unlink()
 
     def read_validation(self) -> Examples:
         pixels, labels = (

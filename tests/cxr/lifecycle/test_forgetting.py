@@ -1,5 +1,9 @@
 """A patient is forgotten: nothing of theirs is left, the others stay, and what learned from them is named."""
 
+import os
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +96,19 @@ def test_nothing_is_left_of_the_patient_and_all_of_the_others(project, tmp_path)
     assert set(pd.read_csv(local)["IMAGE_ID"]) == others
     again = find_patient(project, PATIENT)
     assert not again.uses and not any(forget(project, again).values())
+
+
+def test_what_a_killed_training_left_is_removed_too(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [tmp_path / f"cxr-images-{ended.pid}-abc_123", tmp_path / "cxr-training-abc_123"]
+    for folder in left:
+        folder.mkdir()
+        (folder / "validation_pixels.npy").write_bytes(b"somebody's")
+    os.utime(left[1], (0, 0))  # of an earlier version, which did not name the process
+    forget(project, find_patient(project, PATIENT))
+    assert not any(folder.exists() for folder in left)
 
 
 def test_an_id_as_the_hospital_writes_it_and_one_of_the_catalog_are_both_understood(project):

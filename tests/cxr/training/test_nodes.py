@@ -74,7 +74,7 @@ def other_machine(run: Run, home: Path, rendezvous: str) -> subprocess.Popen:
     home.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CXR_", "SNOWFLAKE_"))}
     environment |= {"HOME": str(home), "CXR_CACHE_DIR": str(home / "cache"), "PYTHONPATH": str(LIBRARY)}
-    environment |= {"CXR_ACCOUNT_DIR": run.project.settings.account_dir}
+    environment |= {"CXR_ACCOUNT_DIR": run.project.settings.account_dir, "TMPDIR": str(home)}
     arguments = launch.torchrun(run.checkpoints, 1, 2, rendezvous)
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *arguments],
@@ -115,6 +115,8 @@ def test_two_machines_give_the_weights_of_one_and_a_killed_one_costs_an_epoch(ru
     assert before, failed.value
     assert before[0]["epoch"] == 1 and len(before) < RECIPE.epochs
     assert list((tmp_path / "second" / "cache").glob("decoded-64-*.npy")), "it decoded the images itself"
+    (left,) = (tmp_path / "second").glob("cxr-images-*")
+    assert (left / FILE).exists() and not list(left.glob("validation_*")), "killed, it leaves no pixels"
 
     run.checkpoints.fetch()
     trained = run.fit(resume=True, on_epoch=told.append)

@@ -1,6 +1,6 @@
 """One of several training processes, on one machine or on many: `torchrun ... -m cxr.training.worker PLACE`.
 
-PLACE is the run's folder on the stage, where :func:`cxr.training.launch.fit` wrote its job. The first process of each
+PLACE is the folder on the stage where :func:`cxr.training.launch.fit` wrote its job. The first process of each
 node opens a session, reads the catalog and decodes the images into a memory map; the others of the node map the same
 file. Rank 0 copies checkpoints and metrics to the stage.
 """
@@ -22,7 +22,7 @@ from cxr.data import catalog, pixels
 from cxr.data.splits import Indexed
 from cxr.model.network import best_device
 from cxr.training.batches import Examples
-from cxr.training.checkpoints import Checkpoints
+from cxr.training.checkpoints import Checkpoints, StageFolder
 from cxr.training.distributed import (
     DistributedTrainer,
     end_process,
@@ -39,7 +39,7 @@ HISTORY_SECONDS = 5  # between two copies of the metrics, which the process that
 
 
 def train_job(place: str) -> None:
-    """Train the job of a run's folder, `@DATABASE.SCHEMA.STAGE/checkpoints/KEY`, from its last checkpoint there.
+    """Train the job of a run's folder, `@DATABASE.SCHEMA.STAGE/checkpoints/RUN-KEY`, from its last checkpoint there.
 
     Raises:
         ValueError: the catalog is not the one that the job was written for.
@@ -57,7 +57,7 @@ def train_job(place: str) -> None:
             files.remove_validation()
         trainer = DistributedTrainer(job.start_network().to(best_device()), train, validation, Recipe(**job.recipe))
         if trainer.is_main_process:
-            _fit_and_report(trainer, files.folder, node.checkpoints)
+            _fit_and_report(trainer, files.folder, node)
         else:
             trainer.fit(files.folder, resume=True)
         dist.barrier(group)  # the files are still needed until all are done
@@ -93,13 +93,15 @@ class Node:
     """What only the first process of a node has."""
 
     checkpoints: Checkpoints
+    exchange: StageFolder
     files: NodeFiles
 
 
 def _prepare_node(place: str, folder: Path) -> Node:
     database, schema, stage = place.removeprefix("@").split("/")[0].split(".")
     project = open_project(argv=[], database=database, schema=schema, artifacts_stage=stage)
-    project.session.file.get(f"{place}/", folder.as_posix())
+    exchange = StageFolder(project.session, place)
+    exchange.download(folder)
     job = Job.read(folder / FILE)
     project = Project(project.session, replace(project.settings, **job.settings))
     rows = catalog.read_catalog(project)
@@ -107,30 +109,31 @@ def _prepare_node(place: str, folder: Path) -> Node:
     stack = pixels.decoded(project, rows)
     files = NodeFiles(folder, Path(stack.filename))
     files.write_validation(job.validation_examples(stack))
-    return Node(checkpoints, files)
+    return Node(checkpoints, exchange, files)
 
 
 def _checkpoints(project: Project, rows: pd.DataFrame, job: Job, place: str) -> Checkpoints:
     with suppress(IndexError, ValueError):  # no such place in the catalog, or not among the validation images
         classes, tuning = catalog.label_set(project).names, rows.iloc[job.validation[0].numpy()]
         found = Checkpoints(project, rows, Recipe(**job.recipe), classes=classes, tuning=tuning)
-        if found.stage == place:
+        if found.holds_exchange(place):
             return found
     raise ValueError(f"the catalog has changed since {place} was written: start the training again")
 
 
-def _fit_and_report(trainer: DistributedTrainer, folder: Path, checkpoints: Checkpoints) -> None:
-    """Train, as rank 0; checkpoints and metrics are on the stage when this returns."""
+def _fit_and_report(trainer: DistributedTrainer, folder: Path, node: Node) -> None:
+    """Train, as rank 0; checkpoints, metrics and result are on the stage when this returns."""
     history, lines = folder / HISTORY, []
 
     def on_epoch(metrics: dict[str, float]) -> None:
         lines.append(json.dumps(metrics) + "\n")
         history.write_text("".join(lines))
-        checkpoints.copy(history, HISTORY_SECONDS)
+        node.exchange.copy(history, HISTORY_SECONDS)
 
-    trainer.fit(folder, resume=True, on_epoch=on_epoch, on_checkpoint=checkpoints.copy)
+    trainer.fit(folder, resume=True, on_epoch=on_epoch, on_checkpoint=node.checkpoints.copy)
+    node.checkpoints.copy(folder / LAST, seconds=0)
     for path in (history, folder / LAST):
-        checkpoints.copy(path, seconds=0)
+        node.exchange.copy(path, seconds=0)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ def test_the_job_trains_logs_and_registers_a_model(trained, session):
     log = job_log(session)
     assert all(f"== {notebook}" in log for notebook in ("02_data_ingest", "03_train", "04_register"))
     assert session.sql("SELECT COUNT(DISTINCT RUN_ID) FROM TRAINING_LOG").collect()[0][0] == 1
+    assert not session.sql("LIST @ARTIFACTS/checkpoints").collect(), "the run is saved"
     # The code's stage is as it was deployed: a container that writes beside the code would change it.
     assert not [row for row in session.sql("LIST @CODE").collect() if row["name"].endswith(".pyc")]
 

@@ -62,6 +62,8 @@ def fit(
     """
     if not resume:
         checkpoints.clear()
+    elif not (checkpoints.folder / LAST).exists():
+        print("No checkpoint of this training is left, because it was saved or something changed: it starts anew.")
     if workers * nodes <= 1:
         trainer = Trainer(network, train, validation.with_shifted(shift_seed, recipe.augmentation), recipe)
         return trainer.fit(checkpoints.folder, resume, on_epoch, checkpoints.copy)

@@ -1,6 +1,7 @@
 """Checkpoints on this machine and on the stage."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -8,6 +9,8 @@ import torch
 
 from cxr.account.project import Project
 from cxr.settings import LABELS
+from cxr.training import launch
+from cxr.training.batches import Examples
 from cxr.training.checkpoints import Checkpoints
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import LAST
@@ -80,6 +83,17 @@ def test_whatever_the_result_depends_on_has_a_folder_of_its_own(empty, rows):
         *(checkpoints_of(Project(project.session, each), rows).folder for each in changed),
     ]
     assert len(set(places)) == 11
+
+
+def test_a_resumption_without_a_checkpoint_says_that_training_starts_anew(empty, rows, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "Trainer", lambda *_: SimpleNamespace(fit=lambda *_: "trained"))
+    checkpoints, examples = checkpoints_of(empty, rows), Examples(torch.zeros(0), torch.zeros(0))
+    given = dict(train=examples, validation=examples, recipe=RECIPE, checkpoints=checkpoints)
+    write(checkpoints, epochs=1)
+    assert launch.fit(None, **given, resume=True) == "trained" and not capsys.readouterr().out
+    checkpoints.clear()
+    assert launch.fit(None, **given, resume=True) == "trained"
+    assert "starts anew" in capsys.readouterr().out
 
 
 def test_only_validation_images_may_choose(empty, rows):

@@ -117,7 +117,7 @@ def test_an_id_as_the_hospital_writes_it_and_one_of_the_catalog_are_both_underst
     for written in ("100123", row["PATIENT_ID"]):
         assert find_patient(project, written).images["IMAGE_ID"].tolist() == [row["IMAGE_ID"]]
     assert not len(find_patient(project, "100124").images)
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="no patient id is given"):
         find_patient(project, " ")
 
 

@@ -22,9 +22,9 @@ def main(arguments: list[str]) -> int:
     for notebook in ("02_data_ingest", "03_train", "04_register")[0 if ingest else 1 :]:
         print(f"== {notebook}", flush=True)
         command = [sys.executable, str(ROOT / "jobs" / "run_notebook.py"), f"notebooks/{notebook}.ipynb", *arguments]
-        # What is ingested now may be missing from a mount that was made before.
-        environment = {key: value for key, value in os.environ.items() if not (ingest and key == "CXR_IMAGES_MOUNT")}
-        if code := subprocess.call(command, env=environment):
+        # A mount that was made before may lack what is ingested now. An empty variable would mean the default's mount.
+        environment = {"CXR_IMAGES_MOUNT": os.devnull} if ingest else {}
+        if code := subprocess.call(command, env=os.environ | environment):
             print(f"== {notebook} failed with exit code {code}", flush=True)
             return code
     return 0

@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     PERCEPTUAL_HASH STRING NOT NULL COMMENT 'dHash, 256 bits',
     NEAR_DUPLICATE_OF STRING COMMENT 'An IMAGE_ID: the same picture in other bytes, at most 10 bits apart',
     VANISHED_AT TIMESTAMP_NTZ COMMENT 'When its source was found to hold this content no more',
-    CATALOGED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ,
+    CATALOGED_AT TIMESTAMP_NTZ DEFAULT SYSDATE(),
     PRIMARY KEY (IMAGE_ID)
 ) COMMENT = 'One row per usable image';
 
@@ -58,7 +58,7 @@ ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EX
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% facts_table %> (
     NAME STRING NOT NULL COMMENT 'label_set, patient_rules, key_check, last_ingest',
     VALUE STRING COMMENT 'JSON',
-    WRITTEN_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+    WRITTEN_AT TIMESTAMP_NTZ DEFAULT SYSDATE()
 ) COMMENT = 'What holds for the whole catalog';
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% rejected_table %> (
     SOURCE_NAME STRING NOT NULL COMMENT 'Path in it',
     REASON STRING NOT NULL COMMENT 'A code of cxr.model.preprocessing.BadImage, two_classes, changed or duplicate',
     DETAIL STRING,
-    REJECTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+    REJECTED_AT TIMESTAMP_NTZ DEFAULT SYSDATE()
 ) COMMENT = 'Files that were found and not cataloged';
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% pixels_table %> (
@@ -89,7 +89,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% predictions_table %> (
     STATUS STRING NOT NULL COMMENT 'ok, unlike_training (no label), or why there is no probability',
     TRIAGE STRING COMMENT 'rule_out, uncertain or rule_in; null without an answer, or of a version of before triage',
     PATH_TAKEN STRING NOT NULL COMMENT 'WAREHOUSE, SERVICE, REST or BATCH',
-    SCORED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+    SCORED_AT TIMESTAMP_NTZ DEFAULT SYSDATE()
 ) COMMENT = 'Every answer of the model, once; what stands here is never changed';
 
 ALTER TABLE <% database %>.<% schema %>.<% predictions_table %> ADD COLUMN IF NOT EXISTS PROBABILITIES STRING;
@@ -100,18 +100,18 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% training_log_table %> 
     EPOCH NUMBER(38, 0) NOT NULL COMMENT '0 for figures of the whole run',
     METRIC STRING NOT NULL,
     VALUE FLOAT,
-    LOGGED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+    LOGGED_AT TIMESTAMP_NTZ DEFAULT SYSDATE()
 ) COMMENT = 'Metrics of every training run';
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% alerts_table %> (
     ALERT STRING NOT NULL,
     DETAIL STRING,
-    RAISED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ
+    RAISED_AT TIMESTAMP_NTZ DEFAULT SYSDATE()
 ) COMMENT = 'What the alerts of 40_schedule.sql found';
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% promotions_table %> (
     PROMOTION_ID STRING NOT NULL,
-    STARTED_AT TIMESTAMP_NTZ DEFAULT CURRENT_TIMESTAMP()::TIMESTAMP_NTZ,
+    STARTED_AT TIMESTAMP_NTZ DEFAULT SYSDATE(),
     PROMOTED_BY STRING DEFAULT CURRENT_USER(),
     MODEL_NAME STRING NOT NULL,
     FROM_VERSION STRING COMMENT 'In production before; null for the first',

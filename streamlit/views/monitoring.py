@@ -80,7 +80,7 @@ def _rejected_files(days: int) -> pd.DataFrame:
             f"""
             SELECT TO_DATE(REJECTED_AT) AS DAY, REASON, COUNT(*) AS IMAGES
             FROM {known.qualified(known.rejected_table)}
-            WHERE REJECTED_AT >= DATEADD(day, ?, CURRENT_DATE())
+            WHERE REJECTED_AT >= DATEADD(day, ?, TO_DATE(SYSDATE()))
             GROUP BY ALL
             """,
             params=[-days],

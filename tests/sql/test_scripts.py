@@ -47,6 +47,13 @@ def test_every_statement_is_rendered_and_is_one_that_snowflake_documents(stem, s
     assert problem(statement) is None
 
 
+def test_every_time_is_in_utc():
+    """The others are of the session's time zone, and sessions differ in it."""
+    files = [*SCRIPTS, *(ROOT / "lib" / "cxr").rglob("*.py"), *(ROOT / "streamlit").rglob("*.py")]
+    local = re.compile(r"\b(CURRENT_(TIMESTAMP|DATE|TIME)|LOCALTIME(STAMP)?|GETDATE)\b", re.IGNORECASE)
+    assert not [path.name for path in files if local.search(path.read_text())]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -1,6 +1,9 @@
 """`python3 ci deploy --as job`: a job service from a staged specification trains, logs and registers a model."""
 
+import runpy
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -59,6 +62,7 @@ def test_the_job_trains_logs_and_registers_a_model(trained, session):
     log = job_log(session)
     assert all(f"== {notebook}" in log for notebook in ("02_data_ingest", "03_train", "04_register"))
     assert session.sql("SELECT COUNT(DISTINCT RUN_ID) FROM TRAINING_LOG").collect()[0][0] == 1
+    assert not session.sql("LIST @ARTIFACTS/checkpoints").collect(), "the run is saved"
     # The code's stage is as it was deployed: a container that writes beside the code would change it.
     assert not [row for row in session.sql("LIST @CODE").collect() if row["name"].endswith(".pyc")]
 
@@ -69,6 +73,23 @@ def test_a_training_that_fails_ends_as_failed_with_its_last_lines(trained, place
     assert "status: FAILED" in failed.stdout and "== 02_data_ingest failed with exit code 1" in failed.stdout
     assert session.sql(f"DESCRIBE SERVICE {JOB}").collect()[0]["status"] == "FAILED"
     assert "NOWHERE' does not exist" in job_log(session)
+
+
+@pytest.mark.parametrize("images", [0, 3])
+def test_after_an_ingest_the_notebooks_do_not_read_an_older_mount(monkeypatch, images):
+    job = runpy.run_path(str(ROOT / "jobs" / "train_job.py"))
+    mount = load(argv=[], environ={}).images_mount
+    monkeypatch.setenv("CXR_IMAGES_MOUNT", mount)
+    session = SimpleNamespace(table=lambda name: SimpleNamespace(count=lambda: images))
+    project = SimpleNamespace(settings=load(argv=[]), session=session, catalog="CATALOG")
+    monkeypatch.setattr("cxr.open_project", lambda: project)
+    mounts = []
+    monkeypatch.setattr(
+        subprocess, "call", lambda command, env: mounts.append(load(argv=[], environ=env).images_mount) or 0
+    )
+    assert job["main"]([]) == 0
+    assert [each == mount for each in mounts] == ([True] * 2 if images else [False] * 3)
+    assert images or not any(Path(each).is_dir() for each in mounts)
 
 
 def test_an_ml_job_runs_the_same_training_and_fails_as_it_does(trained, place):

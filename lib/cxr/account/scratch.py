@@ -1,6 +1,8 @@
 """Temporary places, removed when their block ends: a local folder, and a stage and a large table in the account."""
 
 import itertools
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -15,13 +17,42 @@ from cxr.account.tables import temporary
 
 @contextmanager
 def private_folder() -> Iterator[str]:
-    """A temporary folder for copies of images. Folders of killed runs that are older than a day are removed first."""
-    for left in Path(tempfile.gettempdir()).glob("cxr-images-*"):
-        with suppress(OSError):  # another user's stays; another process may be quicker
-            if time.time() - left.stat().st_mtime > 24 * 3600:
-                shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix="cxr-images-") as scratch:
+    """A temporary folder for copies of images. Those that killed processes left are removed first."""
+    remove_abandoned_folders()
+    with tempfile.TemporaryDirectory(prefix=f"cxr-images-{os.getpid()}-") as scratch:
         yield scratch
+
+
+def remove_abandoned_folders() -> int:
+    """Remove private folders whose process has ended, or that are older than a day. Returns the number of their files.
+
+    A process that is killed does not remove its own.
+    """
+    count = 0
+    for left in Path(tempfile.gettempdir()).glob("cxr-*"):
+        if named := _PRIVATE.fullmatch(left.name):
+            with suppress(OSError):  # another user's stays; another process may be quicker
+                if _has_ended(named["process"]) or time.time() - left.stat().st_mtime > 24 * 3600:
+                    files = sum(path.is_file() for path in left.rglob("*"))
+                    shutil.rmtree(left)
+                    count += files
+    return count
+
+
+# Folders of earlier versions are named without a process; `training` is theirs too.
+_PRIVATE = re.compile(r"cxr-(images|training)-((?P<process>\d+)-)?\w+")
+
+
+def _has_ended(process: str | None) -> bool:
+    if process is None or os.name != "posix":  # elsewhere, signal 0 is no mere question
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return False
 
 
 @contextmanager

@@ -46,19 +46,19 @@ def phantom_folder(settings: Settings) -> Path:
 
 
 def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:
-    """The catalog's files, in its order: on the stage's mount where there is one, else local copies.
+    """The catalog's files, in its order: on the stage's mount if it has them, else local copies.
+
+    A mount shows the stage as it was a while ago, so it may lack new files: these are fetched.
 
     Raises:
         FileNotFoundError: the stage lacks files that the catalog names.
         ValueError: a file that was fetched is not what it is named by.
     """
     places = list(catalog["RELATIVE_PATH"])
-    mount = Path(project.settings.images_mount)
-    if project.settings.images_mount and (mount / STAGE_FOLDER).is_dir():
-        return [mount / place for place in places]
+    mounted = _mounted(project.settings.images_mount, places)
     folder = cache_directory() / "files"
     folder.mkdir(exist_ok=True, mode=0o700)
-    files = {place: folder / PurePosixPath(place).name for place in places}
+    files = {place: mounted.get(place, folder / PurePosixPath(place).name) for place in places}
     wanted = [place for place, file in files.items() if not file.exists()]
     staged_images.fetch(project.session, project.images_stage, wanted, folder.as_posix())
     if missing := [place for place in wanted if not files[place].exists()]:
@@ -68,6 +68,20 @@ def fetch_files(project: Project, catalog: pd.DataFrame) -> list[Path]:
         )
     _refuse_other_content(project, {place: files[place] for place in wanted})
     return list(map(files.__getitem__, places))
+
+
+def _mounted(mount: str, places: Iterable[str]) -> dict[str, Path]:
+    """The places that the mount shows, with their files. Asks once for each folder, not for each file."""
+    if not mount or not Path(mount, STAGE_FOLDER).is_dir():
+        return {}
+    shown = {folder: _names(Path(mount, folder)) for folder in {PurePosixPath(place).parent for place in places}}
+    return {
+        place: Path(mount, place) for place in places if PurePosixPath(place).name in shown[PurePosixPath(place).parent]
+    }
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _refuse_other_content(project: Project, fetched: dict[str, Path]) -> None:

@@ -16,6 +16,7 @@ from cxr.account import migrate
 from cxr.account.patient_key import find_patient_key
 from cxr.account.places import possible_places
 from cxr.account.project import Project
+from cxr.account.scratch import remove_abandoned_folders
 from cxr.account.tables import temporary, transaction
 from cxr.atomic_files import write_atomically
 from cxr.data import facts, sources
@@ -119,6 +120,7 @@ def forget(project: Project, patient: Patient) -> dict[str, int]:
     What stays: the files in the folders that were ingested; the weights of runs that learned from the images; and, in
     a run's `images.csv` and `model.json`, the hashes of image files. Of the pixels that the account decoded, the
     patient's go. Of those in the cache all go, because they lie in one file; they are made again when they are needed.
+    Temporary copies of processes that were killed go too; a process that is still running removes its own.
 
     Returns:
         Counts of what was removed: `images`, `answers`, `scores` (of runs), `rejections`, `cached_files`.
@@ -173,14 +175,14 @@ def _forget_scores(project: Project, ids: set[str]) -> int:
 
 
 def _forget_cache(ids: set[str]) -> int:
-    """Copies of the files, whole or half-written, and everything that was decoded."""
+    """Copies of the files, whole or half-written, everything that was decoded, and what killed processes left."""
     folder, count = cache_directory(), 0
     copies = [path for path in folder.glob("files/*") if set(_HASH.findall(path.name)) & ids]
     decoded = [path for name in ("decoded-*", ".decoded-*") for path in folder.glob(name)] if ids else []
     for path in (*copies, *decoded):
         path.unlink(missing_ok=True)
         count += 1
-    return count
+    return count + (remove_abandoned_folders() if ids else 0)
 
 
 _HASH = re.compile("[0-9a-f]{64}")

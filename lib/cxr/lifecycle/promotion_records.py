@@ -1,5 +1,9 @@
-"""The table of promotions: which version went into production, and when. It survives a crash between alias changes."""
+"""The table of promotions: which version went into production, and when. It survives a crash between alias changes.
 
+Times are in UTC, SYSDATE(): the other functions give the time of a session's zone, and sessions differ in it.
+"""
+
+import logging
 import time
 import uuid
 from dataclasses import dataclass
@@ -8,8 +12,10 @@ from cxr.account.project import Project
 
 STALE_SECONDS = 60  # a promotion takes seconds; one that started longer ago was interrupted
 
+# Earlier versions wrote times of the session's zone, which may be hours ahead: these are not recent.
+_RECENT = f"ABS(DATEDIFF('second', STARTED_AT, SYSDATE())) < {STALE_SECONDS}"
 
-_RECENT = f"STARTED_AT > DATEADD('second', -{STALE_SECONDS}, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ)"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ def begin(project: Project, from_version: str | None, to_version: str, reason: s
     promotion_id, model = uuid.uuid4().hex, project.settings.model_name
     project.session.sql(
         f"""INSERT INTO {project.promotions}
-        (PROMOTION_ID, MODEL_NAME, FROM_VERSION, TO_VERSION, STATUS, REASON) VALUES (?, ?, ?, ?, 'started', ?)""",
+        (PROMOTION_ID, STARTED_AT, MODEL_NAME, FROM_VERSION, TO_VERSION, STATUS, REASON)
+        VALUES (?, SYSDATE(), ?, ?, ?, 'started', ?)""",
         params=[promotion_id, model, from_version, to_version, reason],
     ).collect()
     first = project.session.sql(
@@ -45,10 +52,16 @@ def begin(project: Project, from_version: str | None, to_version: str, reason: s
 
 def wait_for_others(project: Project) -> None:
     """Wait until no promotion is in progress. One that started more than a minute ago counts as interrupted."""
-    while project.session.sql(
-        f"SELECT 1 FROM {project.promotions} WHERE MODEL_NAME = ? AND STATUS = 'started' AND {_RECENT} LIMIT 1",
+    said = set()
+    while others := project.session.sql(
+        f"""SELECT TO_VERSION FROM {project.promotions} WHERE MODEL_NAME = ? AND STATUS = 'started'
+        AND {_RECENT} LIMIT 1""",
         params=[project.settings.model_name],
     ).collect():
+        version = others[0][0]
+        if version not in said:
+            said.add(version)
+            log.warning("the promotion of %s is in progress: waiting, at most %d s", version, STALE_SECONDS)
         time.sleep(1)
 
 

@@ -94,7 +94,7 @@ def save(
     merge(project.session, project.training_log, rows, keys=["RUN_ID", "EPOCH", "METRIC"])
     # By the account's clock: those of two machines may differ, and the latest run is looked for by this column.
     project.session.sql(
-        f"UPDATE {project.training_log} SET LOGGED_AT = CURRENT_TIMESTAMP()::TIMESTAMP_NTZ WHERE RUN_ID = ?",
+        f"UPDATE {project.training_log} SET LOGGED_AT = SYSDATE() WHERE RUN_ID = ?",
         params=[name],
     ).collect()
     return name

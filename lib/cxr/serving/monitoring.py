@@ -36,7 +36,7 @@ def daily(project: Project, days: int) -> pd.DataFrame:
 def _recent(project: Project, view: str, days: int) -> pd.DataFrame:
     rows = project.session.sql(
         f"SELECT * FROM {project.qualified(view)} "
-        "WHERE MODEL_NAME = ? AND DAY >= DATEADD(day, ?, CURRENT_DATE()) ORDER BY DAY, MODEL_VERSION",
+        "WHERE MODEL_NAME = ? AND DAY >= DATEADD(day, ?, TO_DATE(SYSDATE())) ORDER BY DAY, MODEL_VERSION",
         params=[project.settings.model_name, -days],
     ).to_pandas()
     numbers = [name for name in rows if rows[name].dtype == object and name not in _NO_NUMBERS]

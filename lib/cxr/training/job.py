@@ -21,7 +21,7 @@ _SETTINGS = (*NAMES, "backbone", "weights", "image_size", "include_set_aside", "
 class Job:
     """A training run that each process can start on its own, given the account.
 
-    A place is an index into the catalog in the order of image ids. The run's folder has a name that is a hash of those
+    A place is an index into the catalog in the order of image ids. The job's folder has a name with a hash of those
     ids, so a place means the same image for all processes, or the run is refused.
     """
 

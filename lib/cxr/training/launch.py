@@ -1,7 +1,7 @@
 """Start a training run on one device, on several devices of a machine, or on several machines.
 
-With several processes, the run's folder on the stage is what they share: the job that each reads, and what rank 0
-leaves there. torchrun starts the processes, or PyTorchDistributor in Container Runtime (never tried).
+With several processes, a folder on the stage is what they share, a new one for each run: the job that each reads, and
+what rank 0 leaves there. torchrun starts the processes, or PyTorchDistributor in Container Runtime (never tried).
 """
 
 import copy
@@ -22,7 +22,7 @@ import torch
 from cxr.account.session import account_directory
 from cxr.model.network import XrayNetwork
 from cxr.training.batches import Examples
-from cxr.training.checkpoints import Checkpoints
+from cxr.training.checkpoints import Checkpoints, StageFolder
 from cxr.training.job import FILE, HISTORY, Job
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import LAST, Trainer, TrainingResult, read_checkpoint
@@ -62,46 +62,51 @@ def fit(
     """
     if not resume:
         checkpoints.clear()
+    elif not (checkpoints.folder / LAST).exists():
+        print("No checkpoint of this training is left, because it was saved or something changed: it starts anew.")
     if workers * nodes <= 1:
         trainer = Trainer(network, train, validation.with_shifted(shift_seed, recipe.augmentation), recipe)
         return trainer.fit(checkpoints.folder, resume, on_epoch, checkpoints.copy)
     job = Job.of(checkpoints.project.settings, network, recipe, train, validation, shift_seed)
-    _put_job(job, checkpoints)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_run_processes, checkpoints, workers, nodes, rendezvous)
-        reported, ended = 0, False
-        while not ended:
-            ended = bool(wait([running], LOOK_SECONDS).done)  # before the look, so that the last epoch is seen too
-            history = _read_history(checkpoints)
-            for metrics in history[reported:]:
-                on_epoch(metrics)
-            reported = len(history)
-        running.result()
-    return _result(network, checkpoints)
+    exchange = checkpoints.new_exchange()
+    try:
+        _put_job(job, exchange, checkpoints.folder / LAST)
+        environment = {"CXR_ACCOUNT_DIR": str(account_directory(checkpoints.project.settings))}
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(_run_processes, exchange.stage, workers, nodes, rendezvous, environment)
+            reported, ended = 0, False
+            while not ended:
+                ended = bool(wait([running], LOOK_SECONDS).done)  # before the look, so that the last epoch is seen too
+                history = _read_history(exchange)
+                for metrics in history[reported:]:
+                    on_epoch(metrics)
+                reported = len(history)
+            running.result()
+        return _result(network, exchange)
+    finally:
+        exchange.remove()
 
 
-def _put_job(job: Job, checkpoints: Checkpoints) -> None:
-    """Leave on the stage what the processes start from."""
-    if (checkpoints.folder / LAST).exists():
-        checkpoints.copy(checkpoints.folder / LAST, seconds=0)
-    checkpoints.remove(HISTORY)  # rank 0 writes it again, from the first epoch on
+def _put_job(job: Job, exchange: StageFolder, last: Path) -> None:
+    """Leave on the stage what the processes start from: the job and, if there is one, the last checkpoint."""
+    if last.exists():
+        exchange.copy(last, seconds=0)
     with tempfile.TemporaryDirectory(prefix="cxr-job-") as scratch:
         job.write(Path(scratch, FILE))
-        checkpoints.copy(Path(scratch, FILE), seconds=0)
+        exchange.copy(Path(scratch, FILE), seconds=0)
 
 
-def _read_history(checkpoints: Checkpoints) -> list[dict[str, float]]:
+def _read_history(exchange: StageFolder) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory(prefix="cxr-history-") as scratch:
-        checkpoints.download(Path(scratch), HISTORY)
+        exchange.download(Path(scratch), HISTORY)
         file = Path(scratch, HISTORY)
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _result(network: XrayNetwork, checkpoints: Checkpoints) -> TrainingResult:
+def _result(network: XrayNetwork, exchange: StageFolder) -> TrainingResult:
     with tempfile.TemporaryDirectory(prefix="cxr-result-") as scratch:
-        checkpoints.download(Path(scratch), LAST)
+        exchange.download(Path(scratch), LAST)
         state = read_checkpoint(Path(scratch, LAST))
-    checkpoints.remove(FILE)
     best = copy.deepcopy(network)
     best.load_state_dict(state["best_state"])
     return TrainingResult(best, state["best_epoch"], state["history"])
@@ -110,16 +115,16 @@ def _result(network: XrayNetwork, checkpoints: Checkpoints) -> TrainingResult:
 # ---------------------------------------------------------------- starting the processes
 
 
-def _run_processes(checkpoints: Checkpoints, workers: int, nodes: int, rendezvous: str) -> None:
+def _run_processes(place: str, workers: int, nodes: int, rendezvous: str, environment: dict[str, str]) -> None:
     """Run :func:`cxr.training.worker.train_job` in `workers` processes of each node, and wait for them."""
     if find_spec(DISTRIBUTOR):
-        run_with_distributor(checkpoints.stage, workers, nodes)
+        run_with_distributor(place, workers, nodes)
         return
-    arguments = torchrun(checkpoints, workers, nodes, rendezvous)
+    arguments = torchrun(place, workers, nodes, rendezvous)
     if nodes > 1:
         print(f"Waiting for {nodes - 1} other machines. Run on each, in a copy of this repository:")
         print(f"CXR_CONNECTION=... PYTHONPATH=lib torchrun {shlex.join(arguments)}", flush=True)
-    run_with_torchrun(arguments, {"CXR_ACCOUNT_DIR": str(account_directory(checkpoints.project.settings))})
+    run_with_torchrun(arguments, environment)
 
 
 def run_with_distributor(place: str, workers: int, nodes: int) -> None:
@@ -151,14 +156,14 @@ def run_with_distributor(place: str, workers: int, nodes: int) -> None:
     PyTorchDistributor(train_func=work, scaling_config=scaling).run()
 
 
-def torchrun(checkpoints: Checkpoints, workers: int, nodes: int, rendezvous: str) -> list[str]:
+def torchrun(place: str, workers: int, nodes: int, rendezvous: str) -> list[str]:
     """The arguments of torchrun: the same on every machine."""
-    place = ["-m", "cxr.training.worker", checkpoints.stage]
+    program = ["-m", "cxr.training.worker", place]
     if nodes == 1:
-        return ["--standalone", f"--nproc-per-node={workers}", *place]
+        return ["--standalone", f"--nproc-per-node={workers}", *program]
     endpoint = rendezvous or f"{socket.gethostname()}:29400"
-    meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={checkpoints.key}"]
-    return [f"--nnodes={nodes}", f"--nproc-per-node={workers}", *meeting, *place]
+    meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={place.rpartition('/')[2]}"]
+    return [f"--nnodes={nodes}", f"--nproc-per-node={workers}", *meeting, *program]
 
 
 def run_with_torchrun(arguments: list[str], environment: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ several processes, :class:`cxr.training.distributed.DistributedTrainer` override
 """
 
 import copy
+import hashlib
 import math
 import pickle
 import time
@@ -273,7 +274,11 @@ class Trainer:
 
     def _identity(self) -> dict:
         """What must be equal for a run to continue from a checkpoint."""
-        return asdict(self.recipe) | {"steps": self.steps, "classes": self.network.classes}
+        labels = hashlib.sha256()
+        for part in (self.labels, self.validation.labels):
+            labels.update(part.cpu().numpy().tobytes() + b"|")
+        known = {"steps": self.steps, "classes": self.network.classes, "labels": labels.hexdigest()}
+        return asdict(self.recipe) | known
 
     def _generator(self, device: torch.device | str, epoch: int, stream: int) -> torch.Generator:
         return torch.Generator(device).manual_seed((self.recipe.seed * 10_000 + epoch) * 10_000 + stream)

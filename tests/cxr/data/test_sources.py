@@ -3,20 +3,25 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import zipfile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from tests.broken_files import write_broken_files
 
+from cxr.account.scratch import remove_abandoned_folders
 from cxr.data import catalog, ingest
 from cxr.data.sources import Folder, Stage, Zip, open_source, private_folder
 from cxr.data.survey import survey
 from cxr.model import preprocessing
 from cxr.phantoms.dataset import write_phantoms
 
+LIBRARY = Path(__file__).resolve().parents[3] / "lib"
 COLUMNS = ["IMAGE_ID", "RELATIVE_PATH", "SOURCE_NAME", "LABEL", "PATIENT_ID", "SPLIT", "BYTES", "FORMAT"]
 STAGE = "@MEDICAL_IMAGES.CHEST_XRAY.RAW"
 OPTIONS = "DIRECTORY = (ENABLE = TRUE) ENCRYPTION = (TYPE = 'SNOWFLAKE_SSE')"
@@ -72,6 +77,24 @@ def test_copies_that_a_killed_run_left_are_removed_the_next_day(tmp_path, monkey
     with private_folder() as scratch:
         assert Path(scratch).stat().st_mode & 0o077 == 0
         assert not old.exists() and new.exists(), "the other run may still need it"
+
+
+def test_copies_of_a_process_that_has_ended_are_removed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    hold = (
+        "import os, sys; from cxr.account.scratch import private_folder\n"
+        "with private_folder() as own:\n"
+        "    open(own + '/xray.jpeg', 'w').close(); print(own, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold]
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(LIBRARY)}
+    with subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, text=True) as other:
+        left = Path(other.stdout.readline().strip())
+        with private_folder() as own:
+            assert remove_abandoned_folders() == 0 and left.exists() and Path(own).exists(), "both are in use"
+        other.kill()
+    assert left.exists()
+    assert remove_abandoned_folders() == 1 and not left.exists()
 
 
 @pytest.fixture

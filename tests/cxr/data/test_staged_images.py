@@ -62,6 +62,21 @@ def test_pixels_are_those_of_the_rows_in_either_layout(mixed, tmp_path, mounted)
     assert len(np.unique(decoded(project, rows), axis=0)) == len(rows)
 
 
+def test_what_a_mount_does_not_show_yet_is_fetched(mixed, tmp_path):
+    project, folder = mixed
+    mount = mount_of(project, tmp_path / "mount")
+    project = replace(project, settings=replace(project.settings, images_mount=str(mount)))
+    rows = catalog.read_catalog(project)
+    (mount / rows["RELATIVE_PATH"].iloc[0]).unlink()
+    files = fetch_files(project, rows)
+    assert [mount in file.parents for file in files] == [False] + [True] * (len(rows) - 1)
+    assert files[0].read_bytes() == (folder / rows["SOURCE_NAME"].iloc[0]).read_bytes()
+    project.session.sql(f"REMOVE {project.images_stage}/{rows['RELATIVE_PATH'].iloc[0]}").collect()
+    files[0].unlink()
+    with pytest.raises(FileNotFoundError, match=f"1 of {len(rows)} cataloged images are not on @"):
+        fetch_files(project, rows)
+
+
 @pytest.mark.parametrize("work", [1, 10_000])
 def test_only_the_wanted_files_are_fetched(mixed, monkeypatch, work):
     """Folder by folder, and through all at once."""

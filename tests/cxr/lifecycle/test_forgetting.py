@@ -1,5 +1,9 @@
 """A patient is forgotten: nothing of theirs is left, the others stay, and what learned from them is named."""
 
+import os
+import subprocess
+import sys
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -94,13 +98,26 @@ def test_nothing_is_left_of_the_patient_and_all_of_the_others(project, tmp_path)
     assert not again.uses and not any(forget(project, again).values())
 
 
+def test_what_a_killed_training_left_is_removed_too(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [tmp_path / f"cxr-images-{ended.pid}-abc_123", tmp_path / "cxr-training-abc_123"]
+    for folder in left:
+        folder.mkdir()
+        (folder / "validation_pixels.npy").write_bytes(b"somebody's")
+    os.utime(left[1], (0, 0))  # of an earlier version, which did not name the process
+    forget(project, find_patient(project, PATIENT))
+    assert not any(folder.exists() for folder in left)
+
+
 def test_an_id_as_the_hospital_writes_it_and_one_of_the_catalog_are_both_understood(project):
     row = rows_of(project).loc["NORMAL/scan"]
     assert row["PATIENT_ID"].startswith("patient-")
     for written in ("100123", row["PATIENT_ID"]):
         assert find_patient(project, written).images["IMAGE_ID"].tolist() == [row["IMAGE_ID"]]
     assert not len(find_patient(project, "100124").images)
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="no patient id is given"):
         find_patient(project, " ")
 
 

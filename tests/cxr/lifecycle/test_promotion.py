@@ -109,6 +109,41 @@ def test_after_a_kill_between_two_alias_changes_the_old_version_stays_and_a_wors
     assert records(account)[-1][2] in ("done", "broken off")
 
 
+def started_hours_ago(project: Project, hours: int) -> None:
+    project.session.sql(
+        f"""INSERT INTO {project.promotions} (PROMOTION_ID, STARTED_AT, MODEL_NAME, TO_VERSION, STATUS)
+        SELECT 'other', DATEADD('hour', ?, SYSDATE()), ?, 'V_OTHER', 'started'""",
+        params=[-hours, project.settings.model_name],
+    ).collect()
+
+
+@pytest.mark.parametrize("hours", [-9, 0, 9])
+def test_only_a_promotion_of_this_minute_is_waited_for_and_it_is_said(account, model, monkeypatch, caplog, hours):
+    """An earlier version wrote the time of its session's zone: hours ahead of UTC in Berlin, behind in Los Angeles."""
+    started_hours_ago(account, hours)
+    waits = []
+    monkeypatch.setattr(promotion_records.time, "sleep", lambda _: waits.append(1) or len(waits) == 2 and end())
+
+    def end():
+        promotion_records.end(account, "other", "done")
+
+    promotion_records.wait_for_others(account)
+    said = ["the promotion of V_OTHER is in progress: waiting, at most 60 s"]
+    assert (len(waits), caplog.messages) == ((0, []) if hours else (2, said))
+
+
+def test_a_promotion_starts_in_utc_whatever_the_table_was_made_with(account, model):
+    """A table keeps the default that it was created with, in the session's zone."""
+    own = Project(account.session, replace(account.settings, promotions_table="EARLIER"))
+    account.session.sql(f"""CREATE TEMPORARY TABLE {own.promotions} (PROMOTION_ID STRING,
+        STARTED_AT TIMESTAMP_NTZ DEFAULT DATEADD('hour', 9, SYSDATE()), MODEL_NAME STRING, FROM_VERSION STRING,
+        TO_VERSION STRING, STATUS STRING, REASON STRING)""").collect()
+    assert promotion_records.begin(own, None, "V", "a test")
+    ago = account.session.sql(f"SELECT DATEDIFF('second', STARTED_AT, SYSDATE()) FROM {own.promotions}").collect()
+    account.session.sql(f"DROP TABLE {own.promotions}").collect()
+    assert 0 <= ago[0][0] < 60
+
+
 def test_a_missing_alias_is_restored_from_the_record(account, first, log, model):
     promotion.promote(account, first[0])
     model.version(first[0].version_name).unset_alias("PRODUCTION")

@@ -79,7 +79,7 @@ def test_the_counts_have_no_image_id_and_add_up(answered):
 def earlier(answered):
     """V3 on three earlier days: as on validation, all high, a fifth rejected. V4: 29 predictions. Another model's."""
     project, _, validation = answered
-    today = project.session.sql("SELECT CURRENT_DATE()").collect()[0][0]
+    today = project.session.sql("SELECT TO_DATE(SYSDATE())").collect()[0][0]
     rng = np.random.default_rng(1)
     days = {("V3", 5): rng.permutation(validation)[:100], ("V3", 6): rng.uniform(0.9, 1, 50)}
     days |= {("V3", 7): np.append(rng.permutation(validation)[:80], [np.nan] * 20), ("V4", 6): np.full(29, 0.95)}

@@ -1,12 +1,16 @@
 """Checkpoints on this machine and on the stage."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 
 from cxr.account.project import Project
+from cxr.settings import LABELS
+from cxr.training import launch
+from cxr.training.batches import Examples
 from cxr.training.checkpoints import Checkpoints
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import LAST
@@ -17,12 +21,17 @@ RECIPE = Recipe(epochs=2)
 @pytest.fixture
 def rows():
     ids = [f"{i:064x}" for i in range(10)]
-    return pd.DataFrame({"IMAGE_ID": ids, "SPLIT": "test"})
+    splits = ["test"] * 4 + ["validation"] * 4 + ["train"] * 2
+    return pd.DataFrame({"IMAGE_ID": ids, "SPLIT": splits, "LABEL": ["NORMAL", "PNEUMONIA"] * 5})
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def checkpoints_of(project: Project, rows: pd.DataFrame, recipe=RECIPE, classes=LABELS, tuning=slice(4, 6)):
+    return Checkpoints(project, rows, recipe, classes=classes, tuning=rows[tuning])
 
 
 def write(checkpoints: Checkpoints, epochs: int) -> None:
@@ -35,7 +44,7 @@ def epochs_here(checkpoints: Checkpoints) -> int:
 
 
 def test_the_one_that_goes_further_is_taken_and_a_lost_disk_is_made_good(empty, rows):
-    first = Checkpoints(empty, rows, RECIPE)
+    first = checkpoints_of(empty, rows)
     first.fetch()  # there is nothing yet, and that is no error
     write(first, epochs=2)
     first.copy(first.folder / LAST)
@@ -44,7 +53,7 @@ def test_the_one_that_goes_further_is_taken_and_a_lost_disk_is_made_good(empty, 
     first.fetch()
     assert epochs_here(first) == 3
     (first.folder / LAST).unlink()
-    again = Checkpoints(empty, rows, RECIPE)
+    again = checkpoints_of(empty, rows)
     assert again.folder == first.folder
     again.fetch()
     assert epochs_here(again) == 2
@@ -56,18 +65,40 @@ def test_the_one_that_goes_further_is_taken_and_a_lost_disk_is_made_good(empty, 
     assert not again.folder.exists()
 
 
-def test_each_recipe_network_and_split_has_a_folder_of_its_own(empty, rows):
+def test_whatever_the_result_depends_on_has_a_folder_of_its_own(empty, rows):
     project = empty
-    other = rows.assign(SPLIT=["train"] + ["test"] * 9)
+    corrected = rows.assign(LABEL=["PNEUMONIA", *rows["LABEL"][1:]])
+    moved = rows.assign(SPLIT=["train", *rows["SPLIT"][1:]])
     changed = [replace(project.settings, **what) for what in (dict(backbone="x"), dict(image_size=32))]
     places = [
-        Checkpoints(Project(project.session, each), *what).folder
-        for each, *what in (
-            (project.settings, rows, RECIPE),
-            (project.settings, rows, Recipe(epochs=3)),
-            (project.settings, other, RECIPE),
-            (project.settings, rows.head(9), RECIPE),
-            *((each, rows, RECIPE) for each in changed),
-        )
+        checkpoints_of(project, rows).folder,
+        checkpoints_of(project, rows, Recipe(epochs=3)).folder,
+        checkpoints_of(project, moved).folder,
+        checkpoints_of(project, corrected).folder,
+        checkpoints_of(project, rows, classes=LABELS[::-1]).folder,
+        checkpoints_of(project, rows, classes=(*LABELS, "EDEMA")).folder,
+        checkpoints_of(project, rows, tuning=slice(5, 7)).folder,
+        checkpoints_of(project, rows, tuning=slice(4, 8)).folder,
+        checkpoints_of(project, rows.head(9)).folder,
+        *(checkpoints_of(Project(project.session, each), rows).folder for each in changed),
     ]
-    assert len(set(places)) == 6
+    assert len(set(places)) == 11
+
+
+def test_a_resumption_without_a_checkpoint_says_that_training_starts_anew(empty, rows, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "Trainer", lambda *_: SimpleNamespace(fit=lambda *_: "trained"))
+    checkpoints, examples = checkpoints_of(empty, rows), Examples(torch.zeros(0), torch.zeros(0))
+    given = dict(train=examples, validation=examples, recipe=RECIPE, checkpoints=checkpoints)
+    write(checkpoints, epochs=1)
+    assert launch.fit(None, **given, resume=True) == "trained" and not capsys.readouterr().out
+    checkpoints.clear()
+    assert launch.fit(None, **given, resume=True) == "trained"
+    assert "starts anew" in capsys.readouterr().out
+
+
+def test_only_validation_images_may_choose(empty, rows):
+    for tuning in (slice(3, 5), slice(7, 9)):
+        with pytest.raises(ValueError, match="validation images of the catalog only"):
+            checkpoints_of(empty, rows, tuning=tuning)
+    with pytest.raises(ValueError, match="validation images of the catalog only"):
+        Checkpoints(empty, rows.drop(index=4), RECIPE, classes=LABELS, tuning=rows[4:6])

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ from cxr.phantoms.dataset import write_phantoms
 from cxr.training import launch, worker
 from cxr.training.batches import Examples
 from cxr.training.checkpoints import Checkpoints
-from cxr.training.job import FILE, HISTORY, Job
+from cxr.training.job import FILE, Job
 from cxr.training.recipe import Recipe
 from cxr.training.trainer import BEST, LAST, Trainer
 
@@ -37,11 +38,16 @@ class Run:
 
     project: Project
     rows: pd.DataFrame
+    classes: tuple[str, ...]
     network: XrayNetwork
     train: Examples
     validation: Examples
     recipe: Recipe
-    checkpoints: Checkpoints
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        tuning = self.rows[self.rows["SPLIT"] == "validation"]
+        return Checkpoints(self.project, self.rows, self.recipe, classes=self.classes, tuning=tuning)
 
     def fit(self, **given):
         same = dict(train=self.train, validation=self.validation, recipe=self.recipe, checkpoints=self.checkpoints)
@@ -60,16 +66,15 @@ def run(account, tmp_path_factory) -> Run:
     train, validation = (splits.take_split(stack, rows, name, classes) for name in ("train", "validation"))
     torch.manual_seed(0)
     examples = (Examples(split.pixels, split.labels) for split in (train, validation))
-    return Run(project, rows, XrayNetwork("resnet18"), *examples, RECIPE, Checkpoints(project, rows, RECIPE))
+    return Run(project, rows, classes, XrayNetwork("resnet18"), *examples, RECIPE)
 
 
-def other_machine(run: Run, home: Path, rendezvous: str) -> subprocess.Popen:
+def other_machine(run: Run, home: Path, arguments: list[str]) -> subprocess.Popen:
     """The command that the first machine prints, where nothing of the first machine is."""
     home.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CXR_", "SNOWFLAKE_"))}
     environment |= {"HOME": str(home), "CXR_CACHE_DIR": str(home / "cache"), "PYTHONPATH": str(LIBRARY)}
-    environment |= {"CXR_ACCOUNT_DIR": run.project.settings.account_dir}
-    arguments = launch.torchrun(run.checkpoints, 1, 2, rendezvous)
+    environment |= {"CXR_ACCOUNT_DIR": run.project.settings.account_dir, "TMPDIR": str(home)}
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", *arguments],
         env=environment,
@@ -97,18 +102,24 @@ def test_two_machines_give_the_weights_of_one_and_a_killed_one_costs_an_epoch(ru
     """The first epoch is trained by two machines; one is killed; from the stage, one machine alone goes on."""
     monkeypatch.setattr(launch, "LOOK_SECONDS", 0.1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # both would take the same GPU
-    before, told, address = [], [], free_address()
-    second = other_machine(run, tmp_path / "second", address)
+    before, told, second, torchrun = [], [], [], launch.run_with_torchrun
+
+    def on_both(arguments: list[str], environment: dict[str, str]) -> None:
+        second.append(other_machine(run, tmp_path / "second", arguments))
+        torchrun(arguments, environment)
 
     def note_and_kill(metrics: dict[str, float]) -> None:
         before.append(metrics)
-        kill(second)
+        kill(second[0])
 
+    monkeypatch.setattr(launch, "run_with_torchrun", on_both)
     with pytest.raises(RuntimeError, match="a training process failed") as failed:
-        run.fit(nodes=2, rendezvous=address, on_epoch=note_and_kill)
+        run.fit(nodes=2, rendezvous=free_address(), on_epoch=note_and_kill)
     assert before, failed.value
     assert before[0]["epoch"] == 1 and len(before) < RECIPE.epochs
     assert list((tmp_path / "second" / "cache").glob("decoded-64-*.npy")), "it decoded the images itself"
+    (left,) = (tmp_path / "second").glob("cxr-images-*")
+    assert (left / FILE).exists() and not list(left.glob("validation_*")), "killed, it leaves no pixels"
 
     run.checkpoints.fetch()
     trained = run.fit(resume=True, on_epoch=told.append)
@@ -122,19 +133,23 @@ def test_two_machines_give_the_weights_of_one_and_a_killed_one_costs_an_epoch(ru
     assert difference(trained.network, alone.network) < 0.01 * difference(alone.network, run.network)
 
 
-def test_a_run_in_processes_ends_with_its_result_and_without_its_job(run, monkeypatch):
-    """With one process, which is this one, and with images that are changed."""
+def test_a_run_in_processes_gives_its_own_result_and_leaves_its_checkpoints(run, tmp_path, monkeypatch):
+    """With one process, which is this one, and with images that are changed. Meanwhile the same run starts again."""
     recipe = replace(RECIPE, augmentation=1.0, epochs=1)
-    run = replace(run, recipe=recipe, checkpoints=Checkpoints(run.project, run.rows, recipe))
+    run = replace(run, recipe=recipe)
     group = dict(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=free_address()[10:])
 
     def in_this_process(arguments: list[str], environment: dict[str, str]) -> None:
         for name, value in (group | environment).items():
             monkeypatch.setenv(name, value)
+        places.append(arguments[-1])
+        run.checkpoints.clear()  # as the other run does first
         worker.train_job(arguments[-1])
+        (tmp_path / LAST).write_bytes(b"of the other run")
+        run.checkpoints.copy(tmp_path / LAST, seconds=0)
 
     monkeypatch.setattr(launch, "run_with_torchrun", in_this_process)
-    told = []
+    told, places = [], []
     trained = run.fit(workers=2, on_epoch=told.append)
     assert told == trained.history and len(told) == 1
     shifted = run.validation.with_shifted(0, recipe.augmentation)
@@ -142,7 +157,9 @@ def test_a_run_in_processes_ends_with_its_result_and_without_its_job(run, monkey
     best = told[trained.best_epoch - 1]
     assert {name: best[name] for name in again} == pytest.approx(again, rel=1e-4)
     left = run.project.session.sql(f"LIST {run.checkpoints.stage}/").collect()
-    assert {row["name"].rpartition("/")[2] for row in left} == {BEST, LAST, HISTORY}, "the job is gone"
+    assert {row["name"].rpartition("/")[2] for row in left} == {BEST, LAST}
+    assert not run.project.session.sql(f"LIST {places[0]}/").collect(), "job, metrics and result are gone"
+    assert run.checkpoints.new_exchange().stage != places[0], "each run has a folder of its own"
 
 
 def difference(one: torch.nn.Module, other: torch.nn.Module) -> float:
@@ -168,11 +185,19 @@ def test_a_job_has_no_pixels_and_no_secret(run, tmp_path):
         in_memory.fit(workers=2)
 
 
-def test_a_catalog_that_has_changed_meanwhile_is_refused(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE {} SET LABEL = IFF(LABEL = 'NORMAL', 'PNEUMONIA', 'NORMAL') WHERE IMAGE_ID = ?",
+        "DELETE FROM {} WHERE IMAGE_ID >= ?",
+    ],
+)
+def test_a_catalog_that_has_changed_meanwhile_is_refused(run, tmp_path, monkeypatch, change):
     Job.of(run.project.settings, run.network, RECIPE, run.train, run.validation, 0).write(tmp_path / FILE)
-    run.checkpoints.copy(tmp_path / FILE, seconds=0)
-    some = run.rows["IMAGE_ID"].iloc[0]
-    run.project.session.sql(f"DELETE FROM {run.project.catalog} WHERE IMAGE_ID = ?", params=[some]).collect()
+    exchange = run.checkpoints.new_exchange()
+    exchange.copy(tmp_path / FILE, seconds=0)
+    some = run.rows["IMAGE_ID"].iloc[1]
+    run.project.session.sql(change.format(run.project.catalog), params=[some]).collect()
     monkeypatch.setenv("CXR_ACCOUNT_DIR", run.project.settings.account_dir)
     with pytest.raises(ValueError, match="the catalog has changed"):
-        worker._prepare_node(run.checkpoints.stage, tmp_path)
+        worker._prepare_node(exchange.stage, tmp_path)

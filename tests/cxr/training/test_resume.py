@@ -108,6 +108,15 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(data, finish
         Trainer(started(), *data, recipe).fit(folder, resume=True)
 
 
+def test_a_checkpoint_of_other_labels_is_refused(data, finished):
+    folder, recipe = finished
+    train, validation = data
+    for corrected in ([Examples(train.pixels, train.labels.flip(0)), validation],
+                      [train, Examples(validation.pixels, validation.labels.flip(0))]):  # fmt: skip
+        with pytest.raises(ValueError, match="differs in labels"):
+            Trainer(started(), *corrected, recipe).fit(folder, resume=True)
+
+
 def test_training_does_not_change_the_global_generator(data):
     torch.manual_seed(5)
     expected = torch.rand(3)

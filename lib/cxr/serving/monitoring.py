@@ -18,6 +18,7 @@ def counts(project: Project, days: int) -> pd.DataFrame:
     """Predictions of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH, TENTH and TRIAGE.
 
     POSITIVE and TRULY_POSITIVE: whether LABEL and TRUTH are another class than the version's negative one.
+    IN_TRAINING: whether the images were in the split train or validation when they were scored; TRUTH is null for them.
     """
     return _recent(project, project.settings.counts_view, days)
 
@@ -26,7 +27,8 @@ def daily(project: Project, days: int) -> pd.DataFrame:
     """One row for each of the last `days` and each version, with the columns of the view MONITORING.
 
     Among them: IMAGES, SHARE_REFUSED, SHARE_UNLIKE, SHARE_UNCERTAIN, SHARE_POSITIVE, STABILITY_INDEX, and, where the
-    truth is known, ACCURACY of the images that got a label; UNLIKE_WITH_TRUTH counts the others.
+    truth is known, ACCURACY of the images that got a label; UNLIKE_WITH_TRUTH counts the others. Neither counts images
+    of training.
     """
     return _recent(project, project.settings.monitoring_view, days)
 
@@ -53,6 +55,7 @@ def _is_text(name: str) -> bool:
         "POSITIVE",
         "TRULY_POSITIVE",
         "TRIAGE",
+        "IN_TRAINING",
     )
 
 

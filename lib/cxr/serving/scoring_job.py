@@ -18,7 +18,8 @@ from cxr.data.checking import Found
 from cxr.data.in_account import functions
 from cxr.data.ingest import ingest
 from cxr.data.survey import survey
-from cxr.serving import scoring
+from cxr.serving import bad_files, scoring
+from cxr.serving.bad_files import BadFile
 from cxr.serving.predictions import merge_answers
 
 RESULTS = [
@@ -144,8 +145,8 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
         The number of images that were scored.
 
     Raises:
-        ValueError: the warehouse found files that are lost, or have other content than their names say; all others are
-            scored.
+        ValueError: the warehouse found files that are lost, have other content than their names say, or could not be
+            read; all others are scored.
     """
     new = _new_images(project, version, among)
     count = project.session.sql(f"SELECT COUNT(*) FROM ({new})").collect()[0][0]
@@ -161,23 +162,23 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
         bad = _take_bad_files(project, answers)
         scored = merge_answers(project, answers, version.version_name, path)
     if bad:
-        raise ValueError(
-            f"{len(bad)} images are lost or do not hold what their names say (first: {bad[0]} on "
-            f"{project.images_stage}); the others are scored. REMOVE these, then run notebooks/02_data_ingest.ipynb"
-        )
+        raise ValueError(bad_files.explain(project, bad))
     return scored
 
 
-def _take_bad_files(project: Project, answers: str) -> list[str]:
-    """Remove the rows of files that the function could not give to the model; their places on the stage."""
+def _take_bad_files(project: Project, answers: str) -> list[BadFile]:
+    """Remove the rows of files that the function could not give to the model, and look at these files once more."""
     is_bad = "STARTSWITH(ANSWER:STATUS::STRING, 'not_base64')"
-    bad = project.session.sql(
-        f"""SELECT C.RELATIVE_PATH FROM {project.catalog} C JOIN {answers} A ON A.IMAGE_ID = C.IMAGE_ID
-        WHERE {is_bad} ORDER BY 1"""
-    ).collect()
-    if bad:
-        project.session.sql(f"DELETE FROM {answers} WHERE {is_bad}").collect()
-    return [row[0] for row in bad]
+    if not project.session.sql(f"SELECT 1 FROM {answers} WHERE {is_bad} LIMIT 1").collect():
+        return []
+    chosen = f"""SELECT C.IMAGE_ID, C.RELATIVE_PATH FROM {project.catalog} C
+        JOIN {answers} A ON A.IMAGE_ID = C.IMAGE_ID WHERE {is_bad}"""
+    bad = [
+        BadFile(row["RELATIVE_PATH"], row["REASON"] or "unreadable: it could be read a moment later")
+        for row in project.session.sql(f"{bad_files.checked(project, chosen)} ORDER BY RELATIVE_PATH").collect()
+    ]
+    project.session.sql(f"DELETE FROM {answers} WHERE {is_bad}").collect()
+    return bad
 
 
 def _new_images(project: Project, version: ModelVersion, among: str | None) -> str:

@@ -6,6 +6,7 @@ CXR_UNLABELLED=1000 does it with a thousand images; `-s` shows the seconds.
 import io
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.trained import fit_normalisation, model_config, probability, report_o
 
 from cxr.account.session import start_local_account
 from cxr.data import catalog, ingest
+from cxr.data.in_account import functions
 from cxr.data.pixels import fetch_files, provenance
 from cxr.data.truth import add_truth
 from cxr.lifecycle import runs
@@ -103,10 +105,31 @@ def test_a_file_that_is_lost_or_changed_is_named_and_the_others_are_scored(empty
     project.session.sql(f"REMOVE {project.images_stage}/{lost}").collect()
     place = f"{project.images_stage}/{changed}"
     project.session.file.put_stream(io.BytesIO(b"other"), place, auto_compress=False, overwrite=True)
-    with pytest.raises(ValueError, match=f"2 images are lost .*first: {lost}"):
+    with pytest.raises(ValueError, match=f"1 images are lost .first: {lost}") as raised:
         score_new_images(project, version)
+    assert f"1 images do not hold what their names say (first: {changed}" in str(raised.value)
+    assert str(raised.value).count("REMOVE") == 1
     answers = project.session.table(project.predictions).to_pandas()
     assert len(answers) == 10 and set(answers["STATUS"]) == {"ok"}
+
+
+def pack_that_may_not_read() -> bytes:
+    """The code of the functions in the account, where opening any file stops with an error."""
+    packed, buffer, opening = functions.pack(), io.BytesIO(), b"with open_file() as file:"
+    with zipfile.ZipFile(io.BytesIO(packed)) as before, zipfile.ZipFile(buffer, "w") as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name).replace(opening, b"raise PermissionError\n        " + opening))
+    return buffer.getvalue()
+
+
+def test_files_that_cannot_be_read_now_are_not_to_be_removed(empty, version, monkeypatch):
+    project, packed = empty, pack_that_may_not_read()
+    monkeypatch.setattr(functions, "pack", lambda: packed)
+    with pytest.raises(ValueError, match="12 images could not be read .*PermissionError.*run this again") as raised:
+        score_new_images(project, version)
+    assert "REMOVE" not in str(raised.value)
+    monkeypatch.undo()
+    assert score_new_images(project, version) == 12
 
 
 def test_every_image_has_an_answer_or_a_reason_and_its_truth_counts_the_same_day(

@@ -145,8 +145,8 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
         The number of images that were scored.
 
     Raises:
-        ValueError: the warehouse found files that are lost, have other content than their names say, or could not be
-            read; all others are scored.
+        ValueError: files are lost, have other content than their names say, or could not be read; all others are
+            scored. Before a job the warehouse reads and hashes every file, because one that is lost would fail the job.
     """
     new = _new_images(project, version, among)
     count = project.session.sql(f"SELECT COUNT(*) FROM ({new})").collect()[0][0]
@@ -156,10 +156,9 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
         return 0
     with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
         if path == "BATCH":
-            _ask_in_a_job(project, version, new, answers)
+            bad = _ask_in_a_job(project, version, new, answers)
         else:
-            _ask_the_warehouse(project, version, new, answers)
-        bad = _take_bad_files(project, answers)
+            bad = _ask_the_warehouse(project, version, new, answers)
         scored = merge_answers(project, answers, version.version_name, path)
     if bad:
         raise ValueError(bad_files.explain(project, bad))
@@ -191,7 +190,7 @@ def _new_images(project: Project, version: ModelVersion, among: str | None) -> s
                 AND P.MODEL_VERSION = '{version.version_name}')"""
 
 
-def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answers: str) -> None:
+def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answers: str) -> list[BadFile]:
     """A file that is lost or has other content than its name says gets the STATUS `not_base64: ...`."""
     text = functions.define(project, "text", {"image_id": "STRING"}, returns="STRING")
     image = f"{text}(BUILD_SCOPED_FILE_URL({project.images_stage}, RELATIVE_PATH), IMAGE_ID)"
@@ -203,17 +202,34 @@ def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answer
         UNION ALL SELECT IMAGE_ID, NULL, '{scoring.TOO_LARGE}'
         FROM ({new}) WHERE BYTES > {scoring.LARGEST_IN_SQL}""",
     )
+    return _take_bad_files(project, answers)
 
 
-def _ask_in_a_job(project: Project, version: ModelVersion, new: str, answers: str) -> None:
-    """Several replicas read the files from the stage and leave Parquet there; large files too."""
+def _ask_in_a_job(project: Project, version: ModelVersion, new: str, answers: str) -> list[BadFile]:
+    """Several replicas read the files from the stage and leave Parquet there; large files too. Bad files are left out:
+    one that is lost fails the job, and a changed one would be answered under the id of what it was.
+    """
+    with temporary(project.session, "IMAGE_ID STRING, RELATIVE_PATH STRING, REASON STRING") as bad:
+        found = bad_files.checked(project, new)
+        run_long(
+            project.session,
+            f"INSERT INTO {bad} (IMAGE_ID, RELATIVE_PATH, REASON) SELECT * FROM ({found}) WHERE REASON IS NOT NULL",
+        )
+        good = f"SELECT * FROM ({new}) WHERE IMAGE_ID NOT IN (SELECT IMAGE_ID FROM {bad})"
+        if project.session.sql(f"{good} LIMIT 1").collect():
+            _run_job(project, version, good, answers)
+        rows = project.session.sql(f"SELECT RELATIVE_PATH, REASON FROM {bad} ORDER BY 1").collect()
+    return [BadFile(row["RELATIVE_PATH"], row["REASON"]) for row in rows]
+
+
+def _run_job(project: Project, version: ModelVersion, images: str, answers: str) -> None:
     target = f"{project.artifacts_stage}/batch/{uuid.uuid4().hex}/"
     try:
         run_long(
             project.session,
             f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
             WITH SPECIFICATION $${scoring.batch_specification(target)}$$
-            FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({new}))
+            FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({images}))
             MODEL = {version.fully_qualified_model_name} VERSION = {version.version_name} FUNCTION = 'predict'
             ASYNC = FALSE REPLICAS = {project.settings.scoring_replicas}""",
         )

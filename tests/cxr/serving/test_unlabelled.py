@@ -7,6 +7,7 @@ import io
 import os
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.dicom_files import dicom
 from tests.registration import log_version
 from tests.trained import fit_normalisation, model_config, probability, report_of, two
 
+from cxr.account.project import Project
 from cxr.account.session import start_local_account
 from cxr.data import catalog, ingest
 from cxr.data.in_account import functions
@@ -99,18 +101,25 @@ def version(empty, tmp_path):
     return log_version(project, run, runs.fetch(project, run, tmp_path / "run"))
 
 
-def test_a_file_that_is_lost_or_changed_is_named_and_the_others_are_scored(empty, version, tmp_path):
+@pytest.mark.parametrize("path", ["WAREHOUSE", "BATCH"])
+def test_a_file_that_is_lost_or_changed_is_named_and_the_others_are_scored(empty, version, path):
     project = empty
-    lost, changed = sorted(project.session.table(project.catalog).to_pandas()["RELATIVE_PATH"])[:2]
+    if path == "BATCH":
+        project = Project(project.session, replace(project.settings, scoring_job_from=1))
+    places = project.session.table(project.catalog).to_pandas().set_index("IMAGE_ID")["RELATIVE_PATH"]
+    lost, changed = sorted(places)[:2]
     project.session.sql(f"REMOVE {project.images_stage}/{lost}").collect()
     place = f"{project.images_stage}/{changed}"
-    project.session.file.put_stream(io.BytesIO(b"other"), place, auto_compress=False, overwrite=True)
+    with project.session.file.get_stream(place) as file:
+        other = bytes(file.read(-1)[:-1]) + b"."
+    project.session.file.put_stream(io.BytesIO(other), place, auto_compress=False, overwrite=True)  # of the same size
     with pytest.raises(ValueError, match=f"1 images are lost .first: {lost}") as raised:
         score_new_images(project, version)
     assert f"1 images do not hold what their names say (first: {changed}" in str(raised.value)
     assert str(raised.value).count("REMOVE") == 1
     answers = project.session.table(project.predictions).to_pandas()
-    assert len(answers) == 10 and set(answers["STATUS"]) == {"ok"}
+    assert len(answers) == 10 and set(answers["STATUS"]) == {"ok"} and set(answers["PATH_TAKEN"]) == {path}
+    assert not {lost, changed} & set(answers["IMAGE_ID"].map(places))
 
 
 def pack_that_may_not_read() -> bytes:

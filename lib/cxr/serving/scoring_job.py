@@ -134,9 +134,9 @@ def _by_study(table: pd.DataFrame) -> pd.DataFrame:
 def score_new_images(project: Project, version: ModelVersion, among: str | None = None) -> int:
     """Score every cataloged image that the version has not scored, and store the answers in PREDICTIONS.
 
-    The account does the work: the warehouse for few images, an inference job if there are `scoring_job_from` or more.
-    No image and no list of ids comes to the client. It can be ended at any time and started again: one statement writes
-    the answers, all or none.
+    The account does the work: the warehouse for few images, an inference job if there are `scoring_job_from` or more,
+    and always for images that are too large for SQL. No image and no list of ids comes to the client. It can be ended
+    at any time and started again: one statement writes the answers of the warehouse or of the job, all or none.
 
     Args:
         among: a table with the column IMAGE_ID: no others.
@@ -149,17 +149,23 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
             scored. Before a job the warehouse reads and hashes every file, because one that is lost would fail the job.
     """
     new = _new_images(project, version, among)
-    count = project.session.sql(f"SELECT COUNT(*) FROM ({new})").collect()[0][0]
-    path = "BATCH" if count >= project.settings.scoring_job_from else "WAREHOUSE"
-    log.info("%d images are new to version %s: %s", count, version.version_name, path)
-    if not count:
-        return 0
-    with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
-        if path == "BATCH":
-            bad = _ask_in_a_job(project, version, new, answers)
-        else:
-            bad = _ask_the_warehouse(project, version, new, answers)
-        scored = merge_answers(project, answers, version.version_name, path)
+    is_large = f"BYTES > {scoring.LARGEST_IN_SQL}"
+    count, large = project.session.sql(f"SELECT COUNT(*), COUNT(IFF({is_large}, 1, NULL)) FROM ({new})").collect()[0]
+    if count >= project.settings.scoring_job_from:
+        parts = [("BATCH", count, new)]
+    else:
+        parts = [
+            ("WAREHOUSE", count - large, f"SELECT * FROM ({new}) WHERE NOT {is_large}"),
+            ("BATCH", large, f"SELECT * FROM ({new}) WHERE {is_large}"),
+        ]
+    scored, bad = 0, []
+    for path, images, chosen in parts:
+        log.info("%d images are new to version %s: %s", images, version.version_name, path)
+        if images:
+            ask = _ask_in_a_job if path == "BATCH" else _ask_the_warehouse
+            with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
+                bad += ask(project, version, chosen, answers)
+                scored += merge_answers(project, answers, version.version_name, path)
     if bad:
         raise ValueError(bad_files.explain(project, bad))
     return scored
@@ -181,13 +187,17 @@ def _take_bad_files(project: Project, answers: str) -> list[BadFile]:
 
 
 def _new_images(project: Project, version: ModelVersion, among: str | None) -> str:
-    """The query for IMAGE_ID, RELATIVE_PATH and BYTES. Its words are identifiers, so they are safe in SQL."""
+    """The query for IMAGE_ID, RELATIVE_PATH and BYTES. Its words are identifiers, so they are safe in SQL.
+
+    Images that only a job can score are still new if another path said that they are too large.
+    """
     chosen = f"AND C.IMAGE_ID IN (SELECT IMAGE_ID FROM {among})" if among else ""
     return f"""SELECT C.IMAGE_ID, C.RELATIVE_PATH, COALESCE(C.BYTES, 0) AS BYTES FROM {project.catalog} C
         WHERE C.VANISHED_AT IS NULL AND {usable(project)} {chosen} AND NOT EXISTS (
             SELECT * FROM {project.predictions} P
             WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = '{project.settings.model_name}'
-                AND P.MODEL_VERSION = '{version.version_name}')"""
+                AND P.MODEL_VERSION = '{version.version_name}'
+                AND NOT (STARTSWITH(P.STATUS, 'too_large') AND P.PATH_TAKEN <> 'BATCH'))"""
 
 
 def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answers: str) -> list[BadFile]:
@@ -198,9 +208,7 @@ def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answer
         project.session,
         f"""INSERT INTO {answers} (IMAGE_ID, ANSWER, REASON)
         SELECT IMAGE_ID, {scoring.as_sql(version)}!PREDICT({image}), NULL
-        FROM ({new}) WHERE BYTES <= {scoring.LARGEST_IN_SQL}
-        UNION ALL SELECT IMAGE_ID, NULL, '{scoring.TOO_LARGE}'
-        FROM ({new}) WHERE BYTES > {scoring.LARGEST_IN_SQL}""",
+        FROM ({new})""",
     )
     return _take_bad_files(project, answers)
 

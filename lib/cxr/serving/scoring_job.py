@@ -151,6 +151,7 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
     new = _new_images(project, version, among)
     is_large = f"BYTES > {scoring.LARGEST_IN_SQL}"
     count, large = project.session.sql(f"SELECT COUNT(*), COUNT(IFF({is_large}, 1, NULL)) FROM ({new})").collect()[0]
+    log.info("%d images are new to version %s", count, version.version_name)
     if count >= project.settings.scoring_job_from:
         parts = [("BATCH", count, new)]
     else:
@@ -160,8 +161,8 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
         ]
     scored, bad = 0, []
     for path, images, chosen in parts:
-        log.info("%d images are new to version %s: %s", images, version.version_name, path)
         if images:
+            log.info("%s: %d images", path, images)
             ask = _ask_in_a_job if path == "BATCH" else _ask_the_warehouse
             with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
                 bad += ask(project, version, chosen, answers)

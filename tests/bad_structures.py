@@ -4,7 +4,6 @@
 believes. Here they are written on purpose: sizes that disagree, chains, nests, overlaps, repeats.
 """
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 from pydicom import uid
 from tests.dicom_files import FIRST_ELEMENT, chest, dicom, lut
+from tests.pictures import encoded
 
 NUMBERS = (0, 1, 2, 3, 7, 8, 12, 15, 16, 31, 32, 33, 64, 255, 256, 1000, 4096, 11_000, 32_767, 32_768, 65_535)
 LARGE = (*NUMBERS, 65_536, 10**6, 2**31 - 1, 2**31, 2**32 - 1)
@@ -50,9 +50,7 @@ def _pick(rng: np.random.Generator, choices):
 @cache
 def _encoded(kind: str, side: int = 0, **options) -> bytes:
     image = Image.fromarray(U8)
-    file = io.BytesIO()
-    (image.resize((side, side)) if side else image).save(file, kind, **options)
-    return file.getvalue()
+    return encoded(image.resize((side, side)) if side else image, kind, **options)
 
 
 # ---------------------------------------------------------------- DICOM

@@ -4,7 +4,6 @@
 that is expected of it; `mutate` damages any file at random, for tests in bulk.
 """
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tests.dicom_files import FIRST_ELEMENT, dicom
+from tests.pictures import encoded
 
 from cxr.phantoms.dataset import phantom
 
@@ -57,7 +58,7 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def _damaged(chest: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[str, bytes]]:
-    jpeg, png = _encode(chest, "JPEG"), _encode(chest, "PNG")
+    jpeg, png = encoded(chest, "JPEG"), encoded(chest, "PNG")
     return {
         "empty.jpeg": ("empty", b""),
         "text.jpeg": ("unreadable", b"Scanned and filed on Monday; the image is on the other disk.\n" * 20),
@@ -66,24 +67,24 @@ def _damaged(chest: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[str
         "truncated.jpeg": ("truncated", jpeg[: len(jpeg) // 2]),
         "truncated.png": ("truncated", png[: len(png) // 2]),
         "bomb.png": ("too_large", _png_of_declared_size(60_000, 60_000)),
-        "longer_than_its_picture.dcm": ("unreadable", _dicom(chest, frames=1, pixels_of=chest.tobytes() * 2)),
-        "dicom_without_pixels.dcm": ("unreadable", _dicom(chest, frames=1, pixels=False)),
+        "longer_than_its_picture.dcm": ("unreadable", _dicom(chest, PixelData=chest.tobytes() * 2)),
+        "dicom_without_pixels.dcm": ("unreadable", _dicom(chest, PixelData=...)),
     }
 
 
 def _refused(chest: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[str, bytes]]:
     return {
-        "tiny.png": ("too_small", _encode(chest[:8, :8], "PNG")),
-        "blank.jpeg": ("blank", _encode(np.full_like(chest, 117), "JPEG")),
-        "photograph.jpeg": ("not_greyscale", _encode(_photograph(rng), "JPEG")),
-        "strip.png": ("aspect_ratio", _encode(np.resize(chest, (40, 1000)), "PNG")),
-        "gif_named.png": ("unsupported", _encode(chest, "GIF")),
-        "bitmap_named.jpeg": ("unsupported", _encode(chest, "BMP")),
-        "nine_levels.png": ("blank", _encode(chest // 29, "PNG")),
+        "tiny.png": ("too_small", encoded(chest[:8, :8], "PNG")),
+        "blank.jpeg": ("blank", encoded(np.full_like(chest, 117), "JPEG")),
+        "photograph.jpeg": ("not_greyscale", encoded(_photograph(rng), "JPEG")),
+        "strip.png": ("aspect_ratio", encoded(np.resize(chest, (40, 1000)), "PNG")),
+        "gif_named.png": ("unsupported", encoded(chest, "GIF")),
+        "bitmap_named.jpeg": ("unsupported", encoded(chest, "BMP")),
+        "nine_levels.png": ("blank", encoded(chest // 29, "PNG")),
         "sixteen_bits_of_colour.png": ("unsupported", _png_of_declared_size(200, 200, bits=16, colour=2)),
-        "deflated.dcm": ("unsupported", _deflated(_dicom(chest, frames=1))),
-        "two_frames.dcm": ("multiframe", _dicom(chest, frames=2)),
-        DUPLICATE: ("duplicate", _encode(chest, "JPEG")),
+        "deflated.dcm": ("unsupported", _deflated(_dicom(chest))),
+        "two_frames.dcm": ("multiframe", _dicom(chest, NumberOfFrames=2, PixelData=chest.tobytes() * 2)),
+        DUPLICATE: ("duplicate", encoded(chest, "JPEG")),
     }
 
 
@@ -95,23 +96,17 @@ def _odd_but_valid(chest: np.ndarray) -> dict[str, tuple[str, bytes]]:
     # A little darker each, so that no two of them are the same image.
     unnamed, twelve_bits = image.point(lambda grey: grey * 0.98), chest.astype(np.uint16) * 16
     return {
-        "plain.jpeg": ("ok", _encode(image, "JPEG")),
-        "sixteen_bits.png": ("ok", _encode(twelve_bits, "PNG")),
-        "cmyk.jpeg": ("ok", _encode(image.convert("RGB").convert("CMYK"), "JPEG")),
-        "three_equal_channels.jpeg": ("ok", _encode(image.convert("RGB"), "JPEG")),
-        "palette.png": ("ok", _encode(image.convert("P"), "PNG")),
-        "turned_by_exif.jpeg": ("ok", _encode(image.rotate(90), "JPEG", exif=turned)),
-        "alpha.png": ("ok", _encode(clear, "PNG")),
-        "one_frame.dcm": ("ok", _dicom(chest, frames=1)),
-        "jpeg_named.png": ("ok", _encode(image.point(lambda grey: grey * 0.96), "JPEG")),
-        "Größe 1 – thorax (kopie) 胸部 'a' %20.JPEG": ("ok", _encode(unnamed, "JPEG")),
+        "plain.jpeg": ("ok", encoded(image, "JPEG")),
+        "sixteen_bits.png": ("ok", encoded(twelve_bits, "PNG")),
+        "cmyk.jpeg": ("ok", encoded(image.convert("RGB").convert("CMYK"), "JPEG")),
+        "three_equal_channels.jpeg": ("ok", encoded(image.convert("RGB"), "JPEG")),
+        "palette.png": ("ok", encoded(image.convert("P"), "PNG")),
+        "turned_by_exif.jpeg": ("ok", encoded(image.rotate(90), "JPEG", exif=turned)),
+        "alpha.png": ("ok", encoded(clear, "PNG")),
+        "one_frame.dcm": ("ok", _dicom(chest)),
+        "jpeg_named.png": ("ok", encoded(image.point(lambda grey: grey * 0.96), "JPEG")),
+        "Größe 1 – thorax (kopie) 胸部 'a' %20.JPEG": ("ok", encoded(unnamed, "JPEG")),
     }
-
-
-def _encode(image: np.ndarray | Image.Image, format: str, **options) -> bytes:
-    file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, format, **options)
-    return file.getvalue()
 
 
 def _png_of_declared_size(width: int, height: int, bits: int = 8, colour: int = 0) -> bytes:
@@ -136,32 +131,13 @@ def _photograph(rng: np.random.Generator) -> np.ndarray:
 
 def _deflated(data: bytes) -> bytes:
     """The same file in the syntax of which nobody knows the size."""
-    start = data.index(b"\x08\x00\x16\x00")  # SOPClassUID, the first element after the file meta
+    start = data.index(FIRST_ELEMENT)
     meta = data[:start].replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x16\x001.2.840.10008.1.2.1.99")
     return meta + zlib.compress(data[start:])[2:]
 
 
-def _dicom(chest: np.ndarray, frames: int, pixels: bool = True, pixels_of: bytes | None = None) -> bytes:
-    # Only these few files need it, and it is slow to import.
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-
-    header = Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = SecondaryCaptureImageStorage
-    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{frames}"
-    header.PatientName, header.PatientID, header.Modality = "Phantom^Peter", "P0001", "DX"
-    if pixels:
-        header.Rows, header.Columns = chest.shape
-        header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-        header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 8, 8, 7, 0
-        header.PixelData = pixels_of or chest.tobytes() * frames
-        if frames > 1:
-            header.NumberOfFrames = frames
-    file = io.BytesIO()
-    header.save_as(file, enforce_file_format=True)
-    return file.getvalue()
+def _dicom(chest: np.ndarray, **elements: object) -> bytes:
+    return dicom(chest, 8, 8, PatientName="Phantom^Peter", PatientID="P0001", **elements)
 
 
 def _flip_bits(data: bytes, rng: np.random.Generator) -> bytes:

@@ -1,9 +1,10 @@
-"""DICOM files with any header, for tests: what no writer should produce, too."""
+"""DICOM files with any header, for tests: what no writer should produce, too; and what the decoder says to a file."""
 
 import io
 import struct
 
 import numpy as np
+import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -11,6 +12,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from cxr.model import preprocessing
 
 FIRST_ELEMENT = b"\x08\x00\x16\x00UI"  # SOPClassUID, in the explicit syntax
 
@@ -99,3 +102,10 @@ def without_meta(data: bytes) -> bytes:
     file = io.BytesIO()
     Dataset(dict(dcmread(io.BytesIO(data)).items())).save_as(file, implicit_vr=True, little_endian=True)
     return file.getvalue()
+
+
+def refusal(data: bytes) -> str:
+    """The words with which a file of any kind is refused."""
+    with pytest.raises(preprocessing.BadImage) as caught:
+        preprocessing.decode(data)
+    return str(caught.value)

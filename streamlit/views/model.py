@@ -13,6 +13,7 @@ from app_common import Choice, choose_model, chosen, forget_choice, fragment, in
 from app_scoring import score_rows
 
 from cxr.evaluation.bootstrap import bootstrap, paired_bootstrap, roc_band
+from cxr.evaluation.by_class import words_of
 from cxr.evaluation.metrics import measure, reliability
 from cxr.model.labelset import LabelSet
 
@@ -125,7 +126,7 @@ def _measured(shown: list[str]) -> None:
     }
     for part, title in parts.items():
         figures = {
-            name: {NAMES[key]: _interval(report[part]["metrics"][key]) for key in NAMES}
+            name: {NAMES[key]: words_of(report[part]["metrics"][key]) for key in NAMES}
             for name, report in reports.items()
             if report and part in report
         }
@@ -164,14 +165,14 @@ def _by_class(name: str, found: dict) -> None:
         table = pd.DataFrame(
             {
                 "Images": [row["images"] for row in rows],
-                "AUROC against the rest": [_interval(row["auroc"]) for row in rows],
-                "Sensitivity": [_interval(row["sensitivity"]) for row in rows],
+                "AUROC against the rest": [words_of(row["auroc"]) for row in rows],
+                "Sensitivity": [words_of(row["sensitivity"]) for row in rows],
             },
             index=[plain(row["class"]) for row in rows],
         )
         st.table(table.rename_axis("Test patients, 95% interval"))
         st.caption(
-            f"Macro AUROC {_interval(found['macro_auroc'])}; accuracy over all classes {_interval(found['accuracy'])}."
+            f"Macro AUROC {words_of(found['macro_auroc'])}; accuracy over all classes {words_of(found['accuracy'])}."
         )
     with right:
         names = [row["class"] for row in rows]
@@ -180,12 +181,6 @@ def _by_class(name: str, found: dict) -> None:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.0%}"
-
-
-def _interval(metric: dict) -> str:
-    if None in (metric["value"], *metric["interval"]):
-        return "undefined"
-    return "{:.3f} ({:.3f} to {:.3f})".format(metric["value"], *metric["interval"])
 
 
 def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:

@@ -1,7 +1,6 @@
 """A local account, filled once: 100 phantoms, and a registered network with random weights that was never trained."""
 
 import functools
-import io
 import json
 import subprocess
 import sys
@@ -14,12 +13,12 @@ import pandas as pd
 import pytest
 import streamlit
 import torch
-from PIL import Image
 from snowflake.snowpark import Session
 from streamlit import config as streamlit_config
 from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
+from tests.pictures import encoded
 from tests.registration import log_version
 from tests.trained import fit_normalisation, model_config
 
@@ -242,10 +241,7 @@ def predictions(session, account) -> Callable[[], int]:
 @pytest.fixture
 def xray() -> bytes:
     """An X-ray that the catalog does not know."""
-    pixels = dataset.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(dataset.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from tests.app.elements import button, metric
 from tests.dicom_files import dicom
+from tests.pictures import encoded
 
 from cxr.account.session import PROJECT
 from cxr.data import ingest
@@ -17,19 +19,9 @@ TWO, THREE, FOUR = ("HEALTHY", "TB"), ("NORMAL", "BACTERIA", "VIRUS"), ("NO FIND
 WITH_EXTRAS = ("HEALTHY", "BACTERIA", "VIRUS")
 
 
-def button(app, start):
-    return next(each for each in app.button if each.label.startswith(start))
-
-
-def metric(app, label):
-    return next(each.value for each in app.metric if each.label == label)
-
-
 def a_phantom(seed: int, kind: str = "PNG") -> bytes:
     pixels = dataset.phantom("NORMAL", rng=np.random.default_rng(seed), size=128)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
+    return encoded(pixels, kind)
 
 
 @pytest.fixture
@@ -176,13 +168,13 @@ def test_pictures_with_text_about_the_patient_are_flagged_wherever_they_are_draw
     app = open_app("worklist", split="all", label="VIRUS", n="100")
     button(app, "Score").click().run()
     table = app.dataframe[0].value
-    flagged = table[table["Note"].str.contains("Text about the patient")]
+    flagged = table[table["Note"].str.contains("text about the patient")]
     assert len(flagged) == 1
     assert table.columns.get_loc("Note") == table.columns.get_loc("X-ray") + 1
     app = open_app(source="stage", label="VIRUS", order="by image id")
     captions = [image.captions[0] for image in app.image]
-    assert captions[0].startswith("VIRUS") and "Text about the patient" in captions[0]
-    assert not any("Text about the patient" in caption for caption in captions[1:])
+    assert captions[0].startswith("VIRUS") and "text about the patient" in captions[0]
+    assert not any("text about the patient" in caption for caption in captions[1:])
 
 
 def test_a_dicom_that_says_so_is_flagged_when_it_is_uploaded(open_app, words):

@@ -1,14 +1,7 @@
 import numpy as np
 import pytest
 import streamlit
-
-
-def button(app, start):
-    return next(each for each in app.button if each.label.startswith(start))
-
-
-def metric(app, label):
-    return next(each.value for each in app.metric if each.label == label)
+from tests.app.elements import button, metric
 
 
 def measured(version):
@@ -121,8 +114,9 @@ def test_two_versions_stand_side_by_side_and_the_comparison_ends_with_a_word(
         assert f"(95% interval {interval[0]:+.3f} to {interval[1]:+.3f}): {verdict}." in words(app.run())
 
 
-def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):
-    assert "04_register.ipynb" in words(open_app("model"))
+@pytest.mark.parametrize("page", ["", "worklist", "model", "monitoring"])
+def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words, page):
+    assert "04_register.ipynb" in words(open_app(page))
 
 
 def test_with_an_empty_catalog_card_and_curves_stand(open_app, empty_catalog, words):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit
+from tests.app.elements import metric
 from tests.drift import read_baseline, stability_index
 
 from cxr.account.project import Project
@@ -30,10 +31,6 @@ def history(session, account):
     monitoring.write_baseline(Project(session, account), "V_OLD", rng.uniform(0.0, 0.5, 60), "NORMAL")
     yield frame
     session.sql(f"DELETE FROM {table}").collect()
-
-
-def metric(app, label):
-    return next(each.value for each in app.metric if each.label == label)
 
 
 def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
@@ -114,7 +111,3 @@ def test_with_nothing_scored_the_page_says_what_to_do(open_app, session, account
     assert "Nothing was scored" in words(app)
     assert "05_deploy.ipynb" in words(app)
     assert not app.exception
-
-
-def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):
-    assert "04_register.ipynb" in words(open_app("monitoring"))

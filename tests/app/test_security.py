@@ -7,13 +7,10 @@ import sys
 import pandas as pd
 import pytest
 from tests.app.app_process import HOSTILE_CARD, ci_app
+from tests.app.elements import upload
 
 from cxr.account.session import PROJECT
 from cxr.serving import scoring
-
-
-def upload(app, name, data):
-    return app.file_uploader[0].upload(name, data).run()
 
 
 def answers(host: str, port: int) -> bool:

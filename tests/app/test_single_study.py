@@ -5,23 +5,12 @@ import tempfile
 
 import pytest
 from snowflake.snowpark.exceptions import SnowparkSQLException
+from tests.app.elements import button, metric, upload
 from tests.broken_files import write_broken_files
 
 from cxr.account.session import PROJECT
 from cxr.serving import predictions as serving_predictions
 from cxr.serving import scoring
-
-
-def upload(app, name, data):
-    return app.file_uploader[0].upload(name, data).run()
-
-
-def metric(app, label):
-    return next(element.value for element in app.metric if element.label == label)
-
-
-def button(app, label):
-    return next(each for each in app.button if each.label == label)
 
 
 def test_an_upload_is_answered_by_the_registered_model_and_recorded_once(open_app, xray, session, account, words):
@@ -195,10 +184,6 @@ def test_the_notice_is_on_every_page(open_app):
 def test_without_a_schema_the_first_notebook_is_named(fresh_caches, open_app, monkeypatch, words):
     monkeypatch.setenv("CXR_SCHEMA", "NOWHERE")
     assert "01_setup.ipynb" in words(open_app())
-
-
-def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):
-    assert "04_register.ipynb" in words(open_app())
 
 
 def test_with_an_empty_catalog_uploads_work_and_the_stage_names_the_notebook(open_app, empty_catalog, xray, words):

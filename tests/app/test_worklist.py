@@ -3,13 +3,10 @@ import io
 
 import pandas as pd
 import pytest
+from tests.app.elements import button
 
 from cxr.lifecycle import parity
 from cxr.serving import scoring
-
-
-def button(app, start):
-    return next(each for each in app.button if each.label.startswith(start))
 
 
 @pytest.fixture
@@ -127,10 +124,6 @@ def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(op
 
 def test_an_empty_catalog_names_the_notebook(open_app, empty_catalog, words):
     assert "02_data_ingest.ipynb" in words(open_app("worklist"))
-
-
-def test_without_a_model_the_notebooks_that_make_one_are_named(open_app, empty_schema, words):
-    assert "04_register.ipynb" in words(open_app("worklist"))
 
 
 def test_the_csv_is_paired_by_image_id_and_says_which_model_answered(open_app, monkeypatch, session, account):

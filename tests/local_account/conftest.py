@@ -1,11 +1,14 @@
 """One account for all tests of this folder; each test module gets a database of its own."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from snowflake.snowpark import Session
 
@@ -23,6 +26,13 @@ def start(root: Path, *options: str) -> dict:
     return json.loads(done.stdout)
 
 
+def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
+    """End a process, and wait until it has ended."""
+    process = psutil.Process(pid)
+    os.kill(pid, how)
+    process.wait(timeout=20)
+
+
 def open_session(account: dict, **more: str) -> Session:
     given = {key: account[key] for key in ("account", "user", "password", "host", "port", "protocol")}
     given["session_parameters"] = {"CLIENT_OUT_OF_BAND_TELEMETRY_ENABLED": False}
@@ -36,6 +46,13 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     info = start(root)
     yield {**info, "root": root}
     local_account("stop", root)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """The folder of an account of its own, for a test that starts and ends servers."""
+    yield tmp_path / "account"
+    local_account("stop", tmp_path / "account")
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,7 @@ def upgrade(project: Project) -> list[str]:
     columns = _columns(project, project.settings.catalog_table)
     facts = _columns(project, project.settings.facts_table)
     if columns and (not facts or not set(_ADDED) <= columns.keys()):
-        for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
-            if statement.startswith(("ALTER TABLE", "CREATE TABLE")):
-                run(project.session, statement)
+        _run_those_of_the_script(project, "ALTER TABLE", "CREATE TABLE")
         project.session.sql(_FILL.format(catalog=project.catalog)).collect()
         done.append(f"{project.settings.catalog_table}: columns {', '.join(_ADDED)}; {project.settings.facts_table}")
     done += _upgrade_answers(project)
@@ -30,19 +28,18 @@ def upgrade(project: Project) -> list[str]:
         done.append(f"{project.settings.catalog_table}: LABEL may be null")
     done += _add_triage(project)
     if columns and (done or _has_old_views(project)):
-        for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
-            if statement.startswith("CREATE OR REPLACE VIEW"):
-                run(project.session, statement)
+        _run_those_of_the_script(project, "CREATE OR REPLACE VIEW")
         done.append("views: replaced")
     if columns and not _columns(project, project.settings.pixels_table):
-        _create(project, project.settings.pixels_table)
+        _run_those_of_the_script(project, f"CREATE TABLE IF NOT EXISTS {project.pixels} ")
         done.append(f"{project.settings.pixels_table}: created")
     return done
 
 
-def _create(project: Project, table: str) -> None:
+def _run_those_of_the_script(project: Project, *starts: str) -> None:
+    """Run the statements of `sql/20_objects.sql` that begin so."""
     for statement in read_sql_file(PROJECT / "sql" / "20_objects.sql", project.settings):
-        if statement.startswith(f"CREATE TABLE IF NOT EXISTS {project.qualified(table)} "):
+        if statement.startswith(starts):
             run(project.session, statement)
 
 
@@ -50,12 +47,9 @@ def _upgrade_answers(project: Project) -> list[str]:
     """PREDICTIONS gets P_POSITIVE and PROBABILITIES; the validation baseline gets NEGATIVE_LABEL."""
     done, names = [], project.settings
     if OLD_PROBABILITY in _columns(project, names.predictions_table):
-        project.session.sql(
-            f"ALTER TABLE {project.predictions} RENAME COLUMN {OLD_PROBABILITY} TO P_POSITIVE"
-        ).collect()
-        project.session.sql(
-            f"ALTER TABLE {project.predictions} ADD COLUMN IF NOT EXISTS PROBABILITIES STRING"
-        ).collect()
+        alter = f"ALTER TABLE {project.predictions}"
+        project.session.sql(f"{alter} RENAME COLUMN {OLD_PROBABILITY} TO P_POSITIVE").collect()
+        project.session.sql(f"{alter} ADD COLUMN IF NOT EXISTS PROBABILITIES STRING").collect()
         done.append(f"{names.predictions_table}: {OLD_PROBABILITY} is P_POSITIVE; column PROBABILITIES")
     if baseline := _columns(project, names.baseline_table):
         table = project.validation_baseline

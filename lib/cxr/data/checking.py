@@ -153,8 +153,3 @@ def _look(read: sources.Read, name: str, image_id: str, origin: Origin, rules: P
     if hashlib.sha256(data).hexdigest() != image_id:
         return CHANGED
     return examine(data, name, origin, rules)
-
-
-def count_files(source, describe: object = None) -> int:
-    """How many files a source lists. `survey` says more, and its answer can be ingested without a second listing."""
-    return sum(1 for _ in source.names())

@@ -10,7 +10,6 @@ from cxr.data.in_account.examining import Origin
 from cxr.data.label_table import Row, read_table
 from cxr.data.patient_ids.rules import VERSION, cause_of_name, patient_of_name, patient_of_table
 from cxr.model.labelset import LabelSet
-from cxr.settings import Settings
 
 _SEVERAL = re.compile(r"[|;]")  # between the findings of one cell
 
@@ -38,11 +37,6 @@ def from_csv(table: str | Path, key: str, labels: LabelSet | None = None) -> Des
     read = read_table(table)
     labels = labels or find_label_set((), single(read.labels())) or DEFAULT
     return Describer(labels, find_row=read.find, key=key)
-
-
-def rule(settings: Settings) -> Describe:
-    """By name, or by a table as well; `survey` finds the classes of a source too."""
-    return from_csv(settings.data_csv, settings.patient_key) if settings.data_csv else from_name
 
 
 def single(labels: set[str]) -> set[str]:

@@ -178,17 +178,17 @@ def _label_sets(
         found = found if all(name in wanted for name in found.names) else None
     if settings.label_from != "cause":
         labels = agree(facts.label_set, found, add, facts.fixed)
-        _refuse_unknown(table, told, labels, labels)
+        _refuse_unknown(table, told, labels)
         return None, labels
     folders = found or agree(None, None)
     causes = {cause for name in names if (cause := cause_of_name(name))} | (table.causes() if table else set())
-    _refuse_unknown(table, told, folders, folders)
+    _refuse_unknown(table, told, folders)
     return folders, agree(facts.label_set, LabelSet.of([folders.negative, *causes], folders.negative), add, facts.fixed)
 
 
-def _refuse_unknown(table: LabelTable | None, told: set[str], labels: LabelSet, known: LabelSet) -> None:
+def _refuse_unknown(table: LabelTable | None, told: set[str], labels: LabelSet) -> None:
     if unknown := sorted(label for label in told if label not in labels):
         raise ValueError(
-            f"{table.name}: {', '.join(unknown)} is no class of this catalog ({', '.join(known.names)}). Name the "
+            f"{table.name}: {', '.join(unknown)} is no class of this catalog ({', '.join(labels.names)}). Name the "
             'negative class with negative_label="...", or add the class with add_class="...", or correct the table'
         )

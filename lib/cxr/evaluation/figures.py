@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 
 from cxr.colours import BLUE, GREEN, GREY, ORANGE
+from cxr.evaluation.by_class import words_of
 
 
 def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
@@ -24,10 +25,10 @@ def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.nd
     band, figures, threshold = evaluation["roc"], evaluation["metrics"], evaluation["threshold"]
     false_positives, sensitivity, _ = metrics.roc_curve(labels, probabilities)
     left.fill_between(band["false_positive_rate"], band["low"], band["high"], color=BLUE, alpha=0.2, linewidth=0)
-    left.plot(false_positives, sensitivity, color=BLUE, linewidth=2, label=_named("AUROC", figures["auroc"]))
+    left.plot(false_positives, sensitivity, color=BLUE, linewidth=2, label=f"AUROC {words_of(figures['auroc'])}")
     left.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
     precision, recall, _ = metrics.precision_recall_curve(labels, probabilities)
-    right.step(recall, precision, where="post", color=BLUE, linewidth=2, label=_named("AUPRC", figures["auprc"]))
+    right.step(recall, precision, where="post", color=BLUE, linewidth=2, label=f"AUPRC {words_of(figures['auprc'])}")
     right.axhline(labels.mean(), color=GREY, linestyle=":", linewidth=1)
     # Where nothing is predicted positive there is no precision, and no point is drawn.
     values = (figures[name]["value"] for name in ("sensitivity", "specificity", "ppv"))
@@ -39,12 +40,6 @@ def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.nd
     left.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, with a 95% band over patients")
     right.set(xlabel="recall (sensitivity)", ylabel="precision (PPV)", title="Precision and recall")
     return figure
-
-
-def _named(name: str, figure: dict) -> str:
-    if None in (figure["value"], *figure["interval"]):
-        return f"{name} undefined"
-    return "{} {:.3f} ({:.3f} to {:.3f})".format(name, figure["value"], *figure["interval"])
 
 
 def confusion_and_reliability(

@@ -8,7 +8,7 @@ from scipy.special import logit
 
 from cxr.data.splits import class_indices
 from cxr.evaluation.bootstrap import bootstrap, roc_band
-from cxr.evaluation.by_class import evaluate_classes, with_interval
+from cxr.evaluation.by_class import evaluate_classes, with_interval, words_of
 from cxr.evaluation.calibration import OperatingPoint
 from cxr.evaluation.metrics import expected_calibration_error, measure, reliability
 from cxr.model.probabilities import Calibration, choose_classes, p_positive
@@ -103,7 +103,7 @@ def most_confident(
 def as_table(report: dict[str, dict]) -> pd.DataFrame:
     """Reports of :func:`evaluate` as a table: one column for each set of images, one row for each metric."""
     columns = {
-        name: {metric: _words(figure) for metric, figure in part["metrics"].items()}
+        name: {metric: words_of(figure, "") for metric, figure in part["metrics"].items()}
         | {"ece before calibration": f"{part['ece_before_temperature']:.3f}"}
         | {"images": part["images"], "patients": part["patients"]}
         for name, part in report.items()
@@ -115,7 +115,7 @@ def subgroup_table(evaluation: dict) -> pd.DataFrame:
     """The subgroups of one report, a row each."""
     rows = [
         {"group": f"{group['column'].lower().replace('_', ' ')}: {group['value']}", "images": group["images"]}
-        | {name: _words(group[name]) for name in ("auroc", "sensitivity", "specificity")}
+        | {name: words_of(group[name], "") for name in ("auroc", "sensitivity", "specificity")}
         for group in evaluation["subgroups"]
     ]
     return pd.DataFrame(rows, columns=["group", "images", "auroc", "sensitivity", "specificity"]).set_index("group")
@@ -125,13 +125,7 @@ def class_table(evaluation: dict) -> pd.DataFrame:
     """The classes of one report, a row each; empty if there are only two."""
     rows = [
         {"class": row["class"], "images": row["images"]}
-        | {name: _words(row[name]) for name in ("auroc", "sensitivity")}
+        | {name: words_of(row[name], "") for name in ("auroc", "sensitivity")}
         for row in evaluation.get("by_class", {}).get("classes", ())
     ]
     return pd.DataFrame(rows, columns=["class", "images", "auroc", "sensitivity"]).set_index("class")
-
-
-def _words(figure: dict) -> str:
-    if None in (figure["value"], *figure["interval"]):
-        return ""
-    return "{:.3f} ({:.3f} to {:.3f})".format(figure["value"], *figure["interval"])

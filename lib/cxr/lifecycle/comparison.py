@@ -10,12 +10,12 @@ from snowflake.ml.model import Model
 
 from cxr.account.project import Project
 from cxr.data.catalog import read_catalog
-from cxr.data.pixels import cache_directory, fetch_files
+from cxr.data.pixels import fetch_files
 from cxr.data.splits import class_indices
 from cxr.evaluation.bootstrap import bootstrap_of, paired_bootstrap
 from cxr.evaluation.by_class import macro_auroc
 from cxr.lifecycle import runs
-from cxr.lifecycle.registry import run_of
+from cxr.lifecycle.registry import artifacts_of
 from cxr.model.config import ModelConfig
 from cxr.model.gate import UNLIKE as UNLIKE_TRAINING
 from cxr.model.zones import UNCERTAIN
@@ -115,9 +115,7 @@ def _matrix(texts: pd.Series, labels: tuple[str, ...]) -> np.ndarray:
 
 def read_labels(project: Project, version: str) -> tuple[str, ...]:
     """The classes of a version; the first is the negative one."""
-    run_id = run_of(version)
-    folder = runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
-    return ModelConfig.read(folder / "model.json").labels
+    return ModelConfig.read(artifacts_of(project, version) / "model.json").labels
 
 
 def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
@@ -125,8 +123,7 @@ def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
 
     None if its run kept no scores.
     """
-    run_id = run_of(version)
-    folder = runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
+    folder = artifacts_of(project, version)
     if not (folder / runs.SCORES).exists():
         return None
     kept = runs.read_scores(folder)

@@ -19,8 +19,7 @@ from cxr.evaluation.recalibration import calibration_figures, other_thresholds, 
 from cxr.evaluation.report import evaluate
 from cxr.evaluation.triage import report as report_triage
 from cxr.lifecycle import runs
-from cxr.lifecycle.promotion import artifacts
-from cxr.lifecycle.registry import run_of
+from cxr.lifecycle.registry import artifacts_of, run_of
 from cxr.lifecycle.run_images import RunImages, images_of_run
 from cxr.model.config import ModelConfig
 from cxr.model.labelset import LabelSet
@@ -103,7 +102,7 @@ def evaluate_outside(project: Project, version: ModelVersion, data: str | Path) 
     run_id = run_of(version.version_name)
     if not {"model.json", "evaluation.json"} <= runs.list_files(project).get(run_id, set()):
         raise LookupError(f"{version.version_name}: its run {run_id} is not on {project.artifacts_stage}/runs any more")
-    folder = artifacts(project, version.version_name)
+    folder = artifacts_of(project, version.version_name)
     config = ModelConfig.read(folder / "model.json")
     images = images_of_run(project, run_id)
     training = _read_training(project, images)

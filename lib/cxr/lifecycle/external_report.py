@@ -16,6 +16,7 @@ from cxr.atomic_files import write_atomically
 from cxr.data import outside as reasons
 from cxr.evaluation import figures
 from cxr.evaluation.bootstrap import RESAMPLES
+from cxr.evaluation.by_class import words_of
 from cxr.evaluation.report import as_table, class_table, subgroup_table
 from cxr.evaluation.triage import zone_table
 from cxr.lifecycle.external_evaluation import SEED, ExternalEvaluation
@@ -69,7 +70,7 @@ def to_markdown(found: ExternalEvaluation, pictures: Sequence[str] = ()) -> str:
 
 
 def _head(found: ExternalEvaluation) -> str:
-    report, auroc = found.report, _figure(found.report["metrics"]["auroc"])
+    report, auroc = found.report, words_of(found.report["metrics"]["auroc"])
     cautions = "".join(f"\n- {caution}" for caution in _cautions(found))
     return f"""# External evaluation of {plain(found.model_name)} version {plain(found.version)}
 
@@ -77,8 +78,8 @@ Not a medical device. For research and teaching.
 
 On {report["images"]:,} images of {report["patients"]:,} patients from elsewhere ({plain(found.outside.name)}), \
 {report["positive"]:,} of them positive ({_share(report["positive"], report["images"])}): AUROC {auroc}; at the \
-version's own threshold {report["threshold"]:.3f}, sensitivity {_figure(report["metrics"]["sensitivity"])} and \
-specificity {_figure(report["metrics"]["specificity"])}. **The threshold was not chosen on these images**, nor was \
+version's own threshold {report["threshold"]:.3f}, sensitivity {words_of(report["metrics"]["sensitivity"])} and \
+specificity {words_of(report["metrics"]["specificity"])}. **The threshold was not chosen on these images**, nor was \
 anything else of the version. "Positive" is every class but {plain(found.config.labels[0])}.
 {cautions}"""
 
@@ -177,8 +178,8 @@ not comparable without it; AUROC, sensitivity and specificity do not.
 
 
 def _calibration(found: ExternalEvaluation) -> str:
-    lines = [(name, _figure(found.calibration[name])) for name in ("intercept", "slope", "brier")]
-    lines.append(("ECE, ten equal bins", _figure(found.report["metrics"]["ece"])))
+    lines = [(name, words_of(found.calibration[name])) for name in ("intercept", "slope", "brier")]
+    lines.append(("ECE, ten equal bins", words_of(found.report["metrics"]["ece"])))
     bins = [
         (f"{row['from']:.1f} to {row['to']:.1f}", row["images"], f"{row['predicted']:.3f}", f"{row['observed']:.3f}")
         for row in found.bins
@@ -213,7 +214,7 @@ def _thresholds(found: ExternalEvaluation) -> str:
         return ""
     names = ("sensitivity", "specificity", "ppv", "npv")
     lines = [
-        (row["rule"], f"{row['threshold']:.3f}", *(_figure(row[name]) for name in names)) for row in found.thresholds
+        (row["rule"], f"{row['threshold']:.3f}", *(words_of(row[name]) for name in names)) for row in found.thresholds
     ]
     return f"""## What another threshold would give here
 
@@ -233,8 +234,8 @@ def _classes(found: ExternalEvaluation) -> str:
 
 {_frame(class_table(found.report))}
 
-AUROC is that of a class against the rest. Macro AUROC {_figure(by_class["macro_auroc"])}; accuracy over all classes \
-{_figure(by_class["accuracy"])}. Rows of the following table are the truth, columns what the version says:
+AUROC is that of a class against the rest. Macro AUROC {words_of(by_class["macro_auroc"])}; accuracy over all classes \
+{words_of(by_class["accuracy"])}. Rows of the following table are the truth, columns what the version says:
 
 {_table(("", *names), matrix)}"""
 
@@ -295,12 +296,6 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 def _frame(table: pd.DataFrame) -> str:
     lines = [(plain(index), *("" if pd.isna(cell) else cell for cell in row)) for index, *row in table.itertuples()]
     return _table(["", *table.columns], lines)
-
-
-def _figure(figure: dict) -> str:
-    if None in (figure["value"], *figure["interval"]):
-        return "undefined"
-    return "{:.3f} ({:.3f} to {:.3f})".format(figure["value"], *figure["interval"])
 
 
 def _share(part: int, whole: int) -> str:

@@ -2,6 +2,7 @@
 
 import re
 
+from cxr.evaluation.by_class import words_of
 from cxr.evaluation.triage import CONFIDENCE, describe
 from cxr.model.config import ModelConfig
 from cxr.training.gate_fitting import in_words
@@ -110,7 +111,7 @@ def _gate_in_words(config: ModelConfig) -> str:
 def to_markdown(card: dict) -> str:
     """The card as Markdown, for the version's comment."""
     quality = card["quality"]
-    rows = "\n".join(f"| {name} | {_figure(metric)} |" for name, metric in quality["metrics"].items())
+    rows = "\n".join(f"| {name} | {words_of(metric)} |" for name, metric in quality["metrics"].items())
     limits = "\n".join(f"- {limit}" for limit in card["limits"])
     lineage = "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in card["lineage"].items() if value)
     return f"""**Intended use.** {card["intended_use"]}
@@ -143,7 +144,7 @@ def to_markdown(card: dict) -> str:
 def _elsewhere_in_words(metrics: dict) -> str:
     if not metrics:
         return ""
-    figures = ", ".join(f"{name} {_figure(metric)}" for name, metric in metrics.items())
+    figures = ", ".join(f"{name} {words_of(metric)}" for name, metric in metrics.items())
     return (
         "**Elsewhere** expect less. On validation images changed in exposure, position and sharpness, as another "
         f"hospital's might be: {figures}. `python3 ci evaluate --data DIR` measures it on your own images.\n\n"
@@ -172,20 +173,13 @@ def _classes_in_words(by_class: dict) -> str:
         return ""
     head = "\n| class | images | AUROC against the rest | sensitivity |\n| --- | --- | --- | --- |\n"
     rows = [
-        f"| {plain(row['class'])} | {row['images']} | {_figure(row['auroc'])} | {_figure(row['sensitivity'])} |\n"
+        f"| {plain(row['class'])} | {row['images']} | {words_of(row['auroc'])} | {words_of(row['sensitivity'])} |\n"
         for row in by_class["classes"]
     ]
-    macro, accuracy = _figure(by_class["macro_auroc"]), _figure(by_class["accuracy"])
+    macro, accuracy = words_of(by_class["macro_auroc"]), words_of(by_class["accuracy"])
     return f"{head}{''.join(rows)}\nMacro AUROC {macro}; accuracy over all classes {accuracy}.\n"
 
 
 def plain(text: str) -> str:
     """Escape text from data or settings, so that it cannot become a link, image or markup in Markdown."""
     return re.sub(r"([\\`*_{}\[\]()<>#!|~])", r"\\\1", " ".join(str(text).split()))
-
-
-def _figure(metric: dict) -> str:
-    interval = metric.get("interval")
-    if None in (metric["value"], *(interval or ())):
-        return "undefined"
-    return f"{metric['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")

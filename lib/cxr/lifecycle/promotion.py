@@ -5,16 +5,14 @@ Old versions stay in the registry.
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from snowflake.ml.model import Model, ModelVersion
 
 from cxr.account.project import Project
-from cxr.data.pixels import cache_directory
 from cxr.earlier_versions import read_evaluation
-from cxr.lifecycle import promotion_records, runs
+from cxr.lifecycle import promotion_records
 from cxr.lifecycle.comparison import Comparison, compare
-from cxr.lifecycle.registry import run_of
+from cxr.lifecycle.registry import artifacts_of
 from cxr.model.config import ModelConfig
 from cxr.serving.scoring import find_version, open_registry
 
@@ -72,7 +70,7 @@ def promote(project: Project, candidate: ModelVersion, across_labels: bool = Fal
 
 def below_the_floor(project: Project, version: str) -> str | None:
     """The reason why a version is not good enough for production, whatever is there now; None if it is."""
-    folder = artifacts(project, version)
+    folder = artifacts_of(project, version)
     config = ModelConfig.read(folder / "model.json")
     if isinstance(config.data, dict) and config.data["phantoms"]:
         return "it was trained on phantoms, which say nothing about patients"
@@ -170,12 +168,6 @@ def aliases(model: Model) -> dict[str, str]:
     for name, text in zip(versions["name"], versions["aliases"], strict=True):
         named |= {alias: name for alias in (PRODUCTION, PREVIOUS) if f'"{alias}"' in str(text).upper()}
     return named
-
-
-def artifacts(project: Project, version: str) -> Path:
-    """A local folder with the artifacts of the version's training run."""
-    run_id = run_of(version)
-    return runs.fetch(project, run_id, cache_directory() / "runs" / run_id)
 
 
 def _move_and_record(project: Project, model: Model, present: str | None, chosen: str, reason: str) -> Decision:

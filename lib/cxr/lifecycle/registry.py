@@ -12,10 +12,10 @@ from snowflake.ml.model.custom_model import ModelContext
 
 from cxr.account.project import Project
 from cxr.data.in_account import stored_pixels
-from cxr.data.pixels import fetch_files, pixel_hash
+from cxr.data.pixels import cache_directory, fetch_files, pixel_hash
 from cxr.earlier_versions import read_evaluation
 from cxr.lifecycle.model_card import make_card, to_markdown
-from cxr.lifecycle.runs import GATE, SCORES, read_scores
+from cxr.lifecycle.runs import GATE, SCORES, fetch, read_scores
 from cxr.model import preprocessing
 from cxr.model.config import ModelConfig
 from cxr.model.registered import OUTPUTS, XrayClassifier
@@ -139,6 +139,12 @@ def version_name(run_id: str) -> str:
 def run_of(version_name: str) -> str:
     """The id of the training run that a version was logged from."""
     return version_name.removeprefix("V_").lower()
+
+
+def artifacts_of(project: Project, version: str) -> Path:
+    """A local folder with the artifacts of the version's training run."""
+    run_id = run_of(version)
+    return fetch(project, run_id, cache_directory() / "runs" / run_id)
 
 
 def _lineage(project: Project, run_id: str) -> dict[str, str]:

@@ -72,20 +72,6 @@ class LabelSet:
         key = class_key(text)
         return next((name for name in self.names if class_key(name) == key), None)
 
-    def index(self, label: str) -> int:
-        """0 for the negative class.
-
-        Raises:
-            ValueError: the label is not in the set; names both.
-        """
-        if label not in self.names:
-            raise ValueError(f"{label!r} is none of {', '.join(self.names)}")
-        return self.names.index(label)
-
-    def one_hot(self, labels: Sequence[str]) -> list[list[float]]:
-        """A row for each label, a column for each class."""
-        return [[float(name == label) for name in self.names] for label in labels]
-
     def to_list(self) -> list[str]:
         """The names, the negative class first."""
         return list(self.names)

@@ -11,6 +11,8 @@ from cxr.account.project import Project
 from cxr.account.tables import merge
 
 BINS = 10  # of the probability; the views call such a bin TENTH
+_NO_NUMBERS = ("DAY", "MODEL_NAME", "MODEL_VERSION", "PATH_TAKEN", "STATUS", "LABEL", "TRUTH", "POSITIVE",
+               "TRULY_POSITIVE", "TRIAGE", "IN_TRAINING")  # fmt: skip
 SMALL, LARGE = 0.10, 0.25  # usual limits of the population stability index
 
 
@@ -39,24 +41,8 @@ def _recent(project: Project, view: str, days: int) -> pd.DataFrame:
         "WHERE MODEL_NAME = ? AND DAY >= DATEADD(day, ?, CURRENT_DATE()) ORDER BY DAY, MODEL_VERSION",
         params=[project.settings.model_name, -days],
     ).to_pandas()
-    numbers = [name for name in rows if rows[name].dtype == object and not _is_text(name)]
+    numbers = [name for name in rows if rows[name].dtype == object and name not in _NO_NUMBERS]
     return rows.astype(dict.fromkeys(numbers, float)).assign(DAY=pd.to_datetime(rows["DAY"]))
-
-
-def _is_text(name: str) -> bool:
-    return name in (
-        "DAY",
-        "MODEL_NAME",
-        "MODEL_VERSION",
-        "PATH_TAKEN",
-        "STATUS",
-        "LABEL",
-        "TRUTH",
-        "POSITIVE",
-        "TRULY_POSITIVE",
-        "TRIAGE",
-        "IN_TRAINING",
-    )
 
 
 def histogram(probabilities: np.ndarray) -> np.ndarray:

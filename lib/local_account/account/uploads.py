@@ -83,9 +83,14 @@ def publish(received: Path, upload: Upload, digest: str) -> None:
     if target.exists() and not upload.overwrite:
         return  # without OVERWRITE the staged file stays
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(received, os.O_RDONLY)
+    sync(received)
+    received.replace(target)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    received.replace(target)

@@ -2,7 +2,7 @@
 
 from sqlglot import exp
 
-from local_account.text.errors import compilation_error
+from local_account.text.errors import compilation_error, unsupported
 
 T = exp.DataType.Type
 
@@ -29,8 +29,8 @@ ENGINE_TYPES = (
 )
 
 
-def engine_type(kind: exp.DataType) -> exp.DataType | None:
-    """The DuckDB type that stores a Snowflake type, or None. ``meta`` keeps what the DuckDB type cannot express."""
+def engine_type(kind: exp.DataType) -> exp.DataType:
+    """The DuckDB type that stores a Snowflake type. ``meta`` keeps what the DuckDB type cannot express."""
     if kind.this in (T.DECIMAL, T.BIGDECIMAL):
         sizes = [int(part.name) for part in kind.expressions] or [38, 0]
         precision, scale = [*sizes, 0][:2]
@@ -38,7 +38,7 @@ def engine_type(kind: exp.DataType) -> exp.DataType | None:
     else:
         name = next((name for members, name in ENGINE_TYPES if kind.this in members), None)
     if name is None:
-        return None
+        raise unsupported(f"the type {kind.sql('snowflake')}", __name__)
     made = exp.DataType.build(name, dialect="duckdb")
     made.meta["declared"] = declared_type(kind)
     return made

@@ -34,9 +34,7 @@ NULL = object()
 def read(text: str) -> object:
     try:
         return json.loads(text, parse_float=number, object_pairs_hook=unique)
-    except (
-        json.JSONDecodeError
-    ) as error:  # the engine accepts a comma before a bracket, which Snowflake reads as undefined
+    except json.JSONDecodeError as error:  # the engine accepts a comma before a bracket; in Snowflake it is undefined
         raise unsupported(f"JSON with a comma too many: {text[:100]}", __name__) from error
 
 

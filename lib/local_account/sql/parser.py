@@ -30,9 +30,7 @@ METHOD_CALL = re.compile(rf"(?:{MODEL}|{SERVICE}){METHOD}|(?P<other>{TEXT}|{iden
 
 
 EXPONENT = re.compile(r"[\d.]+[eE][+-]?\d+")
-GLUED = re.compile(
-    rf"{TEXT}|\"[^\"]*\"|\b(\d[\d.]*[eE]\d+)(?=[+-])", re.S
-)  # 1e2+1, which the parser takes for one number
+GLUED = re.compile(rf"{TEXT}|\"[^\"]*\"|\b(\d[\d.]*[eE]\d+)(?=[+-])", re.S)  # 1e2+1, to the parser one number
 EXISTS_AFTER_NAME = re.compile(rf"^(CREATE\s[\w\s]*?TABLE\s+)({identifiers.DOTTED})\s+(IF\s+NOT\s+EXISTS)\b", re.I)
 
 
@@ -45,9 +43,7 @@ def parsed(sql: str) -> exp.Expression:
 def parse(sql: str) -> exp.Expression:
     check_syntax(sql)
     sql = GLUED.sub(lambda found: f"{found[1]} " if found[1] else found[0], sql)
-    sql = EXISTS_AFTER_NAME.sub(
-        r"\1 \3 \2", sql
-    )  # Snowflake accepts the clause there too, and Snowpark writes it there
+    sql = EXISTS_AFTER_NAME.sub(r"\1 \3 \2", sql)  # where Snowpark writes it, and Snowflake accepts it too
     try:
         found = [tree for tree in sqlglot.parse(spell_calls(sql), read=SNOWFLAKE) if tree is not None]
     except SqlglotError as error:

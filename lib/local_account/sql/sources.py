@@ -14,6 +14,7 @@ from local_account.sql.allowed_functions import check
 from local_account.sql.context_functions import resolve_calls
 from local_account.sql.information_schema import information_schema
 from local_account.sql.parser import parsed
+from local_account.sql.rewrites.nodes import engine_tree
 from local_account.text import identifiers
 from local_account.text.errors import Missing, SnowflakeError, unsupported
 from local_account.text.identifiers import Name
@@ -144,9 +145,7 @@ def replace_source(table: exp.Table, query: str | exp.Expression, default_alias:
 def engine_query(sql: str, hole: exp.Expression | None = None) -> exp.Expression:
     """Parse the engine's own SQL, marked so that neither checks nor rewrites touch it; ``hole`` goes where it says
     HOLE, and is rewritten like the rest of the statement."""
-    tree = sqlglot.parse_one(sql, read="duckdb")
-    for node in tree.walk():
-        node.meta["engine"] = True
+    tree = engine_tree(sqlglot.parse_one(sql, read="duckdb"))
     for column in list(tree.find_all(exp.Column)):
         if hole is not None and column.name == "HOLE":
             column.replace(hole)

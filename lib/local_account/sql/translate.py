@@ -30,7 +30,7 @@ from local_account.sql.rewrites.arguments import rewrite_plain
 from local_account.sql.rewrites.dates import TIMESTAMPS
 from local_account.sql.rewrites.rules import RULES
 from local_account.sql.sources import created, prepare
-from local_account.text import identifiers  # noqa: F401 - its rules register themselves
+from local_account.text import identifiers
 from local_account.text.errors import compilation_error, demand_columns, unsupported
 
 QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)

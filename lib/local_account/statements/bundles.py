@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -90,18 +91,12 @@ def create_alert(session: Session, s: Matched) -> Result:
     return create(session, s, made(session, s, "ALERT", **given, **s.options()), how=f" ({RECORDED})")
 
 
-def alter_alert(session: Session, s: Matched) -> Result:
-    with session.edit("ALERT", s["name"]) as alert:
-        alert.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
-    return status(f"Statement executed successfully ({RECORDED}).")
-
-
-def alter_task(session: Session, s: Matched) -> Result:
-    if s.choice == "RESUME":
-        _refuse_while_the_root_runs(session, session.need("TASK", s["name"]))
-    with session.edit("TASK", s["name"]) as task:
-        task.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
-    return status("Statement executed successfully (the schedule is recorded, not executed).")
+def start_or_suspend(kind: str, session: Session, s: Matched) -> Result:
+    if (kind, s.choice) == ("TASK", "RESUME"):
+        _refuse_while_the_root_runs(session, session.need(kind, s["name"]))
+    with session.edit(kind, s["name"]) as thing:
+        thing.properties["state"] = "started" if s.choice == "RESUME" else "suspended"
+    return status(f"Statement executed successfully (the schedule is {RECORDED}).")
 
 
 def _refuse_while_the_root_runs(session: Session, task: Object) -> None:
@@ -155,10 +150,10 @@ STATEMENTS = [
     Statement(f"ALTER {BUNDLE} <name> ADD VERSION FROM <source:stage>", add_version),
     Statement(f"EXECUTE {BUNDLE} <name> {EXECUTION}", execute_bundle),
     Statement(f"CREATE [OR REPLACE] TASK [IF NOT EXISTS] <name> {TASK}", create_task, "emulated", options.TASK),
-    Statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", alter_task, "recorded"),
+    Statement("ALTER TASK [IF EXISTS] <name> {RESUME|SUSPEND}", partial(start_or_suspend, "TASK"), "recorded"),
     Statement("EXECUTE TASK <name>", execute_task),
     Statement(f"CREATE [OR REPLACE] ALERT [IF NOT EXISTS] <name> {ALERT}", create_alert, "recorded", options.ALERT),
-    Statement("ALTER ALERT [IF EXISTS] <name> {RESUME|SUSPEND}", alter_alert, "recorded"),
+    Statement("ALTER ALERT [IF EXISTS] <name> {RESUME|SUSPEND}", partial(start_or_suspend, "ALERT"), "recorded"),
     Statement("CREATE [OR REPLACE] STREAMLIT [IF NOT EXISTS] <name> [FROM <source:stage>] <options:rest>",
               create_streamlit, "emulated", options.STREAMLIT),
     Statement("ALTER STREAMLIT [IF EXISTS] <name> ADD LIVE VERSION FROM LAST", alter_streamlit, "recorded"),

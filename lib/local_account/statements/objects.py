@@ -81,7 +81,7 @@ def create_format(session: Session, s: Matched) -> Result:
 
 
 def create_scope(session: Session, s: Matched) -> Result:
-    scope = made(session, s, s.choice, **s.options(), **({"kind": "TRANSIENT"} if s.transient else {}))
+    scope = made(session, s, s.choice, **s.options())
     if s.choice == "SCHEMA":
         session.need("DATABASE", identifiers.quote(scope.database))
     return create(session, s, scope, lambda _: make_schema(session, scope))
@@ -184,8 +184,8 @@ STATEMENTS = [
               create_format),
     Statement(f"CREATE [OR REPLACE] {{{ACCOUNT_KINDS}}} [IF NOT EXISTS] <name> [<options:rest>]", record, "recorded",
               options.RECORDED),
-    Statement("CREATE [OR REPLACE] [TRANSIENT] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]",
-              create_scope, options=options.SCOPE),
+    Statement("CREATE [OR REPLACE] {DATABASE|SCHEMA} [IF NOT EXISTS] <name> [<options:rest>]", create_scope,
+              options=options.COMMENT),
     Statement("DROP {SERVICE} [IF EXISTS] <name> [FORCE]", drop),
     Statement("DROP {STAGE|MODEL|EXPERIMENT|CODE BUNDLE|TASK|STREAMLIT} [IF EXISTS] <name>", drop),
     Statement("DROP {DATABASE|SCHEMA|TABLE|VIEW} [IF EXISTS] <name> [CASCADE|RESTRICT]", drop),

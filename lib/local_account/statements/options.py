@@ -28,7 +28,6 @@ RECORDED = {
 }  # fmt: skip
 FIXED = ("INITIALLY_SUSPENDED", "INSTANCE_FAMILY", "TYPE", "MODE")  # when the object is created
 CHANGED = {kind: {key: values for key, values in known.items() if key not in FIXED} for kind, known in RECORDED.items()}
-SCOPE = COMMENT | {"DATA_RETENTION_TIME_IN_DAYS": r"\d|[1-8]\d|90"}
 STAGE = COMMENT | {"DIRECTORY": LIST, "ENCRYPTION": LIST, "FILE_FORMAT": FORMAT}
 STAGE_CHANGE = COMMENT | {"DIRECTORY": LIST, "FILE_FORMAT": FORMAT}
 DIRECTORY = {"ENABLE": BOOLEAN}

@@ -43,13 +43,8 @@ REQUEST_SECONDS = 600.0
 CONTAINER = "model-inference"
 IDLE_SECONDS = 1800  # of a service without min_instances
 PROVISIONING = "Endpoints provisioning in progress... check back in a few minutes"
-WANTED = (
-    "cpu",
-    "memory",
-    "gpu",
-    "num_workers",
-    "max_batch_rows",
-)  # shown in the service's specification, without other effect
+# Shown in the service's specification, without other effect.
+WANTED = ("cpu", "memory", "gpu", "num_workers", "max_batch_rows")
 
 
 # ---------------------------------------------------------------- deploying

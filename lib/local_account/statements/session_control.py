@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlglot import exp
 
 from local_account.account.session import Session
-from local_account.engine.results import Result, listing, status
+from local_account.engine.results import Result, listing
 from local_account.sql.execute import run
 from local_account.sql.statement_shapes import Matched, Statement
 from local_account.text import identifiers
@@ -73,16 +73,11 @@ def unset_session(session: Session, s: Matched) -> None:
 
 def show_parameters(session: Session, s: Matched) -> Result:
     rows = [
-        {
-            "key": key,
-            "value": default if s.in_account else session.parameters.get(key, default),
-            "default": default,
-            "level": "",
-            "description": "",
-        }
+        {"key": key, "value": default if s.in_account else session.parameters.get(key, default), "default": default,
+         "level": "", "description": ""}
         for key, default in PARAMETERS.items()
         if identifiers.like(s.value("like"), key)
-    ]
+    ]  # fmt: skip
     return listing("key value default level description", rows)
 
 
@@ -95,10 +90,6 @@ def set_variable(session: Session, s: Matched) -> None:
 
 def unset_variable(session: Session, s: Matched) -> None:
     session.variables.pop(s["name"].upper(), None)
-
-
-def use_secondary_roles(session: Session, s: Matched) -> Result:
-    return status()
 
 
 def use(session: Session, s: Matched) -> None:
@@ -127,7 +118,7 @@ STATEMENTS = [
     Statement("SHOW PARAMETERS [LIKE <like:string>] [IN SESSION] [IN ACCOUNT] [FOR SESSION]", show_parameters),
     Statement("SET <name:word> = <value:rest>", set_variable),
     Statement("UNSET <name:word>", unset_variable),
-    Statement("USE SECONDARY ROLES {ALL|NONE}", use_secondary_roles, "recorded"),
+    Statement("USE SECONDARY ROLES {ALL|NONE}", lambda *_: None, "recorded"),
     Statement("USE {DATABASE|SCHEMA|ROLE|WAREHOUSE} <name>", use),
     Statement("USE <name>", use_name),
 ]  # fmt: skip

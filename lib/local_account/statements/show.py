@@ -98,14 +98,6 @@ def describe_integration(session: Session, s: Matched) -> Result:
     )
 
 
-def kept(it: Object) -> dict:
-    """TRANSIENT and the days of time travel, which are recorded alone."""
-    return {
-        "options": it.properties.get("kind", ""),
-        "retention_time": it.properties.get("DATA_RETENTION_TIME_IN_DAYS", "1"),
-    }
-
-
 def options_of(session: Session, it: Object) -> dict:
     """The options that were given, in columns of their names."""
     return {key.lower(): value for key, value in it.properties.items()}
@@ -122,14 +114,12 @@ STATEMENTS = [
 
 SHOWN = dict.fromkeys(ACCOUNT_LEVEL, Shown("created_on@ name owner comment")) | {
     "DATABASE": Shown(
-        "created_on@ name is_current owner comment options retention_time kind",
-        lambda session, it: {"is_current": flag(it.name == session.database), "kind": "STANDARD", **kept(it)},
+        "created_on@ name is_current owner comment kind",
+        lambda session, it: {"is_current": flag(it.name == session.database), "kind": "STANDARD"},
     ),
     "SCHEMA": Shown(
-        "created_on@ name is_current database_name owner comment options retention_time",
-        lambda session, it: {
-            "is_current": flag((it.database, it.name) == (session.database, session.schema)), **kept(it),
-        },
+        "created_on@ name is_current database_name owner comment",
+        lambda session, it: {"is_current": flag((it.database, it.name) == (session.database, session.schema))},
     ),
     "TABLE": Shown(
         "created_on@ name database_name schema_name kind owner comment rows#",
@@ -139,10 +129,8 @@ SHOWN = dict.fromkeys(ACCOUNT_LEVEL, Shown("created_on@ name owner comment")) | 
         },
     ),
     "VIEW": Shown(
-        "created_on@ name database_name schema_name kind owner comment text is_secure",
-        lambda session, it: {
-            "kind": "VIEW", "text": it.properties["text"], "is_secure": str(it.properties.get("secure", False)).lower(),
-        },
+        "created_on@ name database_name schema_name kind owner comment text",
+        lambda session, it: {"kind": "VIEW", "text": it.properties["text"]},
     ),
     "STAGE": Shown(
         f"{COMMON} url type directory_enabled",

@@ -1,6 +1,5 @@
 """Stages: CREATE, PUT, GET, LIST, REMOVE, COPY FILES and directory tables."""
 
-import os
 import shutil
 from email.utils import format_datetime
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from local_account.account import catalog
 from local_account.account.catalog import Object
 from local_account.account.session import Session
-from local_account.account.uploads import Upload, digests
+from local_account.account.uploads import Upload, digests, sync
 from local_account.engine.results import Result, Transfer, listing
 from local_account.sql.stage_files import (
     OPTIONS,
@@ -189,11 +188,7 @@ def snapshot(session: Session, thing: Object, source: Location | None) -> Path:
     folder = session.create_folder(thing)
     if source:
         copy_all(source.files(), source.target, folder)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(folder)
     return folder
 
 
@@ -209,10 +204,8 @@ def copy_whole(source: Path, target: Path) -> None:
     """Copy so that the target is either absent or complete, even if the process dies in between."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.part")
-    with open(source, "rb") as reader, open(temporary, "wb") as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
-        writer.flush()
-        os.fsync(writer.fileno())
+    shutil.copyfile(source, temporary)
+    sync(temporary)
     temporary.replace(target)
 
 

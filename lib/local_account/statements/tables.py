@@ -25,7 +25,7 @@ from local_account.text.errors import already_exists, unsupported
 from local_account.text.identifiers import Name
 
 KNOWN_PROPERTIES = (exp.TemporaryProperty, exp.TransientProperty, exp.SchemaCommentProperty, exp.LikeProperty,
-                    exp.SecureProperty, exp.CopyGrantsProperty)  # fmt: skip
+                    exp.CopyGrantsProperty)  # fmt: skip
 ENGINE = {"VARCHAR": T.VARCHAR, "BLOB": T.BLOB}
 WIDENED = {  # columns of a query: those of NULLs alone become text, integers get 64 bits
     '"NULL"': "VARCHAR",
@@ -51,7 +51,6 @@ def create_table_or_view(session: Session, tree: exp.Create, sql: str, binds: li
     s = Matched(sql, {flag: "" for flag, given in flags.items() if given})
     if tree.kind == "VIEW":
         thing.properties = view_properties(session, tree, sql)
-        thing.properties["secure"] = kept.find(exp.SecureProperty) is not None
         return create(session, s, thing)
     if kept.find(exp.TransientProperty):
         thing.properties["kind"] = "TRANSIENT"

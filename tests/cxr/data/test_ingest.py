@@ -6,13 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from tests.broken_files import DUPLICATE, write_broken_files
+from tests.cxr.data.test_any_labels import with_settings
 
 from cxr.account import scripts, tables
 from cxr.account.readiness import readiness
@@ -57,10 +57,6 @@ def mount_of(project, folder):
     for place in staged(project):
         project.session.file.get(f"{project.images_stage}/{place}", (folder / place).parent.as_posix())
     return folder
-
-
-def with_settings(project, **changed):
-    return replace(project, settings=replace(project.settings, **changed))
 
 
 def add_up(counts) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests.pictures import encoded
 
 from cxr.data import kermany
 from cxr.data.download import NotFetched
@@ -29,9 +29,7 @@ def make_zip() -> bytes:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("__MACOSX/train/NORMAL/._NORMAL-28501-0001.jpeg", b"x" * 80)
         for name in NAMES:
-            picture = io.BytesIO()
-            Image.fromarray(rng.integers(0, 255, (64, 64), dtype=np.uint8)).save(picture, "JPEG")
-            archive.writestr(name, picture.getvalue())
+            archive.writestr(name, encoded(rng.integers(0, 255, (64, 64), dtype=np.uint8), "JPEG"))
     return file.getvalue()
 
 

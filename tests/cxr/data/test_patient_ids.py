@@ -1,7 +1,6 @@
 """Patient ids in the account: under a key, by rules that stay, changed all at once; and what the split is worth."""
 
 import hashlib
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from snowflake.snowpark import secrets
 from tests.cxr.data.test_any_labels import draw, rows_of, with_settings
+from tests.dicom_files import dicom
 
 from cxr.account import tables
 from cxr.account.patient_key import find_patient_key
@@ -19,23 +19,9 @@ from cxr.data.patient_ids.rules import key_check, patient_of_table, pseudonym
 
 
 def write_dicom(path: Path, patient: str, seed: int, study: str = "") -> None:
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-
-    header = Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = SecondaryCaptureImageStorage
-    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = f"1.2.3.{seed + 1}"
-    header.PatientID, header.StudyInstanceUID, header.Modality = patient, study, "DX"
-    header.Rows, header.Columns = 48, 48
-    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 8, 8, 7, 0
-    header.PixelData = np.random.default_rng(seed).integers(0, 255, (48, 48), dtype=np.uint8).tobytes()
-    file = io.BytesIO()
-    header.save_as(file, enforce_file_format=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (48, 48), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(file.getvalue())
+    path.write_bytes(dicom(pixels, 8, 8, PatientID=patient, StudyInstanceUID=study))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import time
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,10 +37,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(account, folder):
     return ingested(account, folder)
-
-
-def with_settings(project, **changed):
-    return replace(project, settings=replace(project.settings, **changed))
 
 
 def ingested(project, data):

@@ -5,10 +5,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
-from tests.dicom_files import chest, dicom, lut, without_meta
+from tests.dicom_files import chest, dicom, lut, refusal, without_meta
 
 from cxr.model import preprocessing
-from cxr.model.preprocessing import BadImage
 
 A = chest()
 U8, U10, U12, U16 = (np.rint(A * (2**bits - 1)).astype(int) for bits in (8, 10, 12, 16))
@@ -40,12 +39,6 @@ def check(data: bytes, right: np.ndarray) -> None:
     assert np.abs(seen(data) - right).max() <= 0.5 + 1e-3
 
 
-def refusal(data: bytes) -> str:
-    with pytest.raises(BadImage) as caught:
-        preprocessing.decode(data)
-    return str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("function", "formula"), [(None, linear), ("LINEAR", linear), ("LINEAR_EXACT", exact), ("SIGMOID", sigmoid)]
 )
@@ -64,7 +57,8 @@ def test_a_window_is_applied_to_rescaled_values_and_then_inverted_once(
     )
 
 
-def test_a_negative_slope_without_a_window_inverts_nothing_by_itself():
+def test_a_slope_without_a_window_moves_values_and_range_alike_and_inverts_nothing_by_itself():
+    check(dicom(U12, RescaleSlope=2, RescaleIntercept=-1000), U12 * 255 / 4095)
     check(dicom(4095 - U12, RescaleSlope=-1, RescaleIntercept=4095), U12 * 255 / 4095)
 
 

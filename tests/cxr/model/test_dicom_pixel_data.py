@@ -5,31 +5,18 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
 from pydicom import dcmread, uid
-from tests.dicom_files import chest, dicom
+from tests.dicom_files import chest, dicom, refusal
+from tests.pictures import encoded
 
 from cxr.model import preprocessing
-from cxr.model.preprocessing import BadImage
 
 A = chest()
 U8, U12 = np.rint(A * 255).astype(np.uint8), np.rint(A * 4095).astype(np.uint16)
 
 
-def encoded(pixels: np.ndarray, kind: str, **options) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind, **options)
-    return file.getvalue()
-
-
 def j2k(pixels: np.ndarray, **options) -> bytes:
     return encoded(pixels, "JPEG2000", no_jp2=True, irreversible=False, **options)
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(BadImage) as caught:
-        preprocessing.decode(data)
-    return str(caught.value)
 
 
 def check(data: bytes, right: np.ndarray, by: float = 0.51) -> None:
@@ -112,6 +99,7 @@ def test_pixels_must_be_as_long_as_the_picture():
     assert "shorter" in refusal(dicom(U8, 8, 8, PixelData=whole[:-2]))
     assert "longer" in refusal(dicom(U8, 8, 8, PixelData=whole + b"\1\1"))
     assert "longer" in refusal(dicom(U8, 8, 8, PixelData=whole + bytes(len(whole))))
+    assert "unreadable" in refusal(dicom(U8, 8, 8)[:1200])
     assert "no pixel data" in refusal(dicom(U8, 8, 8, PixelData=...))
 
 

@@ -38,13 +38,6 @@ def test_case_plural_and_separators_do_not_make_another_class(text):
     assert KERMANY.find(text) == "BACTERIA" and text in KERMANY
 
 
-def test_an_index_and_a_row_of_ones_follow_the_order_of_the_names():
-    assert [KERMANY.index(name) for name in KERMANY.names] == [0, 1, 2]
-    assert KERMANY.one_hot(["VIRUS", "NORMAL"]) == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    with pytest.raises(ValueError):
-        KERMANY.index("TB")
-
-
 def test_further_classes_come_last_so_that_no_index_moves():
     assert KERMANY.extended(["ASPERGILLUS", "virus"]).names == ("NORMAL", "BACTERIA", "VIRUS", "ASPERGILLUS")
     assert KERMANY.only(["VIRUS"]).names == ("NORMAL", "VIRUS")

@@ -1,16 +1,15 @@
 """JPEG, PNG and TIFF: what Pillow leaves to its caller is applied, or refused by name."""
 
-import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.dicom_files import chest
+from tests.dicom_files import chest, refusal
+from tests.pictures import encoded
 
 from cxr.model import preprocessing
-from cxr.model.preprocessing import BadImage
 
 A = chest()
 U8, U16 = np.rint(A * 255).astype(np.uint8), np.rint(A * 65535).astype(np.uint16)
@@ -51,12 +50,6 @@ def png(samples: np.ndarray, colour_type: int, extra: bytes = b"") -> bytes:
 
 def check(data: bytes, right: np.ndarray = A * 255) -> None:
     assert np.abs(preprocessing.decode(data).pixels.astype(float) - right).max() <= 0.51
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(BadImage) as caught:
-        preprocessing.decode(data)
-    return str(caught.value)
 
 
 SAMPLES = {
@@ -107,9 +100,8 @@ def test_a_damaged_entry_of_exif_is_passed_over():
     """Cameras and editors leave such; the picture is whole."""
     directory = b"II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHII", 0x010F, 2, 10**6, 40)
     directory += struct.pack("<HHIHH", 0x0112, 3, 1, 1, 0) + bytes(40)
-    file = io.BytesIO()
-    Image.fromarray(U8).save(file, "JPEG", quality=100, exif=b"Exif\0\0" + directory)
-    assert preprocessing.decode(file.getvalue()).width == U8.shape[1]
+    data = encoded(U8, "JPEG", quality=100, exif=b"Exif\0\0" + directory)
+    assert preprocessing.decode(data).width == U8.shape[1]
 
 
 def test_signed_bytes_are_refused():
@@ -130,9 +122,7 @@ def test_more_than_8_bits_with_colour_or_transparency_are_refused():
 
 
 def test_a_picture_of_few_levels_is_refused():
-    file = io.BytesIO()
-    Image.fromarray(np.rint(A * 8).astype(np.uint8)).save(file, "PNG")
-    assert "blank" in refusal(file.getvalue())
+    assert "blank" in refusal(encoded(np.rint(A * 8).astype(np.uint8)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -140,7 +130,6 @@ def test_a_picture_of_few_levels_is_refused():
 def test_every_orientation_is_made_upright(kind, orientation):
     turns = {2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: np.transpose, 6: np.rot90}
     turns |= {7: lambda a: np.rot90(a, 2).T, 8: lambda a: np.rot90(a, -1)}
-    stored, exif, file = turns.get(orientation, np.copy)(U8), Image.Exif(), io.BytesIO()
+    stored, exif = turns.get(orientation, np.copy)(U8), Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(file, kind, exif=exif)
-    check(file.getvalue(), U8)
+    check(encoded(np.ascontiguousarray(stored), kind, exif=exif), U8)

@@ -3,7 +3,6 @@
 The long forms, with the memory of each file, are `python3 ci soak structures` and `mutations`.
 """
 
-import io
 import struct
 import time
 import zlib
@@ -15,6 +14,7 @@ from PIL import Image
 from pydicom.uid import JPEGBaseline8Bit
 from tests.bad_structures import build
 from tests.dicom_files import FIRST_ELEMENT, chest, dicom
+from tests.pictures import encoded
 
 from cxr.model import preprocessing
 from cxr.model.preprocessing import BadImage
@@ -25,13 +25,6 @@ ITEM, UNDEFINED = b"\xfe\xff\x00\xe0", b"\xff\xff\xff\xff"
 SEQUENCE = struct.pack("<HH2s2xI", 0x0008, 0x1140, b"SQ", 2**32 - 1)
 
 
-def encoded(kind: str, side: int = 0, **options) -> bytes:
-    file = io.BytesIO()
-    image = Image.fromarray(U8)
-    (image.resize((side, side)) if side else image).save(file, kind, **options)
-    return file.getvalue()
-
-
 def deflated(distance: int) -> bytes:
     """30 MB in 30 KB, behind a file meta that ends where nobody looks."""
     meta = META.replace(b"UI\x14\x001.2.840.10008.1.2.1\x00", b"UI\x16\x001.2.840.10008.1.2.1.99")
@@ -40,7 +33,7 @@ def deflated(distance: int) -> bytes:
 
 
 def repeated_scans(count: int) -> bytes:
-    data = encoded("JPEG", 2000, progressive=True)
+    data = encoded(Image.fromarray(U8).resize((2000, 2000)), "JPEG", progressive=True)
     place = data.rfind(b"\xff\xda")
     return data[:place] + data[place:-2] * count + b"\xff\xd9"
 
@@ -57,13 +50,13 @@ def chain(count: int) -> bytes:
 
 
 def png_with(kind: bytes, body: bytes, count: int) -> bytes:
-    data = encoded("PNG")
+    data = encoded(U8)
     chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return data[:33] + chunk * count + data[33:]
 
 
 def jpeg_with(mark: bytes, marker: int, body: bytes, count: int = 1) -> bytes:
-    data = encoded("JPEG")
+    data = encoded(U8, "JPEG")
     return data[:2] + (struct.pack(">BBH", 0xFF, marker, 2 + len(mark) + len(body)) + mark + body) * count + data[2:]
 
 
@@ -79,7 +72,7 @@ HOSTILE = {  # name -> (what is said of it, how it is made)
     ),
     "fragments without end": (
         "too many elements",
-        lambda: dicom(U8, 8, 8, syntax=JPEGBaseline8Bit, codestream=[encoded("JPEG")], Rows=120).replace(
+        lambda: dicom(U8, 8, 8, syntax=JPEGBaseline8Bit, codestream=[encoded(U8, "JPEG")], Rows=120).replace(
             ITEM + b"\x04" + bytes(7), (ITEM + bytes(4)) * 10**6, 1
         ),
     ),
@@ -143,5 +136,5 @@ def test_whatever_a_decoder_raises_refuses_one_file_and_is_named(monkeypatch):
 
     monkeypatch.setattr(preprocessing, "decode_picture", broken)
     with pytest.raises(BadImage) as caught:
-        preprocessing.decode(encoded("PNG"))
+        preprocessing.decode(encoded(U8))
     assert str(caught.value) == "unreadable: the decoder stopped with RecursionError"

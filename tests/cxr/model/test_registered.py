@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from snowflake.ml.model.custom_model import ModelContext
 from tests.broken_files import write_broken_files
+from tests.pictures import encoded
 from tests.trained import fit_normalisation, model_config, probability
 
 from cxr.model import preprocessing
@@ -43,9 +44,7 @@ def model(network, tmp_path_factory):
 
 
 def png(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(phantom("NORMAL", rng=np.random.default_rng(seed), size=128)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(phantom("NORMAL", rng=np.random.default_rng(seed), size=128))
 
 
 FILES = [png(seed) for seed in range(40)]
@@ -146,9 +145,7 @@ def gated(tmp_path_factory):
 
 
 def inverted(data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(255 - np.asarray(Image.open(io.BytesIO(data)))).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(255 - np.asarray(Image.open(io.BytesIO(data))))
 
 
 def test_an_image_unlike_training_keeps_its_probability_and_has_neither_label_nor_triage(gated):

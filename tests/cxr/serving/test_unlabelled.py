@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from tests.cxr.data.in_account.test_in_place import images_read_here
 from tests.dicom_files import dicom
+from tests.pictures import encoded
 from tests.registration import log_version
 from tests.trained import fit_normalisation, model_config, probability, report_of, two
 
@@ -43,14 +44,12 @@ REASONS = {
 }
 
 
-def encoded(number: int) -> tuple[str, bytes]:
+def image_file(number: int) -> tuple[str, bytes]:
     """(ending, bytes) of a phantom of its own; healthy ones and others in turn."""
     pixels = phantom(LABELS[number % 2], rng=np.random.default_rng(10_000 + number), size=96, difficulty=0)
     if number % 3 == 2:
         return "", dicom(pixels, 8, allocated=8, StudyInstanceUID=f"1.2.3.{number // 6}", PatientID=f"{number // 6}")
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, ("PNG", "JPEG")[number % 3])
-    return (".png", ".jpg")[number % 3], buffer.getvalue()
+    return (".png", ".jpg")[number % 3], encoded(pixels, ("PNG", "JPEG")[number % 3])
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def inbox(tmp_path):
     """(folder, file -> its truth): IMAGES images below folders of dates and wards, and five files that are none."""
     folder, truth = tmp_path / "inbox", {}
     for number in range(IMAGES):
-        ending, data = encoded(number)
+        ending, data = image_file(number)
         name = f"2026-01-{number % 28 + 1:02}/ward {number % 5}/scan {number}{ending}"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)

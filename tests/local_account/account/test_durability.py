@@ -7,41 +7,27 @@ import io
 import itertools
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
 
 import pandas as pd
-import psutil
 import pytest
 import snowflake.connector
 from snowflake.ml.model import custom_model, model_signature
 from snowflake.ml.registry import Registry
-from tests.local_account.conftest import local_account, open_session, start
+from tests.local_account.conftest import kill, open_session, start
 
 KILLS = int(os.environ.get("CXR_KILLS", "2"))
 CLIENT_SECONDS = float(os.environ.get("CXR_CLIENT_SECONDS", "2"))
 FILE = bytes(range(256)) * 500
 
 
-@pytest.fixture
-def root(tmp_path):
-    yield tmp_path / "account"
-    local_account("stop", tmp_path / "account")
-
-
 def connect(account: dict, **more) -> snowflake.connector.SnowflakeConnection:
     keys = ("account", "user", "password", "host", "port", "protocol")
     given = {key: account[key] for key in keys} | {"database": "D", "schema": "PUBLIC", "paramstyle": "qmark"}
     return snowflake.connector.connect(**given, **more)
-
-
-def kill(pid: int) -> None:
-    process = psutil.Process(pid)
-    os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=10)
 
 
 class Echo(custom_model.CustomModel):

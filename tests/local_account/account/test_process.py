@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,19 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 import snowflake.connector
-from tests.local_account.conftest import local_account, open_session, start
-
-
-@pytest.fixture
-def root(tmp_path):
-    yield tmp_path / "account"
-    local_account("stop", tmp_path / "account")
-
-
-def kill(pid: int) -> None:
-    process = psutil.Process(pid)
-    os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=10)
+from tests.local_account.conftest import kill, local_account, open_session, start
 
 
 def test_two_starters_get_one_server(root):

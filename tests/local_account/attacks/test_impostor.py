@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import stat
@@ -13,13 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psutil
 import pytest
 import snowflake.connector
-from tests.local_account.conftest import local_account, open_session, start
-
-
-@pytest.fixture
-def root(tmp_path):
-    yield tmp_path / "account"
-    local_account("stop", tmp_path / "account")
+from tests.local_account.conftest import kill, local_account, open_session, start
 
 
 class Impostor(ThreadingHTTPServer):
@@ -50,12 +43,6 @@ class Impostor(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-def end(pid: int, how: signal.Signals) -> None:
-    process = psutil.Process(pid)
-    os.kill(pid, how)
-    process.wait(timeout=20)
-
-
 def ask(account: dict, path: str) -> dict:
     with urllib.request.urlopen(f"http://{account['host']}:{account['port']}{path}", timeout=10) as response:
         return json.load(response)
@@ -65,7 +52,7 @@ def ask(account: dict, path: str) -> dict:
 def test_the_client_sends_an_impostor_nothing(root, how):
     before = start(root)
     known = {"/health": ask(before, "/health")}  # what any user of the machine may ask
-    end(before["pid"], how)
+    kill(before["pid"], how)
     with Impostor(before["port"], known) as impostor:
         after = start(root)
         assert after["port"] != before["port"], "it went to the impostor"
@@ -83,7 +70,7 @@ def test_health_names_no_process(account):
 def test_a_password_that_an_impostor_was_sent_opens_nothing(root):
     """A client that reads connections.toml by itself logs in to whoever has the port."""
     before = start(root)
-    end(before["pid"], signal.SIGKILL)
+    kill(before["pid"])
     after = start(root)
     with pytest.raises(snowflake.connector.DatabaseError, match="Incorrect username or password"):
         open_session({**after, "password": before["password"]})
@@ -95,7 +82,7 @@ def test_who_knows_the_password_cannot_pass_for_the_server(root):
     written = json.loads((root / "server.json").read_text())
     assert written["key"] not in json.dumps(account)
     assert written["key"] not in (root / "connections.toml").read_text()
-    end(account["pid"], signal.SIGKILL)
+    kill(account["pid"])
     proof = {"proof": "0" * 64, "pid": account["pid"]}
     with Impostor(account["port"], {"/proof": proof, "/health": proof}):
         assert local_account("status", root).returncode == 1
@@ -103,7 +90,7 @@ def test_who_knows_the_password_cannot_pass_for_the_server(root):
 
 def test_an_answer_that_never_ends_does_not_hold_up_a_start(root):
     account = start(root)
-    end(account["pid"], signal.SIGKILL)
+    kill(account["pid"])
     with socket.create_server(("127.0.0.1", account["port"])):  # accepts, and says nothing
         assert start(root)["port"] != account["port"]
 
@@ -117,7 +104,7 @@ def test_a_clean_end_leaves_no_secret_and_no_log_to_replay(root, how):
     session.sql("BEGIN").collect()
     session.sql("INSERT INTO T VALUES (2)").collect()
     if how == "SIGTERM":
-        end(account["pid"], signal.SIGTERM)
+        kill(account["pid"], signal.SIGTERM)
     elif how == "stop":
         assert local_account("stop", root).returncode == 0
     else:
@@ -137,7 +124,7 @@ def test_a_running_statement_does_not_hold_up_the_end(root):
     cursor = open_session(account, server_session_keep_alive=True).connection.cursor()
     numbers = "(SELECT SEQ4() AS X FROM TABLE(GENERATOR(ROWCOUNT => 300000)))"
     cursor.execute_async(f"SELECT COUNT(A.X * B.X % 7) FROM {numbers} A, {numbers} B")
-    end(account["pid"], signal.SIGTERM)  # within 20 seconds
+    kill(account["pid"], signal.SIGTERM)  # within 20 seconds
     assert not (root / "connections.toml").exists()
 
 

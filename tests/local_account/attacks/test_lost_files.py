@@ -1,15 +1,9 @@
 """The database is lost, moved away or behind: the files of stages and models stay."""
 
 import shutil
+import time
 
-import pytest
-from tests.local_account.conftest import local_account, open_session, start
-
-
-@pytest.fixture
-def root(tmp_path):
-    yield tmp_path / "account"
-    local_account("stop", tmp_path / "account")
+from tests.local_account.conftest import kill, local_account, open_session, start
 
 
 def fill(root, tmp_path):
@@ -73,11 +67,6 @@ def test_what_an_older_database_does_not_know_goes_aside(root, tmp_path):
 
 
 def test_a_temporary_stage_of_a_killed_server_is_removed(root, tmp_path):
-    import os
-    import signal
-
-    import psutil
-
     account = start(root)
     session = open_session(account)
     session.sql("CREATE DATABASE D").collect()
@@ -85,17 +74,13 @@ def test_a_temporary_stage_of_a_killed_server_is_removed(root, tmp_path):
     (tmp_path / "precious.bin").write_bytes(b"x" * 1_000_000)
     session.file.put(str(tmp_path / "precious.bin"), "@S", auto_compress=False)
     assert len(precious(root)) == 1
-    process = psutil.Process(account["pid"])
-    os.kill(account["pid"], signal.SIGKILL)
-    process.wait(timeout=10)
+    kill(account["pid"])
     start(root)
     session.connection.close()
     assert precious(root) == []
 
 
 def test_the_log_of_writes_stays_small(root):
-    import time
-
     session = open_session(start(root))
     session.sql("CREATE DATABASE D").collect()
     session.sql("CREATE TABLE T (S STRING)").collect()

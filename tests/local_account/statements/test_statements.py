@@ -44,7 +44,7 @@ BY_SHAPE = [
 ALONE = re.compile(
     r"BEGIN|START|\{COMMIT|ALTER SESSION|SET|UNSET|\{GRANT|USE SECONDARY"
     r"|SHOW (?!.* IN (EXPERIMENT|MODEL|SERVICE|\[TABLE\]))"
-    r"|CREATE \[OR REPLACE\] (\[TRANSIENT\] )?(\{WAREHOUSE|\{DATABASE)"
+    r"|CREATE \[OR REPLACE\] (\{WAREHOUSE|\{DATABASE)"
 )
 # 002043: USE says that the object does not exist, or that the operation cannot be performed. Of a SYSTEM$ function
 # that it does not know the account cannot tell whether Snowflake does.

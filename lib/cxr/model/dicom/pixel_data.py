@@ -86,10 +86,7 @@ def _native(header, data: bytes, shape: tuple[int, int, int], bytes_each: int) -
         samples = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").view(np.uint8)[:size]
     else:
         samples = np.frombuffer(data, f"{'>' if swapped else '<'}u{bytes_each}", size // bytes_each)
-    return _by_sample(samples, shape, planes=shape[2] > 1 and word(header, "PlanarConfiguration", 0) == 1)
-
-
-def _by_sample(samples: np.ndarray, shape: tuple[int, int, int], planes: bool) -> np.ndarray:
+    planes = shape[2] > 1 and word(header, "PlanarConfiguration", 0) == 1
     return np.moveaxis(samples.reshape(shape[2], *shape[:2]), 0, 2) if planes else samples.reshape(shape)
 
 

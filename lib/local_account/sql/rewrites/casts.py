@@ -52,10 +52,7 @@ def rewrite_cast(node: exp.Cast) -> exp.Expression:
         return call("unhex", value, kind=T.BINARY)
     if target.this == T.BOOLEAN and kind_of(value) in TEXT_TYPES and not isinstance(node, exp.TryCast):
         return call("sf_to_boolean", value, kind=T.BOOLEAN)
-    engine = engine_type(target)
-    if engine is None:
-        raise unsupported(f"the type {target.sql('snowflake')}", "local_account.engine.types")
-    made = type(node)(this=value, to=engine)
+    made = type(node)(this=value, to=engine_type(target))
     made.type = target
     return made
 
@@ -128,12 +125,7 @@ def rewrite_to_char(node: exp.Expression) -> exp.Expression:
 
 def rewrite_type(node: exp.DataType) -> exp.Expression:
     """Types in column definitions (casts have their own rule)."""
-    if isinstance(node.parent, (exp.Cast, exp.TryCast)):
-        return node
-    engine = engine_type(node)
-    if engine is None:
-        raise unsupported(f"the type {node.sql('snowflake')}", "local_account.engine.types")
-    return engine
+    return node if isinstance(node.parent, (exp.Cast, exp.TryCast)) else engine_type(node)
 
 
 RULES = {

@@ -8,7 +8,6 @@ from local_account.account.session import Session
 from local_account.sql.sources import rows_query
 from local_account.text.errors import SnowflakeError, unsupported
 
-ENDED = {"DONE", "FAILED", "CANCELLED", "INTERNAL_ERROR"}
 CONTAINER_COLUMNS = (
     "database_name schema_name service_name service_status instance_id instance_status container_name status message "
     "image_name image_digest restart_count# start_time last_exit_code#"

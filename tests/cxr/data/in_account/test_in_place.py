@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from tests.broken_files import write_broken_files
-from tests.cxr.data.test_ingest import add_up, staged, with_settings
+from tests.cxr.data.test_any_labels import with_settings
+from tests.cxr.data.test_ingest import add_up, staged
 from tests.cxr.data.test_patient_ids import write_dicom
+from tests.pictures import encoded
 
 from cxr.data import catalog, ingest
 from cxr.data.in_account import functions, in_place
@@ -180,9 +181,8 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_files(empty, 
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
     project, counts = with_settings(empty, patient_key=KEY, decode_in="account"), []
     for name in ("NORMAL/1.jpeg", "PNEUMONIA/1.jpeg"):
-        file = io.BytesIO()
-        Image.fromarray(phantom("NORMAL", rng=np.random.default_rng(len(name)), size=96)).save(file, "JPEG")
-        put(project, file.getvalue(), f"{STAGE}/less/{name}")
+        picture = phantom("NORMAL", rng=np.random.default_rng(len(name)), size=96)
+        put(project, encoded(picture, "JPEG"), f"{STAGE}/less/{name}")
     for path in (f"{STAGE}/less", stage):
         with cleared(project).session.query_history() as history:
             cataloged = ingest.ingest(project, path)["cataloged"]

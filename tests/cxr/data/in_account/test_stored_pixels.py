@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from tests.cxr.data.test_ingest import phantoms, with_settings  # noqa: F401 - a fixture
+from tests.cxr.data.test_any_labels import with_settings
+from tests.cxr.data.test_ingest import phantoms  # noqa: F401 - a fixture
 
 from cxr.account import migrate
 from cxr.data import catalog, ingest, pixels

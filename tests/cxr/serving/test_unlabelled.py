@@ -62,7 +62,7 @@ def inbox(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
         truth[name] = LABELS[number % 2]
-    good = encoded(0)[1]
+    good = image_file(0)[1]
     for name, data in {
         "cut.png": good[: len(good) // 2],
         "text": b"no image",

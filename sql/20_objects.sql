@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% catalog_table %> (
     STUDY_ID STRING COMMENT 'The study in the header, under the same key as patients',
     SPLIT STRING COMMENT 'train, validation or test; all images of a patient share it. Null without a label, and until an ingest has ended',
     SPLIT_SEED NUMBER(38, 0),
+    SPLIT_AT TIMESTAMP_NTZ COMMENT 'When the image got its split, UTC; null where that is unknown',
     WIDTH NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     HEIGHT NUMBER(38, 0) NOT NULL COMMENT 'pixels',
     BYTES NUMBER(38, 0) NOT NULL,
@@ -54,6 +55,7 @@ ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EX
 ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS STUDY_ID STRING;
 ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS SET_ASIDE STRING;
 ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS BURNED_IN BOOLEAN;
+ALTER TABLE <% database %>.<% schema %>.<% catalog_table %> ADD COLUMN IF NOT EXISTS SPLIT_AT TIMESTAMP_NTZ;
 
 CREATE TABLE IF NOT EXISTS <% database %>.<% schema %>.<% facts_table %> (
     NAME STRING NOT NULL COMMENT 'label_set, patient_rules, key_check, last_ingest',
@@ -142,7 +144,9 @@ def read(url):
         return base64.b64encode(file.read()).decode()
 $$;
 
--- Counts of the predictions. TRUTH is the label in the catalog; it may arrive long after the prediction.
+-- Counts of the predictions. TRUTH is the label in the catalog; it may arrive long after the prediction. It is null for
+-- images of training: those that were in the split train or validation when they were scored (IN_TRAINING). An image that
+-- got its split later was unknown to the version that had scored it, so its truth counts.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% counts_view %> COPY GRANTS AS
 SELECT
     TO_DATE(P.SCORED_AT) AS DAY,
@@ -151,25 +155,32 @@ SELECT
     P.PATH_TAKEN,
     SPLIT_PART(P.STATUS, ':', 1) AS STATUS,
     P.LABEL,
-    C.LABEL AS TRUTH,
+    IFF(P.IN_TRAINING, NULL, P.CATALOG_LABEL) AS TRUTH,
     P.LABEL <> N.NEGATIVE_LABEL AS POSITIVE,
-    C.LABEL <> N.NEGATIVE_LABEL AS TRULY_POSITIVE,
+    IFF(P.IN_TRAINING, NULL, P.CATALOG_LABEL <> N.NEGATIVE_LABEL) AS TRULY_POSITIVE,
     LEAST(FLOOR(P.P_POSITIVE * 10), 9)::INTEGER AS TENTH,
     P.TRIAGE,
+    P.IN_TRAINING,
     COUNT(*) AS IMAGES,
     AVG(P.P_POSITIVE) AS MEAN_PROBABILITY
-FROM <% database %>.<% schema %>.<% predictions_table %> P
-LEFT JOIN <% database %>.<% schema %>.<% catalog_table %> C ON C.IMAGE_ID = P.IMAGE_ID
+FROM (
+    SELECT
+        A.*, C.LABEL AS CATALOG_LABEL,
+        COALESCE(C.SPLIT IN ('train', 'validation'), FALSE) AND COALESCE(A.SCORED_AT >= C.SPLIT_AT, TRUE) AS IN_TRAINING
+    FROM <% database %>.<% schema %>.<% predictions_table %> A
+    LEFT JOIN <% database %>.<% schema %>.<% catalog_table %> C ON C.IMAGE_ID = A.IMAGE_ID
+) P
 LEFT JOIN (
     SELECT MODEL_NAME, MODEL_VERSION, MAX(NEGATIVE_LABEL) AS NEGATIVE_LABEL
     FROM <% database %>.<% schema %>.<% baseline_table %> GROUP BY 1, 2
 ) N ON N.MODEL_NAME = P.MODEL_NAME AND N.MODEL_VERSION = P.MODEL_VERSION
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12;
 
 -- One row for each day and version. STABILITY_INDEX (PSI) compares the day's probabilities with those on validation
 -- images: below 0.1 small, above 0.25 large; half an image is added to each of the ten bins, so that none is empty.
 -- An image unlike those of training has a probability and no label. It counts as not refused, and only in SHARE_UNLIKE
--- and, where the truth is known, in UNLIKE_WITH_TRUTH instead of in ACCURACY.
+-- and, where the truth is known, in UNLIKE_WITH_TRUTH instead of in ACCURACY. WITH_TRUTH, UNLIKE_WITH_TRUTH, ACCURACY,
+-- SENSITIVITY and SPECIFICITY leave out images of training, whose TRUTH above is null.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% monitoring_view %> COPY GRANTS AS
 WITH DAYS AS (
     SELECT

@@ -3,7 +3,8 @@
 -- task, that the monitor is in the model's schema, and that classes are numbers. Role: <% engineer_role %>, after
 -- notebook 05. The project does not depend on it.
 
--- One row for each prediction with status ok, so none of an image unlike those of training; classes are 0 and 1; the truth is null if the catalog has no label.
+-- One row for each prediction with status ok, so none of an image unlike those of training; classes are 0 and 1; the
+-- truth is null if the catalog has no label, and for images of training, as in <% counts_view %>.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.MONITORED COPY GRANTS AS
 SELECT
     P.SCORING_ID,
@@ -14,6 +15,7 @@ SELECT
     IFF(C.LABEL IS NULL, NULL, IFF(C.LABEL = N.NEGATIVE_LABEL, 0, 1)) AS TRUTH
 FROM <% database %>.<% schema %>.<% predictions_table %> P
 LEFT JOIN <% database %>.<% schema %>.<% catalog_table %> C ON C.IMAGE_ID = P.IMAGE_ID
+    AND (C.SPLIT IS NULL OR C.SPLIT = 'test' OR P.SCORED_AT < C.SPLIT_AT)
 LEFT JOIN (
     SELECT MODEL_NAME, MODEL_VERSION, MAX(NEGATIVE_LABEL) AS NEGATIVE_LABEL
     FROM <% database %>.<% schema %>.<% baseline_table %> GROUP BY 1, 2

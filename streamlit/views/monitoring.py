@@ -185,8 +185,13 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
     """How often the answers were right, for images whose label the catalog has."""
     st.header("Accuracy where the truth is known")
     known = counts[(counts["STATUS"] == "ok") & counts["TRUTH"].notna()]
+    of_training = int(counts.loc[counts["IN_TRAINING"].eq(True), "IMAGES"].sum())
+    left_out = f"{of_training:,} answers on images of training (splits train and validation) are not counted. "
     if known.empty:
-        st.caption("None of these images has a label in the catalog yet. `python3 ci truth TABLE` adds labels.")
+        st.caption(
+            (f"{left_out}None of the others" if of_training else "None of these images")
+            + " has a label in the catalog yet. `python3 ci truth TABLE` adds labels."
+        )
         return
 
     stopped = counts[(counts["STATUS"] == app_labels.UNLIKE) & counts["TRUTH"].notna()]
@@ -196,8 +201,7 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.metric("Sensitivity", _share(known[sick], known["POSITIVE"]), help=POSITIVE)
         st.metric("Specificity", _share(known[~sick], ~known["POSITIVE"]))
     st.caption(
-        f"{int(known['IMAGES'].sum()):,} answers on images whose label is in the catalog. "
-        "Images that a version was trained on make these figures too good. "
+        f"{int(known['IMAGES'].sum()):,} answers on images whose label is in the catalog. {left_out}"
         f"{int(stopped['IMAGES'].sum()):,} more labelled images are not counted: they are unlike the training images, "
         "so the model gave no prediction."
     )

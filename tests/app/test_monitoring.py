@@ -92,14 +92,17 @@ def test_one_version_is_shown_without_the_others(open_app, history, session, acc
 def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, session, account, words):
     assert "None of these images has a label" in words(open_app("monitoring"))
     catalog = session.table(account.qualified(account.catalog_table)).to_pandas()
-    known = catalog.groupby("LABEL").head(1).set_index("LABEL")["IMAGE_ID"]
-    rows = pd.DataFrame({"IMAGE_ID": known.loc[["NORMAL", "PNEUMONIA"]], "LABEL": "PNEUMONIA", "P_POSITIVE": 0.9})
+    known = catalog[catalog["SPLIT"] == "test"].groupby("LABEL").head(1).set_index("LABEL")["IMAGE_ID"]
+    learnt = catalog.loc[catalog["SPLIT"].isin(["train", "validation"]), "IMAGE_ID"].head(5)
+    ids = [*known.loc[["NORMAL", "PNEUMONIA"]], *learnt]
+    rows = pd.DataFrame({"IMAGE_ID": ids, "LABEL": "PNEUMONIA", "P_POSITIVE": 0.9})
     same = dict(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="SERVICE", STATUS="ok")
     append(session, account.qualified(account.predictions_table), rows.assign(**same, SCORED_AT=dt.datetime.now()))
     streamlit.cache_data.clear()  # a minute has passed
     app = open_app("monitoring")
     assert not app.exception
     assert (metric(app, "Accuracy"), metric(app, "Sensitivity"), metric(app, "Specificity")) == ("50%", "100%", "0%")
+    assert "5 answers on images of training" in words(app)
 
 
 def test_with_nothing_scored_the_page_says_what_to_do(open_app, session, account, words):

@@ -8,7 +8,7 @@ from cxr.account.scripts import read_sql_file, run
 from cxr.account.session import PROJECT, use_schema
 from cxr.earlier_versions import OLD_LABELS, OLD_PROBABILITY
 
-_ADDED = ("PATIENT_FROM", "STUDY_ID", "SET_ASIDE", "BURNED_IN")
+_ADDED = ("PATIENT_FROM", "STUDY_ID", "SET_ASIDE", "BURNED_IN", "SPLIT_AT")
 
 
 def upgrade(project: Project) -> list[str]:
@@ -74,7 +74,7 @@ def _add_triage(project: Project) -> list[str]:
 def _has_old_views(project: Project) -> bool:
     """Whether the views are missing or lack a column of today's, as where an upgrade was interrupted before them."""
     names = project.settings
-    for view, column in ((names.counts_view, "TRULY_POSITIVE"), (names.drift_view, "SIGNAL")):
+    for view, column in ((names.counts_view, "IN_TRAINING"), (names.drift_view, "SIGNAL")):
         found = project.session.sql(f"SHOW VIEWS LIKE '{view}' IN SCHEMA {names.database}.{names.schema}").collect()
         if not found or column not in project.session.table(project.qualified(view)).columns:
             return True

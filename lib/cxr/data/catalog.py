@@ -26,7 +26,8 @@ def assign_splits(project: Project) -> None:
         shares = dict(test=settings.phantom_test_share, validation=settings.phantom_validation_share)
     negative = (label_set(project) or DEFAULT).negative
     text = _ASSIGN.format(catalog=project.catalog, usable=usable(project), seed=settings.seed, **shares)
-    project.session.sql(text, params=[negative]).collect()
+    now = pd.Timestamp.now("UTC").tz_localize(None)
+    project.session.sql(text, params=[negative, str(now)]).collect()
 
 
 def usable(project: Project) -> str:
@@ -63,7 +64,7 @@ MERGE INTO {catalog} C USING (
         WHEN F.PLACE <= GREATEST(W.TEST, 0) + GREATEST(W.VALID, 0) THEN 'validation' ELSE 'train' END) AS SPLIT
     FROM PATIENTS P JOIN WANTED W ON W.LABEL = P.LABEL LEFT JOIN FRESH F ON F.PATIENT_ID = P.PATIENT_ID
 ) S ON C.PATIENT_ID = S.PATIENT_ID AND C.SPLIT IS NULL AND C.LABEL IS NOT NULL AND {usable}
-WHEN MATCHED THEN UPDATE SET SPLIT = S.SPLIT, SPLIT_SEED = {seed}"""
+WHEN MATCHED THEN UPDATE SET SPLIT = S.SPLIT, SPLIT_SEED = {seed}, SPLIT_AT = ?::TIMESTAMP_NTZ"""
 
 
 def label_set(project: Project) -> LabelSet | None:

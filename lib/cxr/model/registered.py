@@ -22,7 +22,7 @@ from cxr.model.gate_features import predict_with_features
 from cxr.model.gradcam import grad_cam, output_of_interest, to_png
 from cxr.model.network import load_network, make_fast, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names
-from cxr.model.zones import to_zones
+from cxr.model.zones import to_zones, without_contradictions
 
 # Stands for the threshold that validation chose; the registry allows a parameter no other type than float.
 OWN = math.nan
@@ -52,7 +52,10 @@ class XrayClassifier(custom_model.CustomModel):
 
     @custom_model.inference_api
     def predict(self, X: pd.DataFrame, *, threshold: float = OWN) -> pd.DataFrame:
-        """IMAGE (base64) -> :data:`OUTPUTS`; by default at the threshold that validation chose."""
+        """IMAGE (base64) -> :data:`OUTPUTS`; by default at the threshold that validation chose.
+
+        A zone that contradicts the label at another threshold becomes `uncertain`.
+        """
         return self._score(X, self.config.threshold if math.isnan(threshold) else threshold)
 
     @custom_model.inference_api
@@ -91,8 +94,10 @@ class XrayClassifier(custom_model.CustomModel):
         logits, distances = self._ask(images)
         probabilities = self.config.calibration.probabilities(logits.numpy())
         positive, known = p_positive(probabilities), distances <= 1
-        labels = to_names(choose_classes(probabilities, threshold), self.config.labels)
+        classes = choose_classes(probabilities, threshold)
+        labels = to_names(classes, self.config.labels)
         zones = to_zones(positive, self.config.rule_out_at, self.config.rule_in_at)
+        zones = without_contradictions(zones, classes != 0)
         columns = {
             "P_POSITIVE": positive.tolist(),
             "LABEL": np.where(known, labels, None).tolist(),

@@ -18,3 +18,13 @@ def to_zones(positive: np.ndarray, rule_out_at: float | None, rule_in_at: float 
     if rule_in_at is not None:
         zones[np.asarray(positive) >= rule_in_at] = RULE_IN
     return zones
+
+
+def without_contradictions(zones: np.ndarray, labelled_positive: np.ndarray) -> np.ndarray:
+    """The zones [N], but `uncertain` where one says the opposite of the label. That needs a caller's own threshold.
+
+    Args:
+        labelled_positive: bool [N], whether the label is another class than the negative one.
+    """
+    opposite = np.where(labelled_positive, RULE_OUT, RULE_IN)
+    return np.where(zones == opposite, UNCERTAIN, zones)

@@ -12,7 +12,7 @@ from cxr.account.tables import merge
 
 BINS = 10  # of the probability; the views call such a bin TENTH
 _NO_NUMBERS = ("DAY", "MODEL_NAME", "MODEL_VERSION", "PATH_TAKEN", "STATUS", "LABEL", "TRUTH", "POSITIVE",
-               "TRULY_POSITIVE", "TRIAGE")  # fmt: skip
+               "TRULY_POSITIVE", "TRIAGE", "IN_TRAINING")  # fmt: skip
 SMALL, LARGE = 0.10, 0.25  # usual limits of the population stability index
 
 
@@ -20,6 +20,7 @@ def counts(project: Project, days: int) -> pd.DataFrame:
     """Predictions of the last `days`: IMAGES by DAY, MODEL_VERSION, PATH_TAKEN, STATUS, LABEL, TRUTH, TENTH and TRIAGE.
 
     POSITIVE and TRULY_POSITIVE: whether LABEL and TRUTH are another class than the version's negative one.
+    IN_TRAINING: whether the images were in the split train or validation when they were scored; TRUTH is null for them.
     """
     return _recent(project, project.settings.counts_view, days)
 
@@ -28,7 +29,8 @@ def daily(project: Project, days: int) -> pd.DataFrame:
     """One row for each of the last `days` and each version, with the columns of the view MONITORING.
 
     Among them: IMAGES, SHARE_REFUSED, SHARE_UNLIKE, SHARE_UNCERTAIN, SHARE_POSITIVE, STABILITY_INDEX, and, where the
-    truth is known, ACCURACY of the images that got a label; UNLIKE_WITH_TRUTH counts the others.
+    truth is known, ACCURACY of the images that got a label; UNLIKE_WITH_TRUTH counts the others. Neither counts images
+    of training.
     """
     return _recent(project, project.settings.monitoring_view, days)
 

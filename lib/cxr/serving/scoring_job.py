@@ -18,7 +18,8 @@ from cxr.data.checking import Found
 from cxr.data.in_account import functions
 from cxr.data.ingest import ingest
 from cxr.data.survey import survey
-from cxr.serving import scoring
+from cxr.serving import bad_files, scoring
+from cxr.serving.bad_files import BadFile
 from cxr.serving.predictions import merge_answers
 
 RESULTS = [
@@ -133,9 +134,9 @@ def _by_study(table: pd.DataFrame) -> pd.DataFrame:
 def score_new_images(project: Project, version: ModelVersion, among: str | None = None) -> int:
     """Score every cataloged image that the version has not scored, and store the answers in PREDICTIONS.
 
-    The account does the work: the warehouse for few images, an inference job if there are `scoring_job_from` or more.
-    No image and no list of ids comes to the client. It can be ended at any time and started again: one statement writes
-    the answers, all or none.
+    The account does the work: the warehouse for few images, an inference job if there are `scoring_job_from` or more,
+    and always for images that are too large for SQL. No image and no list of ids comes to the client. It can be ended
+    at any time and started again: one statement writes the answers of the warehouse or of the job, all or none.
 
     Args:
         among: a table with the column IMAGE_ID: no others.
@@ -144,53 +145,63 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
         The number of images that were scored.
 
     Raises:
-        ValueError: the warehouse found files that are lost, or have other content than their names say; all others are
-            scored.
+        ValueError: files are lost, have other content than their names say, or could not be read; all others are
+            scored. Before a job the warehouse reads and hashes every file, because one that is lost would fail the job.
     """
     new = _new_images(project, version, among)
-    count = project.session.sql(f"SELECT COUNT(*) FROM ({new})").collect()[0][0]
-    path = "BATCH" if count >= project.settings.scoring_job_from else "WAREHOUSE"
-    log.info("%d images are new to version %s: %s", count, version.version_name, path)
-    if not count:
-        return 0
-    with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
-        if path == "BATCH":
-            _ask_in_a_job(project, version, new, answers)
-        else:
-            _ask_the_warehouse(project, version, new, answers)
-        bad = _take_bad_files(project, answers)
-        scored = merge_answers(project, answers, version.version_name, path)
+    is_large = f"BYTES > {scoring.LARGEST_IN_SQL}"
+    count, large = project.session.sql(f"SELECT COUNT(*), COUNT(IFF({is_large}, 1, NULL)) FROM ({new})").collect()[0]
+    log.info("%d images are new to version %s", count, version.version_name)
+    if count >= project.settings.scoring_job_from:
+        parts = [("BATCH", count, new)]
+    else:
+        parts = [
+            ("WAREHOUSE", count - large, f"SELECT * FROM ({new}) WHERE NOT {is_large}"),
+            ("BATCH", large, f"SELECT * FROM ({new}) WHERE {is_large}"),
+        ]
+    scored, bad = 0, []
+    for path, images, chosen in parts:
+        if images:
+            log.info("%s: %d images", path, images)
+            ask = _ask_in_a_job if path == "BATCH" else _ask_the_warehouse
+            with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
+                bad += ask(project, version, chosen, answers)
+                scored += merge_answers(project, answers, version.version_name, path)
     if bad:
-        raise ValueError(
-            f"{len(bad)} images are lost or do not hold what their names say (first: {bad[0]} on "
-            f"{project.images_stage}); the others are scored. REMOVE these, then run notebooks/02_data_ingest.ipynb"
-        )
+        raise ValueError(bad_files.explain(project, bad))
     return scored
 
 
-def _take_bad_files(project: Project, answers: str) -> list[str]:
-    """Remove the rows of files that the function could not give to the model; their places on the stage."""
+def _take_bad_files(project: Project, answers: str) -> list[BadFile]:
+    """Remove the rows of files that the function could not give to the model, and look at these files once more."""
     is_bad = "STARTSWITH(ANSWER:STATUS::STRING, 'not_base64')"
-    bad = project.session.sql(
-        f"""SELECT C.RELATIVE_PATH FROM {project.catalog} C JOIN {answers} A ON A.IMAGE_ID = C.IMAGE_ID
-        WHERE {is_bad} ORDER BY 1"""
-    ).collect()
-    if bad:
-        project.session.sql(f"DELETE FROM {answers} WHERE {is_bad}").collect()
-    return [row[0] for row in bad]
+    if not project.session.sql(f"SELECT 1 FROM {answers} WHERE {is_bad} LIMIT 1").collect():
+        return []
+    chosen = f"""SELECT C.IMAGE_ID, C.RELATIVE_PATH FROM {project.catalog} C
+        JOIN {answers} A ON A.IMAGE_ID = C.IMAGE_ID WHERE {is_bad}"""
+    bad = [
+        BadFile(row["RELATIVE_PATH"], row["REASON"] or "unreadable: it could be read a moment later")
+        for row in project.session.sql(f"{bad_files.checked(project, chosen)} ORDER BY RELATIVE_PATH").collect()
+    ]
+    project.session.sql(f"DELETE FROM {answers} WHERE {is_bad}").collect()
+    return bad
 
 
 def _new_images(project: Project, version: ModelVersion, among: str | None) -> str:
-    """The query for IMAGE_ID, RELATIVE_PATH and BYTES. Its words are identifiers, so they are safe in SQL."""
+    """The query for IMAGE_ID, RELATIVE_PATH and BYTES. Its words are identifiers, so they are safe in SQL.
+
+    Images that only a job can score are still new if another path said that they are too large.
+    """
     chosen = f"AND C.IMAGE_ID IN (SELECT IMAGE_ID FROM {among})" if among else ""
     return f"""SELECT C.IMAGE_ID, C.RELATIVE_PATH, COALESCE(C.BYTES, 0) AS BYTES FROM {project.catalog} C
         WHERE C.VANISHED_AT IS NULL AND {usable(project)} {chosen} AND NOT EXISTS (
             SELECT * FROM {project.predictions} P
             WHERE P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = '{project.settings.model_name}'
-                AND P.MODEL_VERSION = '{version.version_name}')"""
+                AND P.MODEL_VERSION = '{version.version_name}'
+                AND NOT (STARTSWITH(P.STATUS, 'too_large') AND P.PATH_TAKEN <> 'BATCH'))"""
 
 
-def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answers: str) -> None:
+def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answers: str) -> list[BadFile]:
     """A file that is lost or has other content than its name says gets the STATUS `not_base64: ...`."""
     text = functions.define(project, "text", {"image_id": "STRING"}, returns="STRING")
     image = f"{text}(BUILD_SCOPED_FILE_URL({project.images_stage}, RELATIVE_PATH), IMAGE_ID)"
@@ -198,21 +209,36 @@ def _ask_the_warehouse(project: Project, version: ModelVersion, new: str, answer
         project.session,
         f"""INSERT INTO {answers} (IMAGE_ID, ANSWER, REASON)
         SELECT IMAGE_ID, {scoring.as_sql(version)}!PREDICT({image}), NULL
-        FROM ({new}) WHERE BYTES <= {scoring.LARGEST_IN_SQL}
-        UNION ALL SELECT IMAGE_ID, NULL, '{scoring.TOO_LARGE}'
-        FROM ({new}) WHERE BYTES > {scoring.LARGEST_IN_SQL}""",
+        FROM ({new})""",
     )
+    return _take_bad_files(project, answers)
 
 
-def _ask_in_a_job(project: Project, version: ModelVersion, new: str, answers: str) -> None:
-    """Several replicas read the files from the stage and leave Parquet there; large files too."""
+def _ask_in_a_job(project: Project, version: ModelVersion, new: str, answers: str) -> list[BadFile]:
+    """Several replicas read the files from the stage and leave Parquet there; large files too. Bad files are left out:
+    one that is lost fails the job, and a changed one would be answered under the id of what it was.
+    """
+    with temporary(project.session, "IMAGE_ID STRING, RELATIVE_PATH STRING, REASON STRING") as bad:
+        found = bad_files.checked(project, new)
+        run_long(
+            project.session,
+            f"INSERT INTO {bad} (IMAGE_ID, RELATIVE_PATH, REASON) SELECT * FROM ({found}) WHERE REASON IS NOT NULL",
+        )
+        good = f"SELECT * FROM ({new}) WHERE IMAGE_ID NOT IN (SELECT IMAGE_ID FROM {bad})"
+        if project.session.sql(f"{good} LIMIT 1").collect():
+            _run_job(project, version, good, answers)
+        rows = project.session.sql(f"SELECT RELATIVE_PATH, REASON FROM {bad} ORDER BY 1").collect()
+    return [BadFile(row["RELATIVE_PATH"], row["REASON"]) for row in rows]
+
+
+def _run_job(project: Project, version: ModelVersion, images: str, answers: str) -> None:
     target = f"{project.artifacts_stage}/batch/{uuid.uuid4().hex}/"
     try:
         run_long(
             project.session,
             f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
             WITH SPECIFICATION $${scoring.batch_specification(target)}$$
-            FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({new}))
+            FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({images}))
             MODEL = {version.fully_qualified_model_name} VERSION = {version.version_name} FUNCTION = 'predict'
             ASYNC = FALSE REPLICAS = {project.settings.scoring_replicas}""",
         )

@@ -11,6 +11,7 @@ from cxr.data import ingest
 from cxr.data.pixels import fetch_files
 from cxr.phantoms import dataset
 from cxr.serving import scoring
+from cxr.serving.predictions import write_predictions
 from cxr.serving.scoring_job import score_new_images
 from cxr.serving.service import connect_client
 
@@ -52,9 +53,16 @@ def ask_in_batch(project, version) -> pd.DataFrame:
 
 
 def daily_job(project, version, rows: pd.DataFrame) -> pd.DataFrame:
+    """The large files go to a job, also where another path said that they are too large."""
+    large = rows.loc[rows["BYTES"] > scoring.LARGEST_IN_SQL, "IMAGE_ID"]
+    before = pd.DataFrame({"STATUS": [scoring.TOO_LARGE] * len(large)})
+    write_predictions(project, large, before, version.version_name, "WAREHOUSE")
     assert score_new_images(project, version) == 50
     assert score_new_images(project, version) == 0, "the large files do not come back every day"
-    answers = project.session.table(project.predictions).to_pandas().set_index("IMAGE_ID")
+    answers = project.session.table(project.predictions).to_pandas()
+    assert len(answers) == 52
+    answers = answers[answers["STATUS"] != scoring.TOO_LARGE].set_index("IMAGE_ID")
+    assert (answers["PATH_TAKEN"] == np.where(answers.index.isin(large), "BATCH", "WAREHOUSE")).all()
     return answers.loc[rows["IMAGE_ID"]]
 
 
@@ -75,5 +83,7 @@ def test_every_path_answers_the_others_and_gives_the_two_a_status(account, first
     for path, answer in answers.items():
         status = answer["STATUS"].str.split(":").str[0].to_numpy()
         assert (status[~large] == "ok").all() and answer["P_POSITIVE"].notna().to_numpy()[~large].all(), path
-        expected = "ok" if path in ("REST", "BATCH") else "too_large"  # these two take any size that ingest takes
+        expected = (
+            "ok" if path in ("daily job", "REST", "BATCH") else "too_large"
+        )  # these take any size that ingest takes
         assert (status[large] == expected).all(), path

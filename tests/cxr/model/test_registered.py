@@ -178,5 +178,19 @@ def test_an_image_is_unlike_whoever_stands_beside_it(gated):
     assert list(model.explain(rows(files[0])))[-2:] == ["TRIAGE", "HEATMAP"]
 
 
+def test_no_zone_contradicts_the_label_at_a_threshold_of_the_caller(gated):
+    model, *_ = gated
+    own = model.predict(rows(*FILES)).query("STATUS == 'ok'")
+    for threshold, label, opposite, kept in (
+        (0.0, "PNEUMONIA", "rule_out", "rule_in"),
+        (1.0, "NORMAL", "rule_in", "rule_out"),
+    ):
+        answer = model.predict(rows(*FILES), threshold=threshold).loc[own.index]
+        assert set(answer["LABEL"]) == {label}
+        assert (answer["TRIAGE"] == own["TRIAGE"].replace(opposite, "uncertain")).all()
+        assert {kept, "uncertain"} == set(answer["TRIAGE"])
+        assert (answer["P_POSITIVE"] - own["P_POSITIVE"]).abs().max() < 1e-9
+
+
 def test_a_run_of_before_triage_leaves_everything_to_a_reader(model):
     assert set(model.predict(rows(*FILES[:4]))["TRIAGE"]) == {"uncertain"}

@@ -155,3 +155,28 @@ def test_unlike_is_a_signal_of_its_own(gated):
     told = told[told["MODEL_VERSION"] == "V5"].set_index("SIGNAL")["DETAIL"]
     assert told["UNLIKE"].endswith("10% of 40 images are unlike those of training")
     assert "15% refused" in told["DRIFT"]
+
+
+def test_images_of_training_do_not_count_as_truth(answered):
+    """An image that got its split after it had been scored was no image of training then."""
+    project = answered[0]
+    splits = ["test", None, "train", "validation", "train", "train"]
+    ids = [f"V6-{number}" for number in range(len(splits))]
+    answers = pd.DataFrame({"P_POSITIVE": 0.1, "STATUS": ["ok"] * 6, "LABEL": "NORMAL"})
+    predictions.write_predictions(project, ids, answers, "V6", "REST")
+    monitoring.write_baseline(project, "V6", np.linspace(0, 1, 200), "NORMAL")
+    fixed = dict(RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", PERCEPTUAL_HASH="0", PATIENT_ID="p", FORMAT="PNG")
+    known = pd.DataFrame({"IMAGE_ID": ids, "SPLIT": splits}).assign(**fixed, WIDTH=1, HEIGHT=1, BYTES=1)
+    known["LABEL"] = ["NORMAL", "PNEUMONIA", "NORMAL", "NORMAL", "NORMAL", "NORMAL"]
+    now = pd.Timestamp.now("UTC").tz_localize(None)
+    known["SPLIT_AT"] = [now, None, None, None, now - pd.Timedelta(days=1), now + pd.Timedelta(days=1)]
+    tables.append(project.session, project.catalog, known)
+    row = monitoring.daily(project, 1).set_index("MODEL_VERSION").loc["V6"]
+    assert (row["IMAGES"], row["WITH_TRUTH"]) == (6, 3), "test, without a split, and with one that came later"
+    assert row["ACCURACY"] == pytest.approx(2 / 3)
+    assert (row["SENSITIVITY"], row["SPECIFICITY"]) == (0, 1)
+    counts = monitoring.counts(project, 1).query("MODEL_VERSION == 'V6'")
+    assert counts.groupby("IN_TRAINING")["IMAGES"].sum().to_dict() == {False: 3, True: 3}
+    assert counts.loc[counts["IN_TRAINING"], "TRUTH"].isna().all()
+    for table in (project.catalog, project.predictions):
+        project.session.sql(f"DELETE FROM {table} WHERE IMAGE_ID LIKE 'V6-%'").collect()

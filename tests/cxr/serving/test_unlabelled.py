@@ -6,6 +6,8 @@ CXR_UNLABELLED=1000 does it with a thousand images; `-s` shows the seconds.
 import io
 import os
 import time
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,10 @@ from tests.pictures import encoded
 from tests.registration import log_version
 from tests.trained import fit_normalisation, model_config, probability, report_of, two
 
+from cxr.account.project import Project
 from cxr.account.session import start_local_account
 from cxr.data import catalog, ingest
+from cxr.data.in_account import functions
 from cxr.data.pixels import fetch_files, provenance
 from cxr.data.truth import add_truth
 from cxr.lifecycle import runs
@@ -58,7 +62,7 @@ def inbox(tmp_path):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
         truth[name] = LABELS[number % 2]
-    good = encoded(0)[1]
+    good = image_file(0)[1]
     for name, data in {
         "cut.png": good[: len(good) // 2],
         "text": b"no image",
@@ -96,16 +100,44 @@ def version(empty, tmp_path):
     return log_version(project, run, runs.fetch(project, run, tmp_path / "run"))
 
 
-def test_a_file_that_is_lost_or_changed_is_named_and_the_others_are_scored(empty, version, tmp_path):
+@pytest.mark.parametrize("path", ["WAREHOUSE", "BATCH"])
+def test_a_file_that_is_lost_or_changed_is_named_and_the_others_are_scored(empty, version, path):
     project = empty
-    lost, changed = sorted(project.session.table(project.catalog).to_pandas()["RELATIVE_PATH"])[:2]
+    if path == "BATCH":
+        project = Project(project.session, replace(project.settings, scoring_job_from=1))
+    places = project.session.table(project.catalog).to_pandas().set_index("IMAGE_ID")["RELATIVE_PATH"]
+    lost, changed = sorted(places)[:2]
     project.session.sql(f"REMOVE {project.images_stage}/{lost}").collect()
     place = f"{project.images_stage}/{changed}"
-    project.session.file.put_stream(io.BytesIO(b"other"), place, auto_compress=False, overwrite=True)
-    with pytest.raises(ValueError, match=f"2 images are lost .*first: {lost}"):
+    with project.session.file.get_stream(place) as file:
+        other = bytes(file.read(-1)[:-1]) + b"."
+    project.session.file.put_stream(io.BytesIO(other), place, auto_compress=False, overwrite=True)  # of the same size
+    with pytest.raises(ValueError, match=f"1 images are lost .first: {lost}") as raised:
         score_new_images(project, version)
+    assert f"1 images do not hold what their names say (first: {changed}" in str(raised.value)
+    assert str(raised.value).count("REMOVE") == 1
     answers = project.session.table(project.predictions).to_pandas()
-    assert len(answers) == 10 and set(answers["STATUS"]) == {"ok"}
+    assert len(answers) == 10 and set(answers["STATUS"]) == {"ok"} and set(answers["PATH_TAKEN"]) == {path}
+    assert not {lost, changed} & set(answers["IMAGE_ID"].map(places))
+
+
+def pack_that_may_not_read() -> bytes:
+    """The code of the functions in the account, where opening any file stops with an error."""
+    packed, buffer, opening = functions.pack(), io.BytesIO(), b"with open_file() as file:"
+    with zipfile.ZipFile(io.BytesIO(packed)) as before, zipfile.ZipFile(buffer, "w") as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name).replace(opening, b"raise PermissionError\n        " + opening))
+    return buffer.getvalue()
+
+
+def test_files_that_cannot_be_read_now_are_not_to_be_removed(empty, version, monkeypatch):
+    project, packed = empty, pack_that_may_not_read()
+    monkeypatch.setattr(functions, "pack", lambda: packed)
+    with pytest.raises(ValueError, match="12 images could not be read .*PermissionError.*run this again") as raised:
+        score_new_images(project, version)
+    assert "REMOVE" not in str(raised.value)
+    monkeypatch.undo()
+    assert score_new_images(project, version) == 12
 
 
 def test_every_image_has_an_answer_or_a_reason_and_its_truth_counts_the_same_day(
@@ -130,11 +162,13 @@ def test_every_image_has_an_answer_or_a_reason_and_its_truth_counts_the_same_day
     assert score_new_images(project, version) == 12, "the daily job finds those of the training alone"
     assert not seen, "the warehouse reads the files"
     today = monitoring_of(project, version)
-    assert today["WITH_TRUTH"] == IMAGES + 12 and today["SHARE_REFUSED"] == 0
     rows = catalog.read_catalog(project)
+    counts = rows["SOURCE_NAME"].isin(truth) | (rows["SPLIT"] == "test")
+    assert today["WITH_TRUTH"] == counts.sum() < IMAGES + 12, "all of the inbox, and test images of the training"
+    assert today["SHARE_REFUSED"] == 0
     assert len(rows) == IMAGES + 12, "they may be learnt from at the next training"
     answers = project.session.table(project.predictions).to_pandas().set_index("IMAGE_ID")["LABEL"]
-    right = rows["LABEL"].to_numpy() == answers.loc[rows["IMAGE_ID"]].to_numpy()
+    right = (rows["LABEL"].to_numpy() == answers.loc[rows["IMAGE_ID"]].to_numpy())[counts]
     assert today["ACCURACY"] == pytest.approx(right.mean())
     print(f"{IMAGES} images: scored in {scored - start:.1f} s, truth in {told - scored:.1f} s")
 

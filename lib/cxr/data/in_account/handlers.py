@@ -97,6 +97,19 @@ def text(open_file: Callable[[], BinaryIO], image_id: str) -> str:
     return base64.b64encode(data).decode() if is_named_by_content(image_id, data) else _OTHER_CONTENT.detail
 
 
+def check(open_file: Callable[[], BinaryIO], image_id: str) -> str | None:
+    """None for a staged image with the content of its id; else `changed`, or `unreadable: ...` if it cannot be read.
+
+    Args:
+        open_file: opens the file for reading.
+        image_id: the SHA-256 of the file.
+    """
+    data = _read(open_file)
+    if isinstance(data, dict):
+        return f"{data['reason']}: {data['detail']}"
+    return None if is_named_by_content(image_id, data) else _OTHER_CONTENT.reason
+
+
 def _read(open_file: Callable[[], BinaryIO], size: int | None = None) -> bytes | dict[str, str]:
     try:
         refuse_large(size or 0)  # before it is read: it must fit into the function's memory

@@ -1,5 +1,6 @@
 """The code of the functions in the account: whole, alone, and named by its content."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -76,6 +77,14 @@ def test_a_file_with_other_content_than_before_has_changed(tmp_path):
         answer = handlers.examine(lambda: file.open("rb"), 3, "a" * 64, name, None, None, 2, "")
         assert answer["reason"] == "changed"
     assert handlers.pixels(lambda: file.open("rb"), "a" * 64, 64)["reason"] == "changed"
+
+
+def test_a_file_that_cannot_be_read_is_told_from_one_with_other_content(tmp_path):
+    file = tmp_path / "x"
+    file.write_bytes(b"now")
+    assert handlers.check(lambda: file.open("rb"), hashlib.sha256(b"now").hexdigest()) is None
+    assert handlers.check(lambda: file.open("rb"), "a" * 64) == "changed"
+    assert handlers.check(broken, "a" * 64) == "unreadable: reading it stopped with RuntimeError"
 
 
 def test_the_packages_of_a_function_are_those_that_decode():

@@ -11,17 +11,19 @@ from environment import ROOT, install_cli
 def test(rest: list[str], oldest: bool = False) -> int:
     """Run pytest in parallel. The tests of a file share an account, so one worker runs them all.
 
-    At most four workers, because each loads PyTorch. With the oldest versions, only the tests of library and notebooks:
-    the local account and the app need newer ones.
+    One worker more than there are cores, because tests wait for processes that they start: on two cores three take
+    three quarters of the time of two. At most four, because each loads PyTorch. With the oldest versions, only the
+    tests of library and notebooks: the local account and the app need newer ones.
     """
     if oldest:
         rest = [*rest, *(["tests/cxr", "tests/notebooks"] if not any(Path(word).exists() for word in rest) else [])]
     else:
         install_cli()
-    workers = min(os.cpu_count() or 1, 4)
+    cores = os.cpu_count() or 1
+    workers = min(cores + 1, 4)
     options = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     # More threads than cores would slow the workers down.
-    environment = {"OMP_NUM_THREADS": str((os.cpu_count() or 1) // workers)} | os.environ
+    environment = {"OMP_NUM_THREADS": str(max(1, cores // workers))} | os.environ
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # some hundred processes would each compile the library again
     return subprocess.call([sys.executable, "-m", "pytest", *options, *rest], cwd=ROOT, env=environment)
 

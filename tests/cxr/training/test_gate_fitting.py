@@ -86,7 +86,7 @@ def test_more_phantoms_are_like_those_of_the_settings_and_others_of_another_seed
 def test_below_200_validation_images_the_gate_is_off_and_says_so(network, stack):
     off = gate_fitting.fit_gate(network, stack[:50], stack[50:150], validation_images=199)
     assert off.gate is None and not off.facts["on"]
-    assert "199 validation images, and it needs 200" in str(off)
+    assert "it needs 200 validation images and has 199" in str(off)
     assert off.passes(network, 255 - stack[:3]).all()
     assert "older than the gate" in gate_fitting.in_words({})
 

@@ -73,7 +73,7 @@ def state(project) -> dict:
     rows, rejected = (
         project.session.table(name).sort(*order).to_pandas().drop(columns=drop).astype(object)
         for name, order, drop in (
-            (project.catalog, ["IMAGE_ID"], ["SOURCE", "CATALOGED_AT"]),
+            (project.catalog, ["IMAGE_ID"], ["SOURCE", "CATALOGED_AT", "SPLIT_AT"]),
             (project.rejected, ["SOURCE_NAME"], ["SOURCE", "REJECTED_AT"]),
         )
     )

@@ -105,16 +105,9 @@ def measure(files: Path, size: int) -> list[Measured]:
         if counts["cataloged"] < 0.99 * size:
             sys.exit(f"Only {counts['cataloged']:,} of {size:,} phantoms were cataloged: {counts}")
         rows = catalog.read_catalog(project)
-        # Each with an empty cache: the last is what a second container does.
-        for step, where in (
-            ("fetching and decoding here", "client"),
-            ("decoding in the account", "account"),
-            ("reading of PIXELS", "account"),
-        ):
-            os.environ["CXR_CACHE_DIR"] = str(Path(scratch, step))
-            there = replace(project, settings=replace(project.settings, decode_in=where))
-            with _watched(project, found, step, len(rows)):
-                stack = pixels.decoded(there, rows)
+        # Each with an empty cache: the second is what a second container does.
+        for step in ("decoding in the account", "reading of PIXELS"):
+            stack = _decoded(project, rows, step, found, Path(scratch))
         images = Indexed(stack, np.flatnonzero(rows["SPLIT"] == "train"))
         with _watched(project, found, "reading of an epoch", len(images)):
             order = torch.randperm(len(images) - len(images) % BATCH)
@@ -124,9 +117,18 @@ def measure(files: Path, size: int) -> list[Measured]:
             duplicates.flag(project)
         with _watched(project, found, "scoring of what is new", len(rows)):
             score_new_images(project, version)
+        # Last, because what it leaves in memory would count in the others.
+        _decoded(project, rows, "fetching and decoding here", found, Path(scratch), where="client")
         project.session.close()
         stop(Path(scratch, "account"))
         return found
+
+
+def _decoded(project: Project, rows, step: str, found: list[Measured], scratch: Path, where: str = "account"):
+    os.environ["CXR_CACHE_DIR"] = str(scratch / step)
+    there = replace(project, settings=replace(project.settings, decode_in=where))
+    with _watched(project, found, step, len(rows)):
+        return pixels.decoded(there, rows)
 
 
 def _put(project: Project, files: Path, size: int) -> str:

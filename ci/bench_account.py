@@ -5,15 +5,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import numpy as np
 import snowflake.connector
 
-from bench_results import ROUNDS, Results
+from bench_results import ROUNDS, Results, seconds_of
 from environment import ROOT
 
 QUERIES = 100  # a round
@@ -38,8 +36,8 @@ def run(results: Results) -> None:
 def _starts(results: Results, scratch: Path) -> None:
     ours, theirs = [], []
     for number in range(ROUNDS + 1):
-        theirs.append(_seconds(lambda: subprocess.run([sys.executable, "-c", IMPORTS], check=True)))
-        ours.append(_seconds(lambda number=number: _local_account("start", scratch / str(number))))
+        theirs.append(seconds_of(lambda: subprocess.run([sys.executable, "-c", IMPORTS], check=True)))
+        ours.append(seconds_of(lambda number=number: _local_account("start", scratch / str(number))))
         _local_account("stop", scratch / str(number))
     ours, theirs = ours[1:], theirs[1:]  # the first ones fill the disk's cache
     detail = f"{statistics.median(ours):.2f} s (at most {max(ours):.2f}) against {statistics.median(theirs):.2f} s"
@@ -59,19 +57,13 @@ def _short_queries(results: Results, account: dict) -> None:
         for name, query in SHORT.items():
             ours, ratios = [], []
             for _ in range(ROUNDS):
-                round_ = [_seconds(lambda query=query: ask(query).fetchall()) for _ in range(QUERIES)]
-                theirs = [_seconds(lambda: client.get(address)) for _ in range(QUERIES)]
+                round_ = [seconds_of(lambda query=query: ask(query).fetchall()) for _ in range(QUERIES)]
+                theirs = [seconds_of(lambda: client.get(address)) for _ in range(QUERIES)]
                 ratios.append(statistics.median(round_) / statistics.median(theirs))
                 ours += round_
             middle, last = np.percentile(ours, (50, 99))
             detail = f"p50 {1000 * middle:.1f} ms, p99 {1000 * last:.1f} ms, {len(ours)} queries"
             results.add(f"{name} by the connector, compared with GET /health of the same server", ratios, detail)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _local_account(command: str, root: Path) -> dict:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 from tests.app.app_process import CHROMIUM, FLAGS, ci_app, wait_for_page
 
-from bench_results import ROUNDS, Results
+from bench_results import ROUNDS, Results, seconds_of
 from bench_serving import Served, serve
 from cxr.account.session import PROJECT, start_local_account
 from cxr.phantoms import dataset
@@ -34,18 +34,12 @@ def run(results: Results) -> None:
         for number, file in enumerate(files):
             pixels = dataset.phantom("PNEUMONIA", rng=np.random.default_rng(number), size=SIDE)
             Image.fromarray(pixels).save(file)
-        calls = [_seconds(lambda file=file: _call(served, file)) for file in files]
+        calls = [seconds_of(lambda file=file: _call(served, file)) for file in files]
         _without_a_browser(results, served, files, calls)
         if CHROMIUM is None:
             print("No chromium on this machine: nothing was measured in a browser (apt-get install chromium).")
             return
         _in_a_browser(results, served, files, calls, Path(scratch))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _call(served: Served, file: Path) -> None:
@@ -69,7 +63,7 @@ def _without_a_browser(results: Results, served: Served, files: list[Path], call
     pages = []
     for file in files:
         page.file_uploader[0].upload(file.name, file.read_bytes())
-        pages.append(_seconds(page.run))
+        pages.append(seconds_of(page.run))
         if len(page.image) != 2:
             sys.exit("The page shows no overlay: " + "; ".join(each.value for each in [*page.error, *page.warning]))
     for session in set(_get_active_sessions()) - before:
@@ -105,9 +99,9 @@ def _in_a_browser(results: Results, served: Served, files: list[Path], calls: li
             return tab
 
         visit(bare).context.close()
-        first = _seconds(lambda: visit(port))
-        theirs = [_seconds(lambda: visit(bare)) for _ in range(ROUNDS)]
-        ours = [_seconds(lambda: visit(port)) for _ in range(ROUNDS)]
+        first = seconds_of(lambda: visit(port))
+        theirs = [seconds_of(lambda: visit(bare)) for _ in range(ROUNDS)]
+        ours = [seconds_of(lambda: visit(port)) for _ in range(ROUNDS)]
         title = "first page for a new viewer in Chromium, compared with a Streamlit page of three lines"
         _add(results, title, ours, theirs)
         _add(results, "the same, for the first viewer after a start", [first], theirs)

@@ -16,7 +16,7 @@ import torch
 
 from bench_results import Results
 from cxr.data.labels import from_name
-from cxr.evaluation.calibration import choose_operating_point
+from cxr.evaluation.calibration import OperatingPoint, choose_operating_point
 from cxr.evaluation.report import evaluate
 from cxr.model import preprocessing
 from cxr.model.network import XrayNetwork, best_device, predict_logits
@@ -68,7 +68,7 @@ def run(results: Results, data: Path, seeds: tuple[int, ...] = SEEDS) -> None:
                     f"mean {statistics.mean(values):.4f}, {len(seeds)} seeds")  # fmt: skip
 
 
-def train(examples: Part, tuning: Part, seed: int):
+def train(examples: Part, tuning: Part, seed: int) -> tuple[XrayNetwork, OperatingPoint]:
     """The network and its operating point."""
     settings = load(argv=[], environ={})
     given = dict(epochs=settings.epochs, batch_size=settings.batch_size, learning_rate=settings.learning_rate)

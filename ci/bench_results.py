@@ -93,3 +93,10 @@ class Results:
         ]
         told = ", ".join(f"{name} {value}" for name, value in machine.items())
         return "\n".join([*lines, "", f"Measured with {told}."]) + "\n"
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

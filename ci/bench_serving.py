@@ -25,7 +25,7 @@ from tests.bad_structures import build
 from tests.registration import ensure_service, log_version
 from tests.trained import model_config, probability, report_of
 
-from bench_results import ROUNDS, Results
+from bench_results import ROUNDS, Results, seconds_of
 from cxr.account import scripts
 from cxr.account.project import Project, open_project
 from cxr.account.session import PROJECT, start_local_account
@@ -170,7 +170,7 @@ def latency(results: Results, served: Served, requests: int, clients: int) -> No
 
     with ThreadPoolExecutor(clients, initializer=start) as pool:
         for name, ask in paths.items():
-            seconds = list(pool.map(lambda number, ask=ask: _seconds(lambda: ask(number)), range(requests + clients)))
+            seconds = list(pool.map(lambda number, ask=ask: seconds_of(lambda: ask(number)), range(requests + clients)))
             middle, last = np.percentile(seconds[clients:], (50, 99))
             detail = f"{requests} requests, p50 {middle * 1000:.0f} ms, p99 {last * 1000:.0f} ms"
             results.add(
@@ -178,12 +178,6 @@ def latency(results: Results, served: Served, requests: int, clients: int) -> No
             )
     for session in opened:
         session.close()
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def soak(results: Results, served: Served, requests: int) -> None:

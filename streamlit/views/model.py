@@ -13,7 +13,7 @@ from app_common import Choice, choose_model, chosen, forget_choice, fragment, in
 from app_scoring import score_rows
 
 from cxr.evaluation.bootstrap import bootstrap, paired_bootstrap, roc_band
-from cxr.evaluation.by_class import words_of
+from cxr.evaluation.intervals import words_of
 from cxr.evaluation.metrics import measure, reliability
 from cxr.model.labelset import LabelSet
 

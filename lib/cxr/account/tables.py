@@ -88,3 +88,8 @@ def _plain(value):
     if isinstance(value, pd.Timestamp):
         return value.to_pydatetime()
     return value.item() if hasattr(value, "item") else value
+
+
+def utc_now() -> pd.Timestamp:
+    """The client's time in UTC, for a column of type TIMESTAMP_NTZ."""
+    return pd.Timestamp.now("UTC").tz_localize(None)

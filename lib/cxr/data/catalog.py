@@ -6,6 +6,7 @@ import pandas as pd
 from snowflake.snowpark.functions import sql_expr
 
 from cxr.account.project import Project
+from cxr.account.tables import utc_now
 from cxr.data import facts
 from cxr.data.classes import DEFAULT
 from cxr.data.sources import PHANTOMS
@@ -26,8 +27,8 @@ def assign_splits(project: Project) -> None:
         shares = dict(test=settings.phantom_test_share, validation=settings.phantom_validation_share)
     negative = (label_set(project) or DEFAULT).negative
     text = _ASSIGN.format(catalog=project.catalog, usable=usable(project), seed=settings.seed, **shares)
-    now = pd.Timestamp.now("UTC").tz_localize(None)
-    project.session.sql(text, params=[negative, str(now)]).collect()
+    # By the clock that writes SCORED_AT, with which SPLIT_AT is compared.
+    project.session.sql(text, params=[negative, str(utc_now())]).collect()
 
 
 def usable(project: Project) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from cxr.evaluation.bootstrap import bootstrap_of
+from cxr.evaluation.intervals import with_interval
 from cxr.evaluation.metrics import auroc
 
 
@@ -64,20 +65,3 @@ def macro_auroc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarr
     """The mean of the classes' AUROC (one against the rest), under each row of `weights` [R, N]: array [R]."""
     classes = range(probabilities.shape[1])
     return np.mean([auroc(labels == number, probabilities[:, number], weights) for number in classes], axis=0)
-
-
-def with_interval(value: float, interval: tuple[float, float]) -> dict:
-    """A metric for JSON: `value` and `interval`, with None instead of NaN."""
-
-    def or_none(number: float) -> float | None:
-        return None if np.isnan(number) else float(number)
-
-    return {"value": or_none(value), "interval": [or_none(end) for end in interval]}
-
-
-def words_of(metric: dict, undefined: str = "undefined") -> str:
-    """`0.912 (0.870 to 0.951)`, of what :func:`with_interval` gives; in earlier versions some had no interval."""
-    value, interval = metric["value"], metric.get("interval") or ()
-    if None in (value, *interval):
-        return undefined
-    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")

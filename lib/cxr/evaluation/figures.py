@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 
 from cxr.colours import BLUE, GREEN, GREY, ORANGE
-from cxr.evaluation.by_class import words_of
+from cxr.evaluation.intervals import words_of
 
 
 def roc_and_precision(evaluation: dict, labels: np.ndarray, probabilities: np.ndarray) -> Figure:

@@ -4,8 +4,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from cxr.evaluation.bootstrap import bootstrap, bootstrap_of
-from cxr.evaluation.by_class import with_interval
 from cxr.evaluation.calibration import choose_threshold
+from cxr.evaluation.intervals import with_interval
 from cxr.evaluation.metrics import BINS, measure
 
 TARGETS = (0.90, 0.95, 0.99)  # sensitivities

@@ -8,8 +8,9 @@ from scipy.special import logit
 
 from cxr.data.splits import class_indices
 from cxr.evaluation.bootstrap import bootstrap, roc_band
-from cxr.evaluation.by_class import evaluate_classes, with_interval, words_of
+from cxr.evaluation.by_class import evaluate_classes
 from cxr.evaluation.calibration import OperatingPoint
+from cxr.evaluation.intervals import with_interval, words_of
 from cxr.evaluation.metrics import expected_calibration_error, measure, reliability
 from cxr.model.probabilities import Calibration, choose_classes, p_positive
 

@@ -16,7 +16,7 @@ from cxr.atomic_files import write_atomically
 from cxr.data import outside as reasons
 from cxr.evaluation import figures
 from cxr.evaluation.bootstrap import RESAMPLES
-from cxr.evaluation.by_class import words_of
+from cxr.evaluation.intervals import words_of
 from cxr.evaluation.report import as_table, class_table, subgroup_table
 from cxr.evaluation.triage import zone_table
 from cxr.lifecycle.external_evaluation import SEED, ExternalEvaluation

@@ -2,7 +2,7 @@
 
 import re
 
-from cxr.evaluation.by_class import words_of
+from cxr.evaluation.intervals import words_of
 from cxr.evaluation.triage import CONFIDENCE, describe
 from cxr.model.config import ModelConfig
 from cxr.training.gate_fitting import in_words

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cxr import earlier_versions
 from cxr.account.project import Project
-from cxr.account.tables import merge
+from cxr.account.tables import merge, utc_now
 from cxr.serving.rest_client import ANSWER
 
 
@@ -38,7 +38,7 @@ def write_predictions(
         MODEL_NAME=model,
         MODEL_VERSION=version,
         PATH_TAKEN=path,
-        SCORED_AT=_now(),
+        SCORED_AT=utc_now(),
     )
     rows = rows.drop_duplicates("SCORING_ID")
     merge(project.session, project.predictions, rows, keys=["SCORING_ID"], update=False)
@@ -62,13 +62,9 @@ def merge_answers(project: Project, answers: str, version: str, path: str) -> in
             FROM {answers}
         ) A ON P.SCORING_ID = A.SCORING_ID
         WHEN NOT MATCHED THEN INSERT ({", ".join(written)}) VALUES ({", ".join(f"A.{name}" for name in written)})""",
-        params=[_mark(project, version, path), project.settings.model_name, version, path, str(_now())],
+        params=[_mark(project, version, path), project.settings.model_name, version, path, str(utc_now())],
     ).collect()
     return int(done[0][0])
-
-
-def _now() -> pd.Timestamp:
-    return pd.Timestamp.now("UTC").tz_localize(None)
 
 
 def _mark(project: Project, version: str, path: str, request: str = "") -> str:

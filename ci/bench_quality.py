@@ -64,7 +64,7 @@ def run(results: Results, data: Path, seeds: tuple[int, ...] = SEEDS) -> None:
             figures = ", ".join(f"{metric} {value:.3f}" for metric, value in told.items())
             print(f"seed {seed}, {took:.0f} s, held-back patients' images {name}: {figures}", flush=True)
     for (name, metric), values in found.items():
-        results.add(f"{metric} on held-back patients' images {name}, compared with 1", values,
+        results.add(f"{metric} on held-back patients' images {name}", values,
                     f"mean {statistics.mean(values):.4f}, {len(seeds)} seeds")  # fmt: skip
 
 

@@ -54,7 +54,7 @@ from pathlib import Path
 from snowflake.snowpark import Session
 from cxr.account import scripts, session
 from cxr.account.project import Project
-from cxr.data import catalog, checking, ingest
+from cxr.data import checking, ingest
 from cxr.settings import load
 account, folder, batch, marks = sys.argv[1:]
 checking.BATCH = int(batch)
@@ -68,7 +68,7 @@ if folder:
     Path(marks).touch()
     counts = ingest.ingest(project, folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rows = catalog.read_catalog(project).drop(columns="CATALOGED_AT")
+    rows = opened.table(project.catalog).drop("CATALOGED_AT", "SPLIT_AT").sort("IMAGE_ID").to_pandas()
     print(json.dumps([counts, opened.sql(f"LIST {settings.images}").count(), rows.to_csv(index=False), peak]))
 else:
     opened.sql(f"DELETE FROM {settings.qualified(settings.catalog_table)}").collect()

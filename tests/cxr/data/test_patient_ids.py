@@ -215,3 +215,12 @@ def test_a_split_of_images_that_are_patients_of_their_own_is_not_to_be_trusted(e
     ingest.ingest(project, draw(tmp_path, "TB/person1_virus_1.png", "TB/person2_virus_1.png"))
     assert notices.patient_yield(project).trusted
     assert not any("trusted" in line for line in notices.notices(project))
+
+
+def test_a_phantom_with_the_id_of_a_patient_is_somebody_else(empty):
+    rows = pd.DataFrame({"SOURCE": ["phantoms/made", "here"], "SPLIT": ["train", "test"]}).assign(
+        IMAGE_ID=["0" * 64, "1" * 64], PATIENT_ID="person1", PATIENT_FROM="name", SOURCE_NAME="TB/person1_virus_1.png",
+        RELATIVE_PATH="x", LABEL="TB", WIDTH=1, HEIGHT=1, BYTES=1, FORMAT="PNG", PERCEPTUAL_HASH="0",
+    )  # fmt: skip
+    tables.append(empty.session, empty.catalog, rows)
+    assert rekey(empty)["moved"] == 0

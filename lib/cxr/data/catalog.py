@@ -95,9 +95,15 @@ def near_duplicates(project: Project) -> pd.DataFrame:
         WHERE A.VANISHED_AT IS NULL AND B.VANISHED_AT IS NULL ORDER BY A.SOURCE_NAME""").to_pandas()
 
 
+def in_split(project: Project) -> str:
+    """The SQL condition for the images to train and to measure on."""
+    # An ingest that was cut off leaves labels without a split; the next one gives them theirs.
+    return f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"
+
+
 # What training and measuring read of an image. The other columns would take half of the memory of a large catalog.
-READ = ("IMAGE_ID", "RELATIVE_PATH", "SOURCE", "SOURCE_NAME", "LABEL", "CAUSE", "PATIENT_ID", "SPLIT", "FORMAT", "BYTES",
-        "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
+READ = ("IMAGE_ID", "RELATIVE_PATH", "SOURCE", "SOURCE_NAME", "LABEL", "CAUSE", "PATIENT_ID", "PATIENT_FROM", "SPLIT",
+        "FORMAT", "BYTES", "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
 
 
 def read_catalog(project: Project) -> pd.DataFrame:
@@ -107,9 +113,8 @@ def read_catalog(project: Project) -> pd.DataFrame:
     Raises:
         LookupError: there are none; the message says what to do.
     """
-    # An ingest that was cut off leaves labels without a split; the next one gives them theirs.
-    ready = f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"
-    rows = project.session.table(project.catalog).filter(sql_expr(ready)).select(*READ).sort("IMAGE_ID").to_pandas()
+    chosen = sql_expr(in_split(project))
+    rows = project.session.table(project.catalog).filter(chosen).select(*READ).sort("IMAGE_ID").to_pandas()
     if rows.empty:
         raise LookupError(_why_empty(project))
     return rows

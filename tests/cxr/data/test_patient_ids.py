@@ -13,10 +13,11 @@ from tests.dicom_files import dicom
 
 from cxr.account import tables
 from cxr.account.patient_key import PatientKey, find_patient_key
-from cxr.data import facts, ingest, notices
+from cxr.data import catalog, facts, ingest, notices
 from cxr.data.patient_ids.rekey import rekey
 from cxr.data.patient_ids.rules import key_check, patient_of_table, pseudonym
 from cxr.data.survey import survey
+from cxr.lifecycle.description import describe
 
 
 def write_dicom(path: Path, patient: str, seed: int, study: str = "") -> None:
@@ -215,6 +216,20 @@ def test_a_split_of_images_that_are_patients_of_their_own_is_not_to_be_trusted(e
     ingest.ingest(project, draw(tmp_path, "TB/person1_virus_1.png", "TB/person2_virus_1.png"))
     assert notices.patient_yield(project).trusted
     assert not any("trusted" in line for line in notices.notices(project))
+
+
+def test_images_outside_the_split_say_nothing_about_it(empty, tmp_path):
+    project = empty
+    draw(tmp_path, "set/NORMAL/a.png", "set/NORMAL/b.png", "set/TB/c.png")
+    for number in range(5):
+        write_dicom(tmp_path / "incoming" / str(number), f"10{number}", number)
+    ingest.ingest(project, tmp_path)
+    assert notices.patient_yield(project) == notices.PatientYield(table=0, header=0, name=0, none=3)
+    assert any(line.startswith("The split cannot be trusted") for line in notices.notices(project))
+    said = describe(project, catalog.read_catalog(project))
+    assert (said["patients_by"]["none"], said["split_trusted"]) == (3, False)
+    project.session.sql(f"UPDATE {project.catalog} SET LABEL = NULL, SPLIT = NULL").collect()
+    assert notices.patient_yield(project).header == 5, "without a split all images count"
 
 
 def test_a_phantom_with_the_id_of_a_patient_is_somebody_else(empty):

@@ -40,6 +40,7 @@ def ingest(
     * `relabelled` counts images whose label was corrected, `labelled` those that had none before.
     * `unlabelled` counts this source's images without a label; `set_aside` its lateral views and images for processing.
     * `patients_by_table`, `..._header`, `..._name` and `..._none` say how this source's images got their patient.
+    * `table_patients_ignored` counts images that keep their patient, although the table names another.
     * `table_rows_left` and `files_without_row` say what the table and the source do not share; `documents` are files
       that may be no image and were not looked at, `folders_unread` folders that may not be read.
 
@@ -210,12 +211,13 @@ _LABEL = f"""
 MERGE INTO {{catalog}} C USING ({_SAID}) S
 ON C.IMAGE_ID = S.IMAGE_ID AND (C.LABEL IS DISTINCT FROM S.LABEL OR S.CAUSE IS DISTINCT FROM COALESCE(C.CAUSE, S.CAUSE))
 WHEN MATCHED THEN UPDATE SET LABEL = S.LABEL, CAUSE = COALESCE(S.CAUSE, IFF(C.LABEL = S.LABEL, C.CAUSE, NULL))"""
-# A table that tells the patient of an image that had none; one that has a split keeps its patient.
-_TELL_PATIENT = """
-MERGE INTO {catalog} C USING (
+_TOLD = """
     SELECT IMAGE_ID, MIN(PATIENT_ID) AS PATIENT_ID FROM {run}
-    WHERE PATIENT_ID IS NOT NULL AND (REASON IS NULL OR REASON = 'duplicate') GROUP BY IMAGE_ID
-) S ON C.IMAGE_ID = S.IMAGE_ID AND C.SPLIT IS NULL AND C.PATIENT_FROM = 'none'
+    WHERE PATIENT_ID IS NOT NULL AND (REASON IS NULL OR REASON = 'duplicate') GROUP BY IMAGE_ID"""
+# A table that tells the patient of an image that had none; one that has a split keeps its patient.
+_TELL_PATIENT = f"""
+MERGE INTO {{catalog}} C USING ({_TOLD}) S
+ON C.IMAGE_ID = S.IMAGE_ID AND C.SPLIT IS NULL AND C.PATIENT_FROM = 'none'
 WHEN MATCHED THEN UPDATE SET PATIENT_ID = S.PATIENT_ID, PATIENT_FROM = 'table'"""
 _HERE = """
     SELECT K.IMAGE_ID, MAX(F.IMAGE_ID) IS NULL AS GONE
@@ -241,10 +243,10 @@ _ACCEPTED_NOW = """
 DELETE FROM {rejected} WHERE SOURCE = ? AND SOURCE_NAME IN (SELECT SOURCE_NAME FROM {run} WHERE REASON IS NULL)"""
 _REMOVED = """
 DELETE FROM {rejected} WHERE SOURCE = ? AND SOURCE_NAME NOT IN (SELECT SOURCE_NAME FROM {run})"""
-_COUNTS = """
-WITH HERE AS (SELECT * FROM {catalog} WHERE SOURCE = ?),
-NEW AS (SELECT DISTINCT IMAGE_ID FROM {run} WHERE IS_NEW),
-FOUND AS (SELECT F.REASON, N.IMAGE_ID AS NEW_ID FROM {run} F LEFT JOIN NEW N ON N.IMAGE_ID = F.IMAGE_ID),
+_COUNTS = f"""
+WITH HERE AS (SELECT * FROM {{catalog}} WHERE SOURCE = ?),
+NEW AS (SELECT DISTINCT IMAGE_ID FROM {{run}} WHERE IS_NEW),
+FOUND AS (SELECT F.REASON, N.IMAGE_ID AS NEW_ID FROM {{run}} F LEFT JOIN NEW N ON N.IMAGE_ID = F.IMAGE_ID),
 RAN AS (
     SELECT COUNT(REASON) AS REJECTED, COUNT(*) - COUNT(REASON) AS KEPT,
         COUNT_IF(REASON IS NULL AND NEW_ID IS NOT NULL) AS CATALOGED FROM FOUND
@@ -258,6 +260,9 @@ RAN AS (
         COUNT_IF(VANISHED_AT IS NULL AND PATIENT_FROM = 'none') AS PATIENTS_BY_NONE FROM HERE
 ), OVERWRITTEN AS (
     SELECT COUNT(*) AS CHANGED FROM HERE
-    WHERE VANISHED_AT IS NOT NULL AND SOURCE_NAME IN (SELECT SOURCE_NAME FROM {run})
+    WHERE VANISHED_AT IS NOT NULL AND SOURCE_NAME IN (SELECT SOURCE_NAME FROM {{run}})
+), IGNORED AS (
+    SELECT COUNT(*) AS TABLE_PATIENTS_IGNORED
+    FROM {{catalog}} C JOIN ({_TOLD}) S ON S.IMAGE_ID = C.IMAGE_ID AND S.PATIENT_ID <> C.PATIENT_ID
 )
-SELECT * FROM RAN CROSS JOIN HOLDS CROSS JOIN OVERWRITTEN"""
+SELECT * FROM RAN CROSS JOIN HOLDS CROSS JOIN OVERWRITTEN CROSS JOIN IGNORED"""

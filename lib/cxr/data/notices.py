@@ -52,16 +52,22 @@ def patient_yield(project: Project) -> PatientYield:
 
 UNTRUSTED = (
     "The split cannot be trusted: for most images no patient id was found, so images of one person may be in train and "
-    "in test, and every metric may be too good. Give patient ids in a table (data_csv)"
+    "in test, and every metric may be too good. Give patient ids in a table: python3 ci rekey --data-csv TABLE (an "
+    "ingest does not change the patients of images that have a split)"
 )
 
 
-def notices(project: Project) -> list[str]:
-    """One sentence each; none for a catalog that needs no warning."""
+def notices(project: Project, counts_of_ingest: Mapping[str, int] | None = None) -> list[str]:
+    """One sentence each; none for a catalog, and an ingest that was just done, that need no warning."""
     found, counts = patient_yield(project), _counts(project)
     said = []
     if found.images and not found.trusted:
         said.append(f"{UNTRUSTED} ({found}).")
+    if ignored := (counts_of_ingest or {}).get("table_patients_ignored"):
+        said.append(
+            f"{ignored:,} images keep their patient, although the table (data_csv) names another: an ingest changes no "
+            "patient on whom a split depends. To use the table's, run python3 ci rekey --data-csv TABLE."
+        )
     labels = catalog.label_set(project)
     if labels and len(counts["classes"]) == 1:
         said.append(one_class(counts["classes"][0], labels) + ".")

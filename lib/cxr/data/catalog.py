@@ -16,17 +16,20 @@ from cxr.model.labelset import NEGATIVE_NAMES, LabelSet
 def assign_splits(project: Project) -> None:
     """Give every patient without a split one. A patient who has a split keeps it, also for new images.
 
-    Only images with a label count, and none that is set aside. A patient counts for the rarest of their positive
-    classes. Within each class, patients are ordered by a hash of their id and the seed. The first patients without a
-    split fill up test, then validation, so every split has its share of every class, to the patient. If a class has
-    three patients, every split gets one of them.
+    Only images with a label count, and none that is set aside. Of phantoms and patients only the present kind counts,
+    although their ids may be alike: the kind that has left would fill the splits of the other. A patient counts for the
+    rarest of their positive classes. Within each class, patients are ordered by a hash of their id and the seed. The
+    first patients without a split fill up test, then validation, so every split has its share of every class, to the
+    patient. If a class has three patients, every split gets one of them.
     """
     settings = project.settings
     shares = dict(test=settings.test_share, validation=settings.validation_share)
-    if holds_phantoms(project):
+    phantoms = holds_phantoms(project)
+    if phantoms:
         shares = dict(test=settings.phantom_test_share, validation=settings.phantom_validation_share)
     negative = (label_set(project) or DEFAULT).negative
-    text = _ASSIGN.format(catalog=project.catalog, usable=usable(project), seed=settings.seed, **shares)
+    present = {"kind": facts.of_kind(phantoms), "usable": usable(project)}
+    text = _ASSIGN.format(catalog=project.catalog, seed=settings.seed, **present, **shares)
     # By the clock that writes SCORED_AT, with which SPLIT_AT is compared.
     project.session.sql(text, params=[negative, str(utc_now())]).collect()
 
@@ -40,7 +43,7 @@ _ASSIGN = """
 MERGE INTO {catalog} C USING (
     WITH SHOWN AS (
         SELECT PATIENT_ID, LABEL, MAX(IFF(LABEL = ?, 1, 0)) AS NEGATIVE
-        FROM {catalog} WHERE LABEL IS NOT NULL AND {usable} GROUP BY PATIENT_ID, LABEL
+        FROM {catalog} WHERE LABEL IS NOT NULL AND {usable} AND {kind} GROUP BY PATIENT_ID, LABEL
     ), COUNTED AS (
         SELECT *, COUNT(*) OVER (PARTITION BY LABEL) AS PATIENTS FROM SHOWN
     ), RANKED AS (
@@ -48,7 +51,7 @@ MERGE INTO {catalog} C USING (
             ROW_NUMBER() OVER (PARTITION BY PATIENT_ID ORDER BY NEGATIVE, PATIENTS, LABEL) AS PLACE
         FROM COUNTED
     ), HAVE AS (
-        SELECT PATIENT_ID, MAX(SPLIT) AS SPLIT FROM {catalog} GROUP BY PATIENT_ID
+        SELECT PATIENT_ID, MAX(SPLIT) AS SPLIT FROM {catalog} WHERE {kind} GROUP BY PATIENT_ID
     ), PATIENTS AS (
         SELECT R.PATIENT_ID, R.LABEL, H.SPLIT, SHA2('{seed}:' || R.PATIENT_ID, 256) AS POSITION
         FROM RANKED R JOIN HAVE H ON H.PATIENT_ID = R.PATIENT_ID WHERE R.PLACE = 1
@@ -64,7 +67,7 @@ MERGE INTO {catalog} C USING (
     SELECT P.PATIENT_ID, COALESCE(P.SPLIT, CASE WHEN F.PLACE <= W.TEST THEN 'test'
         WHEN F.PLACE <= GREATEST(W.TEST, 0) + GREATEST(W.VALID, 0) THEN 'validation' ELSE 'train' END) AS SPLIT
     FROM PATIENTS P JOIN WANTED W ON W.LABEL = P.LABEL LEFT JOIN FRESH F ON F.PATIENT_ID = P.PATIENT_ID
-) S ON C.PATIENT_ID = S.PATIENT_ID AND C.SPLIT IS NULL AND C.LABEL IS NOT NULL AND {usable}
+) S ON C.PATIENT_ID = S.PATIENT_ID AND C.SPLIT IS NULL AND C.LABEL IS NOT NULL AND {usable} AND {kind}
 WHEN MATCHED THEN UPDATE SET SPLIT = S.SPLIT, SPLIT_SEED = {seed}, SPLIT_AT = ?::TIMESTAMP_NTZ"""
 
 
@@ -92,9 +95,15 @@ def near_duplicates(project: Project) -> pd.DataFrame:
         WHERE A.VANISHED_AT IS NULL AND B.VANISHED_AT IS NULL ORDER BY A.SOURCE_NAME""").to_pandas()
 
 
+def in_split(project: Project) -> str:
+    """The SQL condition for the images to train and to measure on."""
+    # An ingest that was cut off leaves labels without a split; the next one gives them theirs.
+    return f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"
+
+
 # What training and measuring read of an image. The other columns would take half of the memory of a large catalog.
-READ = ("IMAGE_ID", "RELATIVE_PATH", "SOURCE", "SOURCE_NAME", "LABEL", "CAUSE", "PATIENT_ID", "SPLIT", "FORMAT", "BYTES",
-        "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
+READ = ("IMAGE_ID", "RELATIVE_PATH", "SOURCE", "SOURCE_NAME", "LABEL", "CAUSE", "PATIENT_ID", "PATIENT_FROM", "SPLIT",
+        "FORMAT", "BYTES", "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
 
 
 def read_catalog(project: Project) -> pd.DataFrame:
@@ -104,9 +113,8 @@ def read_catalog(project: Project) -> pd.DataFrame:
     Raises:
         LookupError: there are none; the message says what to do.
     """
-    # An ingest that was cut off leaves labels without a split; the next one gives them theirs.
-    ready = f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"
-    rows = project.session.table(project.catalog).filter(sql_expr(ready)).select(*READ).sort("IMAGE_ID").to_pandas()
+    chosen = sql_expr(in_split(project))
+    rows = project.session.table(project.catalog).filter(chosen).select(*READ).sort("IMAGE_ID").to_pandas()
     if rows.empty:
         raise LookupError(_why_empty(project))
     return rows

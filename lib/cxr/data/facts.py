@@ -36,7 +36,7 @@ def read(project: Project, phantoms: bool = False) -> Facts:
     written = read_all(project, phantoms)
     rows = project.session.sql(f"""
         SELECT LABEL, COUNT_IF(VANISHED_AT IS NULL) AS LIVE, COUNT_IF(STARTSWITH(PATIENT_ID, 'patient-')) AS KEYED
-        FROM {project.catalog} WHERE {_of_kind(phantoms)} GROUP BY LABEL""").collect()
+        FROM {project.catalog} WHERE {of_kind(phantoms)} GROUP BY LABEL""").collect()
     if not rows:  # nothing of this kind was ever cataloged: begin anew
         return Facts(None, rules.VERSION, None, fixed=False)
     live = [row["LABEL"] for row in rows if row["LABEL"] and row["LIVE"]]
@@ -66,17 +66,18 @@ def live_labels(project: Project, phantoms: bool) -> set[str]:
     """The labels of images that are still in their source."""
     rows = project.session.sql(f"""
         SELECT DISTINCT LABEL FROM {project.catalog}
-        WHERE VANISHED_AT IS NULL AND LABEL IS NOT NULL AND {_of_kind(phantoms)}""").collect()
+        WHERE VANISHED_AT IS NULL AND LABEL IS NOT NULL AND {of_kind(phantoms)}""").collect()
     return {row[0] for row in rows}
 
 
 def live_images(project: Project, phantoms: bool) -> int:
     """The number of images of a kind that are still in their source."""
-    live = f"SELECT COUNT(*) FROM {project.catalog} WHERE VANISHED_AT IS NULL AND {_of_kind(phantoms)}"
+    live = f"SELECT COUNT(*) FROM {project.catalog} WHERE VANISHED_AT IS NULL AND {of_kind(phantoms)}"
     return project.session.sql(live).collect()[0][0]
 
 
-def _of_kind(phantoms: bool) -> str:
+def of_kind(phantoms: bool) -> str:
+    """The SQL condition for images of phantoms, or for all others."""
     return f"{'' if phantoms else 'NOT '}STARTSWITH(SOURCE, '{PHANTOMS}')"
 
 

@@ -40,6 +40,7 @@ def ingest(
     * `relabelled` counts images whose label was corrected, `labelled` those that had none before.
     * `unlabelled` counts this source's images without a label; `set_aside` its lateral views and images for processing.
     * `patients_by_table`, `..._header`, `..._name` and `..._none` say how this source's images got their patient.
+    * `table_patients_ignored` counts images that keep their patient, although the table names another.
     * `table_rows_left` and `files_without_row` say what the table and the source do not share; `documents` are files
       that may be no image and were not looked at, `folders_unread` folders that may not be read.
 
@@ -58,7 +59,7 @@ def ingest(
     with temporary(project.session, _RUN) as run:
         check = check_in_place if isinstance(source, sources.Stage) else _check_here
         total = check(project, data, run, on_found)
-        counts = _finish(project, source.name, run)
+        counts = _finish(project, source, run)
     split_new_images(project)
     kept = counts.pop("kept")
     counts = {"found": total, "cataloged": counts.pop("cataloged"), "already_there": kept, **counts}
@@ -127,7 +128,10 @@ def _without_file(project: Project) -> set[str]:
 
 
 def _frame(rows: list) -> pd.DataFrame:
-    frame = pd.DataFrame([asdict(row) for row in rows]).rename(columns=str.upper)
+    return _storable(pd.DataFrame([asdict(row) for row in rows]).rename(columns=str.upper))
+
+
+def _storable(frame: pd.DataFrame) -> pd.DataFrame:
     # A file's name may be no Unicode, and then no database takes it as it is.
     return frame.assign(SOURCE_NAME=[n.encode(errors="backslashreplace").decode() for n in frame["SOURCE_NAME"]])
 
@@ -147,8 +151,9 @@ def _write_facts_after(project: Project, data: Survey, counts: dict[str, int]) -
     facts.write(project, data.phantoms, label_set=data.labels.only(used).to_list(), last_ingest=last)
 
 
-def _finish(project: Project, source: str, run: str) -> dict[str, int]:
+def _finish(project: Project, listed, run: str) -> dict[str, int]:
     """What needs the whole source: files that moved, duplicates, labels, what vanished, the list of the rejected."""
+    source = listed.name
     names = dict(catalog=project.catalog, rejected=project.rejected, run=run)
     _execute(project, _TWO_CLASSES, names, source)
     _execute(project, _MOVED, names, source)
@@ -157,8 +162,10 @@ def _finish(project: Project, source: str, run: str) -> dict[str, int]:
     for statement in (_LABEL, _TELL_PATIENT, _CAME_BACK, _NEVER_MIXED, _REJECT, _ACCEPTED_NOW):
         _execute(project, statement, names, source)
     if not _is_landing(project, source):
-        for statement in (_VANISHED, _REMOVED):
-            _execute(project, statement, names, source)
+        unlisted = pd.DataFrame({"SOURCE_NAME": [f"{folder}/" for folder in listed.unlisted]})
+        with temporary(project.session, "SOURCE_NAME STRING", _storable(unlisted)) as folders:
+            for statement in (_VANISHED, _REMOVED):
+                _execute(project, statement, names | {"unlisted": folders}, source)
     counts = project.session.sql(_COUNTS.format(**names), params=[source] * _COUNTS.count("?")).collect()[0].as_dict()
     return {name.lower(): int(value or 0) for name, value in (counts | labels).items()}
 
@@ -210,19 +217,25 @@ _LABEL = f"""
 MERGE INTO {{catalog}} C USING ({_SAID}) S
 ON C.IMAGE_ID = S.IMAGE_ID AND (C.LABEL IS DISTINCT FROM S.LABEL OR S.CAUSE IS DISTINCT FROM COALESCE(C.CAUSE, S.CAUSE))
 WHEN MATCHED THEN UPDATE SET LABEL = S.LABEL, CAUSE = COALESCE(S.CAUSE, IFF(C.LABEL = S.LABEL, C.CAUSE, NULL))"""
-# A table that tells the patient of an image that had none; one that has a split keeps its patient.
-_TELL_PATIENT = """
-MERGE INTO {catalog} C USING (
+_TOLD = """
     SELECT IMAGE_ID, MIN(PATIENT_ID) AS PATIENT_ID FROM {run}
-    WHERE PATIENT_ID IS NOT NULL AND (REASON IS NULL OR REASON = 'duplicate') GROUP BY IMAGE_ID
-) S ON C.IMAGE_ID = S.IMAGE_ID AND C.SPLIT IS NULL AND C.PATIENT_FROM = 'none'
+    WHERE PATIENT_ID IS NOT NULL AND (REASON IS NULL OR REASON = 'duplicate') GROUP BY IMAGE_ID"""
+# A table that tells the patient of an image that had none; one that has a split keeps its patient.
+_TELL_PATIENT = f"""
+MERGE INTO {{catalog}} C USING ({_TOLD}) S
+ON C.IMAGE_ID = S.IMAGE_ID AND C.SPLIT IS NULL AND C.PATIENT_FROM = 'none'
 WHEN MATCHED THEN UPDATE SET PATIENT_ID = S.PATIENT_ID, PATIENT_FROM = 'table'"""
 _HERE = """
-    SELECT K.IMAGE_ID, MAX(F.IMAGE_ID) IS NULL AS GONE
+    SELECT K.IMAGE_ID, K.SOURCE_NAME, MAX(F.IMAGE_ID) IS NULL AS GONE
     FROM {catalog} K LEFT JOIN {run} F ON F.IMAGE_ID = K.IMAGE_ID AND COALESCE(F.REASON, '') IN ('', 'duplicate')
-    WHERE K.SOURCE = ? GROUP BY K.IMAGE_ID"""
+    WHERE K.SOURCE = ? GROUP BY K.IMAGE_ID, K.SOURCE_NAME"""
+# What cannot be read, or lies in a folder that cannot be listed, may be there: a share can be away for a while.
 _VANISHED = f"""
-MERGE INTO {{catalog}} C USING ({_HERE}) S ON C.IMAGE_ID = S.IMAGE_ID AND S.GONE AND C.VANISHED_AT IS NULL
+MERGE INTO {{catalog}} C USING (
+    SELECT H.IMAGE_ID FROM ({_HERE}) H LEFT JOIN {{unlisted}} U ON STARTSWITH(H.SOURCE_NAME, U.SOURCE_NAME)
+    WHERE H.GONE AND U.SOURCE_NAME IS NULL AND H.SOURCE_NAME NOT IN (
+        SELECT SOURCE_NAME FROM {{run}} WHERE REASON = 'unreadable' AND IMAGE_ID IS NULL)
+) S ON C.IMAGE_ID = S.IMAGE_ID AND C.VANISHED_AT IS NULL
 WHEN MATCHED THEN UPDATE SET VANISHED_AT = SYSDATE()"""
 _CAME_BACK = f"""
 MERGE INTO {{catalog}} C USING ({_HERE}) S ON C.IMAGE_ID = S.IMAGE_ID AND NOT S.GONE AND C.VANISHED_AT IS NOT NULL
@@ -240,11 +253,13 @@ WHEN NOT MATCHED THEN INSERT (SOURCE, SOURCE_NAME, REASON, DETAIL, REJECTED_AT)
 _ACCEPTED_NOW = """
 DELETE FROM {rejected} WHERE SOURCE = ? AND SOURCE_NAME IN (SELECT SOURCE_NAME FROM {run} WHERE REASON IS NULL)"""
 _REMOVED = """
-DELETE FROM {rejected} WHERE SOURCE = ? AND SOURCE_NAME NOT IN (SELECT SOURCE_NAME FROM {run})"""
-_COUNTS = """
-WITH HERE AS (SELECT * FROM {catalog} WHERE SOURCE = ?),
-NEW AS (SELECT DISTINCT IMAGE_ID FROM {run} WHERE IS_NEW),
-FOUND AS (SELECT F.REASON, N.IMAGE_ID AS NEW_ID FROM {run} F LEFT JOIN NEW N ON N.IMAGE_ID = F.IMAGE_ID),
+DELETE FROM {rejected} WHERE SOURCE = ? AND SOURCE_NAME NOT IN (SELECT SOURCE_NAME FROM {run})
+AND SOURCE_NAME NOT IN (
+    SELECT R.SOURCE_NAME FROM {rejected} R JOIN {unlisted} U ON STARTSWITH(R.SOURCE_NAME, U.SOURCE_NAME))"""
+_COUNTS = f"""
+WITH HERE AS (SELECT * FROM {{catalog}} WHERE SOURCE = ?),
+NEW AS (SELECT DISTINCT IMAGE_ID FROM {{run}} WHERE IS_NEW),
+FOUND AS (SELECT F.REASON, N.IMAGE_ID AS NEW_ID FROM {{run}} F LEFT JOIN NEW N ON N.IMAGE_ID = F.IMAGE_ID),
 RAN AS (
     SELECT COUNT(REASON) AS REJECTED, COUNT(*) - COUNT(REASON) AS KEPT,
         COUNT_IF(REASON IS NULL AND NEW_ID IS NOT NULL) AS CATALOGED FROM FOUND
@@ -258,6 +273,9 @@ RAN AS (
         COUNT_IF(VANISHED_AT IS NULL AND PATIENT_FROM = 'none') AS PATIENTS_BY_NONE FROM HERE
 ), OVERWRITTEN AS (
     SELECT COUNT(*) AS CHANGED FROM HERE
-    WHERE VANISHED_AT IS NOT NULL AND SOURCE_NAME IN (SELECT SOURCE_NAME FROM {run})
+    WHERE VANISHED_AT IS NOT NULL AND SOURCE_NAME IN (SELECT SOURCE_NAME FROM {{run}})
+), IGNORED AS (
+    SELECT COUNT(*) AS TABLE_PATIENTS_IGNORED
+    FROM {{catalog}} C JOIN ({_TOLD}) S ON S.IMAGE_ID = C.IMAGE_ID AND S.PATIENT_ID <> C.PATIENT_ID
 )
-SELECT * FROM RAN CROSS JOIN HOLDS CROSS JOIN OVERWRITTEN"""
+SELECT * FROM RAN CROSS JOIN HOLDS CROSS JOIN OVERWRITTEN CROSS JOIN IGNORED"""

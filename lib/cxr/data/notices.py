@@ -1,10 +1,11 @@
 """Warnings about a catalog, to read before its metrics are trusted; for notebook, run and model card."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxr.account.project import Project
 from cxr.data import catalog, facts
-from cxr.data.catalog import usable
+from cxr.data.catalog import in_split, usable
 from cxr.data.patient_ids.rules import VERSION, key_check
 from cxr.data.survey import one_class
 
@@ -17,6 +18,12 @@ class PatientYield:
     header: int
     name: int
     none: int
+
+    @classmethod
+    def of(cls, counts: Mapping[str | None, int]) -> "PatientYield":
+        """Of the number of images with each PATIENT_FROM; an image without one has no patient id."""
+        found = {name: int(counts.get(name, 0)) for name in ("table", "header", "name")}
+        return cls(**found, none=int(sum(counts.values())) - sum(found.values()))
 
     @property
     def images(self) -> int:
@@ -35,26 +42,32 @@ class PatientYield:
 
 
 def patient_yield(project: Project) -> PatientYield:
-    """Over all images that are still in their source."""
-    rows = project.session.sql(
-        f"SELECT PATIENT_FROM, COUNT(*) FROM {project.catalog} WHERE VANISHED_AT IS NULL GROUP BY PATIENT_FROM"
-    ).collect()
-    counts = {rule or "none": count for rule, count in rows}
-    return PatientYield(*(counts.get(rule, 0) for rule in ("table", "header", "name", "none")))
+    """Over the images of the split; over all that are still in their source where none has a split."""
+    rows = project.session.sql(f"""
+        SELECT PATIENT_FROM, COUNT_IF({in_split(project)}) AS IN_SPLIT, COUNT(*) AS ALL_IMAGES
+        FROM {project.catalog} WHERE VANISHED_AT IS NULL GROUP BY PATIENT_FROM""").collect()
+    counted = "IN_SPLIT" if any(row["IN_SPLIT"] for row in rows) else "ALL_IMAGES"
+    return PatientYield.of({row["PATIENT_FROM"]: row[counted] for row in rows})
 
 
 UNTRUSTED = (
     "The split cannot be trusted: for most images no patient id was found, so images of one person may be in train and "
-    "in test, and every metric may be too good. Give patient ids in a table (data_csv)"
+    "in test, and every metric may be too good. Give patient ids in a table: python3 ci rekey --data-csv TABLE (an "
+    "ingest does not change the patients of images that have a split)"
 )
 
 
-def notices(project: Project) -> list[str]:
-    """One sentence each; none for a catalog that needs no warning."""
+def notices(project: Project, counts_of_ingest: Mapping[str, int] | None = None) -> list[str]:
+    """One sentence each; none for a catalog, and an ingest that was just done, that need no warning."""
     found, counts = patient_yield(project), _counts(project)
     said = []
     if found.images and not found.trusted:
         said.append(f"{UNTRUSTED} ({found}).")
+    if ignored := (counts_of_ingest or {}).get("table_patients_ignored"):
+        said.append(
+            f"{ignored:,} images keep their patient, although the table (data_csv) names another: an ingest changes no "
+            "patient on whom a split depends. To use the table's, run python3 ci rekey --data-csv TABLE."
+        )
     labels = catalog.label_set(project)
     if labels and len(counts["classes"]) == 1:
         said.append(one_class(counts["classes"][0], labels) + ".")

@@ -77,11 +77,14 @@ class Folder:
         self.root = root.resolve()
         phantoms = (self.root / MANIFEST).exists()
         self.name = PHANTOMS + self.root.name if phantoms else self.root.as_posix()
-        self.unlisted: list[str] = []  # folders that may not be looked into
+        self.unlisted: list[str] = []  # folders that cannot be looked into, named as files are
+
+    def _cannot_list(self, error: OSError) -> None:
+        self.unlisted.append(Path(error.filename).relative_to(self.root).as_posix())
 
     def names(self) -> Iterator[str]:
         self.unlisted.clear()
-        for folder, folders, files in os.walk(self.root, onerror=lambda error: self.unlisted.append(error.filename)):
+        for folder, folders, files in os.walk(self.root, onerror=self._cannot_list):
             folders[:] = sorted(name for name in folders if name[0] != ".")
             below = Path(folder).relative_to(self.root)
             names = ((below / name).as_posix() for name in sorted(files) if name[0] != ".")

@@ -87,7 +87,8 @@ def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Se
     if len(leaks := catalog.groupby("PATIENT_ID")["SPLIT"].nunique().loc[lambda splits: splits > 1]):
         raise ValueError(
             f"{len(leaks)} patients stand in more than one split of the catalog (first: {leaks.index[0]}), so metrics "
-            "would be measured on patients of training: empty the catalog and run notebooks/02_data_ingest.ipynb again"
+            "would be measured on patients of training. Bring each into one split: python3 ci rekey (add --data-csv "
+            "TABLE if patient ids come from a table)"
         )
     chosen = np.flatnonzero(catalog["SPLIT"] == split)
     if not len(chosen):

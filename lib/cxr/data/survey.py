@@ -62,7 +62,10 @@ class Survey:
         if self.documents:
             lines.append(f"{len(self.documents):,} files are tables or texts: {_some(self.documents)}")
         if self.source.unlisted:
-            lines.append(f"{len(self.source.unlisted):,} folders cannot be looked into: {_some(self.source.unlisted)}")
+            lines.append(
+                f"{len(self.source.unlisted):,} folders cannot be looked into: {_some(self.source.unlisted)}; what the "
+                "catalog holds of them stays as it is"
+            )
         if self.matches:
             left = self.matches.rows_left
             lines.append(

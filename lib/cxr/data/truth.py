@@ -23,7 +23,8 @@ def add_truth(project: Project, table: str | Path) -> dict[str, int]:
     patient, if the patient has one.
 
     Returns:
-        Counts: `labelled` (had none), `relabelled`, `confirmed`, and `rows_left` that name no image.
+        Counts: `labelled` (had none), `relabelled`, `confirmed`; `table_patients_ignored`, images that keep their
+        patient, although the table names another (`ci rekey` changes them); and `rows_left` that name no image.
 
     Raises:
         ValueError: the table cannot be understood, names no image, or has a class that the catalog does not know.
@@ -68,12 +69,14 @@ def add_truth(project: Project, table: str | Path) -> dict[str, int]:
     before = said["IMAGE_ID"].map(rows.set_index("IMAGE_ID")["LABEL"])
     with temporary(project.session, "IMAGE_ID STRING, LABEL STRING, CAUSE STRING, PATIENT_ID STRING", said) as truth:
         project.session.sql(_WRITE.format(catalog=project.catalog, truth=truth)).collect()
+        ignored = project.session.sql(_IGNORED.format(catalog=project.catalog, truth=truth)).collect()[0][0]
     facts.write(project, label_set=labels.to_list())
     split_new_images(project)
     return {
         "labelled": int(before.isna().sum()),
         "relabelled": int((before.notna() & (before != said["LABEL"])).sum()),
         "confirmed": int((before == said["LABEL"]).sum()),
+        "table_patients_ignored": int(ignored),
         "rows_left": len(matches.rows_left),
     }
 
@@ -91,3 +94,5 @@ MERGE INTO {catalog} C USING (
 WHEN MATCHED THEN UPDATE SET
     LABEL = T.LABEL, CAUSE = COALESCE(T.CAUSE, IFF(C.LABEL = T.LABEL, C.CAUSE, NULL)),
     PATIENT_ID = IFF(T.TELLS, T.PATIENT_ID, C.PATIENT_ID), PATIENT_FROM = IFF(T.TELLS, 'table', C.PATIENT_FROM)"""
+_IGNORED = """
+SELECT COUNT(*) FROM {truth} T JOIN {catalog} C ON T.IMAGE_ID = C.IMAGE_ID AND T.PATIENT_ID <> C.PATIENT_ID"""

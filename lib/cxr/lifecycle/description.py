@@ -3,7 +3,7 @@
 import pandas as pd
 
 from cxr.account.project import Project
-from cxr.data.notices import patient_yield
+from cxr.data.notices import PatientYield
 from cxr.data.pixels import are_phantoms
 
 
@@ -13,7 +13,7 @@ def describe(project: Project, rows: pd.DataFrame) -> dict:
     `patients_by` counts images by the source of their patient id, and `split_trusted` is whether most images have one.
     `ages` counts bands of ten years. `views` and `ages` are empty if no header has them.
     """
-    found = patient_yield(project)
+    found = PatientYield.of(rows["PATIENT_FROM"].value_counts(dropna=False).to_dict())
     return {
         "images": len(rows),
         "patients": int(rows["PATIENT_ID"].nunique()),

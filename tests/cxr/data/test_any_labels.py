@@ -146,7 +146,7 @@ def test_truth_by_content_or_by_name_brings_an_image_into_its_patients_split(emp
     assert rows_of(project).loc[["x/IM-0001-0002.png", "y/u1.png"], "SPLIT"].isna().all(), "not even its patient's"
     (tmp_path / "truth.csv").write_text("file,label\nx/IM-0001-0002.png,pneumonia\nu1.png,Normal\nnobody.png,Normal\n")
     said = add_truth(project, tmp_path / "truth.csv")
-    assert said == {"labelled": 2, "relabelled": 0, "confirmed": 0, "rows_left": 1}
+    assert said == {"labelled": 2, "relabelled": 0, "confirmed": 0, "table_patients_ignored": 0, "rows_left": 1}
     rows = rows_of(project)
     assert rows.loc["x/IM-0001-0002.png", "SPLIT"] == split["set/PNEUMONIA/IM-0001-0001.png"], "its patient's"
     assert rows.loc["y/u1.png", "LABEL"] == "NORMAL" and rows.loc["y/u1.png", "SPLIT"]

@@ -1,6 +1,7 @@
 """Ingest into an account, and images back out of it: nothing lost, nothing twice."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -271,11 +272,15 @@ def test_a_killed_run_is_completed_by_the_next(empty, phantoms):
     assert staged(project) == set(undisturbed["RELATIVE_PATH"])
 
 
-def patients(project, labels: Iterable[tuple[str, str]]) -> None:
+def patients(project, labels: Iterable[tuple[str, str]], source: str = "x") -> None:
     """Catalog an image of each pair of patient and label, without files."""
     rows = pd.DataFrame(labels, columns=["PATIENT_ID", "LABEL"])
     rows = rows.assign(
-        IMAGE_ID=rows["PATIENT_ID"] + rows["LABEL"], RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", FORMAT="PNG"
+        IMAGE_ID=source + rows["PATIENT_ID"] + rows["LABEL"],
+        RELATIVE_PATH="x",
+        SOURCE=source,
+        SOURCE_NAME="x",
+        FORMAT="PNG",
     )
     rows = rows.assign(WIDTH=1, HEIGHT=1, BYTES=1, PERCEPTUAL_HASH="0")
     tables.append(project.session, project.catalog, rows)
@@ -293,6 +298,25 @@ def test_splits_hold_their_share_of_each_label_and_nobody_moves_when_others_come
         for label, count in zip(("NORMAL", "PNEUMONIA"), counts, strict=True):
             splits = rows[rows["LABEL"] == label]["SPLIT"].value_counts()
             assert splits.to_dict() == {"train": 7 * count // 10, "test": count // 5, "validation": count // 10}
+
+
+def test_phantoms_that_have_left_count_in_no_split_of_patients_even_under_their_names(empty):
+    project, labels = empty, ("NORMAL", "PNEUMONIA")
+    images = [(f"person{number}", labels[number % 2]) for number in range(80)]
+    patients(project, images)
+    alone = catalog.read_catalog(project).groupby("LABEL")["SPLIT"].value_counts().to_dict()
+    project.session.sql(f"DELETE FROM {project.catalog}").collect()
+    patients(project, images, "phantoms/made")
+    project.session.sql(f"UPDATE {project.catalog} SET VANISHED_AT = SYSDATE()").collect()
+    patients(project, images)
+    rows = catalog.read_catalog(project)
+    assert rows.groupby("LABEL")["SPLIT"].value_counts().to_dict() == alone
+    proof = next(cell for cell in cells_of("02_data_ingest") if cell["metadata"]["name"] == "prove_split")
+    exec("".join(proof["source"]), {"project": project, "rows": rows})
+
+
+def cells_of(notebook: str) -> list[dict]:
+    return json.loads((PROJECT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
 
 
 def test_a_patient_counts_for_the_rarest_class_that_is_not_the_negative_one(empty):

@@ -13,10 +13,13 @@ from tests.dicom_files import dicom
 
 from cxr.account import tables
 from cxr.account.patient_key import PatientKey, find_patient_key
-from cxr.data import facts, ingest, notices
+from cxr.data import catalog, facts, ingest, notices
 from cxr.data.patient_ids.rekey import rekey
 from cxr.data.patient_ids.rules import key_check, patient_of_table, pseudonym
+from cxr.data.splits import take_split
 from cxr.data.survey import survey
+from cxr.data.truth import add_truth
+from cxr.lifecycle.description import describe
 
 
 def write_dicom(path: Path, patient: str, seed: int, study: str = "") -> None:
@@ -215,3 +218,58 @@ def test_a_split_of_images_that_are_patients_of_their_own_is_not_to_be_trusted(e
     ingest.ingest(project, draw(tmp_path, "TB/person1_virus_1.png", "TB/person2_virus_1.png"))
     assert notices.patient_yield(project).trusted
     assert not any("trusted" in line for line in notices.notices(project))
+
+
+def test_a_table_that_comes_after_the_split_is_counted_as_ignored_and_rekey_uses_it(empty, tmp_path):
+    project = empty
+    draw(tmp_path, "NORMAL/a.png", "NORMAL/b.png", "TB/c.png")
+    ingest.ingest(project, tmp_path)
+    assert any("ci rekey --data-csv" in line for line in notices.notices(project))
+    table = tmp_path / "people.csv"
+    table.write_text("file,label,patient_id\na.png,NORMAL,A\nb.png,NORMAL,A\n")
+    told = with_settings(project, data_csv=str(table))
+    assert add_truth(project, table)["table_patients_ignored"] == 2
+    counts = ingest.ingest(told, tmp_path)
+    assert (counts["patients_by_table"], counts["table_patients_ignored"]) == (0, 2)
+    (said,) = (line for line in notices.notices(told, counts) if line.startswith("2 images keep their patient"))
+    assert "python3 ci rekey --data-csv" in said
+    rekey(told)
+    counts = ingest.ingest(told, tmp_path)
+    assert (counts["patients_by_table"], counts["table_patients_ignored"]) == (2, 0)
+    assert add_truth(project, table)["table_patients_ignored"] == 0
+
+
+def test_a_patient_in_two_splits_is_brought_into_one_by_rekey(empty, tmp_path):
+    project = empty
+    ingest.ingest(project, draw(tmp_path, "TB/person1_virus_1.png", "TB/person1_virus_2.png", "NORMAL/a.png"))
+    one = f"UPDATE {project.catalog} SET SPLIT = '{{}}' WHERE SOURCE_NAME = 'TB/person1_virus_{{}}.png'"
+    for split, number in (("test", 1), ("train", 2)):
+        project.session.sql(one.format(split, number)).collect()
+    rows = catalog.read_catalog(project)
+    with pytest.raises(ValueError, match="1 patients stand in more than one split.*ci rekey"):
+        take_split(np.zeros((3, 8, 8), np.uint8), rows, "train", ("NORMAL", "TB"))
+    rekey(project)
+    assert catalog.read_catalog(project).groupby("PATIENT_ID")["SPLIT"].nunique().max() == 1
+
+
+def test_images_outside_the_split_say_nothing_about_it(empty, tmp_path):
+    project = empty
+    draw(tmp_path, "set/NORMAL/a.png", "set/NORMAL/b.png", "set/TB/c.png")
+    for number in range(5):
+        write_dicom(tmp_path / "incoming" / str(number), f"10{number}", number)
+    ingest.ingest(project, tmp_path)
+    assert notices.patient_yield(project) == notices.PatientYield(table=0, header=0, name=0, none=3)
+    assert any(line.startswith("The split cannot be trusted") for line in notices.notices(project))
+    said = describe(project, catalog.read_catalog(project))
+    assert (said["patients_by"]["none"], said["split_trusted"]) == (3, False)
+    project.session.sql(f"UPDATE {project.catalog} SET LABEL = NULL, SPLIT = NULL").collect()
+    assert notices.patient_yield(project).header == 5, "without a split all images count"
+
+
+def test_a_phantom_with_the_id_of_a_patient_is_somebody_else(empty):
+    rows = pd.DataFrame({"SOURCE": ["phantoms/made", "here"], "SPLIT": ["train", "test"]}).assign(
+        IMAGE_ID=["0" * 64, "1" * 64], PATIENT_ID="person1", PATIENT_FROM="name", SOURCE_NAME="TB/person1_virus_1.png",
+        RELATIVE_PATH="x", LABEL="TB", WIDTH=1, HEIGHT=1, BYTES=1, FORMAT="PNG", PERCEPTUAL_HASH="0",
+    )  # fmt: skip
+    tables.append(empty.session, empty.catalog, rows)
+    assert rekey(empty)["moved"] == 0

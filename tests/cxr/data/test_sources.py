@@ -193,18 +193,49 @@ def test_what_is_no_file_is_refused_and_the_rest_of_the_folder_is_cataloged(empt
     assert (counts["cataloged"], counts["rejected"]) == (1, 2)
 
 
-def test_folders_that_cannot_be_looked_into_are_counted(empty, folder, tmp_path, monkeypatch):
-    (tmp_path / "NORMAL").mkdir()
-    shutil.copyfile(next((folder / "NORMAL").glob("*.jpeg")), tmp_path / "NORMAL" / "IM-0001-0001.jpeg")
-    (tmp_path / "locked").mkdir()
+def lock(monkeypatch, ending: str) -> None:
+    """Folders whose path ends so cannot be listed, as under root no mode of a folder can do."""
     scan = os.scandir
 
     def refusing(path="."):
-        if str(path).endswith("locked"):
+        if str(path).endswith(ending):
             raise PermissionError(13, "Permission denied", str(path))
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
+
+
+def test_what_cannot_be_read_for_now_is_not_taken_for_gone(empty, folder, tmp_path, monkeypatch):
+    project, images = empty, sorted((folder / "NORMAL").glob("*.jpeg"))
+    names = ["NORMAL/IM-0001.jpeg", "NORMAL/IM-0002.jpeg", "PNEUMONIA/part2/person1_virus_1.jpeg"]
+    for name, image in zip(names, images, strict=False):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image, tmp_path / name)
+    (tmp_path / "PNEUMONIA" / "part2" / "broken.png").write_text("no image")
+    assert ingest.ingest(project, tmp_path)["rejected"] == 1
+    (tmp_path / "NORMAL" / "IM-0001.jpeg").unlink()
+    (tmp_path / "NORMAL" / "IM-0002.jpeg").rename(tmp_path / "away")
+    (tmp_path / "NORMAL" / "IM-0002.jpeg").symlink_to(tmp_path / "NORMAL" / "offline")
+    (tmp_path / "away").rename(tmp_path.with_suffix(".away"))
+    shutil.copyfile(images[3], tmp_path / "NORMAL" / "IM-0003.jpeg")
+    with monkeypatch.context() as patched:
+        lock(patched, "part2")
+        found = survey(project, tmp_path)
+        assert any("what the catalog holds of them stays" in line for line in found.summary())
+        assert ingest.ingest(project, found)["vanished"] == 1, "the file that was removed"
+    assert set(catalog.read_catalog(project)["SOURCE_NAME"]) == {*names[1:], "NORMAL/IM-0003.jpeg"}
+    assert catalog.label_set(project).names == ("NORMAL", "PNEUMONIA")
+    rejected = {row["SOURCE_NAME"] for row in project.session.table(project.rejected).collect()}
+    assert rejected == {"PNEUMONIA/part2/broken.png", "NORMAL/IM-0002.jpeg"}
+    shutil.rmtree(tmp_path / "PNEUMONIA" / "part2")
+    assert ingest.ingest(project, tmp_path)["vanished"] == 2, "a folder that is gone is gone"
+
+
+def test_folders_that_cannot_be_looked_into_are_counted(empty, folder, tmp_path, monkeypatch):
+    (tmp_path / "NORMAL").mkdir()
+    shutil.copyfile(next((folder / "NORMAL").glob("*.jpeg")), tmp_path / "NORMAL" / "IM-0001-0001.jpeg")
+    (tmp_path / "locked").mkdir()
+    lock(monkeypatch, "locked")
     found = survey(empty, tmp_path)
     assert found.summary()[-2].startswith("1 folders cannot be looked into")
     assert ingest.ingest(empty, found)["folders_unread"] == 1

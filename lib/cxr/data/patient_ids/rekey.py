@@ -17,6 +17,7 @@ from cxr.data.patient_ids.rules import (
     patient_of_table,
     pseudonym,
 )
+from cxr.data.sources import PHANTOMS
 
 
 def rekey(project: Project) -> dict[str, int]:
@@ -106,7 +107,8 @@ def _one_split_each(rows: pd.DataFrame) -> pd.Series:
     """Of the splits that a patient's images are in, train before validation before test."""
     order = {"train": 0, "validation": 1, "test": 2}
     ranks = rows["SPLIT"].map(order)
-    least = ranks.groupby(rows["PATIENT_ID"]).transform("min")
+    # A phantom may have the id of a patient, and is somebody else.
+    least = ranks.groupby([rows["SOURCE"].str.startswith(PHANTOMS), rows["PATIENT_ID"]]).transform("min")
     names = {rank: name for name, rank in order.items()}
     # An image without a split gets none here: it may have no label.
     return least.map(names).where(rows["SPLIT"].notna(), None)

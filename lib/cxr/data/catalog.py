@@ -103,7 +103,7 @@ def in_split(project: Project) -> str:
 
 # What training and measuring read of an image. The other columns would take half of the memory of a large catalog.
 READ = ("IMAGE_ID", "RELATIVE_PATH", "SOURCE", "SOURCE_NAME", "LABEL", "CAUSE", "PATIENT_ID", "PATIENT_FROM", "SPLIT",
-        "FORMAT", "BYTES", "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
+        "FORMAT", "BYTES", "WIDTH", "HEIGHT", "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
 
 
 def read_catalog(project: Project) -> pd.DataFrame:

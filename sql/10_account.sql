@@ -39,7 +39,8 @@ GRANT USAGE ON COMPUTE POOL <% service_pool %> TO ROLE <% engineer_role %>;
 -- For packages from PyPI through Snowflake's own mirror, without external access.
 GRANT DATABASE ROLE SNOWFLAKE.PYPI_REPOSITORY_USER TO ROLE <% engineer_role %>;
 
--- For a public endpoint of the model service, which REST clients need. Omit it if SQL and the app are enough.
+-- For a public endpoint of the model service, which REST clients need. Omit it if SQL and the app are enough:
+-- notebook 05 then creates the service without one.
 GRANT BIND SERVICE ENDPOINT ON ACCOUNT TO ROLE <% engineer_role %>;
 
 -- For scheduled retraining and scoring, and the drift alert (40_schedule.sql).

@@ -8,7 +8,8 @@ from snowflake.ml.model import ModelVersion
 from snowflake.snowpark import Session
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
-from cxr.account.session import SERVICE_TOKEN
+from cxr.account.readiness import holds
+from cxr.account.session import SERVICE_TOKEN, is_local
 from cxr.serving.rest_client import ServiceClient
 
 PROVISIONING_SECONDS = 600.0  # Snowflake takes two to five minutes
@@ -19,6 +20,12 @@ def runs_version(service: str, version: ModelVersion) -> bool:
     """Whether the service (full name) exists and runs this version."""
     services = version.list_services()
     return not services.empty and service in set(services["name"])
+
+
+def may_open_endpoint(session: Session) -> bool:
+    """Whether a service of the active role may have a public endpoint. If not, Snowflake creates no service that asks
+    for one. The local account knows no privileges."""
+    return is_local(session) or holds(session, "BIND SERVICE ENDPOINT")
 
 
 def service_state(session: Session, service: str, lines: int = 20) -> tuple[pd.DataFrame, str]:
@@ -93,7 +100,10 @@ def _shown_address(session: Session, service: str) -> str:
     endpoints = session.sql(f"SHOW ENDPOINTS IN SERVICE {service}").collect()
     addresses = [row["ingress_url"] for row in endpoints if row["ingress_url"]]
     if not addresses:
-        raise LookupError(f"{service} has no public endpoint: create it with ingress_enabled=True")
+        raise LookupError(
+            f"{service} has no public endpoint, because the role that created it lacked BIND SERVICE ENDPOINT "
+            "(notebook 01 prints the statement). Grant it, drop the service, and create it again"
+        )
     return addresses[0]
 
 

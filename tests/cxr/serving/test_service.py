@@ -109,6 +109,22 @@ def test_the_notebook_goes_on_without_rest(error, capsys):
     assert "REST is left out" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_notebook_asks_for_a_public_endpoint_only_with_the_right(allowed, capsys):
+    """Snowflake creates no service with a public endpoint for a role that lacks BIND SERVICE ENDPOINT."""
+    asked = []
+    made = SimpleNamespace(result=lambda: None)
+    version = SimpleNamespace(version_name="V1", create_service=lambda **given: asked.append(given) or made)
+    names = {
+        "project": SimpleNamespace(service="S"), "settings": SimpleNamespace(service_pool="P", service_gpus=0),
+        "session": SimpleNamespace(sql=lambda _: SimpleNamespace(collect=lambda: [])), "version": version,
+        "runs_version": lambda *_: False, "may_open_endpoint": lambda _: allowed, "wait_until_ready": lambda *_: None,
+    }  # fmt: skip
+    exec(cell("start_service"), names)
+    assert [given["ingress_enabled"] for given in asked] == [allowed]
+    assert ("BIND SERVICE ENDPOINT" in capsys.readouterr().out) != allowed
+
+
 def test_the_notebooks_service_sleeps_though_a_cell_fails():
     assert "min_instances=0" in cell("start_service")
     sleeps, waits = map(cell("start_service").index, ("SET AUTO_SUSPEND_SECS = 600", "wait_until_ready("))

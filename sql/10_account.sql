@@ -12,7 +12,8 @@ CREATE ROLE IF NOT EXISTS <% viewer_role %> COMMENT = 'Opens the app, sees nothi
 GRANT ROLE <% viewer_role %> TO ROLE <% engineer_role %>;
 GRANT ROLE <% engineer_role %> TO ROLE SYSADMIN;
 
--- The engineer owns this database, and so everything in it, and cannot create another one.
+-- The engineer owns this database, and so everything in it, and cannot create another one. If it exists and belongs to
+-- other people, choose another name (setting database): this would take it over. `python3 ci deploy` refuses to.
 CREATE DATABASE IF NOT EXISTS <% database %> COMMENT = 'Chest X-rays, the models trained on them, and their answers';
 GRANT OWNERSHIP ON DATABASE <% database %> TO ROLE <% engineer_role %> COPY CURRENT GRANTS;
 

@@ -107,7 +107,8 @@ def _add_deploy_arguments(add) -> None:
     add("--data", default="", help="images for --run, on a stage: @DATABASE.SCHEMA.STAGE/path; default: phantoms")
     add("--start-schedule", action="store_true", help="then start the scheduled retraining and scoring, and the alert")
     add("--build", default="build", help="the folder for a copy of the uploaded files")
-    add("--teardown", metavar="DATABASE", help="remove everything instead; give the database's name to confirm")
+    add("--teardown", metavar="DATABASE[.SCHEMA]",
+        help="remove everything, or this schema alone, instead; the name confirms it")  # fmt: skip
 
 
 def _do(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -18,11 +18,11 @@ from cxr.account.scripts import read_sql_file, run
 from cxr.account.session import connect
 from cxr.settings import NAMES, Settings, load
 from environment import ROOT
+from ownership import ADMINISTRATOR, refusal
 
 UPLOADED = ("notebooks", "jobs", "lib/cxr", "sql", "streamlit", "code_bundle.yml", "requirements.txt")
 JOB = "jobs/train_job.yaml"
 YOU = '"<you>"'  # placeholder for the user's name, until there is a connection
-ADMINISTRATOR = "ACCOUNTADMIN"
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,18 @@ def deploy(arguments: argparse.Namespace) -> int:
         print(f"--data {settings.data}: an account can only read stages. Nothing was done. Put the images on a stage,")
         print("as docs/data.md describes, and name it: --data @DATABASE.SCHEMA.STAGE/path")
         return 1
-    if arguments.teardown and arguments.teardown != settings.database:
-        print(f"--teardown {arguments.teardown}: this project's database is {settings.database}. Nothing was done.")
+    schema = f"{settings.database}.{settings.schema}"
+    if arguments.teardown and arguments.teardown not in (settings.database, schema):
+        wanted = f"this project's schema is {schema}, this project's database is {settings.database}"
+        print(f"--teardown {arguments.teardown}: {wanted}. Nothing was done.")
         return 1
     if arguments.weights and not Path(arguments.weights).is_file():
         print(f"--weights {arguments.weights}: there is no such file. Nothing was done.")
         return 1
-    steps = teardown(settings) if arguments.teardown else plan(settings, arguments)
+    if arguments.teardown:
+        steps = teardown(settings) if arguments.teardown == settings.database else teardown_schema(settings, schema)
+    else:
+        steps = plan(settings, arguments)
     names = [step.name for step in steps]
     if arguments.start and arguments.start not in names:
         print(f"--from {arguments.start}: there is no such step. The steps are {', '.join(names)}.")
@@ -60,6 +65,9 @@ def deploy(arguments: argparse.Namespace) -> int:
         session = connect(arguments.connection, settings)
     except (ConnectorError, RuntimeError) as error:
         print(f"No connection to {arguments.connection or 'the local account'}: {error}")
+        return 1
+    if reason := refusal(session, settings, [step.name for step in steps]):
+        print(reason)
         return 1
     return execute(session, steps)
 
@@ -122,6 +130,14 @@ def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
 def teardown(settings: Settings) -> list[Step]:
     statements = read_sql_file(ROOT / "sql" / "90_teardown.sql", settings)
     return [Step("teardown", "remove everything", as_role(ADMINISTRATOR, statements))]
+
+
+def teardown_schema(settings: Settings, schema: str) -> list[Step]:
+    """What others may share stays: database, roles, pools, the integration."""
+    statements = read_sql_file(ROOT / "sql" / "90_teardown.sql", settings)
+    inside = [text for text in statements if f" {schema}." in text]
+    wanted = as_role(ADMINISTRATOR, [*inside, f"DROP SCHEMA IF EXISTS {schema}"])
+    return [Step("schema", f"remove {schema} and what is in it", wanted)]
 
 
 def as_role(role: str, statements: list[str]) -> list[str]:

@@ -12,7 +12,8 @@ CREATE ROLE IF NOT EXISTS <% viewer_role %> COMMENT = 'Opens the app, sees nothi
 GRANT ROLE <% viewer_role %> TO ROLE <% engineer_role %>;
 GRANT ROLE <% engineer_role %> TO ROLE SYSADMIN;
 
--- The engineer owns this database, and so everything in it, and cannot create another one.
+-- The engineer owns this database, and so everything in it, and cannot create another one. If it exists and belongs to
+-- other people, choose another name (setting database): this would take it over. `python3 ci deploy` refuses to.
 CREATE DATABASE IF NOT EXISTS <% database %> COMMENT = 'Chest X-rays, the models trained on them, and their answers';
 GRANT OWNERSHIP ON DATABASE <% database %> TO ROLE <% engineer_role %> COPY CURRENT GRANTS;
 
@@ -39,7 +40,8 @@ GRANT USAGE ON COMPUTE POOL <% service_pool %> TO ROLE <% engineer_role %>;
 -- For packages from PyPI through Snowflake's own mirror, without external access.
 GRANT DATABASE ROLE SNOWFLAKE.PYPI_REPOSITORY_USER TO ROLE <% engineer_role %>;
 
--- For a public endpoint of the model service, which REST clients need. Omit it if SQL and the app are enough.
+-- For a public endpoint of the model service, which REST clients need. Omit it if SQL and the app are enough:
+-- notebook 05 then creates the service without one.
 GRANT BIND SERVICE ENDPOINT ON ACCOUNT TO ROLE <% engineer_role %>;
 
 -- For scheduled retraining and scoring, and the drift alert (40_schedule.sql).

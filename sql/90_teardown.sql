@@ -32,7 +32,7 @@ DROP COMPUTE POOL IF EXISTS <% app_pool %>;
 
 -- Before the database, because the integration uses a network rule in it.
 DROP INTEGRATION IF EXISTS <% egress_integration %>;
--- With the database go stages, tables, views, experiments and the network rule.
+-- With the database go stages, tables, views, experiments, the network rule, and every other schema in it.
 DROP DATABASE IF EXISTS <% database %>;
 
 -- With the roles go all their privileges.

@@ -15,6 +15,7 @@ from cxr.account.project import Project
 from cxr.account.scripts import read_sql_file
 from cxr.account.session import PROJECT
 
+ADMINISTRATOR = "ACCOUNTADMIN"  # has every privilege on the account
 _RUNTIME_PACKAGES = ("torch", "torchvision", "snowflake-ml-python>=1.26")  # Container Runtime has these
 _CREATED = re.compile(r"CREATE (OR REPLACE )?(?P<kind>STAGE|TABLE|VIEW) (IF NOT EXISTS )?(\w+\.)*(?P<name>\w+)")
 
@@ -58,7 +59,7 @@ def _creating_statement(statements: list[str], kind: str, name: str) -> str:
 
 def _rights(project: Project) -> Iterator[tuple]:
     """Privileges on other objects than the project's own: its creator has all privileges on those."""
-    role = project.session.sql("SELECT CURRENT_ROLE()").collect()[0][0]
+    role = _current_role(project.session)
     held = _privileges_of(project.session, role)
     needed = [
         ("USAGE", "DATABASE_ROLE", "SNOWFLAKE.PYPI_REPOSITORY_USER", "packages in bundle and app"),
@@ -68,8 +69,18 @@ def _rights(project: Project) -> Iterator[tuple]:
     ]
     for privilege, kind, name, purpose in needed:
         what = f"{privilege} ON ACCOUNT" if kind == "ACCOUNT" else f"{kind.replace('_', ' ')} {name}"
-        has = role == "ACCOUNTADMIN" or (privilege, kind, name.split(".")[-1]) in held
+        has = role == ADMINISTRATOR or (privilege, kind, name.split(".")[-1]) in held
         yield "RIGHT", what, purpose, has, f"GRANT {what} TO ROLE {role};"
+
+
+def holds(session: Session, privilege: str) -> bool:
+    """Whether the active role has a privilege on the account, direct or through other roles."""
+    role = _current_role(session)
+    return role == ADMINISTRATOR or (privilege, "ACCOUNT", "ACCOUNT") in _privileges_of(session, role)
+
+
+def _current_role(session: Session) -> str:
+    return session.sql("SELECT CURRENT_ROLE()").collect()[0][0]
 
 
 def _privileges_of(session: Session, role: str) -> set[tuple[str, str, str]]:

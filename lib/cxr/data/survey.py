@@ -91,6 +91,20 @@ class Survey:
         ]
 
 
+def demand_no_patients(project: Project) -> None:
+    """For phantoms that stand in where no source was named. Who names a folder of phantoms is only warned.
+
+    Raises:
+        ValueError: the catalog holds images of patients, which phantoms would push out.
+    """
+    if patients := catalog_facts.live_images(project, phantoms=False):
+        raise ValueError(
+            f"No images were named, and the catalog holds {patients:,} images of patients, which phantoms would push "
+            "out. Name the images (data, or --data of python3 ci run and ci deploy --run), or draw phantoms in another "
+            "schema (CXR_SCHEMA). Nothing was changed"
+        )
+
+
 def one_class(found: str, labels: LabelSet) -> str:
     """What to do if all labelled images have one class."""
     other = "of another class" if found == labels.negative else f"of the negative class ({labels.negative})"

@@ -8,10 +8,12 @@ from snowflake.ml.model import ModelVersion
 from snowflake.snowpark import Session
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_exponential
 
-from cxr.account.session import SERVICE_TOKEN
+from cxr.account.readiness import holds
+from cxr.account.session import SERVICE_TOKEN, is_local
 from cxr.serving.rest_client import ServiceClient
 
 PROVISIONING_SECONDS = 600.0  # Snowflake takes two to five minutes
+STARTING_SECONDS = 1800.0  # a node may have to start, and to fetch an image of several GB
 
 
 def runs_version(service: str, version: ModelVersion) -> bool:
@@ -20,14 +22,59 @@ def runs_version(service: str, version: ModelVersion) -> bool:
     return not services.empty and service in set(services["name"])
 
 
+def may_open_endpoint(session: Session) -> bool:
+    """Whether a service of the active role may have a public endpoint. If not, Snowflake creates no service that asks
+    for one. The local account knows no privileges."""
+    return is_local(session) or holds(session, "BIND SERVICE ENDPOINT")
+
+
 def service_state(session: Session, service: str, lines: int = 20) -> tuple[pd.DataFrame, str]:
-    """The containers of a service with their status, and the last `lines` of the first container's log."""
-    rows = session.sql(f"SHOW SERVICE CONTAINERS IN SERVICE {service}").to_pandas()
-    rows.columns = [name.strip('"') for name in rows.columns]
+    """The containers of a service with their status, and the last `lines` of the first container's log.
+
+    A service that is suspended or pending has no container: Snowflake shows its status alone, and there is no log.
+    """
+    rows = _containers(session, service)
+    shown = rows[["service_name", "service_status", "instance_id", "container_name", "status", "message"]]
     first = rows.iloc[0]
+    if pd.isna(first["instance_id"]):
+        return shown, ""
     place = f"'{service}', '{first['instance_id']}', '{first['container_name']}'"
-    log = session.sql(f"SELECT SYSTEM$GET_SERVICE_LOGS({place}, {lines})").collect()[0][0]
-    return rows[["service_name", "instance_id", "container_name", "status", "message"]], log
+    return shown, session.sql(f"SELECT SYSTEM$GET_SERVICE_LOGS({place}, {lines})").collect()[0][0]
+
+
+def wait_until_ready(session: Session, service: str, seconds: float = STARTING_SECONDS) -> None:
+    """Wait until all containers of a service that was created or resumed can answer.
+
+    Raises:
+        RuntimeError: the service failed, or is not ready after so many seconds.
+    """
+    waiting = Retrying(
+        retry=retry_if_result(lambda rows: not _is_ready(rows) and not _has_failed(rows)),
+        wait=wait_exponential(multiplier=0.25, max=15),
+        stop=stop_after_delay(seconds),
+        retry_error_callback=lambda state: state.outcome.result(),
+    )
+    rows = waiting(lambda: _containers(session, service))
+    if not _is_ready(rows):
+        when = "" if _has_failed(rows) else f" after {seconds:.0f} s"
+        said = "; ".join(rows["message"].dropna()) or "Snowflake says no more"
+        raise RuntimeError(
+            f"{service} is {rows.iloc[0]['service_status']}{when}: {said}. Look at its events and at its compute pool "
+            f"(DESCRIBE SERVICE {service}; SHOW COMPUTE POOLS), then run this cell again"
+        )
+
+
+def _containers(session: Session, service: str) -> pd.DataFrame:
+    rows = session.sql(f"SHOW SERVICE CONTAINERS IN SERVICE {service}").to_pandas()
+    return rows.rename(columns=lambda name: name.strip('"'))
+
+
+def _is_ready(rows: pd.DataFrame) -> bool:
+    return len(rows) > 0 and bool((rows["status"] == "READY").all())
+
+
+def _has_failed(rows: pd.DataFrame) -> bool:
+    return bool(rows["service_status"].isin(("FAILED", "INTERNAL_ERROR", "DELETING", "DELETED")).any())
 
 
 def wait_for_address(session: Session, service: str, seconds: float = PROVISIONING_SECONDS) -> str:
@@ -53,7 +100,10 @@ def _shown_address(session: Session, service: str) -> str:
     endpoints = session.sql(f"SHOW ENDPOINTS IN SERVICE {service}").collect()
     addresses = [row["ingress_url"] for row in endpoints if row["ingress_url"]]
     if not addresses:
-        raise LookupError(f"{service} has no public endpoint: create it with ingress_enabled=True")
+        raise LookupError(
+            f"{service} has no public endpoint, because the role that created it lacked BIND SERVICE ENDPOINT "
+            "(notebook 01 prints the statement). Grant it, drop the service, and create it again"
+        )
     return addresses[0]
 
 

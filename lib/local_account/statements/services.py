@@ -233,20 +233,27 @@ def show_containers(session: Session, s: Matched) -> Result:
     service = session.need("SERVICE", s["name"])
     if has_container(service):
         return listing(CONTAINER_COLUMNS, [container_row(service)])
-    state = state_of(session, service)
-    instance = {"RUNNING": "READY", "SUSPENDED": "TERMINATED"}.get(state, state)
+    state, there = state_of(session, service), has_instance(session, service)
+    instance = ("READY" if state == "RUNNING" else state) if there else None
     row = {
         "database_name": service.database, "schema_name": service.schema, "service_name": service.name,
-        "instance_id": "0", "container_name": CONTAINER, "service_status": state, "instance_status": instance,
-        "status": instance, "message": service.properties.get("message", ""),
+        "instance_id": "0" if there else None, "container_name": CONTAINER if there else None,
+        "service_status": state, "instance_status": instance, "status": instance,
+        "message": service.properties.get("message", "") if there else None,
     }  # fmt: skip
     return listing(" ".join(row), [row])
+
+
+def has_instance(session: Session, service: Object) -> bool:
+    return state_of(session, service) not in ("PENDING", "SUSPENDED")
 
 
 def service_logs(session: Session, service: str, instance: str = "0", container: str = "", lines: str = "500") -> str:
     if has_container(found := session.need("SERVICE", service)):
         return job_log(session, found, instance, container, int(lines))
-    log = session.account.workers.service_log(str(session.need("SERVICE", service).qualified))
+    if instance != "0" or not has_instance(session, found):
+        raise SnowflakeError(f"Service {found.name} has no instance {instance}.", 395005, "22023")
+    log = session.account.workers.service_log(str(found.qualified))
     text = log.read_text(errors="replace") if log.exists() else ""
     return "\n".join(text.splitlines()[-int(lines) :])
 

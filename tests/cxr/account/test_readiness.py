@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
 from cxr.account.channel import channel_rows
-from cxr.account.readiness import readiness
+from cxr.account.readiness import holds, readiness
 from cxr.model.requirements import CONDA_DEPENDENCIES
 
 
@@ -42,6 +42,7 @@ def test_privileges_of_granted_roles_count(account):
     table = readiness(project).set_index("name")
     assert table.loc["EXECUTE ALERT ON ACCOUNT", "ready"]
     assert not table.loc["EXECUTE TASK ON ACCOUNT", "ready"]
+    assert holds(project.session, "EXECUTE ALERT") and not holds(project.session, "BIND SERVICE ENDPOINT")
     for statement in ("USE ROLE SYSADMIN", "DROP ROLE OUTER_ROLE", "DROP ROLE INNER_ROLE"):
         project.session.sql(statement).collect()
 

@@ -1,6 +1,8 @@
 """Any labels in: classes of a source in the account, corrections, and truth that comes later."""
 
+import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from cxr.data import catalog, ingest, notices, sources
 from cxr.data.survey import survey
 from cxr.data.truth import add_truth
 from cxr.model.labelset import LabelSet
+
+NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "02_data_ingest.ipynb"
 
 
 def draw(root: Path, *names: str) -> Path:
@@ -197,6 +201,22 @@ def test_own_data_of_other_classes_follow_phantoms(empty, tmp_path):
     assert catalog.label_set(project).names == ("HEALTHY", "TB")
     ingest.ingest(project, made)
     assert catalog.label_set(project).names == ("NORMAL", "PNEUMONIA")
+
+
+def test_notebook_02_without_data_does_not_replace_patients_by_phantoms(empty, tmp_path, monkeypatch):
+    cells = {cell["metadata"]["name"]: "".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"]}
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    few = with_settings(empty, phantom_patients=4)
+    names = {"project": few, "settings": few.settings}
+    exec(cells["imports"], names)
+    exec(cells["find_images"], names)
+    assert names["source"].phantoms
+    ingest.ingest(empty, draw(tmp_path, "HEALTHY/c.png", "TB/d.png"))
+    with pytest.raises(ValueError, match="No images were named, and the catalog holds 2 images of patients"):
+        exec(cells["find_images"], names)
+    names["settings"] = replace(few.settings, data=str(tmp_path))
+    exec(cells["find_images"], names)
+    assert not names["source"].phantoms
 
 
 # ---------------------------------------------------------------- content

@@ -346,6 +346,25 @@ def test_a_suspended_service_comes_back_on_its_port(query, service):
     assert httpx.get(f"{service}/health").json()["status"] == "READY"
 
 
+def test_a_suspended_service_has_no_instance_and_no_log(session, query, service):
+    """Documented: these columns are NULL while a service is SUSPENDED or PENDING."""
+    log = "SELECT SYSTEM$GET_SERVICE_LOGS('LETTERS', '{}', 'model-inference', 20)"
+    query("ALTER SERVICE LETTERS SUSPEND")
+    try:
+        (row,) = (row.as_dict() for row in session.sql("SHOW SERVICE CONTAINERS IN SERVICE LETTERS").collect())
+        assert row["service_status"] == "SUSPENDED"
+        for column in ("instance_id", "instance_status", "container_name", "status", "message"):
+            assert row[column] is None, column
+        for instance in ("0", "None"):
+            with pytest.raises(SnowparkSQLException, match="LETTERS has no instance"):
+                query(log.format(instance))
+    finally:
+        query("ALTER SERVICE LETTERS RESUME")
+    (row,) = session.sql("SHOW SERVICE CONTAINERS IN SERVICE LETTERS").collect()
+    assert (row["instance_id"], row["status"]) == ("0", "READY")
+    assert query(log.format("0"))
+
+
 def deployment(service: str, pool: str) -> str:
     """What create_service sends."""
     return f"""CALL SYSTEM$DEPLOY_MODEL('

@@ -127,7 +127,8 @@ def _why_empty(project: Project) -> str:
     if not images:
         return f"{table} is empty: run notebooks/02_data_ingest.ipynb first"
     return (
-        f"{table} has no image to learn from: {images:,} images in {folders:,} folders have no label. Notebook 02 shows "
-        f"the folders (cell find_images). Classes are the folders beside one called {', '.join(NEGATIVE_NAMES)}: name "
-        "yours with negative_label, or give labels in a table (data_csv), and run notebooks/02_data_ingest.ipynb"
+        f"{table} has no image to learn from: {images:,} images in {folders:,} folders have no label. Notebook 02 "
+        "shows the folders (cell find_images). Classes are the folders beside one called "
+        f"{', '.join(NEGATIVE_NAMES)}: name yours with negative_label, or give labels in a table (data_csv), and run "
+        "notebooks/02_data_ingest.ipynb"
     )

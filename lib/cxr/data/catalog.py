@@ -99,9 +99,9 @@ def in_split(project: Project) -> str:
     return f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"
 
 
-# What training and measuring read of an image. The other columns would take half of the memory of a large catalog.
+# What training, measuring and figures read of an image. The other columns would take much memory for a large catalog.
 READ = ("IMAGE_ID", "RELATIVE_PATH", "SOURCE", "SOURCE_NAME", "LABEL", "CAUSE", "PATIENT_ID", "PATIENT_FROM", "SPLIT",
-        "FORMAT", "BYTES", "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
+        "FORMAT", "BYTES", "WIDTH", "HEIGHT", "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
 
 
 def read_catalog(project: Project) -> pd.DataFrame:

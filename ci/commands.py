@@ -143,6 +143,8 @@ def forget(patient: str) -> int:
         found = forgetting.find_patient(project, patient)
         if not found.sources:
             print("The catalog has no image of this patient. If the DICOM headers name an issuer, give ISSUER|ID.")
+        if found.doubt:
+            print(found.doubt)
         for use in found.uses:
             print(f"{use}: train again without the patient, or delete it")
         counts = forgetting.forget(project, found)

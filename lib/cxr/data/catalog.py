@@ -1,7 +1,5 @@
 """The table of all images: reading it, splitting it by patient, and listing near duplicates."""
 
-from pathlib import PurePosixPath
-
 import pandas as pd
 from snowflake.snowpark.functions import sql_expr
 
@@ -101,7 +99,7 @@ def in_split(project: Project) -> str:
     return f"SPLIT IS NOT NULL AND LABEL IS NOT NULL AND VANISHED_AT IS NULL AND {usable(project)}"
 
 
-# What training and measuring read of an image. The other columns would take half of the memory of a large catalog.
+# What training, measuring and figures read of an image. The other columns would take much memory for a large catalog.
 READ = ("IMAGE_ID", "RELATIVE_PATH", "SOURCE", "SOURCE_NAME", "LABEL", "CAUSE", "PATIENT_ID", "PATIENT_FROM", "SPLIT",
         "FORMAT", "BYTES", "WIDTH", "HEIGHT", "VIEW_POSITION", "SEX", "AGE_BAND")  # fmt: skip
 
@@ -121,15 +119,16 @@ def read_catalog(project: Project) -> pd.DataFrame:
 
 
 def _why_empty(project: Project) -> str:
+    """Numbers alone: folders may have the names of patients, and an account keeps what a failed run says."""
     table = project.settings.catalog_table
-    names = project.session.sql(f"""
-        SELECT SOURCE_NAME FROM {project.catalog} WHERE LABEL IS NULL AND VANISHED_AT IS NULL
-        ORDER BY SOURCE_NAME LIMIT 1000""").collect()
-    if not names:
+    images, folders = project.session.sql(f"""
+        SELECT COUNT(*), COUNT(DISTINCT SOURCE || '/' || REGEXP_REPLACE(SOURCE_NAME, '[^/]*$', ''))
+        FROM {project.catalog} WHERE LABEL IS NULL AND VANISHED_AT IS NULL""").collect()[0]
+    if not images:
         return f"{table} is empty: run notebooks/02_data_ingest.ipynb first"
-    folders = sorted({PurePosixPath(row[0]).parent.as_posix() for row in names})
     return (
-        f"{table} holds no image with a label, and nothing can be learnt without. Folders that were found: "
-        f"{', '.join(folders[:10])}. Classes are the folders beside one called {', '.join(NEGATIVE_NAMES)}: name yours "
-        "with negative_label, or give labels in a table (data_csv), and run notebooks/02_data_ingest.ipynb"
+        f"{table} has no image to learn from: {images:,} images in {folders:,} folders have no label. Notebook 02 "
+        "shows the folders (cell find_images). Classes are the folders beside one called "
+        f"{', '.join(NEGATIVE_NAMES)}: name yours with negative_label, or give labels in a table (data_csv), and run "
+        "notebooks/02_data_ingest.ipynb"
     )

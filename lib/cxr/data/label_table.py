@@ -1,4 +1,7 @@
-"""A CSV table with the label and the patient of each file, and the matching of its rows to files."""
+"""A CSV table with the label and the patient of each file, and the matching of its rows to files.
+
+Errors tell lines, never files: those may be named after patients, and an account keeps what a failed run says.
+"""
 
 import csv
 import io
@@ -10,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COLUMNS = ("label", "patient_id", "cause")
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class LabelTable:
         parts = split(name)
         rows = [row for row in self._by_file.get(parts[-1], ()) if _is_tail(row.parts, parts)]
         longest = max((min(len(row.parts), len(parts)) for row in rows), default=0)
-        return self._one(name, [row for row in rows if min(len(row.parts), len(parts)) == longest])
+        return self._one([row for row in rows if min(len(row.parts), len(parts)) == longest])
 
     def match(self, names: Iterable[str], root: str = "") -> Matches:
         """Find each row's file among all names of a source, and each file's row.
@@ -88,27 +90,24 @@ class LabelTable:
         for row in self.rows:
             found = _files_of(row, by_file.get(row.parts[-1], ()), below)
             if len(found) > 1:
-                raise ValueError(
-                    f"{self.name}, line {row.line}: {row.file} stands for {len(found)} files ({_some(found)}); "
-                    "write more of its path"
-                )
+                raise ValueError(f"{self.name}, line {row.line} stands for {len(found)} files: write more of its path")
             if found:
                 matched[found[0]].append(row)
             else:
                 rows_left.append(row.file)
-        rows = {name: self._one(name, named) for name, named in matched.items()}
+        rows = {name: self._one(named) for name, named in matched.items()}
         files_left = [name for files in by_file.values() for name, _ in files if name not in rows]
         if self.rows and not rows:
             raise ValueError(
-                f"{self.name} names no file of this source: its rows are {_some(rows_left)}, the files "
-                f"{_some(sorted(files_left)) or 'none'}"
+                f"{self.name}: none of its {len(self.rows):,} rows names one of the source's {len(files_left):,} "
+                "files. A row's path and that of its file must have the same end: compare some of both"
             )
         return Matches(rows, tuple(rows_left), tuple(sorted(files_left)))
 
-    def _one(self, name: str, rows: Sequence[Row]) -> Row | None:
+    def _one(self, rows: Sequence[Row]) -> Row | None:
         if len({row.told for row in rows}) > 1:
             lines = " and ".join(str(row.line) for row in rows)
-            raise ValueError(f"{self.name}, lines {lines} say different things about {name}: keep one")
+            raise ValueError(f"{self.name}, lines {lines} say different things about one file: keep one")
         return rows[0] if rows else None
 
 
@@ -135,10 +134,6 @@ def split(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.split("/") if part not in ("", ".")) or ("",)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-
-
 def read_table(path: str | Path) -> LabelTable:
     """Read a CSV with a column `file` and any of `label`, `patient_id`, `cause`.
 
@@ -156,14 +151,16 @@ def read_table(path: str | Path) -> LabelTable:
     try:
         columns = [name.strip().lower() for name in next(reader, [])]
         if "file" not in columns or not set(COLUMNS) & set(columns):
-            raise ValueError(f"{path} needs a column `file` and one of {', '.join(COLUMNS)}; it has {columns}")
+            raise ValueError(
+                f"{path} needs a first line that names its columns: `file` and one of {', '.join(COLUMNS)}"
+            )
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 row = _row(path, reader.line_num, dict(zip(columns, cells, strict=False)))
                 before = rows.setdefault(row.parts, row)
                 if before.told != row.told:
                     raise ValueError(
-                        f"{path}, lines {before.line} and {row.line} say different things about {row.file}: keep one"
+                        f"{path}, lines {before.line} and {row.line} say different things about one file: keep one"
                     )
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}") from None

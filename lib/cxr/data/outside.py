@@ -28,10 +28,11 @@ KNOWN_PATIENT, NO_ANSWER = "a patient who also stands in training", "not answere
 
 @dataclass(frozen=True)
 class Training:
-    """What a version has seen: ids and patients of its training and validation images."""
+    """What a version has seen: ids and patients of its training and validation images, which may be phantoms."""
 
     image_ids: frozenset[str]
     patients: frozenset[str] = field(repr=False)
+    phantoms: bool
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ class _Reading:
         alike = duplicates.resembling(self._project, rows["PERCEPTUAL_HASH"], sorted(self._training.image_ids))
         rows = self._leave_out(rows, rows["PERCEPTUAL_HASH"].isin(alike), LIKE_TRAINING)
         rows = self._leave_out(rows, rows["P_POSITIVE"].isna(), NO_ANSWER).drop(columns="PERCEPTUAL_HASH")
-        theirs = rows["PATIENT_ID"].isin(self._training.patients)
+        theirs = rows["PATIENT_ID"].isin(self._training.patients) & (rows["PATIENT_FROM"] != "none")
+        theirs &= self._training.phantoms == self._source.phantoms  # phantoms have the names of some patients' files
         known = rows[theirs].reset_index(drop=True)
         rows = self._leave_out(rows, theirs, KNOWN_PATIENT)
         return Outside(

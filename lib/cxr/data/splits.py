@@ -1,6 +1,7 @@
 """The images of one split, ready for training and evaluation."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -56,14 +57,15 @@ class Split:
     rows: pd.DataFrame
     pixels: Indexed
     labels: torch.Tensor  # int64 [N], indices into the label set; 0 is the negative class
+    classes: int  # of the label set
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
     def class_frequencies(self) -> list[float]:
-        """The fraction of each class, up to the last that occurs."""
-        others = [float((self.labels == number).float().mean()) for number in range(1, int(self.labels.max()) + 1)]
+        """The fraction of each class of the label set."""
+        others = [float((self.labels == number).float().mean()) for number in range(1, self.classes)]
         return [1 - sum(others), *others]
 
     @property
@@ -74,7 +76,24 @@ class Split:
     def part(self, chosen: np.ndarray) -> "Split":
         """The images with these indices, or where a mask is True."""
         rows = self.rows.iloc[chosen].reset_index(drop=True)
-        return Split(rows, self.pixels.part(chosen), self.labels[torch.from_numpy(chosen)])
+        return Split(rows, self.pixels.part(chosen), self.labels[torch.from_numpy(chosen)], self.classes)
+
+
+def check_classes(catalog: pd.DataFrame, classes: Sequence[str]) -> None:
+    """Before hours of work: training needs images of each class to learn from, and validation to choose by.
+
+    Raises:
+        ValueError: one of the two lacks a class; says which, and what to do.
+    """
+    for split, label in itertools.product(("train", "validation"), classes):
+        if not ((catalog["SPLIT"] == split) & (catalog["LABEL"] == label)).any():
+            patients = catalog.loc[catalog["LABEL"] == label, "PATIENT_ID"].nunique()
+            raise ValueError(
+                f"the {split} split has no image of {label} ({patients} patients in all splits). A class needs at "
+                "least 3 patients; lateral views and images FOR PROCESSING count only with include_set_aside. Add "
+                "patients of this class, or give its images another class in a table (data_csv), or take them out of "
+                "the source; then run notebooks/02_data_ingest.ipynb again"
+            )
 
 
 def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Sequence[str]) -> Split:
@@ -94,7 +113,8 @@ def take_split(stack: np.ndarray, catalog: pd.DataFrame, split: str, classes: Se
     if not len(chosen):
         raise ValueError(f"the catalog holds no image in the {split} split; more patients are needed")
     rows = catalog.iloc[chosen].reset_index(drop=True)
-    return Split(rows, Indexed(stack, chosen), torch.from_numpy(class_indices(rows["LABEL"], classes)))
+    labels = torch.from_numpy(class_indices(rows["LABEL"], classes))
+    return Split(rows, Indexed(stack, chosen), labels, len(classes))
 
 
 def halve(split: Split, seed: int, fewest: int = 0) -> tuple[Split, Split]:

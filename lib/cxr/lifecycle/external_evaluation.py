@@ -12,6 +12,7 @@ from cxr.account import migrate
 from cxr.account.project import Project
 from cxr.account.tables import temporary
 from cxr.data.outside import Outside, Training, read_outside
+from cxr.data.sources import PHANTOMS
 from cxr.data.splits import class_indices
 from cxr.earlier_versions import read_evaluation
 from cxr.evaluation.calibration import OperatingPoint
@@ -140,9 +141,9 @@ def _read_training(project: Project, images: RunImages) -> Training:
     ids = pd.DataFrame({"IMAGE_ID": images.of("train", "validation")})
     with temporary(project.session, "IMAGE_ID STRING", ids) as asked:
         rows = project.session.sql(f"""
-            SELECT DISTINCT PATIENT_ID FROM {project.catalog}
+            SELECT DISTINCT PATIENT_ID, STARTSWITH(SOURCE, '{PHANTOMS}') AS PHANTOM FROM {project.catalog}
             WHERE IMAGE_ID IN (SELECT IMAGE_ID FROM {asked})""").to_pandas()
-    return Training(frozenset(ids["IMAGE_ID"]), frozenset(rows["PATIENT_ID"]))
+    return Training(frozenset(ids["IMAGE_ID"]), frozenset(rows["PATIENT_ID"]), phantoms=bool(rows["PHANTOM"].any()))
 
 
 def _measure_triage(rows: pd.DataFrame, config: ModelConfig, truth: np.ndarray, scores: np.ndarray) -> dict | None:

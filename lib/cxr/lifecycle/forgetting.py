@@ -40,6 +40,16 @@ class Patient:
         """The number of the patient's files in each source. The project does not remove those files; the user must."""
         return pd.concat([self.images["SOURCE"], self.rejected["SOURCE"]]).value_counts().to_dict()
 
+    @property
+    def doubt(self) -> str:
+        """Why the images may be of several people; empty if nothing says so."""
+        if len(self.sources) < 2 or not self.ids[0].startswith("file-"):
+            return ""
+        return (
+            f"No patient is known here: the id is that of a file's name, which files of {len(self.sources)} sources "
+            "have. All of them are removed. To bring those of other people back, ingest their source again"
+        )
+
 
 def find_patient(project: Project, patient: str) -> Patient:
     """Look a patient up, and change nothing.

@@ -18,7 +18,7 @@ from tests.cxr.data.test_any_labels import with_settings
 from cxr.account import scripts, tables
 from cxr.account.readiness import readiness
 from cxr.account.session import PROJECT
-from cxr.data import catalog, ingest
+from cxr.data import catalog, ingest, overview
 from cxr.data.pixels import cache_directory, decoded
 from cxr.lifecycle import runs
 from cxr.model import preprocessing
@@ -370,6 +370,14 @@ def test_decoded_images_are_those_of_the_preprocessing_and_are_built_once(empty,
         other.replace(cached)
         assert np.array_equal(decoded(project, rows), stack)
     assert len(decoded(project, rows.head(3))) == 3
+
+
+def test_what_is_read_of_an_image_is_enough_for_the_figures_of_notebook_02(empty, phantoms):
+    project = empty
+    ingest.ingest(project, phantoms)
+    rows = catalog.read_catalog(project)
+    assert overview.distributions(rows, decoded(project, rows), ("NORMAL", "PNEUMONIA")).axes
+    assert len(overview.split_table(rows)) == 3
 
 
 def test_files_that_vanished_from_the_stage_are_missed_by_number(empty, phantoms):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from cxr.data.splits import halve, one_image_each, take_split
+from cxr.data.splits import check_classes, halve, one_image_each, take_split
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
@@ -54,6 +54,26 @@ def test_labels_become_indices_into_the_classes():
     assert split.positive_fraction == pytest.approx(2 / 3) and split.class_frequencies == pytest.approx([1 / 3] * 3)
     with pytest.raises(ValueError, match="labels B are not among the classes NONE, A"):
         take_split(np.zeros((3, 8, 8), np.uint8), rows, "test", ("NONE", "A"))
+
+
+@pytest.mark.parametrize("missing", ["A", "B", "NORMAL"])
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_class_that_a_split_lacks_is_named_before_the_training_with_what_to_do(missing, split):
+    names, classes = ("train", "validation", "test"), ("NORMAL", "A", "B")
+    rows = pd.DataFrame([(name, label) for name in names for label in classes], columns=["SPLIT", "LABEL"])
+    rows["PATIENT_ID"] = [f"p{number}" for number in range(len(rows))]
+    check_classes(rows, classes)
+    rows = rows[(rows["SPLIT"] != split) | (rows["LABEL"] != missing)]
+    with pytest.raises(ValueError, match=f"the {split} split has no image of {missing} .2 patients .*at least 3"):
+        check_classes(rows, classes)
+    check_classes(rows[rows["LABEL"] != missing], [name for name in classes if name != missing])
+
+
+def test_frequencies_are_as_many_as_the_classes():
+    rows = pd.DataFrame({"PATIENT_ID": list("abcd"), "LABEL": ["NORMAL", "NORMAL", "NORMAL", "A"], "SPLIT": "train"})
+    split = take_split(np.zeros((4, 8, 8), np.uint8), rows, "train", ("NORMAL", "A", "B"))
+    assert split.class_frequencies == [0.75, 0.25, 0.0]
+    assert split.part(np.array([0, 1])).class_frequencies == [1.0, 0.0, 0.0]
 
 
 def validation_of(patients: list[str], labels: list[str]):

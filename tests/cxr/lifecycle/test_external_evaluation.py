@@ -118,6 +118,23 @@ def test_what_the_version_may_have_seen_is_left_out_by_reason(project, elsewhere
     assert found.with_known["images"] == found.report["images"] + 1
 
 
+def test_only_an_id_that_means_one_person_in_both_sources_makes_a_patient_known(project, tmp_path):
+    """A file without a patient has an id by its name, and a phantom may have the name of a patient's file."""
+    ingest(project, draw(tmp_path / "training", "NORMAL/1.png", "PNEUMONIA/2.png"))
+    (tmp_path / "other" / "1").mkdir(parents=True)
+    other = draw(tmp_path / "other" / "1", "NORMAL/1.png", "PNEUMONIA/2.png")
+    for image in sorted(other.rglob("*.png")):
+        Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    named = draw(tmp_path / "named", "PNEUMONIA/person1_virus_8.png", "NORMAL/IM-0001-0008.png")
+    project.session.sql(f"UPDATE {project.catalog} SET SPLIT = 'train'").collect()
+    version = save_version(project)
+    assert not evaluate_outside(project, version, other).outside.left_out
+    with pytest.raises(ValueError, match="patients who also stand in training"):
+        evaluate_outside(project, version, named)
+    project.session.sql(f"UPDATE {project.catalog} SET SOURCE = 'phantoms/made'").collect()
+    assert not evaluate_outside(project, version, named).outside.left_out
+
+
 def test_nearly_the_same_picture_is_left_out(project, elsewhere):
     version, rows = save_version(project), rows_of(project)
     name = rows.index[rows["SPLIT"] == "train"][0]

@@ -121,6 +121,18 @@ def test_an_id_as_the_hospital_writes_it_and_one_of_the_catalog_are_both_underst
         find_patient(project, " ")
 
 
+def test_files_of_one_name_in_two_sources_are_said_to_go_together(empty, tmp_path):
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder, name in zip(folders, ("a.png", "b.png"), strict=True):
+        draw(folder, f"NORMAL/{name}").joinpath(f"NORMAL/{name}").rename(folder / "NORMAL" / "1.png")
+    ingest(empty, folders[0])
+    (row,) = empty.session.table(empty.catalog).collect()
+    assert find_patient(empty, row["PATIENT_ID"]).doubt == ""
+    ingest(empty, folders[1])
+    found = find_patient(empty, row["PATIENT_ID"])
+    assert len(found.images) == 2 and "files of 2 sources" in found.doubt
+
+
 def test_a_run_that_kept_no_list_says_so(project):
     save_run(project, kept=False)
     (use,) = find_patient(project, PATIENT).uses

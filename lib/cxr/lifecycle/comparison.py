@@ -46,8 +46,8 @@ def compare(
     """Compare AUROC (positive against negative) and, with the same three or more classes, macro AUROC; and, where both
     have them, the shares of images that are uncertain (triage) and unlike those of training (gate).
 
-    If the present version's run kept no scores of these images (it was trained on other images), that version scores
-    them now. It was not trained on them, because an image never changes its split.
+    The present version scores now those of the images of which its run kept no score (they came later). It was not
+    trained on them, because an image never changes its split.
 
     Returns:
         The comparisons, or the reason why the versions cannot be compared.
@@ -63,9 +63,10 @@ def compare(
         return f"the run of {candidate} left no scores, so they cannot be compared"
     rows = read_catalog(project).merge(new, on="IMAGE_ID")
     old = kept_scores(project, present)
-    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(MIN_COMPARED, len(rows)):
-        old = ask(project, model, present, rows.head(MAX_RESCORED))
-    both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
+    missing = rows if old is None else rows[~rows["IMAGE_ID"].isin(old["IMAGE_ID"])]
+    if len(missing):
+        old = pd.concat([old, ask(project, model, present, missing.head(MAX_RESCORED))], ignore_index=True)
+    both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD")) if len(rows) else rows
     if len(both) < MIN_COMPARED:
         return f"only {len(both)} test images have a score of both {candidate} and {present}: {MIN_COMPARED} are needed"
     truth = class_indices(both["LABEL"], labels)
@@ -75,14 +76,18 @@ def compare(
     scores = (both[f"P_POSITIVE_{which}"].to_numpy(dtype=float) for which in ("NEW", "OLD"))
     found = paired_bootstrap(truth > 0, *scores, patients)
     comparisons = [Comparison("AUROC", found["difference"], tuple(found["interval"]), found["worse"])]
-    if len(labels) > 2 and set(labels) == set(before) and "PROBABILITIES_OLD" in both:
+    if len(labels) > 2 and set(labels) == set(before) and _all_known(both, "PROBABILITIES_OLD"):
         comparisons.append(_compare_macro(both, truth, labels, patients))
     return comparisons + _compare_shares(both, patients)
 
 
+def _all_known(both: pd.DataFrame, *columns: str) -> bool:
+    return all(name in both and both[name].notna().all() for name in columns)
+
+
 def _compare_shares(both: pd.DataFrame, patients: np.ndarray) -> list[Comparison]:
     """Whether the share of images that are uncertain, or unlike training, doubled; empty if a version has no triage."""
-    if not {"TRIAGE_NEW", "TRIAGE_OLD"} <= set(both) or both[["TRIAGE_NEW", "TRIAGE_OLD"]].isna().any(axis=None):
+    if not _all_known(both, "TRIAGE_NEW", "TRIAGE_OLD"):
         return []
     found = []
     for name, value in (("share uncertain", UNCERTAIN), ("share unlike training", runs.UNLIKE)):

@@ -203,6 +203,26 @@ def test_too_few_images_to_compare_give_a_reason_instead_of_a_comparison(account
     assert found.metric == "AUROC", "4 are enough"
 
 
+def test_production_scores_the_images_of_which_it_kept_no_score(account, rows, monkeypatch):
+    """A pilot's four test images are among those of today, and on four images both versions are perfect."""
+    truth = (rows["LABEL"] == "PNEUMONIA").astype(float)
+    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=truth)
+    few = scored.groupby(rows["LABEL"]).head(2)
+    kept = {"V_NEW": scored.assign(P_POSITIVE=truth.where(scored.index.isin(few.index), 1 - truth)), "V_OLD": few}
+    monkeypatch.setattr(comparison, "kept_scores", lambda project, version: kept[version])
+    monkeypatch.setattr(comparison, "read_labels", lambda project, version: NORMAL_AND)
+    asked = []
+
+    def ask(project, model, version, images):
+        asked.extend(images["IMAGE_ID"])
+        return scored[scored["IMAGE_ID"].isin(images["IMAGE_ID"])]
+
+    monkeypatch.setattr(comparison, "ask", ask)
+    (found,) = comparison.compare(account, None, "V_NEW", "V_OLD")
+    assert found.worse and found.difference < -0.5
+    assert sorted(asked) == sorted(set(rows["IMAGE_ID"]) - set(few["IMAGE_ID"]))
+
+
 def test_versions_with_different_classes_are_compared_only_on_request(account, rows, monkeypatch):
     scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
     monkeypatch.setattr(comparison, "kept_scores", lambda project, version: scored)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import beta
-from snowflake.ml.model import Model
+from snowflake.ml.model import Model, ModelVersion
 
 from cxr.account.project import Project
 from cxr.data.catalog import read_catalog
@@ -19,9 +19,10 @@ from cxr.lifecycle.registry import artifacts_of
 from cxr.model.config import ModelConfig
 from cxr.model.gate import UNLIKE as UNLIKE_TRAINING
 from cxr.model.zones import UNCERTAIN
-from cxr.serving.scoring import score
+from cxr.serving.scoring import ROWS_PER_CALL, score
 
 MIN_COMPARED = 4  # test images that both versions have scored
+BYTES_PER_CALL = 2**27  # of files that are in memory at once; one more file may come on top
 MAX_RESCORED = 1000  # test images that the present version scores again for the comparison
 FEW = 0.02  # of the images; as many may be uncertain or unlike training, whatever the present version says
 
@@ -136,13 +137,18 @@ def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
 
 
 def ask(project: Project, model: Model, version: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """As :func:`kept_scores`, of these images, scored now by the registered version."""
-    files = [path.read_bytes() for path in fetch_files(project, rows)]
-    answers = score(model.version(version), files)
+    """As :func:`kept_scores`, scored now by the registered version; few of the files are in memory at once."""
+    asked = model.version(version)
+    calls = [np.arange(len(rows)) // ROWS_PER_CALL, rows["BYTES"].fillna(0).cumsum().to_numpy() // BYTES_PER_CALL]
+    scores = [_ask_once(project, asked, part) for _, part in rows.groupby(calls)]
+    return pd.concat(scores, ignore_index=True).dropna(subset=["P_POSITIVE", "PROBABILITIES"])
+
+
+def _ask_once(project: Project, version: ModelVersion, rows: pd.DataFrame) -> pd.DataFrame:
+    answers = score(version, [path.read_bytes() for path in fetch_files(project, rows)])
     stopped = answers["STATUS"].str.startswith(UNLIKE_TRAINING)
-    scores = answers[["P_POSITIVE", "PROBABILITIES"]].assign(
+    return answers[["P_POSITIVE", "PROBABILITIES"]].assign(
         IMAGE_ID=list(rows["IMAGE_ID"]),
         P_POSITIVE=answers["P_POSITIVE"].astype(float),
         TRIAGE=answers["TRIAGE"].mask(stopped, runs.UNLIKE),
     )
-    return scores.dropna(subset=["P_POSITIVE", "PROBABILITIES"])

@@ -260,6 +260,24 @@ def test_production_without_scores_of_these_images_scores_them(account, rows, fi
     assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
 
 
+def test_images_to_score_again_are_read_a_few_at_a_time(account, rows, first, model, monkeypatch):
+    """A thousand uncompressed DICOM files are 15 GB."""
+    sizes = []
+
+    def score(version, files):
+        sizes.append(len(files))
+        return scoring.score(version, files)
+
+    monkeypatch.setattr(comparison, "score", score)
+    monkeypatch.setattr(comparison, "ROWS_PER_CALL", 8)
+    name = first[0].version_name
+    small = comparison.ask(account, model, name, rows)
+    assert sizes == [8, 8, 8, 6] and list(small["IMAGE_ID"]) == list(rows["IMAGE_ID"])
+    sizes.clear()
+    large = comparison.ask(account, model, name, rows.assign(BYTES=comparison.BYTES_PER_CALL // 2))
+    assert max(sizes) == 2 and large.equals(small)
+
+
 def test_the_setting_least_auroc_raises_the_floor(account, first):
     strict = Project(account.session, replace(account.settings, least_auroc=1.1))
     assert "1.10" in promotion.below_the_floor(strict, first[0].version_name)

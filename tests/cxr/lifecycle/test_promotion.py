@@ -1,5 +1,6 @@
 """Promotion: only a version that is good enough and not worse, despite interruptions and concurrent promotions."""
 
+import json
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.trained import model_config, report_of
 
 from cxr.account.project import Project
 from cxr.lifecycle import comparison, promotion, promotion_records
@@ -65,6 +67,23 @@ def test_a_first_version_must_also_be_good_enough(account, model, save_run, tmp_
     run = save_run(seed=9, **changes)
     version = f"V_{run.upper()}"
     assert reason in promotion.below_the_floor(account, version)
+
+
+@pytest.mark.parametrize(("patients", "enough"), [((1, 1), False), ((1, 50), False), ((5, 6), False), ((6, 6), True)])
+def test_a_perfect_auroc_of_a_handful_of_patients_may_be_chance(account, monkeypatch, tmp_path, patients, enough):
+    """A coin that is thrown for each of five patients is right of all in 3% of cases."""
+    truth = np.repeat([1, 0], patients)
+    rows = pd.DataFrame({"PATIENT_ID": np.arange(len(truth)).astype(str), "LABEL": np.array(NORMAL_AND)[truth]})
+    report = {"test": report_of(rows, 2.0 * truth - 1)}
+    assert report["test"]["metrics"]["auroc"] == {"value": 1.0, "interval": [1.0, 1.0]}
+    model_config(data="patients").write(tmp_path / "model.json")
+    (tmp_path / "evaluation.json").write_text(json.dumps(report))
+    monkeypatch.setattr(promotion, "artifacts_of", lambda project, version: tmp_path)
+    why = promotion.below_the_floor(account, "V_FEW")
+    if enough:
+        assert why is None
+    else:
+        assert f"{patients[0]} positive and {patients[1]} negative" in why and "at least 6 of either" in why
 
 
 def test_version_in_use_says_whether_it_is_in_production(account, first, model):

@@ -12,7 +12,7 @@ from tests.cxr.data.test_any_labels import draw, rows_of
 from tests.cxr.data.test_patient_ids import write_dicom
 
 from cxr.account.project import Project
-from cxr.account.tables import temporary
+from cxr.account.tables import append, temporary
 from cxr.data.ingest import ingest
 from cxr.data.survey import survey
 from cxr.data.truth import add_truth
@@ -114,6 +114,9 @@ def test_answers_of_earlier_versions_are_written_in_todays_names(empty):
     project, old = empty, {"P_PNEUMONIA": 0.25, "LABEL": "NORMAL", "STATUS": "ok"}
     bad = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "blank: no contrast"}
     new = {"P_POSITIVE": 0.5, "LABEL": "TB", "STATUS": "ok", "PROBABILITIES": "{}", "TRIAGE": "rule_in"}
+    place = dict(RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", PERCEPTUAL_HASH="0", PATIENT_ID="p", FORMAT="PNG")
+    known = pd.DataFrame({"IMAGE_ID": list("abc")}).assign(**place, WIDTH=1, HEIGHT=1, BYTES=1)
+    append(project.session, project.catalog, known)
     with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
         for image_id, answer in {"a": old, "b": bad, "c": new}.items():
             values = "SELECT ?, PARSE_JSON(?), NULL"

@@ -80,10 +80,14 @@ def truth(rest: list[str]) -> int:
 
 
 def score(data: str, out: str) -> int:
-    """Score a folder. Every file gets a prediction, or a reason why there is none."""
+    """Score a folder. Every file gets a prediction, or a reason why there is none. Returns 1 if a cataloged image could
+    not be scored.
+    """
     import cxr
     from cxr.lifecycle.promotion import version_in_use
     from cxr.serving.scoring_job import score_folder
+
+    problems = []
 
     def work() -> dict[str, int]:
         project = _project(cxr, [])
@@ -92,13 +96,17 @@ def score(data: str, out: str) -> int:
         scores, table = score_folder(project, data, version, warn=print), Path(out).resolve()
         scores.write(table)
         print(f"{table}: a row for each file, the images of a study together")
+        problems.extend(filter(None, [scores.problem]))
         reasons = scores.results["STATUS"].str.split(":").str[0].value_counts()
         counts = {"files": len(scores.results), "answered": scores.answered}
         return (
             counts | reasons.drop("ok", errors="ignore").to_dict() | scores.results["TRIAGE"].value_counts().to_dict()
         )
 
-    return _print_counts(work)
+    code = _print_counts(work)
+    for problem in problems:
+        print(problem)
+    return 1 if problems else code
 
 
 def evaluate(data: str, version: str, out: str) -> int:

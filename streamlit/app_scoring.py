@@ -138,7 +138,7 @@ def score_rows(
     for start, end in parts:
         report(0.2 + 0.7 * start / len(files), f"Scoring images {start + 1} to {end} of {len(files)}")
         answer = scoring.score(choice.version.asked, files[start:end], choice.service, rows_per_call=end - start)
-        _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request())
+        _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request(), cataloged=True)
         answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
     report(1.0, "Done")
     said = pd.concat(answers, ignore_index=True).reindex(columns=[*ANSWER, "IMAGE_ID"])
@@ -162,6 +162,7 @@ def _new_request() -> str:
     return uuid.uuid4().hex
 
 
-def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request: str) -> None:
-    predictions.write_predictions(app_account.project(), image_ids, answers, choice.version.name, choice.path, request)
+def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request: str, cataloged: bool = False) -> None:
+    project, version = app_account.project(), choice.version.name
+    predictions.write_predictions(project, image_ids, answers, version, choice.path, request, cataloged)
     app_runs.recorded_scores.clear()

@@ -20,17 +20,28 @@ def append(session: Session, name: str, rows: pd.DataFrame) -> None:
 
 
 def merge(
-    session: Session, name: str, rows: pd.DataFrame, keys: list[str], update: bool | Sequence[str] = True
+    session: Session,
+    name: str,
+    rows: pd.DataFrame,
+    keys: list[str],
+    update: bool | Sequence[str] = True,
+    known: tuple[str, str] | None = None,
 ) -> None:
     """Insert rows with new keys. Of rows with known keys, all columns are updated, none, or those that are named.
 
     Columns are matched by name.
+
+    Args:
+        known: (column, table): leave out rows whose value of the column that table lacks.
 
     Raises:
         KeyError: the table lacks a column of the rows.
     """
     table = session.table(name)
     source = _typed(session, table, rows)
+    if known:
+        column, other = known
+        source = source.filter(source[column].in_(session.table(other).select(column)))
     condition = table[keys[0]] == source[keys[0]]
     for key in keys[1:]:
         condition &= table[key] == source[key]

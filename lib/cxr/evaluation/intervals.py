@@ -1,6 +1,10 @@
-"""A metric with its 95% interval: as a dict for JSON, and in words."""
+"""A metric with its 95% interval: as a dict for JSON, and in words; and when an interval is not to be trusted."""
+
+from collections.abc import Iterator
 
 import numpy as np
+
+FEW = 100  # patients with or without the outcome, below which little can be said (Collins et al. 2016)
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> dict:
@@ -18,3 +22,31 @@ def words_of(metric: dict, undefined: str = "undefined") -> str:
     if None in (value, *interval):
         return undefined
     return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def cautions(report: dict) -> Iterator[str]:
+    """What to know about the intervals of a report of :func:`cxr.evaluation.report.evaluate` if patients are few.
+
+    Resampling a metric that is 0 or 1 gives an interval without width, of two patients too. The exact binomial one
+    (Clopper and Pearson 1934) is that of n patients who are all right, or all wrong; for AUROC, of the rarer outcome.
+    Nothing is said of a run of before patients were counted by outcome.
+    """
+    patients = report.get("patients_by_outcome", {})
+    positive, negative = patients.get("positive", 0), patients.get("negative", 0)
+    if 0 < min(positive, negative) < FEW:
+        yield (
+            f"Only {report['positive']:,} positive images of {positive:,} patients, and "
+            f"{report['images'] - report['positive']:,} negative of {negative:,}: with fewer than {FEW} patients of "
+            "either, intervals are wide and inexact, and calibration can hardly be judged. A difference inside the "
+            "intervals is no finding."
+        )
+    counts = {"AUROC": min(positive, negative), "sensitivity": positive, "specificity": negative}
+    for name, count in counts.items():
+        value = report["metrics"][name.lower()]["value"]
+        if count and value in (0, 1):
+            bound = (0.05 / 2) ** (1 / count)
+            exact = f"{bound:.3f} to 1" if value else f"0 to {1 - bound:.3f}"
+            yield (
+                f"The {name} is {value:.0f} in every resample, which is no certainty: the exact binomial 95% interval "
+                f"for {count:,} patients is {exact}."
+            )

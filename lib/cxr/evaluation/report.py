@@ -42,6 +42,10 @@ def evaluate(
         "images": len(labels),
         "patients": int(catalog["PATIENT_ID"].nunique()),
         "positive": int(truth.sum()),
+        "patients_by_outcome": {
+            name: int(catalog.loc[chosen, "PATIENT_ID"].nunique())
+            for name, chosen in (("positive", truth), ("negative", ~truth))
+        },
         "threshold": point.threshold,
         "metrics": _with_intervals(truth, scores, patients, point.threshold, seed),
         "ece_before_temperature": expected_calibration_error(truth, before),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import beta
-from snowflake.ml.model import Model
+from snowflake.ml.model import Model, ModelVersion
 
 from cxr.account.project import Project
 from cxr.data.catalog import read_catalog
@@ -19,9 +19,10 @@ from cxr.lifecycle.registry import artifacts_of
 from cxr.model.config import ModelConfig
 from cxr.model.gate import UNLIKE as UNLIKE_TRAINING
 from cxr.model.zones import UNCERTAIN
-from cxr.serving.scoring import score
+from cxr.serving.scoring import ROWS_PER_CALL, score
 
 MIN_COMPARED = 4  # test images that both versions have scored
+BYTES_PER_CALL = 2**27  # of files that are in memory at once; one more file may come on top
 MAX_RESCORED = 1000  # test images that the present version scores again for the comparison
 FEW = 0.02  # of the images; as many may be uncertain or unlike training, whatever the present version says
 
@@ -46,8 +47,8 @@ def compare(
     """Compare AUROC (positive against negative) and, with the same three or more classes, macro AUROC; and, where both
     have them, the shares of images that are uncertain (triage) and unlike those of training (gate).
 
-    If the present version's run kept no scores of these images (it was trained on other images), that version scores
-    them now. It was not trained on them, because an image never changes its split.
+    The present version scores now those of the images of which its run kept no score (they came later). It was not
+    trained on them, because an image never changes its split.
 
     Returns:
         The comparisons, or the reason why the versions cannot be compared.
@@ -63,9 +64,10 @@ def compare(
         return f"the run of {candidate} left no scores, so they cannot be compared"
     rows = read_catalog(project).merge(new, on="IMAGE_ID")
     old = kept_scores(project, present)
-    if old is None or len(old.merge(rows, on="IMAGE_ID")) < min(MIN_COMPARED, len(rows)):
-        old = ask(project, model, present, rows.head(MAX_RESCORED))
-    both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD"))
+    missing = rows if old is None else rows[~rows["IMAGE_ID"].isin(old["IMAGE_ID"])]
+    if len(missing):
+        old = pd.concat([old, ask(project, model, present, missing.head(MAX_RESCORED))], ignore_index=True)
+    both = rows.merge(old, on="IMAGE_ID", suffixes=("_NEW", "_OLD")) if len(rows) else rows
     if len(both) < MIN_COMPARED:
         return f"only {len(both)} test images have a score of both {candidate} and {present}: {MIN_COMPARED} are needed"
     truth = class_indices(both["LABEL"], labels)
@@ -75,14 +77,18 @@ def compare(
     scores = (both[f"P_POSITIVE_{which}"].to_numpy(dtype=float) for which in ("NEW", "OLD"))
     found = paired_bootstrap(truth > 0, *scores, patients)
     comparisons = [Comparison("AUROC", found["difference"], tuple(found["interval"]), found["worse"])]
-    if len(labels) > 2 and set(labels) == set(before) and "PROBABILITIES_OLD" in both:
+    if len(labels) > 2 and set(labels) == set(before) and _all_known(both, "PROBABILITIES_OLD"):
         comparisons.append(_compare_macro(both, truth, labels, patients))
     return comparisons + _compare_shares(both, patients)
 
 
+def _all_known(both: pd.DataFrame, *columns: str) -> bool:
+    return all(name in both and both[name].notna().all() for name in columns)
+
+
 def _compare_shares(both: pd.DataFrame, patients: np.ndarray) -> list[Comparison]:
     """Whether the share of images that are uncertain, or unlike training, doubled; empty if a version has no triage."""
-    if not {"TRIAGE_NEW", "TRIAGE_OLD"} <= set(both) or both[["TRIAGE_NEW", "TRIAGE_OLD"]].isna().any(axis=None):
+    if not _all_known(both, "TRIAGE_NEW", "TRIAGE_OLD"):
         return []
     found = []
     for name, value in (("share uncertain", UNCERTAIN), ("share unlike training", runs.UNLIKE)):
@@ -131,13 +137,18 @@ def kept_scores(project: Project, version: str) -> pd.DataFrame | None:
 
 
 def ask(project: Project, model: Model, version: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """As :func:`kept_scores`, of these images, scored now by the registered version."""
-    files = [path.read_bytes() for path in fetch_files(project, rows)]
-    answers = score(model.version(version), files)
+    """As :func:`kept_scores`, scored now by the registered version; few of the files are in memory at once."""
+    asked = model.version(version)
+    calls = [np.arange(len(rows)) // ROWS_PER_CALL, rows["BYTES"].fillna(0).cumsum().to_numpy() // BYTES_PER_CALL]
+    scores = [_ask_once(project, asked, part) for _, part in rows.groupby(calls)]
+    return pd.concat(scores, ignore_index=True).dropna(subset=["P_POSITIVE", "PROBABILITIES"])
+
+
+def _ask_once(project: Project, version: ModelVersion, rows: pd.DataFrame) -> pd.DataFrame:
+    answers = score(version, [path.read_bytes() for path in fetch_files(project, rows)])
     stopped = answers["STATUS"].str.startswith(UNLIKE_TRAINING)
-    scores = answers[["P_POSITIVE", "PROBABILITIES"]].assign(
+    return answers[["P_POSITIVE", "PROBABILITIES"]].assign(
         IMAGE_ID=list(rows["IMAGE_ID"]),
         P_POSITIVE=answers["P_POSITIVE"].astype(float),
         TRIAGE=answers["TRIAGE"].mask(stopped, runs.UNLIKE),
     )
-    return scores.dropna(subset=["P_POSITIVE", "PROBABILITIES"])

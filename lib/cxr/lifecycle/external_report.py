@@ -8,7 +8,6 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -16,14 +15,12 @@ from cxr.atomic_files import write_atomically
 from cxr.data import outside as reasons
 from cxr.evaluation import figures
 from cxr.evaluation.bootstrap import RESAMPLES
-from cxr.evaluation.intervals import words_of
+from cxr.evaluation.intervals import cautions, words_of
 from cxr.evaluation.report import as_table, class_table, subgroup_table
 from cxr.evaluation.triage import zone_table
 from cxr.lifecycle.external_evaluation import SEED, ExternalEvaluation
 from cxr.lifecycle.model_card import PHANTOMS, plain
 from cxr.model.probabilities import p_positive
-
-FEW = 100  # patients with or without the outcome, below which little can be said (Collins et al. 2016)
 
 
 def write_report(found: ExternalEvaluation, folder: Path) -> Path:
@@ -71,7 +68,7 @@ def to_markdown(found: ExternalEvaluation, pictures: Sequence[str] = ()) -> str:
 
 def _head(found: ExternalEvaluation) -> str:
     report, auroc = found.report, words_of(found.report["metrics"]["auroc"])
-    cautions = "".join(f"\n- {caution}" for caution in _cautions(found))
+    list_of_cautions = "".join(f"\n- {caution}" for caution in _cautions(found))
     return f"""# External evaluation of {plain(found.model_name)} version {plain(found.version)}
 
 Not a medical device. For research and teaching.
@@ -81,30 +78,14 @@ On {report["images"]:,} images of {report["patients"]:,} patients from elsewhere
 version's own threshold {report["threshold"]:.3f}, sensitivity {words_of(report["metrics"]["sensitivity"])} and \
 specificity {words_of(report["metrics"]["specificity"])}. **The threshold was not chosen on these images**, nor was \
 anything else of the version. "Positive" is every class but {plain(found.config.labels[0])}.
-{cautions}"""
+{list_of_cautions}"""
 
 
 def _cautions(found: ExternalEvaluation) -> Iterator[str]:
     report, rows = found.report, found.outside.rows
-    truth = found.labels > 0
-    patients = {name: rows.loc[chosen, "PATIENT_ID"].nunique() for name, chosen in _outcomes(truth).items()}
-    if not min(patients.values()):
+    if not min(report["patients_by_outcome"].values()):
         yield "All images are of one class: AUROC, calibration slope and other thresholds are undefined."
-    elif min(patients.values()) < FEW:
-        yield (
-            f"Only {truth.sum():,} positive images of {patients['sensitivity']:,} patients, and {(~truth).sum():,} "
-            f"negative of {patients['specificity']:,}: with fewer than {FEW} patients of either, intervals are wide "
-            "and inexact, and calibration can hardly be judged. A difference inside the intervals is no finding."
-        )
-    for name, count in patients.items():
-        metric = report["metrics"][name]
-        if count and metric["value"] in (0, 1):
-            bound = (0.05 / 2) ** (1 / count)
-            exact = f"{bound:.3f} to 1" if metric["value"] else f"0 to {1 - bound:.3f}"
-            yield (
-                f"The {name} is {metric['value']:.0f} in every resample, which is no certainty: the exact binomial 95% "
-                f"interval for {count:,} patients is {exact}."
-            )
+    yield from cautions(report)
     alone = int((rows["PATIENT_FROM"] == "none").sum())
     if 2 * alone > len(rows):
         yield (
@@ -126,11 +107,6 @@ def _cautions(found: ExternalEvaluation) -> Iterator[str]:
         yield f"The gate marked {flagged:,} of the images as unlike those of training; their probabilities are counted."
     if isinstance(found.config.data, dict) and found.config.data.get("phantoms"):
         yield PHANTOMS
-
-
-def _outcomes(truth: np.ndarray) -> dict[str, np.ndarray]:
-    """The images that each of the two is measured on."""
-    return {"sensitivity": truth, "specificity": ~truth}
 
 
 def _data(found: ExternalEvaluation) -> str:

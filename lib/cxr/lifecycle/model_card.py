@@ -2,7 +2,7 @@
 
 import re
 
-from cxr.evaluation.intervals import words_of
+from cxr.evaluation.intervals import cautions, words_of
 from cxr.evaluation.triage import CONFIDENCE, describe
 from cxr.model.config import ModelConfig
 from cxr.training.gate_fitting import in_words
@@ -60,6 +60,7 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
             "interval": "95%, bootstrap over patients",
             "metrics": {name: test["metrics"][name] for name in METRICS if name in test["metrics"]},
             "by_class": test.get("by_class", {}),
+            "cautions": list(cautions(test)),
         },
         "elsewhere": _elsewhere(evaluation.get("validation_shifted")),
         "triage": _triage_in_words(config, test.get("triage")),
@@ -126,7 +127,7 @@ def to_markdown(card: dict) -> str:
 | metric | value |
 | --- | --- |
 {rows}
-{_classes_in_words(quality.get("by_class", {}))}
+{_classes_in_words(quality.get("by_class", {}))}{_cautions_in_words(quality.get("cautions", []))}
 **Triage.** {card.get("triage", NO_TRIAGE)}
 
 **Limits**
@@ -178,6 +179,10 @@ def _classes_in_words(by_class: dict) -> str:
     ]
     macro, accuracy = words_of(by_class["macro_auroc"]), words_of(by_class["accuracy"])
     return f"{head}{''.join(rows)}\nMacro AUROC {macro}; accuracy over all classes {accuracy}.\n"
+
+
+def _cautions_in_words(said: list[str]) -> str:
+    return f"\n**Few patients.** {' '.join(said)}\n" if said else ""
 
 
 def plain(text: str) -> str:

@@ -17,7 +17,7 @@ from cxr.model.network import load_network, predict_logits
 from cxr.model.probabilities import choose_classes, p_positive, to_names
 from cxr.model.registered import XrayClassifier
 from cxr.model.zones import to_zones
-from cxr.serving.scoring import encode, score
+from cxr.serving.scoring import LARGEST_IN_SQL, TOO_LARGE, encode, score
 
 # Largest allowed difference of a probability on the same device: folded batch norms round otherwise, by less than this.
 TOLERANCE = 1e-5
@@ -94,36 +94,53 @@ class Parity:
     `undecided` images have another label, because their probability is within the tolerance of the threshold.
     """
 
-    images: int
+    images: int  # compared
     largest_difference: float
     labels_equal: bool  # LABEL and TRIAGE
     undecided: int = 0
     unlike: int = 0  # those of training
+    too_large: int = 0  # for SQL, so not compared
+
+
+def choose_images(catalog: pd.DataFrame, at_most: int = 32) -> pd.DataFrame:
+    """Rows of test images to compare on; those that are too large for SQL last."""
+    rows = catalog[catalog["SPLIT"] == "test"]
+    return rows.iloc[np.argsort(rows["BYTES"] > LARGEST_IN_SQL, kind="stable")].head(at_most)
 
 
 def check_parity(
     version: ModelVersion | XrayClassifier, files: list[bytes], expected: Expected, tolerance: float = TOLERANCE
 ) -> Parity:
-    """Compare the registered model's predictions with the network's, for all images at once and for the first alone.
+    """Compare the registered model's predictions with the network's, for all images at once and for one alone.
 
     Args:
         version: the registered version, asked where it runs; or the model that is to be logged, asked in this process.
-        files: the bytes of N image files.
+        files: the bytes of N image files. One that is too large for SQL is not compared where SQL is asked.
         expected: from :func:`ask_network`.
         tolerance: of a probability. :data:`ACROSS_MACHINES` for a version that answers on another machine or device.
 
     Raises:
-        ValueError: a probability differs by more than the tolerance, or a label or zone differs although the
-            probability is further than that from the threshold. Do not use such a version.
+        ValueError: a probability is missing or differs by more than the tolerance, or a label or zone differs although
+            the probability is further than that from the threshold. Do not use such a version.
     """
     answer = _ask(version, files)
-    alone = _ask(version, files[:1])["P_POSITIVE"].to_numpy(dtype=float)
-    asked = np.concatenate([answer["P_POSITIVE"].to_numpy(dtype=float), alone])
-    difference = float(np.abs(asked - np.concatenate([expected.positive, expected.positive[:1]])).max())
+    compared = (answer["STATUS"] != TOO_LARGE).to_numpy()
+    differences = np.abs(answer["P_POSITIVE"].to_numpy(dtype=float) - expected.positive)[compared]
+    if compared.any():
+        first = int(compared.argmax())
+        alone = _ask(version, [files[first]])["P_POSITIVE"].to_numpy(dtype=float)
+        differences = np.append(differences, np.abs(alone - expected.positive[first]))
+    # np.max keeps NaN, so a missing probability is a difference that no tolerance allows.
+    difference = float(np.max(differences, initial=0.0))
     agree = expected.agrees(answer, tolerance)
     exactly = _same(answer["LABEL"], expected.answers["LABEL"])
     parity = Parity(
-        len(files), difference, bool(agree.all()), int((agree & ~exactly).sum()), int((expected.distances > 1).sum())
+        images=int(compared.sum()),
+        largest_difference=difference,
+        labels_equal=bool(agree.all()),
+        undecided=int((compared & agree & ~exactly).sum()),
+        unlike=int((expected.distances > 1).sum()),
+        too_large=int((~compared).sum()),
     )
     if not parity.labels_equal or not difference <= tolerance:
         name = getattr(version, "version_name", "the model to be logged")

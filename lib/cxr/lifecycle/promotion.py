@@ -10,6 +10,7 @@ from snowflake.ml.model import Model, ModelVersion
 
 from cxr.account.project import Project
 from cxr.earlier_versions import read_evaluation
+from cxr.evaluation.triage import fewest_without_error
 from cxr.lifecycle import promotion_records
 from cxr.lifecycle.comparison import Comparison, compare
 from cxr.lifecycle.registry import artifacts_of
@@ -17,6 +18,9 @@ from cxr.model.config import ModelConfig
 from cxr.serving.scoring import find_version, open_registry
 
 PRODUCTION, PREVIOUS = "PRODUCTION", "PREVIOUS"
+# Of either outcome. If fewer are all right, the exact 95% lower bound, 0.025 ** (1 / patients), is below 0.5, and a
+# bootstrap cannot tell: each resample is as perfect (Clopper and Pearson 1934).
+MIN_TEST_PATIENTS = fewest_without_error(0.5)
 MARGIN = 0.01  # of AUROC: a candidate that is worse by more is not promoted, even if the interval includes zero
 
 
@@ -39,7 +43,7 @@ def promote(project: Project, candidate: ModelVersion, across_labels: bool = Fal
     """Move the alias PRODUCTION, and the model's default, to the candidate if it is good enough and not worse.
 
     Good enough: it was not trained on phantoms or by a smoke run, its test AUROC is at least the setting `least_auroc`,
-    and the 95% interval of that AUROC is above 0.5.
+    and the 95% interval of that AUROC is above 0.5, shown by at least six test patients of either outcome.
 
     Worse, on the candidate's test images: the 95% interval of the difference in AUROC is below zero (paired bootstrap
     over patients), or the difference itself is below -0.01. If both versions have the same three or more classes, the
@@ -76,10 +80,19 @@ def below_the_floor(project: Project, version: str) -> str | None:
         return "it was trained on phantoms, which say nothing about patients"
     if config.profile == "smoke":
         return "it is from a smoke run, which only checks that the parts work"
-    test = read_evaluation(json.loads((folder / "evaluation.json").read_text()))["test"]["metrics"]["auroc"]
-    least, value, low = project.settings.least_auroc, test["value"], test["interval"][0]
+    test = read_evaluation(json.loads((folder / "evaluation.json").read_text()))["test"]
+    auroc, positive = test["metrics"]["auroc"], test["positive"]
+    # Earlier runs did not count patients by outcome; there are at least as many images.
+    images = {"positive": positive, "negative": test["images"] - positive}
+    patients = test.get("patients_by_outcome", images)
+    least, value, low = project.settings.least_auroc, auroc["value"], auroc["interval"][0]
     if value is None or low is None:
         return "its AUROC on test patients is undefined, because they are of one class"
+    if min(patients.values()) < MIN_TEST_PATIENTS:
+        return (
+            f"its AUROC may be chance: {patients['positive']} positive and {patients['negative']} negative test "
+            f"patients, and at least {MIN_TEST_PATIENTS} of either are needed. Ingest more patients, then train again"
+        )
     if value < least or low <= 0.5:
         return (
             f"AUROC {value:.3f} (95% interval from {low:.3f}) on test patients: at least {least:.2f} is needed, and an "

@@ -18,6 +18,17 @@ class BadFile:
     reason: str
 
 
+_IN_WORDS = {
+    "lost": "lost: the file is not on the images stage any more",
+    "changed": "changed: the file on the images stage has other content than its name says",
+}
+
+
+def in_words(bad: BadFile) -> str:
+    """The STATUS of a file that was not scored."""
+    return _IN_WORDS.get(bad.reason, bad.reason)
+
+
 def checked(project: Project, images: str) -> str:
     """The query for IMAGE_ID, RELATIVE_PATH and REASON: null if the file has the content of its id.
 

@@ -18,6 +18,7 @@ def write_predictions(
     version: str,
     path: str,
     request: str = "",
+    cataloged: bool = False,
 ) -> None:
     """Write predictions to the predictions table. Writing the same ones again, after a failure, adds no rows.
 
@@ -29,6 +30,8 @@ def write_predictions(
         version: name of the model version.
         path: how the model was called: WAREHOUSE, SERVICE, REST or BATCH.
         request: an id, to keep several predictions of one image that are equal in all else.
+        cataloged: the images are of the catalog: drop answers about those that have left it (see
+            :func:`merge_answers`).
     """
     model = project.settings.model_name
     keys = [image_id + _mark(project, version, path, request) for image_id in image_ids]
@@ -41,11 +44,15 @@ def write_predictions(
         SCORED_AT=utc_now(),
     )
     rows = rows.drop_duplicates("SCORING_ID")
-    merge(project.session, project.predictions, rows, keys=["SCORING_ID"], update=False)
+    known = ("IMAGE_ID", project.catalog) if cataloged else None
+    merge(project.session, project.predictions, rows, keys=["SCORING_ID"], update=False, known=known)
 
 
 def merge_answers(project: Project, answers: str, version: str, path: str) -> int:
     """Write the answers of a table to the predictions table, as :func:`write_predictions` does. Returns their number.
+
+    Answers about images that have left the catalog since they were asked about are dropped: `ci forget` finds a
+    patient's answers by the catalog alone.
 
     Args:
         answers: a table with IMAGE_ID, ANSWER (a VARIANT as the model gives it; it may hold the IMAGE_ID), and REASON,
@@ -60,6 +67,7 @@ def merge_answers(project: Project, answers: str, version: str, path: str) -> in
                 COALESCE(IMAGE_ID, ANSWER:IMAGE_ID::STRING) AS IMAGE_ID,
                 {", ".join(f"{expression} AS {name}" for name, expression in (columns | given).items())}
             FROM {answers}
+            WHERE COALESCE(IMAGE_ID, ANSWER:IMAGE_ID::STRING) IN (SELECT IMAGE_ID FROM {project.catalog})
         ) A ON P.SCORING_ID = A.SCORING_ID
         WHEN NOT MATCHED THEN INSERT ({", ".join(written)}) VALUES ({", ".join(f"A.{name}" for name in written)})""",
         params=[_mark(project, version, path), project.settings.model_name, version, path, str(utc_now())],

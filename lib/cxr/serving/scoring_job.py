@@ -31,10 +31,14 @@ log = logging.getLogger("cxr.jobs")
 
 @dataclass(frozen=True)
 class FolderScores:
-    """The scores of a folder: `results` has a row for each file, `counts` are those of :func:`ingest`."""
+    """The scores of a folder: `results` has a row for each file, `counts` are those of :func:`ingest`.
+
+    `problem` says what to do about cataloged files that could not be scored; empty if there are none.
+    """
 
     results: pd.DataFrame
     counts: dict[str, int]
+    problem: str = ""
 
     @property
     def answered(self) -> int:
@@ -81,8 +85,8 @@ def score_folder(
     counts = ingest(project, source, on_found=found.extend)
     ids = sorted({file.image_id for file in found if file.image_id})
     with temporary(project.session, "IMAGE_ID STRING", pd.DataFrame({"IMAGE_ID": ids})) as asked:
-        score_new_images(project, version, among=asked)
-        rows = _read_answers(project, version, asked)
+        _, bad = _score(project, version, among=asked)
+        rows = _read_answers(project, version, asked, bad)
     rejected = project.session.sql(
         f"SELECT SOURCE_NAME, REASON || ': ' || COALESCE(DETAIL, '') FROM {project.rejected} WHERE SOURCE = ?",
         params=[source.source.name],
@@ -91,20 +95,27 @@ def score_folder(
     results += [{"FILE": name, "STATUS": "document: a table or text, not looked at"} for name in source.documents]
     results += [{"FILE": name, "STATUS": "unreadable: the folder may not be read"} for name in source.source.unlisted]
     table = pd.DataFrame(results, columns=RESULTS)
-    return FolderScores(_by_study(table.assign(MODEL_VERSION=version.version_name)), counts)
+    problem = bad_files.explain(project, bad) if bad else ""
+    return FolderScores(_by_study(table.assign(MODEL_VERSION=version.version_name)), counts, problem)
 
 
-def _read_answers(project: Project, version: ModelVersion, asked: str) -> dict[str, dict]:
-    """Image id -> study, why it is set aside, and the version's newest answer, where there are any."""
+def _read_answers(project: Project, version: ModelVersion, asked: str, bad: list[BadFile]) -> dict[str, dict]:
+    """Image id -> study, why it is set aside, and the version's newest answer, where there are any.
+
+    The STATUS of a bad file says what is wrong with it.
+    """
+    reasons = {file.place: bad_files.in_words(file) for file in bad}
     rows = project.session.sql(
-        f"""SELECT C.IMAGE_ID, C.STUDY_ID, C.SET_ASIDE, P.P_POSITIVE, P.LABEL, P.STATUS, P.PROBABILITIES,
-            P.TRIAGE
+        f"""SELECT C.IMAGE_ID, C.RELATIVE_PATH, C.STUDY_ID, C.SET_ASIDE, P.P_POSITIVE, P.LABEL, P.STATUS,
+            P.PROBABILITIES, P.TRIAGE
         FROM {project.catalog} C JOIN {asked} A ON A.IMAGE_ID = C.IMAGE_ID
         LEFT JOIN {project.predictions} P ON P.IMAGE_ID = C.IMAGE_ID AND P.MODEL_NAME = ? AND P.MODEL_VERSION = ?
         ORDER BY P.SCORED_AT""",
         params=[project.settings.model_name, version.version_name],
     ).collect()
-    return {row["IMAGE_ID"]: row.as_dict() for row in rows}
+    return {
+        row["IMAGE_ID"]: row.as_dict() | {"STATUS": reasons.get(row["RELATIVE_PATH"], row["STATUS"])} for row in rows
+    }
 
 
 def _result(file: Found, rows: dict[str, dict], rejected: dict[str, str]) -> dict:
@@ -131,15 +142,12 @@ def _by_study(table: pd.DataFrame) -> pd.DataFrame:
 # ---------------------------------------------------------------- by statements: no file comes to the client
 
 
-def score_new_images(project: Project, version: ModelVersion, among: str | None = None) -> int:
+def score_new_images(project: Project, version: ModelVersion) -> int:
     """Score every cataloged image that the version has not scored, and store the answers in PREDICTIONS.
 
     The account does the work: the warehouse for few images, an inference job if there are `scoring_job_from` or more,
     and always for images that are too large for SQL. No image and no list of ids comes to the client. It can be ended
     at any time and started again: one statement writes the answers of the warehouse or of the job, all or none.
-
-    Args:
-        among: a table with the column IMAGE_ID: no others.
 
     Returns:
         The number of images that were scored.
@@ -147,6 +155,18 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
     Raises:
         ValueError: files are lost, have other content than their names say, or could not be read; all others are
             scored. Before a job the warehouse reads and hashes every file, because one that is lost would fail the job.
+    """
+    scored, bad = _score(project, version)
+    if bad:
+        raise ValueError(bad_files.explain(project, bad))
+    return scored
+
+
+def _score(project: Project, version: ModelVersion, among: str | None = None) -> tuple[int, list[BadFile]]:
+    """As :func:`score_new_images`, with the files that could not be scored.
+
+    Args:
+        among: a table with the column IMAGE_ID: no others.
     """
     new = _new_images(project, version, among)
     is_large = f"BYTES > {scoring.LARGEST_IN_SQL}"
@@ -167,9 +187,7 @@ def score_new_images(project: Project, version: ModelVersion, among: str | None 
             with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
                 bad += ask(project, version, chosen, answers)
                 scored += merge_answers(project, answers, version.version_name, path)
-    if bad:
-        raise ValueError(bad_files.explain(project, bad))
-    return scored
+    return scored, bad
 
 
 def _take_bad_files(project: Project, answers: str) -> list[BadFile]:

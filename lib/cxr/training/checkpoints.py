@@ -7,17 +7,19 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
+import torch
 from snowflake.snowpark import Session
 
 from cxr.account.project import Project
 from cxr.data.pixels import cache_directory, cache_key, image_size
 from cxr.data.splits import class_indices
 from cxr.training.recipe import Recipe
+from cxr.training.starting_weights import digest
 from cxr.training.trainer import LAST, read_checkpoint
 
 SECONDS = 60  # between two copies of one file: on a GPU, copying can take longer than an epoch
@@ -51,19 +53,28 @@ class Checkpoints(StageFolder):
     """Where a run keeps its checkpoints.
 
     The folder's name, here and on the stage, is a hash of all that the result depends on, so that a run finds only its
-    own: network, images, labels, splits, which images choose the epoch, settings and recipe.
+    own: starting weights, images, labels, splits, which images choose the epoch, settings and recipe.
 
     Args:
         catalog: the rows of all images, for training and for measuring.
         classes: the label set, in the order of the network's outputs.
         tuning: the catalog's rows of the validation images that choose the epoch; the others are held back.
+        start: the state dict that training starts from. The setting `weights` does not tell: "imagenet" stands for
+            random weights where there are no others, and a file on a stage can be replaced.
 
     Raises:
         ValueError: an image of `tuning` is not in the validation split, or a label is not among the classes.
     """
 
     def __init__(
-        self, project: Project, catalog: pd.DataFrame, recipe: Recipe, *, classes: Sequence[str], tuning: pd.DataFrame
+        self,
+        project: Project,
+        catalog: pd.DataFrame,
+        recipe: Recipe,
+        *,
+        classes: Sequence[str],
+        tuning: pd.DataFrame,
+        start: Mapping[str, torch.Tensor],
     ):
         settings = project.settings
         size = image_size(project, catalog)
@@ -72,7 +83,7 @@ class Checkpoints(StageFolder):
             raise ValueError("the epoch is chosen on validation images of the catalog only")
         labels = class_indices(catalog["LABEL"], classes).tolist()
         images = list(zip(catalog["SPLIT"], labels, chooses.tolist(), strict=True))
-        what = [settings.backbone, settings.weights, size, asdict(recipe), list(classes), images]
+        what = [settings.backbone, digest(start), size, asdict(recipe), list(classes), images]
         content = cache_key(catalog["IMAGE_ID"], size)
         key = hashlib.sha256((json.dumps(what) + content).encode()).hexdigest()[:12]
         super().__init__(project.session, f"{project.artifacts_stage}/checkpoints/{key}")

@@ -14,7 +14,7 @@ from cxr.training.recipe import Recipe
 
 FILE, HISTORY = "job.pt", "history.jsonl"
 # What a process needs to find the account's objects and the same images. No secret is among them.
-_SETTINGS = (*NAMES, "backbone", "weights", "image_size", "include_set_aside", "images_mount", "decode_in")
+_SETTINGS = (*NAMES, "backbone", "image_size", "include_set_aside", "images_mount", "decode_in")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Start from a state dict: of an earlier run, to fine-tune it, or of anybody's network with the same backbone."""
 
+import hashlib
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -35,6 +37,15 @@ def load_starting_weights(network: XrayNetwork, path: Path, name: str) -> str | 
     _check(given, own, name, network.name)
     network.load_state_dict(given)
     return f"the head of {name} is for other classes: a new one is trained" if left_out else None
+
+
+def digest(state: Mapping[str, torch.Tensor]) -> str:
+    """The SHA-256 of a state dict, whatever device its tensors are on and however they lie in memory."""
+    found = hashlib.sha256()
+    for key, value in state.items():
+        found.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _read(path: Path, name: str) -> dict[str, torch.Tensor]:

@@ -27,6 +27,7 @@ from cxr.training.batches import Examples, batches, on_device_if_it_fits
 from cxr.training.ema import ExponentialMovingAverage
 from cxr.training.losses import WeightedCrossEntropy, class_weights
 from cxr.training.recipe import Recipe
+from cxr.training.starting_weights import digest
 
 BEST, LAST = "best.pt", "last.pt"  # the weights to use; all that resuming needs
 WARM_UP = 0.2  # fraction of the steps in which the learning rate rises
@@ -53,6 +54,7 @@ class Trainer:
         _check_classes(train.labels, network.classes, "training")
         _check_classes(validation.labels, network.classes, "validation")
         self.recipe, self.validation = recipe, validation
+        self._start = digest(network.state_dict())
         self.network = self.prepare_network(copy.deepcopy(network)).to(memory_format=torch.channels_last)
         self.device = next(self.network.parameters()).device
         self.pixels = on_device_if_it_fits(train.pixels, self.device)
@@ -278,6 +280,7 @@ class Trainer:
         for part in (self.labels, self.validation.labels):
             labels.update(part.cpu().numpy().tobytes() + b"|")
         known = {"steps": self.steps, "classes": self.network.classes, "labels": labels.hexdigest()}
+        known |= {"start": self._start}
         return asdict(self.recipe) | known
 
     def _generator(self, device: torch.device | str, epoch: int, stream: int) -> torch.Generator:

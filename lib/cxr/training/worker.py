@@ -115,7 +115,8 @@ def _prepare_node(place: str, folder: Path) -> Node:
 def _checkpoints(project: Project, rows: pd.DataFrame, job: Job, place: str) -> Checkpoints:
     with suppress(IndexError, ValueError):  # no such place in the catalog, or not among the validation images
         classes, tuning = catalog.label_set(project).names, rows.iloc[job.validation[0].numpy()]
-        found = Checkpoints(project, rows, Recipe(**job.recipe), classes=classes, tuning=tuning)
+        start = job.network["state"]
+        found = Checkpoints(project, rows, Recipe(**job.recipe), classes=classes, tuning=tuning, start=start)
         if found.holds_exchange(place):
             return found
     raise ValueError(f"the catalog has changed since {place} was written: start the training again")

@@ -289,6 +289,7 @@ def test_three_classes_are_reported_each_and_as_the_screening_question(three_cla
     report = evaluate(rows, logits, point, THREE)
     positive = probabilities[:, 1:].sum(axis=1)
     assert report["positive"] == 60
+    assert report["patients_by_outcome"] == {"positive": 45, "negative": 30}, "some have both"
     assert report["metrics"]["auroc"]["value"] == pytest.approx(metrics.roc_auc_score(labels > 0, positive))
     by_class = report["by_class"]
     expected = metrics.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")

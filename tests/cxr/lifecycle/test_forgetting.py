@@ -14,11 +14,12 @@ from tests.cxr.data.test_any_labels import draw, rows_of
 from tests.cxr.data.test_patient_ids import write_dicom
 from tests.trained import model_config, probability, report_of, two
 
+from cxr.account.tables import temporary
 from cxr.data import pixels
 from cxr.data.ingest import ingest
 from cxr.lifecycle import runs
 from cxr.lifecycle.forgetting import find_patient, forget
-from cxr.serving.predictions import write_predictions
+from cxr.serving.predictions import merge_answers, write_predictions
 from cxr.settings import LABELS
 
 PATIENT = "person7"
@@ -160,6 +161,21 @@ def test_a_call_that_is_broken_off_is_completed_by_a_second(project, monkeypatch
     forget(project, find_patient(project, PATIENT))
     after_both = everything(project)
     assert not any(image_id in after_both for image_id in ids)
+
+
+def test_answers_that_arrive_after_a_patient_was_forgotten_are_not_stored(project):
+    """A job or notebook that began before; no second call could find them, because the catalog knows no such image."""
+    rows = rows_of(project)
+    ids = set(rows.loc[THEIRS, "IMAGE_ID"])
+    others = len(rows) - len(ids)
+    answers = pd.DataFrame({"STATUS": "ok"}, rows.index)
+    with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as told:
+        project.session.sql(f"INSERT INTO {told} SELECT IMAGE_ID, NULL, 'ok' FROM {project.catalog}").collect()
+        forget(project, find_patient(project, PATIENT))
+        assert merge_answers(project, told, "V_JOB", "BATCH") == others
+    write_predictions(project, rows["IMAGE_ID"], answers, "V_NOTEBOOK", "REST", cataloged=True)
+    assert project.session.table(project.predictions).count() == 3 * others
+    assert not any(image_id in everything(project) for image_id in ids)
 
 
 def find_patient_again(sql, project) -> list:

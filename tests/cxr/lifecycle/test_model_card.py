@@ -25,3 +25,11 @@ def test_what_to_expect_elsewhere_comes_before_the_source_that_flatters():
 
 def test_a_run_of_before_changed_copies_has_no_figure_for_elsewhere():
     assert "**Elsewhere**" not in to_markdown(card(test=TRUE))
+
+
+def test_an_interval_of_few_patients_is_no_certainty():
+    told = to_markdown(card(test=TRUE))
+    assert "Only 10 positive images of 10 patients, and 10 negative of 10" in told and "no finding" in told
+    assert "The AUROC is 1 in every resample, which is no certainty" in told
+    assert "exact binomial 95% interval for 10 patients is 0.692 to 1" in told, "0.025 ** (1 / 10)"
+    assert "The AUROC is" not in to_markdown(card(test=BLURRED))

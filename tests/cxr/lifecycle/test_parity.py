@@ -9,6 +9,7 @@ from tests.trained import model_config
 
 from cxr.lifecycle import parity
 from cxr.lifecycle.parity import ACROSS_MACHINES, TOLERANCE, Expected
+from cxr.serving.scoring import LARGEST_IN_SQL, TOO_LARGE
 
 VERSION = SimpleNamespace(version_name="V_1")
 TRIAGE = {"rule_out": {"at": 0.25}, "rule_in": {"at": 0.75}}
@@ -32,6 +33,7 @@ def check(monkeypatch):
 
 
 SAID = pd.DataFrame({"P_POSITIVE": [0.2, 0.8], "LABEL": ["NORMAL", "PNEUMONIA"], "TRIAGE": ["rule_out", "rule_in"]})
+SAID["STATUS"] = "ok"
 
 
 def test_the_same_answers_pass(check):
@@ -66,7 +68,7 @@ def test_an_image_unlike_training_has_no_label_on_either_side(check):
 
 
 def test_another_machine_rounds_otherwise_so_labels_at_the_threshold_may_differ(check):
-    said = pd.DataFrame({"P_POSITIVE": [0.20003, 0.49995], "LABEL": ["NORMAL", "NORMAL"]})
+    said = pd.DataFrame({"P_POSITIVE": [0.20003, 0.49995], "LABEL": ["NORMAL", "NORMAL"], "STATUS": "ok"})
     wanted = expected([0.2, 0.5], threshold=0.49999)
     result = check(said, wanted, tolerance=ACROSS_MACHINES)
     assert result.labels_equal and result.undecided == 1
@@ -92,3 +94,31 @@ def test_two_classes_that_are_as_likely_may_change_places():
 def test_an_image_that_a_path_refuses_has_no_label_to_compare():
     answers = SAID.assign(P_POSITIVE=[0.2, None], LABEL=["NORMAL", None], TRIAGE=["rule_out", None])
     assert expected([0.2, 0.8], triage=TRIAGE).agrees(answers).tolist() == [True, True]
+
+
+def refused(number: int) -> pd.DataFrame:
+    """As SAID, but SQL was not asked about this file, because it is too large."""
+    said = SAID.astype(object)
+    said.loc[number] = [None, None, None, TOO_LARGE]
+    return said
+
+
+def test_a_file_that_is_too_large_for_sql_is_not_compared(check):
+    for number in (0, 1):
+        alone = SAID.iloc[[1 - number]]
+        result = check(refused(number), expected([0.2, 0.8], triage=TRIAGE), alone=alone)
+        assert (result.images, result.too_large, result.largest_difference) == (1, 1, 0.0)
+    with pytest.raises(ValueError, match="V_1 does not"):
+        check(refused(0), expected([0.2, 0.7], triage=TRIAGE), alone=SAID.iloc[[1]])
+
+
+def test_if_all_files_are_too_large_for_sql_none_is_compared_and_it_is_said(check):
+    result = check(refused(0).head(1), expected([0.2], triage=TRIAGE))
+    assert (result.images, result.too_large) == (0, 1)
+
+
+def test_files_that_sql_takes_are_chosen_first():
+    sizes = [LARGEST_IN_SQL + 1, 5, LARGEST_IN_SQL, 7, 9]
+    rows = pd.DataFrame({"IMAGE_ID": list("abcde"), "BYTES": sizes, "SPLIT": ["test"] * 4 + ["train"]})
+    assert "".join(parity.choose_images(rows, at_most=3)["IMAGE_ID"]) == "bcd"
+    assert "".join(parity.choose_images(rows, at_most=9)["IMAGE_ID"]) == "bcda"

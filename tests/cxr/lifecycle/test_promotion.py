@@ -1,5 +1,6 @@
 """Promotion: only a version that is good enough and not worse, despite interruptions and concurrent promotions."""
 
+import json
 import threading
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.trained import model_config, report_of
 
 from cxr.account.project import Project
 from cxr.lifecycle import comparison, promotion, promotion_records
@@ -65,6 +67,23 @@ def test_a_first_version_must_also_be_good_enough(account, model, save_run, tmp_
     run = save_run(seed=9, **changes)
     version = f"V_{run.upper()}"
     assert reason in promotion.below_the_floor(account, version)
+
+
+@pytest.mark.parametrize(("patients", "enough"), [((1, 1), False), ((1, 50), False), ((5, 6), False), ((6, 6), True)])
+def test_a_perfect_auroc_of_a_handful_of_patients_may_be_chance(account, monkeypatch, tmp_path, patients, enough):
+    """A coin that is thrown for each of five patients is right of all in 3% of cases."""
+    truth = np.repeat([1, 0], patients)
+    rows = pd.DataFrame({"PATIENT_ID": np.arange(len(truth)).astype(str), "LABEL": np.array(NORMAL_AND)[truth]})
+    report = {"test": report_of(rows, 2.0 * truth - 1)}
+    assert report["test"]["metrics"]["auroc"] == {"value": 1.0, "interval": [1.0, 1.0]}
+    model_config(data="patients").write(tmp_path / "model.json")
+    (tmp_path / "evaluation.json").write_text(json.dumps(report))
+    monkeypatch.setattr(promotion, "artifacts_of", lambda project, version: tmp_path)
+    why = promotion.below_the_floor(account, "V_FEW")
+    if enough:
+        assert why is None
+    else:
+        assert f"{patients[0]} positive and {patients[1]} negative" in why and "at least 6 of either" in why
 
 
 def test_version_in_use_says_whether_it_is_in_production(account, first, model):
@@ -203,6 +222,26 @@ def test_too_few_images_to_compare_give_a_reason_instead_of_a_comparison(account
     assert found.metric == "AUROC", "4 are enough"
 
 
+def test_production_scores_the_images_of_which_it_kept_no_score(account, rows, monkeypatch):
+    """A pilot's four test images are among those of today, and on four images both versions are perfect."""
+    truth = (rows["LABEL"] == "PNEUMONIA").astype(float)
+    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=truth)
+    few = scored.groupby(rows["LABEL"]).head(2)
+    kept = {"V_NEW": scored.assign(P_POSITIVE=truth.where(scored.index.isin(few.index), 1 - truth)), "V_OLD": few}
+    monkeypatch.setattr(comparison, "kept_scores", lambda project, version: kept[version])
+    monkeypatch.setattr(comparison, "read_labels", lambda project, version: NORMAL_AND)
+    asked = []
+
+    def ask(project, model, version, images):
+        asked.extend(images["IMAGE_ID"])
+        return scored[scored["IMAGE_ID"].isin(images["IMAGE_ID"])]
+
+    monkeypatch.setattr(comparison, "ask", ask)
+    (found,) = comparison.compare(account, None, "V_NEW", "V_OLD")
+    assert found.worse and found.difference < -0.5
+    assert sorted(asked) == sorted(set(rows["IMAGE_ID"]) - set(few["IMAGE_ID"]))
+
+
 def test_versions_with_different_classes_are_compared_only_on_request(account, rows, monkeypatch):
     scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)))
     monkeypatch.setattr(comparison, "kept_scores", lambda project, version: scored)
@@ -238,6 +277,24 @@ def test_production_without_scores_of_these_images_scores_them(account, rows, fi
     )
     decision = promotion.promote(account, log(seed=3, skill=6.0)[0])
     assert decision.promoted and decision.difference > 0 and len(asked[0]) == len(rows)
+
+
+def test_images_to_score_again_are_read_a_few_at_a_time(account, rows, first, model, monkeypatch):
+    """A thousand uncompressed DICOM files are 15 GB."""
+    sizes = []
+
+    def score(version, files):
+        sizes.append(len(files))
+        return scoring.score(version, files)
+
+    monkeypatch.setattr(comparison, "score", score)
+    monkeypatch.setattr(comparison, "ROWS_PER_CALL", 8)
+    name = first[0].version_name
+    small = comparison.ask(account, model, name, rows)
+    assert sizes == [8, 8, 8, 6] and list(small["IMAGE_ID"]) == list(rows["IMAGE_ID"])
+    sizes.clear()
+    large = comparison.ask(account, model, name, rows.assign(BYTES=comparison.BYTES_PER_CALL // 2))
+    assert max(sizes) == 2 and large.equals(small)
 
 
 def test_the_setting_least_auroc_raises_the_floor(account, first):

@@ -1,7 +1,9 @@
 """Every file of a folder has an answer or a reason, whatever the folders are called."""
 
+import importlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,14 +14,17 @@ from tests.cxr.data.test_any_labels import draw, rows_of
 from tests.cxr.data.test_patient_ids import write_dicom
 
 from cxr.account.project import Project
-from cxr.account.tables import temporary
+from cxr.account.tables import append, temporary
 from cxr.data.ingest import ingest
 from cxr.data.survey import survey
 from cxr.data.truth import add_truth
+from cxr.lifecycle import promotion
 from cxr.phantoms.dataset import write_phantoms
-from cxr.serving import monitoring
+from cxr.serving import monitoring, scoring_job
 from cxr.serving.predictions import merge_answers, write_predictions
 from cxr.serving.scoring_job import score_folder, score_new_images
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +69,30 @@ def test_every_file_is_answered_or_has_a_reason(empty, tmp_path, inbox, untraine
     scores.write(table)
     assert table.stat().st_mode & 0o777 == 0o600
     assert "'=broken.png" in set(pd.read_csv(table)["FILE"]), "no spreadsheet takes a name for a formula"
+
+
+def test_one_file_that_is_lost_on_the_stage_has_its_reason_and_the_others_their_answers(
+    empty, tmp_path, inbox, untrained, monkeypatch, capsys
+):
+    project, lost = empty, "ward 7/fever/c.png"
+
+    def ingest_and_lose(*given, **options):
+        counts = ingest(*given, **options)
+        place = rows_of(project)["RELATIVE_PATH"].reindex(["copy.png", lost]).dropna().iloc[0]  # the same bytes
+        project.session.sql(f"REMOVE {project.images_stage}/{place}").collect()
+        return counts
+
+    monkeypatch.setattr(scoring_job, "ingest", ingest_and_lose)
+    monkeypatch.syspath_prepend(str(ROOT / "ci"))
+    commands = importlib.import_module("commands")
+    monkeypatch.setattr(commands, "_project", lambda *_: project)
+    monkeypatch.setattr(promotion, "version_in_use", lambda project: (untrained, "V, which is a test"))
+    assert commands.score(str(inbox), str(tmp_path / "scores.csv")) == 1
+    rows = pd.read_csv(tmp_path / "scores.csv").set_index("FILE")
+    assert rows.loc[[lost, "copy.png"], "STATUS"].str.startswith("lost: ").all()
+    assert (rows.loc[["2024-01-03/DOE^JANE/a.png", "ward 7/Normal/b.png"], "STATUS"] == "ok").all()
+    said = capsys.readouterr().out
+    assert "1 images are lost" in said and "2 lost" in said and "The others are scored" in said
 
 
 def test_the_daily_job_does_the_rest_and_truth_reaches_monitoring(empty, tmp_path, inbox, untrained):
@@ -114,6 +143,9 @@ def test_answers_of_earlier_versions_are_written_in_todays_names(empty):
     project, old = empty, {"P_PNEUMONIA": 0.25, "LABEL": "NORMAL", "STATUS": "ok"}
     bad = {"P_PNEUMONIA": None, "LABEL": None, "STATUS": "blank: no contrast"}
     new = {"P_POSITIVE": 0.5, "LABEL": "TB", "STATUS": "ok", "PROBABILITIES": "{}", "TRIAGE": "rule_in"}
+    place = dict(RELATIVE_PATH="x", SOURCE="x", SOURCE_NAME="x", PERCEPTUAL_HASH="0", PATIENT_ID="p", FORMAT="PNG")
+    known = pd.DataFrame({"IMAGE_ID": list("abc")}).assign(**place, WIDTH=1, HEIGHT=1, BYTES=1)
+    append(project.session, project.catalog, known)
     with temporary(project.session, "IMAGE_ID STRING, ANSWER VARIANT, REASON STRING") as answers:
         for image_id, answer in {"a": old, "b": bad, "c": new}.items():
             values = "SELECT ?, PARSE_JSON(?), NULL"

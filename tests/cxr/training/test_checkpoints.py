@@ -30,8 +30,9 @@ def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("CXR_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def checkpoints_of(project: Project, rows: pd.DataFrame, recipe=RECIPE, classes=LABELS, tuning=slice(4, 6)):
-    return Checkpoints(project, rows, recipe, classes=classes, tuning=rows[tuning])
+def checkpoints_of(project: Project, rows: pd.DataFrame, recipe=RECIPE, classes=LABELS, tuning=slice(4, 6), start=0.0):
+    start = {"weight": torch.tensor([start])}
+    return Checkpoints(project, rows, recipe, classes=classes, tuning=rows[tuning], start=start)
 
 
 def write(checkpoints: Checkpoints, epochs: int) -> None:
@@ -80,9 +81,10 @@ def test_whatever_the_result_depends_on_has_a_folder_of_its_own(empty, rows):
         checkpoints_of(project, rows, tuning=slice(5, 7)).folder,
         checkpoints_of(project, rows, tuning=slice(4, 8)).folder,
         checkpoints_of(project, rows.head(9)).folder,
+        checkpoints_of(project, rows, start=1.0).folder,  # the weights that `weights` stands for have changed
         *(checkpoints_of(Project(project.session, each), rows).folder for each in changed),
     ]
-    assert len(set(places)) == 11
+    assert len(set(places)) == 12
 
 
 def test_a_resumption_without_a_checkpoint_says_that_training_starts_anew(empty, rows, monkeypatch, capsys):
@@ -101,4 +103,4 @@ def test_only_validation_images_may_choose(empty, rows):
         with pytest.raises(ValueError, match="validation images of the catalog only"):
             checkpoints_of(empty, rows, tuning=tuning)
     with pytest.raises(ValueError, match="validation images of the catalog only"):
-        Checkpoints(empty, rows.drop(index=4), RECIPE, classes=LABELS, tuning=rows[4:6])
+        Checkpoints(empty, rows.drop(index=4), RECIPE, classes=LABELS, tuning=rows[4:6], start={})

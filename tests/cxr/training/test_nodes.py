@@ -47,7 +47,8 @@ class Run:
     @cached_property
     def checkpoints(self) -> Checkpoints:
         tuning = self.rows[self.rows["SPLIT"] == "validation"]
-        return Checkpoints(self.project, self.rows, self.recipe, classes=self.classes, tuning=tuning)
+        start = self.network.state_dict()
+        return Checkpoints(self.project, self.rows, self.recipe, classes=self.classes, tuning=tuning, start=start)
 
     def fit(self, **given):
         same = dict(train=self.train, validation=self.validation, recipe=self.recipe, checkpoints=self.checkpoints)

@@ -12,6 +12,7 @@ import torch
 from cxr.model.network import XrayNetwork
 from cxr.training.batches import Examples
 from cxr.training.recipe import Recipe
+from cxr.training.starting_weights import digest
 from cxr.training.trainer import Trainer
 
 LIBRARY = Path(__file__).resolve().parents[3] / "lib"
@@ -115,6 +116,23 @@ def test_a_checkpoint_of_other_labels_is_refused(data, finished):
                       [train, Examples(validation.pixels, validation.labels.flip(0))]):  # fmt: skip
         with pytest.raises(ValueError, match="differs in labels"):
             Trainer(started(), *corrected, recipe).fit(folder, resume=True)
+
+
+def test_a_checkpoint_of_a_training_that_started_elsewhere_is_refused(data, finished):
+    """It has other weights than the card would say: ImageNet's were not there when it began, and now they are."""
+    folder, recipe = finished
+    torch.manual_seed(1)
+    with pytest.raises(ValueError, match="differs in start"):
+        Trainer(XrayNetwork("mobilenet_v3_large"), *data, recipe).fit(folder, resume=True)
+
+
+def test_where_a_training_starts_does_not_depend_on_the_layout_of_its_weights():
+    network = started()
+    told = digest(network.state_dict())
+    assert told == digest(started().to(memory_format=torch.channels_last).state_dict())
+    with torch.no_grad():
+        network.head.bias += 1e-3
+    assert told != digest(network.state_dict())
 
 
 def test_training_does_not_change_the_global_generator(data):

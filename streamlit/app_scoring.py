@@ -79,43 +79,54 @@ def _facts(xray: preprocessing.XRay) -> dict:
 
 
 def answer_for(study: Study, choice: Choice) -> Answer:
-    """The model's answer with its heat map. Kept in the viewer's own session, so that reruns do not ask again."""
-    kept = st.session_state.setdefault("answers", {})
+    """The model's answer with its heat map. Kept in the viewer's own session, so that reruns do not ask again.
+
+    A click while the model is asked starts a run of the page in a thread of its own, which asks too: both are one
+    request. The first thread ends when it next looks into the session's state, so nothing does between the answer and
+    its place among those to record.
+    """
+    kept, waiting, requests = (st.session_state.setdefault(name, {}) for name in ("answers", "unrecorded", "requests"))
     key = (study.image_id, choice.version.name, choice.path)
     if key not in kept:
+        request = requests.setdefault(key, _new_request())
         start = time.perf_counter()
         row = scoring.explain(app_account.ready_session(), choice.version.asked, study.data, choice.service)
-        # An answer may leave out what is null.
-        probability, label, heatmap, zone = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP", "TRIAGE"))
-        probabilities = app_labels.read_probabilities(row.get("PROBABILITIES"))
         while len(kept) >= _ANSWERS_KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = Answer(
-            probability=None if pd.isna(probability) else float(probability),
-            probabilities=probabilities,
-            label=None if pd.isna(label) else label,
-            status=row["STATUS"],
-            heatmap=base64.b64decode(heatmap) if heatmap else None,
-            seconds=time.perf_counter() - start,
-            triage=None if pd.isna(zone) else zone,
-        )
-        st.session_state.setdefault("unrecorded", []).append((study.image_id, choice, kept[key], _new_request()))
+            oldest = next(iter(kept))
+            kept.pop(oldest, None)
+            requests.pop(oldest, None)
+        kept[key] = _read(row, time.perf_counter() - start)
+        waiting[request] = (study.image_id, choice, kept[key])
     return kept[key]
+
+
+def _read(row: dict, seconds: float) -> Answer:
+    # An answer may leave out what is null.
+    probability, label, heatmap, zone = (row.get(name) for name in ("P_POSITIVE", "LABEL", "HEATMAP", "TRIAGE"))
+    return Answer(
+        probability=None if pd.isna(probability) else float(probability),
+        probabilities=app_labels.read_probabilities(row.get("PROBABILITIES")),
+        label=None if pd.isna(label) else label,
+        status=row["STATUS"],
+        heatmap=base64.b64decode(heatmap) if heatmap else None,
+        seconds=seconds,
+        triage=None if pd.isna(zone) else zone,
+    )
 
 
 def record_answers() -> None:
     """Append this viewer's answers to the predictions table, each answer once.
 
-    Called after an answer is shown, and at the start of every run, in case the viewer left the page before that.
+    Called after an answer is shown, and at the start of every run, in case the viewer left the page before that. Two
+    runs may do so at the same time: a request that is written twice adds no row.
     """
-    waiting = st.session_state.get("unrecorded", [])
-    while waiting:
-        image_id, choice, answer, request = waiting[0]
+    waiting = st.session_state.get("unrecorded", {})
+    for request, (image_id, choice, answer) in list(waiting.items()):
         row = {"P_POSITIVE": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
         row["TRIAGE"] = answer.triage
         row["PROBABILITIES"] = json.dumps(answer.probabilities) if answer.probabilities else None
         _record([image_id], pd.DataFrame([row]), choice, request)
-        waiting.pop(0)
+        waiting.pop(request, None)
 
 
 def score_rows(

@@ -277,6 +277,44 @@ def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
     assert predictions() == before + 1
 
 
+def test_a_click_while_an_answer_is_recorded_neither_fails_nor_writes_it_twice(
+    open_app, monkeypatch, xray, predictions, words
+):
+    """Streamlit answers a click in a thread of its own, while the one before still waits for the account."""
+    import app_scoring
+
+    before, write, clicks = predictions(), serving_predictions.write_predictions, [app_scoring.record_answers]
+
+    def clicked(*given):
+        if clicks:
+            clicks.pop()()
+        write(*given)
+
+    monkeypatch.setattr(serving_predictions, "write_predictions", clicked)
+    app = upload(open_app(), "xray.png", xray)
+    assert not clicks and "could not be shown" not in words(app)
+    assert predictions() == before + 1
+
+
+def test_a_click_while_the_model_is_asked_records_one_answer(open_app, monkeypatch, xray, predictions):
+    import app_scoring
+
+    before, ask, answer_for, clicks = predictions(), scoring.explain, app_scoring.answer_for, []
+
+    def clicked(*given):
+        if clicks:
+            clicks.pop()()
+        return ask(*given)
+
+    monkeypatch.setattr(scoring, "explain", clicked)
+    monkeypatch.setattr(
+        app_scoring, "answer_for", lambda *asked: clicks.append(lambda: answer_for(*asked)) or answer_for(*asked)
+    )
+    app = upload(open_app(), "xray.png", xray)
+    assert not app.exception and not clicks
+    assert predictions() == before + 1
+
+
 def test_without_a_heat_map_the_xray_stands_alone(open_app, monkeypatch, xray, words):
     answer = {"P_POSITIVE": 0.5, "LABEL": "PNEUMONIA", "STATUS": "ok", "PROBABILITIES": None}
     monkeypatch.setattr(scoring, "explain", lambda *_: answer)

@@ -131,8 +131,10 @@ def record_answers() -> None:
 
 def score_rows(
     rows: pd.DataFrame, choice: Choice, report: Callable[[float, str], None]
-) -> tuple[pd.DataFrame, list[bytes]]:
+) -> tuple[pd.DataFrame, list[bytes | None]]:
     """Fetch, score and record cataloged images, in calls of up to 100 images or 64 MB.
+
+    A file that is not the cataloged image gets the STATUS `app_labels.CHANGED`, and is neither scored nor recorded.
 
     Args:
         rows: of the catalog.
@@ -140,17 +142,19 @@ def score_rows(
 
     Returns:
         the rows with P_POSITIVE, PROBABILITIES, CALLED, STATUS and TRIAGE, paired by image id, and the files in that
-        order.
+        order (None: not the cataloged image).
     """
     report(0.0, "Fetching images from the stage")
     files = app_account.read_staged(list(rows["RELATIVE_PATH"]))
-    parts = _parts([len(data) for data in files])
-    answers = []
-    for start, end in parts:
-        report(0.2 + 0.7 * start / len(files), f"Scoring images {start + 1} to {end} of {len(files)}")
-        answer = scoring.score(choice.version.asked, files[start:end], choice.service, rows_per_call=end - start)
-        _record(list(rows["IMAGE_ID"].iloc[start:end]), answer, choice, _new_request())
-        answers.append(answer.assign(IMAGE_ID=rows["IMAGE_ID"].iloc[start:end].to_numpy()))
+    good = [(image, data) for image, data in zip(rows["IMAGE_ID"], files, strict=True) if data is not None]
+    changed = rows["IMAGE_ID"][[data is None for data in files]]
+    answers = [pd.DataFrame({"IMAGE_ID": changed, "STATUS": app_labels.CHANGED})]
+    for start, end in _parts([len(data) for _, data in good]):
+        report(0.2 + 0.7 * start / len(good), f"Scoring images {start + 1} to {end} of {len(good)}")
+        images, part = zip(*good[start:end], strict=True)
+        answer = scoring.score(choice.version.asked, part, choice.service, rows_per_call=end - start)
+        _record(list(images), answer, choice, _new_request())
+        answers.append(answer.assign(IMAGE_ID=images))
     report(1.0, "Done")
     said = pd.concat(answers, ignore_index=True).reindex(columns=[*ANSWER, "IMAGE_ID"])
     said = said.rename(columns={"LABEL": "CALLED"})

@@ -62,13 +62,13 @@ def main() -> None:
         st.info("Choose the images, then score them. Every answer is added to the table of predictions.")
 
 
-def _table(scored: pd.DataFrame, files: list[bytes], labels: LabelSet) -> pd.DataFrame:
+def _table(scored: pd.DataFrame, files: list[bytes | None], labels: LabelSet) -> pd.DataFrame:
     known = app_account.label_set() or labels
     answers = zip(scored["TRUTH"], scored["CALLED"], scored["P_POSITIVE"], strict=True)
     table = pd.DataFrame(
         {
             "image_id": scored["IMAGE_ID"],
-            "X-ray": [app_pictures.thumbnail(data) for data in files],
+            "X-ray": [app_pictures.thumbnail(data or b"") for data in files],
             "Note": [app_labels.note(row) for row in scored.to_dict("records")],
             "Result": [app_labels.result(*answer, labels, known.negative) for answer in answers],
             "Truth": scored["TRUTH"].where(scored["TRUTH"].notna(), None),
@@ -138,6 +138,8 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
 
 
 def _tell_readers(table: pd.DataFrame) -> None:
+    if changed := int((table["Status"] == app_labels.CHANGED).sum()):
+        st.error(app_labels.changed_files(changed), icon=":material/block:")
     if unlike := int(table["Status"].str.startswith(app_labels.UNLIKE).sum()):
         st.warning(
             f"{unlike} of these images are unlike the training images: the model gives no prediction for them.",

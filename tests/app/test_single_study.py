@@ -67,6 +67,19 @@ def test_a_staged_image_shows_the_truth(open_app, session, account, words, split
     assert not app.exception
 
 
+def test_a_staged_file_with_other_content_is_not_shown_as_the_cataloged_image(
+    open_app, written_over, predictions, words
+):
+    before = predictions()
+    app = open_app(source="stage", image=written_over)
+    assert not app.exception and not app.metric
+    assert "not the cataloged image" in words(app) and "REMOVE" in words(app)
+    assert predictions() == before
+    cards = [button for button in app.button if (button.key or "").startswith("open-")]
+    assert cards[0].key == f"open-{written_over}"
+    assert len(app.image) == len(cards) - 1, "its card has no picture"
+
+
 def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, tmp_path, monkeypatch):
     import app_runs
 

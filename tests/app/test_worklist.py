@@ -122,6 +122,20 @@ def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(op
     assert any("truncated" in status for status in app.dataframe[0].value["Status"])
 
 
+def test_a_staged_file_with_other_content_is_named_and_not_answered_for(
+    open_app, written_over, session, account, predictions, words
+):
+    before = predictions()
+    app = open_app("worklist", split="all", n="100")
+    button(app, "Score 100 images").click().run()
+    assert not app.exception
+    table = app.dataframe[0].value.set_index("Image")
+    row = table.loc[written_over[:12]]
+    assert row["Result"] == "Not scored" and row["Status"].startswith("changed") and not row["X-ray"]
+    assert table["Probability"].notna().sum() == 99 == predictions() - before
+    assert "not scored: 1." in words(app) and "REMOVE" in words(app)
+
+
 def test_an_empty_catalog_names_the_notebook(open_app, empty_catalog, words):
     assert "02_data_ingest.ipynb" in words(open_app("worklist"))
 

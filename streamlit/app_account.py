@@ -1,9 +1,11 @@
 """What the app reads from the account. It caches only what is the same for every viewer."""
 
+import contextlib
 import json
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,7 +200,14 @@ def label_set() -> LabelSet | None:
 
 
 def read_staged(places: list[str]) -> list[bytes | None]:
-    """The files at these places of the images stage; None for one that has other content than its name stands for.
+    """The files at these places of the images stage, as :func:`cataloged` gives them. Raises as :func:`staged`."""
+    with staged(places) as files:
+        return [cataloged(file) for file in files]
+
+
+@contextlib.contextmanager
+def staged(places: list[str]) -> Iterator[list[Path]]:
+    """Copies of the files at these places of the images stage, on disk until the block ends; fetched folder by folder.
 
     Raises NotReady where one is missing.
     """
@@ -212,10 +221,13 @@ def read_staged(places: list[str]) -> list[bytes | None]:
                 f"{len(missing)} of {len(names)} images are in the catalog but not on the stage. "
                 "Run `notebooks/02_data_ingest.ipynb` again."
             )
-        return [_cataloged(there[name]) for name in names]
+        yield [there[name] for name in names]
 
 
-def _cataloged(file: Path) -> bytes | None:
-    """Another image's answer must not stand under the id of the image that the file was."""
+def cataloged(file: Path) -> bytes | None:
+    """What a staged file holds; None if that is not what its name stands for.
+
+    Another image's answer must not stand under the id of the image that the file was.
+    """
     data = file.read_bytes()
     return data if is_named_by_content(file.stem, data) else None

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import app_account
 import app_labels
@@ -21,6 +22,7 @@ from cxr.model import preprocessing
 from cxr.serving import predictions, scoring
 from cxr.serving.rest_client import ANSWER
 
+MOST = 500  # images of one click; larger sets belong to a batch job, `notebooks/05_deploy.ipynb`
 SHOWN_PIXELS = 800  # the longer side; half a desktop's width
 IMAGES_PER_CALL = 100
 BYTES_PER_CALL = 64 * 2**20
@@ -130,35 +132,47 @@ def record_answers() -> None:
 
 
 def score_rows(
-    rows: pd.DataFrame, choice: Choice, report: Callable[[float, str], None]
-) -> tuple[pd.DataFrame, list[bytes | None]]:
-    """Fetch, score and record cataloged images, in calls of up to 100 images or 64 MB.
+    rows: pd.DataFrame,
+    choice: Choice,
+    report: Callable[[float, str], None],
+    picture: Callable[[bytes], str] | None = None,
+) -> pd.DataFrame:
+    """Fetch, score and record cataloged images, in calls of up to 100 images or 64 MB. Memory holds one call's files.
 
     A file that is not the cataloged image gets the STATUS `app_labels.CHANGED`, and is neither scored nor recorded.
 
     Args:
-        rows: of the catalog.
+        rows: of the catalog, at most `MOST`: all viewers share the node's disk.
         report: called with the fraction done and the current step.
+        picture: makes the column PICTURE of each file.
 
     Returns:
-        the rows with P_POSITIVE, PROBABILITIES, CALLED, STATUS and TRIAGE, paired by image id, and the files in that
-        order (None: not the cataloged image).
+        the rows with P_POSITIVE, PROBABILITIES, CALLED, STATUS and TRIAGE, paired by image id.
     """
     report(0.0, "Fetching images from the stage")
-    files = app_account.read_staged(list(rows["RELATIVE_PATH"]))
-    good = [(image, data) for image, data in zip(rows["IMAGE_ID"], files, strict=True) if data is not None]
-    changed = rows["IMAGE_ID"][[data is None for data in files]]
-    answers = [pd.DataFrame({"IMAGE_ID": changed, "STATUS": app_labels.CHANGED})]
-    for start, end in _parts([len(data) for _, data in good]):
-        report(0.2 + 0.7 * start / len(good), f"Scoring images {start + 1} to {end} of {len(good)}")
-        images, part = zip(*good[start:end], strict=True)
-        answer = scoring.score(choice.version.asked, part, choice.service, rows_per_call=end - start)
-        _record(list(images), answer, choice, _new_request())
-        answers.append(answer.assign(IMAGE_ID=images))
+    ids, answers = list(rows["IMAGE_ID"]), []
+    with app_account.staged(list(rows["RELATIVE_PATH"])) as files:
+        for start, end in _parts([file.stat().st_size for file in files]):
+            report(0.2 + 0.7 * start / len(files), f"Scoring images {start + 1} to {end} of {len(files)}")
+            answers.append(_score_part(ids[start:end], files[start:end], choice, picture))
     report(1.0, "Done")
-    said = pd.concat(answers, ignore_index=True).reindex(columns=[*ANSWER, "IMAGE_ID"])
-    said = said.rename(columns={"LABEL": "CALLED"})
-    return rows.rename(columns={"LABEL": "TRUTH"}).merge(said, on="IMAGE_ID", validate="one_to_one"), files
+    said = pd.concat(answers).reset_index(names="IMAGE_ID").rename(columns={"LABEL": "CALLED"})
+    return rows.rename(columns={"LABEL": "TRUTH"}).merge(said, on="IMAGE_ID", validate="one_to_one")
+
+
+def _score_part(
+    images: list[str], files: list[Path], choice: Choice, picture: Callable[[bytes], str] | None
+) -> pd.DataFrame:
+    """Score these files in one call, and record the answers. Returns them by image id, with the column PICTURE."""
+    read = dict(zip(images, map(app_account.cataloged, files), strict=True))
+    good = {image: data for image, data in read.items() if data is not None}
+    answers = pd.DataFrame(columns=ANSWER)
+    if good:
+        answers = scoring.score(choice.version.asked, list(good.values()), choice.service, rows_per_call=len(good))
+        _record(list(good), answers, choice, _new_request())
+    answers = answers.set_index(pd.Index(good)).reindex(index=images, columns=ANSWER)
+    answers.loc[[image not in good for image in images], "STATUS"] = app_labels.CHANGED
+    return answers.assign(PICTURE=[picture(good[image]) if picture and image in good else "" for image in images])
 
 
 def _parts(sizes: list[int]) -> list[tuple[int, int]]:
@@ -180,3 +194,4 @@ def _new_request() -> str:
 def _record(image_ids: list[str], answers: pd.DataFrame, choice: Choice, request: str) -> None:
     predictions.write_predictions(app_account.project(), image_ids, answers, choice.version.name, choice.path, request)
     app_runs.recorded_scores.clear()
+    app_runs.answered_images.clear()

@@ -96,7 +96,7 @@ def _from_stage() -> bytes | None:
     picked = rows[rows["IMAGE_ID"] == st.query_params.get("image")]
     if picked.empty:
         return None
-    (data,) = app_account.read_staged(list(picked["RELATIVE_PATH"]))
+    data = app_account.read_staged([picked["RELATIVE_PATH"].iloc[0]])[0]
     if data is None:
         st.error(app_labels.changed_files(1), icon=":material/block:")
     return data

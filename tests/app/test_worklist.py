@@ -63,6 +63,19 @@ def test_what_travels_in_several_calls_stays_paired(open_app, session, account, 
     assert said[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist(), abs=parity.TOLERANCE)
 
 
+def test_no_more_files_are_in_memory_than_a_call_holds(open_app, calls, monkeypatch):
+    import app_account
+    import app_scoring
+
+    monkeypatch.setattr(app_scoring, "IMAGES_PER_CALL", 5)
+    read, opened = app_account.cataloged, []
+    monkeypatch.setattr(app_account, "cataloged", lambda file: opened.append(len(calls)) or read(file))
+    app = open_app("worklist", split="all", n="12")
+    button(app, "Score 12 images").click().run()
+    assert not app.exception and calls == [5, 5, 2]
+    assert opened == [0] * 5 + [1] * 5 + [2] * 2, "each is read before its own call"
+
+
 def test_one_call_holds_few_images_and_few_bytes(open_app, monkeypatch):
     import app_scoring
 

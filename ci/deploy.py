@@ -147,10 +147,14 @@ def write_payload(folder: Path, settings: Settings, egress: bool) -> Path:
 
 def needed_files() -> list[str]:
     """Paths relative to the repository: the tracked files in a git clone, else all files."""
-    listed = subprocess.run(["git", "ls-files", *UPLOADED], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode == 0 and listed.stdout:
-        return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-    print("This is not a git clone: all files of the folders are uploaded.", file=sys.stderr)
+    try:
+        listed = subprocess.run(["git", "ls-files", *UPLOADED], cwd=ROOT, capture_output=True, text=True)
+        if listed.returncode == 0 and listed.stdout:
+            return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+        why = "This is not a git clone"
+    except OSError:
+        why = "git cannot be run here"
+    print(f"{why}: all files of the folders are uploaded.", file=sys.stderr)
     found = [
         path for name in UPLOADED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
     ]

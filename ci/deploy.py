@@ -34,7 +34,9 @@ class Step:
 
 def deploy(arguments: argparse.Namespace) -> int:
     """Returns 0 if every step is done. The first failing statement ends the deployment, which then returns 1."""
-    settings = replace(load(argv=[], profile=arguments.profile, data=arguments.data), keep_service=True)
+    # As arguments, because a keyword of `load` is weaker than the environment.
+    given = [f"--{name}={value}" for name in ("profile", "data") if (value := getattr(arguments, name)) is not None]
+    settings = replace(load(argv=given), keep_service=True)
     if (arguments.run or arguments.run_as == "job") and settings.data and not settings.data.startswith("@"):
         print(f"--data {settings.data}: an account can only read stages. Nothing was done. Put the images on a stage,")
         print("as docs/data.md describes, and name it: --data @DATABASE.SCHEMA.STAGE/path")

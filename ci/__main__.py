@@ -32,8 +32,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 ci", description=__doc__.splitlines()[0])
     jobs = parser.add_subparsers(dest="job", required=True)
     parsers = {name: jobs.add_parser(name, help=text, description=text) for name, text in JOBS.items()}
-    parsers["run"].add_argument("--data", default="", help="a folder or zip of images, or kermany; default: phantoms")
-    parsers["run"].add_argument("--profile", default="default", help="smoke, default or full")
+    source = "a folder or zip of images, or kermany; default: CXR_DATA, or phantoms"
+    parsers["run"].add_argument("--data", default="", help=source)
+    parsers["run"].add_argument("--profile", help="smoke, default or full; default: CXR_PROFILE, or default")
     parsers["run"].add_argument(
         "--phantom-findings", metavar="1-4", help="findings of the phantoms; with 3 there are four classes"
     )
@@ -103,8 +104,8 @@ def _add_deploy_arguments(add) -> None:
     add("--run", action="store_true", help="then run the five notebooks in the account; the service is left suspended")
     add("--as", dest="run_as", choices=["bundle", "job"], default="bundle",
         help="job: train and register as a job service in a container instead of --run's notebooks")  # fmt: skip
-    add("--profile", default="default", help="profile for --run: smoke, default or full")
-    add("--data", default="", help="images for --run, on a stage: @DATABASE.SCHEMA.STAGE/path; default: phantoms")
+    add("--profile", help="profile for --run: smoke, default or full; default: CXR_PROFILE, or default")
+    add("--data", help="images for --run, on a stage: @DATABASE.SCHEMA.STAGE/path; default: CXR_DATA, or phantoms")
     add("--start-schedule", action="store_true", help="then start the scheduled retraining and scoring, and the alert")
     add("--build", default="build", help="the folder for a copy of the uploaded files")
     add("--teardown", metavar="DATABASE[.SCHEMA]",

@@ -69,8 +69,8 @@ def cold(results: Results) -> None:
 
 
 def warm(results: Results, side: int = 128, count: int = 4 * BATCH, rounds: int = 20) -> None:
-    """Compared with the trained network in PyTorch's default layout, in many short rounds: a neighbour's work on the same
-    machine, which lasts some seconds, then changes few of the ratios.
+    """Compared with the trained network in PyTorch's default layout, in many short rounds: other work on the machine
+    lasts some seconds, and then changes few of the ratios.
     """
     torch.manual_seed(0)
     plain = XrayNetwork().eval()

@@ -34,7 +34,9 @@ class Step:
 
 def deploy(arguments: argparse.Namespace) -> int:
     """Returns 0 if every step is done. The first failing statement ends the deployment, which then returns 1."""
-    settings = replace(load(argv=[], profile=arguments.profile, data=arguments.data), keep_service=True)
+    # As arguments, because a keyword of `load` is weaker than the environment.
+    given = [f"--{name}={value}" for name in ("profile", "data") if (value := getattr(arguments, name)) is not None]
+    settings = replace(load(argv=given), keep_service=True)
     if (arguments.run or arguments.run_as == "job") and settings.data and not settings.data.startswith("@"):
         print(f"--data {settings.data}: an account can only read stages. Nothing was done. Put the images on a stage,")
         print("as docs/data.md describes, and name it: --data @DATABASE.SCHEMA.STAGE/path")
@@ -163,10 +165,14 @@ def write_payload(folder: Path, settings: Settings, egress: bool) -> Path:
 
 def needed_files() -> list[str]:
     """Paths relative to the repository: the tracked files in a git clone, else all files."""
-    listed = subprocess.run(["git", "ls-files", *UPLOADED], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode == 0 and listed.stdout:
-        return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-    print("This is not a git clone: all files of the folders are uploaded.", file=sys.stderr)
+    try:
+        listed = subprocess.run(["git", "ls-files", *UPLOADED], cwd=ROOT, capture_output=True, text=True)
+        if listed.returncode == 0 and listed.stdout:
+            return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+        why = "This is not a git clone"
+    except OSError:
+        why = "git cannot be run here"
+    print(f"{why}: all files of the folders are uploaded.", file=sys.stderr)
     found = [
         path for name in UPLOADED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
     ]

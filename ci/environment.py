@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 PYTHON = "python.exe" if os.name == "nt" else "python"
+_SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 CLI_FOLDER = ROOT / ".venv-cli"
 CLI_PINS = ROOT / "ci" / "constraints-cli.txt"
 
@@ -62,14 +63,20 @@ def enter(oldest: bool = False) -> None:
     sys.path.append(str(ROOT))  # benchmarks and endurance checks share helpers with the tests
     if Path(sys.prefix).resolve() != chosen.folder.resolve():
         sys.stdout.flush()
-        os.execv(chosen.python, [str(chosen.python), str(ROOT / "ci"), *sys.argv[1:]])
+        hand_over([str(chosen.python), str(ROOT / "ci"), *sys.argv[1:]])
+
+
+def hand_over(line: list[str]) -> None:
+    """Continue as this command. Does not return."""
+    if os.name == "nt":  # os.execv returns to the shell at once there, and splits arguments that contain spaces
+        sys.exit(subprocess.call(line))
+    os.execv(line[0], line)
 
 
 def _install(chosen: Environment) -> None:
     name = chosen.folder.name
     print(f"Installing the environment into {name}/ (some minutes the first time, several GB) ...", flush=True)
-    if not chosen.python.exists():
-        venv.create(chosen.folder, with_pip=True)
+    create(chosen)
     command = [str(chosen.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     command += ["-c", str(chosen.constraints), "-e", f"{ROOT}[local,test]"]
     print("  " + " ".join(command).replace(str(ROOT), "."), flush=True)
@@ -84,6 +91,21 @@ def _install(chosen: Environment) -> None:
             sys.exit(f"pip could not install the environment (exit code {pip.returncode}):\n{errors.read()}")
     chosen.stamp.write_text(chosen.definition)
     print("The environment is ready.", flush=True)
+
+
+def create(chosen: Environment) -> None:
+    """Make the virtual environment, unless it has pip. If making it was interrupted, it has a Python and no pip."""
+    for clear in (False, True):  # at first what is in it stays: another tool may have made it
+        if chosen.python.exists() and not subprocess.call([chosen.python, "-m", "pip", "--version"], **_SILENT):
+            return
+        try:
+            venv.create(chosen.folder, with_pip=True, clear=clear)
+        except subprocess.CalledProcessError:
+            version = "{}.{}".format(*sys.version_info)
+            sys.exit(
+                f"This Python could not put pip into {chosen.folder.name}/. On Debian and Ubuntu, install what it "
+                f"lacks (apt-get install python3-venv, or python{version}-venv), then run the same command again."
+            )
 
 
 def progress_of(line: str) -> str | None:

@@ -25,8 +25,12 @@ from environment import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
 
 
-def run(data: str, profile: str, only: str, build: str) -> int:
-    """Returns 0 if every notebook ran. The first failing notebook ends the run, which then returns 1."""
+def run(data: str, profile: str | None, only: str, build: str) -> int:
+    """Returns 0 if every notebook ran. The first failing notebook ends the run, which then returns 1.
+
+    Args:
+        data, profile: empty or None: as the environment says.
+    """
     chosen = [path for path in NOTEBOOKS if path.name.startswith(only)]
     if not chosen:
         print(f"No notebook begins with {only!r}; there are {', '.join(path.stem for path in NOTEBOOKS)}.")
@@ -37,7 +41,8 @@ def run(data: str, profile: str, only: str, build: str) -> int:
     except (OSError, ValueError, NotFetched) as error:
         print(error)
         return 1
-    os.environ["CXR_PROFILE"] = profile
+    if profile:
+        os.environ["CXR_PROFILE"] = profile
     # The notebooks need the inline backend to keep their figures, even if the caller has set another one.
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     settings = load(argv=[])
@@ -48,8 +53,8 @@ def run(data: str, profile: str, only: str, build: str) -> int:
         "versions": {name: version(name) for name in ("torch", "torchvision", "snowflake-ml-python", "duckdb")}
         | {"python": platform.python_version()},
         "device": "cpu",
-        "data": data or "phantoms",
-        "profile": profile,
+        "data": data or settings.data or "phantoms",
+        "profile": settings.profile,
         "seed": settings.seed,
     }
     for path in chosen:

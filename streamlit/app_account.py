@@ -1,9 +1,11 @@
 """What the app reads from the account. It caches only what is the same for every viewer."""
 
+import contextlib
 import json
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from cxr.account import staged_images
 from cxr.account.project import Project
 from cxr.account.session import use_schema
 from cxr.data.catalog import label_set as catalog_label_set
+from cxr.data.in_account.handlers import is_named_by_content
 from cxr.model.labelset import LabelSet
 from cxr.serving import scoring
 from cxr.settings import Settings, load
@@ -196,8 +199,18 @@ def label_set() -> LabelSet | None:
     return catalog_label_set(project())
 
 
-def read_staged(places: list[str]) -> list[bytes]:
-    """The files at these places of the images stage, fetched folder by folder. Raises NotReady where one is missing."""
+def read_staged(places: list[str]) -> list[bytes | None]:
+    """The files at these places of the images stage, as :func:`cataloged` gives them. Raises as :func:`staged`."""
+    with staged(places) as files:
+        return [cataloged(file) for file in files]
+
+
+@contextlib.contextmanager
+def staged(places: list[str]) -> Iterator[list[Path]]:
+    """Copies of the files at these places of the images stage, on disk until the block ends; fetched folder by folder.
+
+    Raises NotReady where one is missing.
+    """
     names = [Path(place).name for place in places]
     with tempfile.TemporaryDirectory(prefix="cxr-app-") as folder:
         staged_images.fetch(ready_session(), settings().images, places, folder)
@@ -208,4 +221,13 @@ def read_staged(places: list[str]) -> list[bytes]:
                 f"{len(missing)} of {len(names)} images are in the catalog but not on the stage. "
                 "Run `notebooks/02_data_ingest.ipynb` again."
             )
-        return [there[name].read_bytes() for name in names]
+        yield [there[name] for name in names]
+
+
+def cataloged(file: Path) -> bytes | None:
+    """What a staged file holds; None if that is not what its name stands for.
+
+    Another image's answer must not stand under the id of the image that the file was.
+    """
+    data = file.read_bytes()
+    return data if is_named_by_content(file.stem, data) else None

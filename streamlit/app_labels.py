@@ -16,6 +16,7 @@ NO_TRUTH, NO_PREDICTION, NOT_SCORED = "No truth", "No prediction", "Not scored"
 RESULTS = (MISSED, FALSE_ALARM, OTHER_CLASS, NO_PREDICTION, NOT_SCORED, NO_TRUTH, CORRECT)
 BURNED_IN = "The picture contains text about the patient"
 UNLIKE = "unlike_training"  # what a STATUS begins with; cxr.model.gate, which needs PyTorch
+CHANGED = "changed: the file on the stage is not the cataloged image"  # a STATUS that is shown and not recorded
 TRIAGE = {RULE_OUT: "Rule out", UNCERTAIN: "Uncertain", RULE_IN: "Rule in"}
 _SET_ASIDE = {"lateral": "Lateral view", "for_processing": "Not prepared for display"}
 
@@ -48,6 +49,14 @@ def note(row: dict) -> str:
     burned_in = BURNED_IN if row["BURNED_IN"] else ""
     aside = _SET_ASIDE.get(row["SET_ASIDE"], row["SET_ASIDE"]) if isinstance(row["SET_ASIDE"], str) else ""
     return "; ".join(filter(None, (burned_in, aside)))
+
+
+def changed_files(count: int) -> str:
+    """What to do about files of the stage that are not the cataloged images."""
+    return (
+        f"Files on the stage that are not the cataloged images, so that they are not scored: {count:,}. Somebody wrote "
+        "over them, or they were damaged. REMOVE them from the stage, then run `notebooks/02_data_ingest.ipynb`."
+    )
 
 
 def read_probabilities(text: str | None) -> dict[str, float]:

@@ -84,6 +84,18 @@ def _answered_labels(version_name: str) -> LabelSet | None:
 
 
 @st.cache_data(ttl=60, show_spinner=False)
+def answered_images(version_name: str, split: str) -> set[str]:
+    """The ids of a split's images that have any answer of the version in the predictions table, refusals included."""
+    known = app_account.settings()
+    query = f"""
+        SELECT DISTINCT P.IMAGE_ID FROM {known.qualified(known.predictions_table)} P
+        JOIN {known.qualified(known.catalog_table)} C ON C.IMAGE_ID = P.IMAGE_ID
+        WHERE P.MODEL_NAME = ? AND P.MODEL_VERSION = ? AND C.SPLIT = ?"""
+    rows = app_account.ready_session().sql(query, params=[known.model_name, version_name, split]).collect()
+    return {row["IMAGE_ID"] for row in rows}
+
+
+@st.cache_data(ttl=60, show_spinner=False)
 def recorded_scores(version_name: str, split: str) -> pd.DataFrame:
     """As :func:`run_scores`, from the predictions table: the latest answer for each image, by any path."""
     known = app_account.settings()

@@ -3,9 +3,13 @@
 import os
 import re
 import runpy
+import shutil
+import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
@@ -46,6 +50,46 @@ def test_what_the_oldest_versions_python_starts_stays_with_them(monkeypatch):
     monkeypatch.setattr(os, "execv", lambda *given: pytest.fail(f"left for {given[0]}"))
     enter()
     assert entered in ([], [oldest])
+
+
+@pytest.fixture
+def half_made(tmp_path):
+    """An environment whose making ended before pip was in it, as on a Debian without python3-venv."""
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("")
+    found = ENVIRONMENT["Environment"](tmp_path / ".venv", constraints)
+    venv.create(found.folder, with_pip=False)
+    return found
+
+
+def test_an_environment_that_was_half_made_gets_pip_and_keeps_what_is_in_it(half_made):
+    own = half_made.folder / "own.txt"
+    own.touch()
+    ENVIRONMENT["create"](half_made)
+    assert subprocess.call([half_made.python, "-m", "pip", "--version"]) == 0
+    assert own.exists()
+    shutil.rmtree(next(half_made.folder.rglob("pip/_internal")))
+    ENVIRONMENT["create"](half_made)
+    assert subprocess.call([half_made.python, "-m", "pip", "--version"]) == 0, "a broken one is made anew"
+
+
+def test_without_ensurepip_a_sentence_names_what_to_install(half_made, monkeypatch):
+    def fails(folder, **options):
+        raise subprocess.CalledProcessError(1, "ensurepip")
+
+    monkeypatch.setattr(venv, "create", fails)
+    with pytest.raises(SystemExit, match=r"python3-venv"):
+        ENVIRONMENT["create"](half_made)
+
+
+def test_windows_waits_for_the_job_and_ends_with_its_code(monkeypatch):
+    """There `os.execv` returns to the shell at once, and splits arguments that contain spaces."""
+    hand_over, called = ENVIRONMENT["hand_over"], []
+    monkeypatch.setitem(hand_over.__globals__, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(subprocess, "call", lambda line: called.append(line) or 3)
+    with pytest.raises(SystemExit) as ended:
+        hand_over(["python.exe", "ci", "score", "--data", "C:/My X-rays"])
+    assert ended.value.code == 3 and called == [["python.exe", "ci", "score", "--data", "C:/My X-rays"]]
 
 
 def test_the_oldest_versions_are_those_that_the_project_states():

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 from app_common import Choice, choose_model, chosen, forget_choice, fragment, inert, plain, typed
-from app_scoring import score_rows
+from app_scoring import MOST, score_rows
 
 from cxr.evaluation.bootstrap import bootstrap, paired_bootstrap, roc_band
 from cxr.evaluation.intervals import words_of
@@ -184,24 +184,34 @@ def _percent(value: float | None) -> str:
 
 
 def _offer_scoring(choice: Choice, scored: pd.DataFrame, split: str) -> None:
+    if changed := st.session_state.pop("changed-files", 0):
+        st.error(app_labels.changed_files(changed), icon=":material/block:")
     rows = app_account.catalog_or_empty()
     mine = (rows["SPLIT"] == split) & rows["LABEL"].notna()
     if not app_account.settings().include_set_aside:
         mine &= rows["SET_ASIDE"].isna()
-    left = rows[mine & ~rows["IMAGE_ID"].isin(scored["IMAGE_ID"])]
-    total = len(left) + len(scored)
+    answered = rows["IMAGE_ID"].isin(app_runs.answered_images(choice.version.name, split))
+    left = rows[mine & ~answered]
+    refused = int((mine & answered & ~rows["IMAGE_ID"].isin(scored["IMAGE_ID"])).sum())
+    total = len(left) + len(scored) + refused
     if not total:
         st.info(f"The catalog has no {split} image. Run `notebooks/02_data_ingest.ipynb`.")
-    if left.empty:
+    if len(scored) == total:
         return
     st.info(
-        f"{choice.version.name} has scored {len(scored):,} of the {total:,} {split} images. The curves and figures "
-        "below use only these.",
+        f"{choice.version.name} has scored {len(scored):,} of the {total:,} {split} images"
+        + (f", and gave no prediction for {refused:,} others" if refused else "")
+        + ". The curves and figures below use only these.",
         icon=":material/info:",
     )
-    if st.button(f"Score the other {len(left):,}", type="primary"):
+    if left.empty:
+        return
+    part = left.head(MOST)
+    those = f"the other {len(left):,}" if len(part) == len(left) else f"{len(part):,} of the other {len(left):,}"
+    if st.button(f"Score {those}", type="primary"):
         bar = st.progress(0.0, "Starting")
-        score_rows(left, choice, bar.progress)
+        found = score_rows(part, choice, bar.progress)
+        st.session_state["changed-files"] = int((found["STATUS"] == app_labels.CHANGED).sum())
         st.rerun()
 
 

@@ -94,7 +94,12 @@ def _from_stage() -> bytes | None:
         st.button("Next", disabled=page == pages, on_click=keep_in_url, args=("page", page + 1, 1))
         st.caption(f"{len(found):,} images, page {page} of {pages}")
     picked = rows[rows["IMAGE_ID"] == st.query_params.get("image")]
-    return app_account.read_staged([picked["RELATIVE_PATH"].iloc[0]])[0] if len(picked) else None
+    if picked.empty:
+        return None
+    data = app_account.read_staged([picked["RELATIVE_PATH"].iloc[0]])[0]
+    if data is None:
+        st.error(app_labels.changed_files(1), icon=":material/block:")
+    return data
 
 
 def _number(text: str | None) -> int:
@@ -109,10 +114,10 @@ def _search(rows: pd.DataFrame, text: str) -> pd.DataFrame:
     return rows[hits[0] | hits[1] | hits[2]]
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
+@st.cache_data(ttl=600, max_entries=200, show_spinner=False)
 def _thumbnails(places: tuple[str, ...]) -> list[str]:
     """Thumbnails of staged images, which every viewer of the app may see."""
-    return [app_pictures.thumbnail(data) for data in app_account.read_staged(list(places))]
+    return [app_pictures.thumbnail(data or b"") for data in app_account.read_staged(list(places))]
 
 
 def _cards(rows: pd.DataFrame) -> None:

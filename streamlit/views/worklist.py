@@ -8,12 +8,11 @@ import app_tables
 import pandas as pd
 import streamlit as st
 from app_common import PATHS, choose_filters, choose_model, chosen, typed
-from app_scoring import score_rows
+from app_scoring import MOST, score_rows
 
 from cxr.model.labelset import LabelSet
 from cxr.model.zones import RULE_IN, RULE_OUT
 
-MOST = 500  # images; larger sets belong to a batch job, `notebooks/05_deploy.ipynb`
 HIDDEN = ["image_id", "model_version", "path"]  # for the file that is downloaded
 # Okabe and Ito's, pale enough for the text on them; the word in the column says the same.
 _TINTS = {
@@ -48,11 +47,11 @@ def main() -> None:
     st.caption(f"{len(found):,} images match.")
     if st.button(f"Score {len(picked)} image{'s' if len(picked) > 1 else ''}", type="primary"):
         bar = st.progress(0.0, "Starting")
-        scored, files = score_rows(picked, choice, bar.progress)
+        scored = score_rows(picked, choice, bar.progress, picture=app_pictures.thumbnail)
         bar.empty()
         labels = app_runs.labels(choice.version.name)
         st.session_state["worklist"] = (
-            _table(scored.assign(VERSION=choice.version.name, PATH=choice.path), files, labels),
+            _table(scored.assign(VERSION=choice.version.name, PATH=choice.path), labels),
             f"{len(scored)} images, scored by version {choice.version.name} ({PATHS[choice.path].lower()})",
             labels,
         )
@@ -62,13 +61,13 @@ def main() -> None:
         st.info("Choose the images, then score them. Every answer is added to the table of predictions.")
 
 
-def _table(scored: pd.DataFrame, files: list[bytes], labels: LabelSet) -> pd.DataFrame:
+def _table(scored: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
     known = app_account.label_set() or labels
     answers = zip(scored["TRUTH"], scored["CALLED"], scored["P_POSITIVE"], strict=True)
     table = pd.DataFrame(
         {
             "image_id": scored["IMAGE_ID"],
-            "X-ray": [app_pictures.thumbnail(data) for data in files],
+            "X-ray": scored["PICTURE"],
             "Note": [app_labels.note(row) for row in scored.to_dict("records")],
             "Result": [app_labels.result(*answer, labels, known.negative) for answer in answers],
             "Truth": scored["TRUTH"].where(scored["TRUTH"].notna(), None),
@@ -138,6 +137,8 @@ def _show(table: pd.DataFrame, what: str, labels: LabelSet) -> None:
 
 
 def _tell_readers(table: pd.DataFrame) -> None:
+    if changed := int((table["Status"] == app_labels.CHANGED).sum()):
+        st.error(app_labels.changed_files(changed), icon=":material/block:")
     if unlike := int(table["Status"].str.startswith(app_labels.UNLIKE).sum()):
         st.warning(
             f"{unlike} of these images are unlike the training images: the model gives no prediction for them.",

@@ -1,6 +1,7 @@
 """A local account, filled once: 100 phantoms, and a registered network with random weights that was never trained."""
 
 import functools
+import io
 import json
 import subprocess
 import sys
@@ -242,6 +243,18 @@ def predictions(session, account) -> Callable[[], int]:
 def xray() -> bytes:
     """An X-ray that the catalog does not know."""
     return encoded(dataset.phantom("PNEUMONIA", rng=np.random.default_rng(99), size=128))
+
+
+@pytest.fixture
+def written_over(session, account, xray, fresh_caches) -> str:
+    """The id of a cataloged image whose file on the stage holds another X-ray; put right again after the test."""
+    table = account.qualified(account.catalog_table)
+    image, place = session.sql(f"SELECT MIN(IMAGE_ID), MIN_BY(RELATIVE_PATH, IMAGE_ID) FROM {table}").collect()[0]
+    target = f"{account.images}/{place}"
+    before = session.file.get_stream(target).read()
+    session.file.put_stream(io.BytesIO(xray), target, auto_compress=False, overwrite=True)
+    yield image
+    session.file.put_stream(io.BytesIO(before), target, auto_compress=False, overwrite=True)
 
 
 @pytest.fixture(scope="session")

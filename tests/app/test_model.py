@@ -1,7 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 import streamlit
 from tests.app.elements import button, metric
+
+from cxr.serving import scoring
+from cxr.serving.rest_client import ANSWER
 
 
 def measured(version):
@@ -67,6 +71,46 @@ def test_without_the_runs_scores_the_page_can_make_them(
     assert not app.exception
     assert predictions() > 0
     assert app.slider(key="threshold").value == 40.0
+
+
+def test_a_click_scores_no_more_images_than_a_worklist_holds(
+    open_app, without_artifacts, nothing_scored, predictions, words, monkeypatch
+):
+    import app_scoring
+
+    monkeypatch.setattr(app_scoring, "MOST", 4)
+    app = open_app("model")
+    button(app, "Score 4 of the other").click().run()
+    assert not app.exception
+    assert predictions() == 4 and "has scored 4 of the" in words(app)
+
+
+def test_an_image_without_a_prediction_is_scored_once(
+    open_app, without_artifacts, nothing_scored, predictions, words, monkeypatch
+):
+    def refuses(version, files, service=None, rows_per_call=64):
+        return pd.DataFrame({"STATUS": ["unlike_training: a hand"] * len(files)}, columns=ANSWER)
+
+    monkeypatch.setattr(scoring, "score", refuses)
+    app = open_app("model")
+    button(app, "Score the other").click().run()
+    assert not app.exception and predictions()
+    assert "has scored 0 of the" in words(app) and "gave no prediction for" in words(app)
+    assert not [each for each in app.button if each.label.startswith("Score")]
+
+
+def test_after_scoring_the_model_page_names_files_with_other_content(
+    open_app, written_over, without_artifacts, nothing_scored, session, account, words
+):
+    table = account.qualified(account.catalog_table)
+    split = session.sql(f"SELECT SPLIT FROM {table} WHERE IMAGE_ID = ?", params=[written_over]).collect()[0][0]
+    session.sql(f"UPDATE {table} SET SPLIT = 'validation' WHERE IMAGE_ID = ?", params=[written_over]).collect()
+    app = open_app("model")
+    button(app, "Score the other").click().run()
+    session.sql(f"UPDATE {table} SET SPLIT = ? WHERE IMAGE_ID = ?", params=[split, written_over]).collect()
+    assert not app.exception
+    assert "REMOVE" in words(app)
+    assert "REMOVE" not in words(app.run())
 
 
 def test_the_threshold_explorer_trades_sensitivity_for_specificity(open_app):

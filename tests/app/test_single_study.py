@@ -67,6 +67,19 @@ def test_a_staged_image_shows_the_truth(open_app, session, account, words, split
     assert not app.exception
 
 
+def test_a_staged_file_with_other_content_is_not_shown_as_the_cataloged_image(
+    open_app, written_over, predictions, words
+):
+    before = predictions()
+    app = open_app(source="stage", image=written_over)
+    assert not app.exception and not app.metric
+    assert "not the cataloged image" in words(app) and "REMOVE" in words(app)
+    assert predictions() == before
+    cards = [button for button in app.button if (button.key or "").startswith("open-")]
+    assert cards[0].key == f"open-{written_over}"
+    assert len(app.image) == len(cards) - 1, "its card has no picture"
+
+
 def test_what_the_answer_means_is_told_from_test_images(open_app, xray, words, tmp_path, monkeypatch):
     import app_runs
 
@@ -274,6 +287,44 @@ def test_an_answer_that_could_not_be_recorded_is_recorded_with_the_next_click(
     app.switch_page("views/monitoring.py").run()
     assert predictions() == before + 1
     app.run()
+    assert predictions() == before + 1
+
+
+def test_a_click_while_an_answer_is_recorded_neither_fails_nor_writes_it_twice(
+    open_app, monkeypatch, xray, predictions, words
+):
+    """Streamlit answers a click in a thread of its own, while the one before still waits for the account."""
+    import app_scoring
+
+    before, write, clicks = predictions(), serving_predictions.write_predictions, [app_scoring.record_answers]
+
+    def clicked(*given):
+        if clicks:
+            clicks.pop()()
+        write(*given)
+
+    monkeypatch.setattr(serving_predictions, "write_predictions", clicked)
+    app = upload(open_app(), "xray.png", xray)
+    assert not clicks and "could not be shown" not in words(app)
+    assert predictions() == before + 1
+
+
+def test_a_click_while_the_model_is_asked_records_one_answer(open_app, monkeypatch, xray, predictions):
+    import app_scoring
+
+    before, ask, answer_for, clicks = predictions(), scoring.explain, app_scoring.answer_for, []
+
+    def clicked(*given):
+        if clicks:
+            clicks.pop()()
+        return ask(*given)
+
+    monkeypatch.setattr(scoring, "explain", clicked)
+    monkeypatch.setattr(
+        app_scoring, "answer_for", lambda *asked: clicks.append(lambda: answer_for(*asked)) or answer_for(*asked)
+    )
+    app = upload(open_app(), "xray.png", xray)
+    assert not app.exception and not clicks
     assert predictions() == before + 1
 
 

@@ -63,6 +63,19 @@ def test_what_travels_in_several_calls_stays_paired(open_app, session, account, 
     assert said[table["Image"]].tolist() == pytest.approx(table["Probability"].tolist(), abs=parity.TOLERANCE)
 
 
+def test_no_more_files_are_in_memory_than_a_call_holds(open_app, calls, monkeypatch):
+    import app_account
+    import app_scoring
+
+    monkeypatch.setattr(app_scoring, "IMAGES_PER_CALL", 5)
+    read, opened = app_account.cataloged, []
+    monkeypatch.setattr(app_account, "cataloged", lambda file: opened.append(len(calls)) or read(file))
+    app = open_app("worklist", split="all", n="12")
+    button(app, "Score 12 images").click().run()
+    assert not app.exception and calls == [5, 5, 2]
+    assert opened == [0] * 5 + [1] * 5 + [2] * 2, "each is read before its own call"
+
+
 def test_one_call_holds_few_images_and_few_bytes(open_app, monkeypatch):
     import app_scoring
 
@@ -120,6 +133,20 @@ def test_an_image_that_cannot_be_scored_has_its_reason_and_fails_nothing_else(op
     assert not app.exception
     assert next(metric.value for metric in app.metric if metric.label == "Not scored") == "1"
     assert any("truncated" in status for status in app.dataframe[0].value["Status"])
+
+
+def test_a_staged_file_with_other_content_is_named_and_not_answered_for(
+    open_app, written_over, session, account, predictions, words
+):
+    before = predictions()
+    app = open_app("worklist", split="all", n="100")
+    button(app, "Score 100 images").click().run()
+    assert not app.exception
+    table = app.dataframe[0].value.set_index("Image")
+    row = table.loc[written_over[:12]]
+    assert row["Result"] == "Not scored" and row["Status"].startswith("changed") and not row["X-ray"]
+    assert table["Probability"].notna().sum() == 99 == predictions() - before
+    assert "not scored: 1." in words(app) and "REMOVE" in words(app)
 
 
 def test_an_empty_catalog_names_the_notebook(open_app, empty_catalog, words):

@@ -1,7 +1,9 @@
 """`python3 ci run`: five notebooks on tiny phantoms, then a fresh process that uses the registered model."""
 
+import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +156,23 @@ def test_a_failing_cell_stops_the_run_by_name_and_keeps_the_copy(place, report):
     assert failed["data"] == str(place / "empty")
     assert [(entry["name"], entry["status"]) for entry in failed["notebooks"]] == [("02_data_ingest", "failed")]
     assert (place / "failed" / "notebooks" / "02_data_ingest.ipynb").exists()
+
+
+def test_the_environments_profile_and_data_hold_unless_options_are_given(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "ci"))
+    notebooks = importlib.import_module("notebooks")
+    main = runpy.run_path(str(ROOT / "ci" / "__main__.py"), run_name="ci")["main"]
+    entry = {"status": "ok", "seconds": 0, "peak_rss_mb": 0, "metrics": {}}
+    monkeypatch.setattr(notebooks, "_execute", lambda source, target: entry | {"name": source.stem})
+    monkeypatch.setattr(notebooks, "_make_private", lambda folder: folder.mkdir(exist_ok=True))
+    for name, value in {"MPLBACKEND": "agg", "CXR_PROFILE": "full", "CXR_DATA": "@A.B.OLD/x"}.items():
+        monkeypatch.setenv(name, value)
+
+    def used(*options: str) -> tuple[str, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ci", "run", "--only", "01", "--build", str(tmp_path / "build"), *options])
+        assert main() == 0
+        report = json.loads((tmp_path / "build" / "report.json").read_text())
+        return report["profile"], report["data"], os.environ["CXR_PROFILE"]
+
+    assert used() == ("full", "@A.B.OLD/x", "full")
+    assert used("--profile", "smoke", "--data", "@A.B.NEW/x") == ("smoke", "@A.B.NEW/x", "smoke")

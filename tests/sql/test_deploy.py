@@ -65,6 +65,21 @@ def test_a_dry_run_prints_every_statement_needs_no_account_and_shows_what_would_
         assert statement in printed
 
 
+def test_without_git_all_files_are_uploaded(tmp_path, deploy_here):
+    code, _ = deploy_here("--dry-run", PATH=str(tmp_path))
+    assert code == 0
+    assert (tmp_path / "build" / "deploy" / "notebooks" / "01_setup.ipynb").is_file()
+
+
+def test_an_option_that_is_given_beats_the_environment_and_one_that_is_not_leaves_it(deploy_here):
+    own = {"CXR_DATA": "@PACS.PUBLIC.OLD/x", "CXR_PROFILE": "full"}
+    _, printed = deploy_here("--dry-run", "--run", **own)
+    assert "('--profile', 'full', '--data', '@PACS.PUBLIC.OLD/x')" in printed
+    _, printed = deploy_here("--dry-run", "--run", "--profile", "smoke", "--data", "@PACS.PUBLIC.NEW/x", **own)
+    assert "('--profile', 'smoke', '--data', '@PACS.PUBLIC.NEW/x')" in printed
+    assert "OLD" not in printed
+
+
 def check_payload(payload: Path) -> None:
     """Only tracked files that are needed."""
     files = {path.relative_to(payload).as_posix() for path in payload.rglob("*") if path.is_file()}

@@ -115,7 +115,7 @@ class Settings:
     rendezvous: str = ""  # HOST:PORT of the first, where the others find it; empty: its name and 29400
     resume: bool = False  # continue an interrupted run with the same data and settings
     threshold: float = 0.0  # 0: chosen on validation images, by target_sensitivity
-    target_sensitivity: float = 0.0  # 0: by Youden's index
+    target_sensitivity: float = 0.0  # 0: by Youden's index, at most 0.5
     triage_npv: float = 0.95  # negative predictive value of what is ruled out, at least
     triage_ppv: float = 0.95  # positive predictive value of what is ruled in, at least
 

@@ -29,6 +29,10 @@ def choose_operating_point(
 ) -> OperatingPoint:
     """Choose calibration and threshold on validation images and shifted copies of them.
 
+    The threshold of :func:`choose_threshold`; without a `target_sensitivity` at most 0.5. Youden's index does not know
+    the prevalence: where most images are positive, its threshold is near their fraction, and images would be called
+    negative that are more likely positive.
+
     Args:
         catalog: [N] rows with LABEL and SPLIT, in the order of `logits`.
         logits: [N, outputs].
@@ -47,7 +51,10 @@ def choose_operating_point(
     labels = class_indices(catalog["LABEL"], classes)
     calibration = fit_calibration(labels, logits)
     positive = p_positive(calibration.probabilities(logits))
-    return OperatingPoint(calibration, threshold or choose_threshold(labels > 0, positive, target_sensitivity))
+    if not threshold:
+        threshold = choose_threshold(labels > 0, positive, target_sensitivity)
+        threshold = threshold if target_sensitivity else min(threshold, 0.5)
+    return OperatingPoint(calibration, threshold)
 
 
 def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> Calibration:

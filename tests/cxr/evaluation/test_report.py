@@ -245,12 +245,27 @@ def test_a_threshold_chosen_on_test_patients_is_refused(rows):
 
 def test_the_threshold_belongs_to_the_calibrated_probabilities(rows):
     labels = (rows["LABEL"] == "PNEUMONIA").to_numpy()
-    for target in (None, 1.0, 0.5):
+    for target in (1.0, 0.5):
         point = choose_operating_point(rows, (LOGITS + 4).reshape(-1, 1), LABELS, target)
         scores = point.calibration.positive((LOGITS + 4).reshape(-1, 1))
         assert point.threshold == pytest.approx(choose_threshold(labels, scores, target)), target
     chosen = {choose_operating_point(rows, LOGITS.reshape(-1, 1), LABELS, target).threshold for target in (1.0, 0.5)}
     assert len(chosen) == 2
+
+
+def test_what_is_more_likely_positive_is_never_called_negative():
+    """If most images are positive, Youden's threshold is near their fraction; if few are, it is low."""
+    rng = np.random.default_rng(0)
+    for positive, lowest, highest in ((0.8, 0.5, 0.5), (0.2, 0.05, 0.35)):
+        labels = rng.random(4000) < positive
+        logits = rng.normal(np.where(labels, 1.0, -1.0)).reshape(-1, 1)
+        rows = pd.DataFrame({"LABEL": np.where(labels, "PNEUMONIA", "NORMAL"), "SPLIT": "validation"})
+        point = choose_operating_point(rows, logits, LABELS)
+        assert lowest <= point.threshold <= highest, positive
+        scores = point.calibration.positive(logits)
+        assert (choose_threshold(labels, scores) > 0.6) == (positive > 0.5), "without the limit"
+        asked = choose_operating_point(rows, logits, LABELS, target_sensitivity=0.5)
+        assert asked.threshold > 0.6 or positive < 0.5, "who asks for a sensitivity gets it"
 
 
 def test_the_most_confident_correct_and_wrong_predictions():

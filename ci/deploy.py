@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,8 @@ def deploy(arguments: argparse.Namespace) -> int:
     try:
         session = connect(arguments.connection, settings)
     except (ConnectorError, RuntimeError) as error:
-        print(f"No connection to {arguments.connection or 'the local account'}: {error}")
+        named = arguments.connection or os.environ.get("CXR_CONNECTION")
+        print(f"No connection to {named or 'the local account'}: {error}")
         return 1
     if reason := refusal(session, settings, [step.name for step in steps]):
         print(reason)

@@ -133,6 +133,11 @@ def test_invalid_arguments_give_a_sentence(deploy_here, arguments, said):
     assert code == 1 and said in printed
 
 
+def test_a_connection_that_the_environment_names_is_named_if_it_fails(deploy_here):
+    code, printed = deploy_here(CXR_CONNECTION="nowhere")
+    assert code == 1 and printed.startswith("No connection to nowhere")
+
+
 @pytest.fixture(scope="module")
 def deployed(place, session):
     weights = place / "resnet18-f37072fd.pth"

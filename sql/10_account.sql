@@ -13,7 +13,8 @@ GRANT ROLE <% viewer_role %> TO ROLE <% engineer_role %>;
 GRANT ROLE <% engineer_role %> TO ROLE SYSADMIN;
 
 -- The engineer owns this database, and so everything in it, and cannot create another one. If it exists and belongs to
--- other people, choose another name (setting database): this would take it over. `python3 ci deploy` refuses to.
+-- other people, choose another name (setting database): this would take it over. `python3 ci deploy` stops if its owner
+-- is neither this role nor ACCOUNTADMIN nor the role of your connection.
 CREATE DATABASE IF NOT EXISTS <% database %> COMMENT = 'Chest X-rays, the models trained on them, and their answers';
 GRANT OWNERSHIP ON DATABASE <% database %> TO ROLE <% engineer_role %> COPY CURRENT GRANTS;
 

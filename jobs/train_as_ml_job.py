@@ -1,11 +1,13 @@
-"""Train and register as an ML Job, from a laptop or a CI runner: `python jobs/train_as_ml_job.py [--epochs 5 ...]`.
+"""Train and register as an ML Job, from a laptop or a CI runner.
+
+    CXR_CONNECTION=NAME CXR_JOB_POOL=CXR_GPU .venv/bin/python jobs/train_as_ml_job.py [--epochs 5 ...]
 
 Snowflake runs the uploaded folder on Container Runtime: there is no container image to build. Arguments are settings of
 the notebooks; `--nodes 2` trains on two machines, which `job_pool` must have (MAX_NODES). The local account runs the
 job as a process, and refuses several. In SQL, `EXECUTE CODE BUNDLE` does the same on one machine (sql/35_run.sql).
 
-First run `python3 ci deploy`. Set the environment variable `CXR_CONNECTION` to the name of the connection. Tested on
-the local account, never on a real one.
+First run `python3 ci deploy --connection NAME`. Without `CXR_CONNECTION` the job runs on the local account. It was
+tested there, never on a real one.
 """
 
 import sys

@@ -99,6 +99,10 @@ def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
     def script(stem: str) -> list[str]:
         return read_sql_file(ROOT / "sql" / f"{stem}.sql", settings)
 
+    def engineer(statements: list[str]) -> list[str]:
+        # The connection's warehouse, if it has one, may be one that this role may not use.
+        return as_role(settings.engineer_role, [f"USE WAREHOUSE {settings.warehouse}", *statements])
+
     account = [*script("10_account"), f"GRANT ROLE {settings.engineer_role} TO USER {YOU}"]
     stage = f"@{settings.qualified(settings.code_stage)}"
     uploads = [
@@ -107,27 +111,25 @@ def plan(settings: Settings, arguments: argparse.Namespace) -> list[Step]:
     ]
     wanted = [
         Step("account", "roles, compute, privileges", as_role(ADMINISTRATOR, account)),
-        Step("objects", "schema, stages, tables", as_role(settings.engineer_role, script("20_objects"))),
+        Step("objects", "schema, stages, tables", engineer(script("20_objects"))),
     ]
     if arguments.egress:
         wanted.append(Step("egress", "external access to one host", as_role(ADMINISTRATOR, script("25_egress"))))
     if arguments.weights:
         source = Path(arguments.weights).resolve()
         weights = [put(source.as_posix(), f"{settings.artifacts}/weights")]
-        wanted.append(Step("weights", "ImageNet weights", as_role(settings.engineer_role, weights)))
+        wanted.append(Step("weights", "ImageNet weights", engineer(weights)))
     wanted += [
-        Step("upload", f"this repository's files to {stage}", as_role(settings.engineer_role, uploads)),
-        Step("deploy", "code bundle and app", as_role(settings.engineer_role, script("30_deploy"))),
-        Step("schedule", "tasks and alert, suspended", as_role(settings.engineer_role, script("40_schedule"))),
+        Step("upload", f"this repository's files to {stage}", engineer(uploads)),
+        Step("deploy", "code bundle and app", engineer(script("30_deploy"))),
+        Step("schedule", "tasks and alert, suspended", engineer(script("40_schedule"))),
     ]
     if arguments.run_as == "job":
-        wanted.append(Step("job", "train as a job service", as_role(settings.engineer_role, script("37_train_job"))))
+        wanted.append(Step("job", "train as a job service", engineer(script("37_train_job"))))
     elif arguments.run:
-        headless = [f"USE WAREHOUSE {settings.warehouse}", *script("35_run")]
-        wanted.append(Step("run", "the five notebooks, in the account", as_role(settings.engineer_role, headless)))
+        wanted.append(Step("run", "the five notebooks, in the account", engineer(script("35_run"))))
     if arguments.start_schedule:
-        start = as_role(settings.engineer_role, script("45_start_schedule"))
-        wanted.append(Step("start", "start the schedule", start))
+        wanted.append(Step("start", "start the schedule", engineer(script("45_start_schedule"))))
     return wanted
 
 

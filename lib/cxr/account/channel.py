@@ -1,6 +1,6 @@
-"""Does Snowflake's conda channel have what the registered model requires? Asked before a version is logged.
+"""Does Snowflake's conda channel have what the registered model, and the functions that decode images, require?
 
-A package or version that the channel lacks fails `log_model` with 391546, after minutes of training.
+Asked first: a package or version that the channel lacks fails `log_model` with 391546, after minutes of training.
 """
 
 import sys
@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkSQLException
 
-from cxr.model.requirements import CONDA_DEPENDENCIES
+from cxr.model.requirements import CONDA_DEPENDENCIES, DECODING, FUNCTIONS_PYTHON
 
 CANNOT_BE_MET = "391546"
 
 
 def channel_rows(session: Session) -> Iterator[tuple]:
-    """A row for each requirement of the registered model: kind, name, needed for, ready, what to do.
+    """A row for each requirement of the registered model and one for the functions: kind, name, needed for, ready, what
+    to do.
 
     https://docs.snowflake.com/en/sql-reference/functions/system_resolve_python_packages
     """
@@ -26,12 +27,15 @@ def channel_rows(session: Session) -> Iterator[tuple]:
         yield "CHANNEL", name, "the registered model", not lacking[name], _what_to_do(lacking[name])
     if problem and not any(lacking.values()):
         yield "CHANNEL", "all of these together", "the registered model", False, _what_to_do(problem)
+    problem = _problem(session, DECODING, FUNCTIONS_PYTHON)
+    name = f"{', '.join(DECODING)} for Python {FUNCTIONS_PYTHON}"
+    yield "CHANNEL", name, "decoding in the account", not problem, _what_to_do(problem)
 
 
-def _problem(session: Session, requirements: tuple[str, ...] | list[str]) -> str:
-    """Why the channel cannot meet the requirements together; empty if it can."""
+def _problem(session: Session, requirements: tuple[str, ...] | list[str], python: str = "") -> str:
+    """Why the channel cannot meet the requirements together; empty if it can. `python`: a version, else this one."""
     packages = "(" + ", ".join(f"'{name}'" for name in requirements) + ")"
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"  # the model is logged for this Python
+    python = python or f"{sys.version_info.major}.{sys.version_info.minor}"  # the model is logged for this Python
     try:
         session.sql("SELECT SYSTEM$RESOLVE_PYTHON_PACKAGES(?, ?)", params=[python, packages]).collect()
     except SnowparkSQLException as error:

@@ -20,7 +20,8 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 def connect(connection_name: str | None = None, settings: Settings | None = None) -> Session:
-    """A Snowpark session in the project's database and schema if they exist, with the engineer's role if it owns them.
+    """A Snowpark session in the project's database and schema if they exist, with the engineer's role if it owns them,
+    and with a warehouse that this role may use.
 
     The first of these is taken: the connection `connection_name` of `connections.toml`; the active session (inside
     Snowflake); the connection named by the environment variable `CXR_CONNECTION`; the account that runs this
@@ -37,6 +38,7 @@ def connect(connection_name: str | None = None, settings: Settings | None = None
         found = {"connection_name": name} if name else container_login() or start_local_account(settings)
         session = Session.builder.configs(found).create()
     use_owner(session, settings)
+    use_warehouse(session, settings)
     use_schema(session, settings)
     return session
 
@@ -54,6 +56,18 @@ def use_owner(session: Session, settings: Settings) -> None:
             session.sql(f"USE ROLE {wanted}").collect()
         except SnowparkSQLException:
             print(f"{settings.database} belongs to {wanted}, which you may not use: GRANT ROLE {wanted} TO USER ...")
+
+
+def use_warehouse(session: Session, settings: Settings) -> None:
+    """Use the project's warehouse if the session's role may not use the present one, or there is none.
+
+    A connection starts with its user's default warehouse, on which the engineer's role need not have any right; queries
+    then fail (error 606). Nothing is done where the role may use neither; notebook 01 says what is missing.
+    """
+    usable = {row["name"] for row in session.sql("SHOW WAREHOUSES").collect()}
+    present, wanted = (session.get_current_warehouse() or "").strip('"'), settings.warehouse.upper()
+    if present not in usable and wanted in usable:
+        session.sql(f"USE WAREHOUSE {wanted}").collect()
 
 
 def use_schema(session: Session, settings: Settings) -> bool:

@@ -4,3 +4,5 @@
 # Version ranges, because without them the client pins this machine's versions, which the channel may not have.
 DECODING = ("numpy>=1.26,<3", "pillow>=10", "pydicom>=3,<4")
 CONDA_DEPENDENCIES = ("pytorch>=2.4,<3", "torchvision>=0.19,<1", *DECODING)
+# The Python of the account's functions: the lowest that this project runs on, because a warehouse offers it longest.
+FUNCTIONS_PYTHON = "3.11"

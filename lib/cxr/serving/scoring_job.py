@@ -261,7 +261,8 @@ def _run_job(project: Project, version: ModelVersion, images: str, answers: str)
             ASYNC = FALSE REPLICAS = {project.settings.scoring_replicas}""",
         )
         project.session.sql(
-            f"COPY INTO {answers} (ANSWER) FROM {target} FILE_FORMAT = (TYPE = PARQUET) PATTERN = '.*[.]parquet'"
+            f"COPY INTO {answers} (ANSWER) FROM (SELECT $1 FROM {target}) "
+            "FILE_FORMAT = (TYPE = PARQUET) PATTERN = '.*[.]parquet'"
         ).collect()
     finally:
         project.session.sql(f"REMOVE {target}").collect()

@@ -8,7 +8,7 @@ from snowflake.snowpark.exceptions import SnowparkSQLException
 
 from cxr.account.channel import channel_rows
 from cxr.account.readiness import holds, readiness
-from cxr.model.requirements import CONDA_DEPENDENCIES
+from cxr.model.requirements import CONDA_DEPENDENCIES, DECODING, FUNCTIONS_PYTHON
 
 
 def test_it_lists_what_is_missing_and_the_statement_that_creates_it(account):
@@ -50,13 +50,16 @@ def test_privileges_of_granted_roles_count(account):
 def test_it_says_what_the_channel_lacks_of_the_registered_model(account):
     limits = Path(account.settings.account_dir) / "limits.json"  # what this account's channel has
     names = [Requirement(line).name for line in CONDA_DEPENDENCIES]
-    assert readiness(account).query("kind == 'CHANNEL'")["name"].tolist() == list(CONDA_DEPENDENCIES)
+    functions = f"{', '.join(DECODING)} for Python {FUNCTIONS_PYTHON}"
+    assert readiness(account).query("kind == 'CHANNEL'")["name"].tolist() == [*CONDA_DEPENDENCIES, functions]
     assert readiness(account).query("kind == 'CHANNEL'")["ready"].all()
     limits.write_text(json.dumps({"packages": ["python==3.11.9", "pytorch==2.6.0", "torchvision==0.5.0"]}))
     try:
         table = readiness(account).query("kind == 'CHANNEL'").set_index("name")
     finally:
         limits.unlink()
+    assert not table.loc[functions, "ready"] and "lib/cxr/model/requirements.py" in table.loc[functions, "if not"]
+    table = table.drop(functions)
     lacking = [name for name in names if name != "pytorch"]
     assert [Requirement(name).name for name in table.index[~table["ready"]]] == lacking
     assert "lib/cxr/model/requirements.py" in table.loc["torchvision>=0.19,<1", "if not"]

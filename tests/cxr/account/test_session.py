@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from snowflake.snowpark import Session
+
 from cxr.account import container, session
 
 
@@ -30,6 +32,24 @@ def test_a_role_that_this_user_may_not_use_is_named_and_the_session_stays_usable
     assert "LEFT_BEHIND belongs to GONE, which you may not use" in capsys.readouterr().out
     opened.sql("DROP DATABASE LEFT_BEHIND").collect()
     session.use_schema(opened, settings)
+
+
+def test_a_session_without_a_usable_warehouse_gets_the_projects(account):
+    """As one whose user has no default warehouse, or one that the engineer's role may not use."""
+    login = session.start_local_account(account.settings)
+    opened = Session.builder.configs(login | {"warehouse": "OF_ANOTHER_ROLE"}).create()
+    session.use_warehouse(opened, replace(account.settings, warehouse="NOT_MADE_YET"))
+    assert not opened.get_current_warehouse(), "the project has none yet"
+    for name in ("OF_THE_PROJECT", "MY_LARGE_ONE"):
+        opened.sql(f"CREATE WAREHOUSE {name}").collect()
+    session.use_warehouse(opened, replace(account.settings, warehouse="of_the_project"))
+    assert opened.sql("SELECT CURRENT_WAREHOUSE()").collect()[0][0] == "OF_THE_PROJECT"
+    opened.sql("USE WAREHOUSE MY_LARGE_ONE").collect()
+    session.use_warehouse(opened, account.settings)
+    assert opened.sql("SELECT CURRENT_WAREHOUSE()").collect()[0][0] == "MY_LARGE_ONE", "a usable one stays"
+    for name in ("OF_THE_PROJECT", "MY_LARGE_ONE"):
+        opened.sql(f"DROP WAREHOUSE {name}").collect()
+    opened.close()
 
 
 def test_in_a_container_the_token_that_snowflake_puts_there_logs_in(monkeypatch, tmp_path):

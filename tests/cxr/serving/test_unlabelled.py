@@ -156,7 +156,7 @@ def test_every_image_has_an_answer_or_a_reason_and_its_truth_counts_the_same_day
 
     table = tmp_path / "truth.csv"
     table.write_text("file,label\n" + "".join(f"{name},{label}\n" for name, label in truth.items()))
-    assert add_truth(project, table) == {"labelled": IMAGES, "relabelled": 0, "confirmed": 0, "rows_left": 0}
+    assert {name: count for name, count in add_truth(project, table).items() if count} == {"labelled": IMAGES}
     told = time.perf_counter()
     seen = images_read_here(monkeypatch, project)
     assert score_new_images(project, version) == 12, "the daily job finds those of the training alone"

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 from cxr.account.project import Project
-from cxr.model.requirements import DECODING
+from cxr.model.requirements import DECODING, FUNCTIONS_PYTHON
 
 # What the handlers need; a test runs them with nothing else of this project.
 SHIPPED = (
@@ -28,7 +28,6 @@ SHIPPED = (
 )
 _LIBRARY = Path(__file__).resolve().parents[3]
 _FOLDER = "functions"  # on the artifacts stage
-_PYTHON = "3.11"  # the lowest that this project runs on, because a warehouse offers it longest
 _PACKAGES = ("snowflake-snowpark-python", *DECODING)
 # What is not known of SnowflakeFile stays here: it opens the URL, and the handler reads.
 _DEFINITION = """
@@ -61,7 +60,7 @@ def define(project: Project, handler: str, arguments: dict[str, str], returns: s
         name=name,
         arguments=", ".join(f"{argument.upper()} {kind}" for argument, kind in arguments.items()),
         parameters=", ".join(arguments),
-        python=_PYTHON,
+        python=FUNCTIONS_PYTHON,
         packages=", ".join(f"'{package}'" for package in _PACKAGES),
         code=code,
         handler=handler,

@@ -78,7 +78,15 @@ def compare(
     found = paired_bootstrap(truth > 0, *scores, patients)
     comparisons = [Comparison("AUROC", found["difference"], tuple(found["interval"]), found["worse"])]
     if len(labels) > 2 and set(labels) == set(before) and _all_known(both, "PROBABILITIES_OLD"):
-        comparisons.append(_compare_macro(both, truth, labels, patients))
+        missing_classes = [label for number, label in enumerate(labels) if number not in truth]
+        if not missing_classes:
+            comparisons.append(_compare_macro(both, truth, labels, patients))
+        elif not across_labels:
+            return (
+                f"no test image among those compared is of {', '.join(missing_classes)}, so the macro AUROC cannot be "
+                "compared: ingest labelled images, or compare only positive against negative with "
+                "promote(..., across_labels=True)"
+            )
     return comparisons + _compare_shares(both, patients)
 
 

@@ -53,7 +53,8 @@ def promote(project: Project, candidate: ModelVersion, across_labels: bool = Fal
     The former production version gets the alias PREVIOUS, for :func:`roll_back`.
 
     Args:
-        across_labels: also compare versions with different classes, by the AUROC of positive against negative only.
+        across_labels: also compare versions with different classes, or with a class that no test image has, by the
+            AUROC of positive against negative only.
     """
     model = open_registry(project).get_model(project.settings.model_name)
     present, name = repair(project, model), candidate.version_name

@@ -252,6 +252,19 @@ def test_versions_with_different_classes_are_compared_only_on_request(account, r
     assert found.metric == "AUROC" and found.difference == 0
 
 
+def test_a_class_without_a_test_image_is_a_reason_and_no_silent_pass(account, rows, monkeypatch):
+    """The macro AUROC is undefined then, and nothing is below an undefined number."""
+    classes = (*NORMAL_AND, "VIRUS")
+    texts = [json.dumps(dict.fromkeys(classes, 1 / 3))] * len(rows)
+    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)), PROBABILITIES=texts)
+    monkeypatch.setattr(comparison, "kept_scores", lambda project, version: scored)
+    monkeypatch.setattr(comparison, "read_labels", lambda project, version: classes)
+    found = comparison.compare(account, None, "V_NEW", "V_OLD")
+    assert "VIRUS" in found and "macro AUROC cannot be compared" in found
+    (found,) = comparison.compare(account, None, "V_NEW", "V_OLD", across_labels=True)
+    assert found.metric == "AUROC" and found.difference == 0
+
+
 def test_production_without_scores_of_these_images_scores_them(account, rows, first, log, model, monkeypatch):
     """As after training on other images: without a comparison, production could never be replaced."""
     promotion.promote(account, first[0])

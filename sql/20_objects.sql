@@ -146,7 +146,8 @@ $$;
 
 -- Counts of the predictions. TRUTH is the label in the catalog; it may arrive long after the prediction. It is null for
 -- images of training: those that were in the split train or validation when they were scored (IN_TRAINING). An image that
--- got its split later was unknown to the version that had scored it, so its truth counts.
+-- got its split later was unknown to the version that had scored it, so its truth counts. COUNTED marks one answer of
+-- each image, day and version, one with a probability if there is any, because several paths may answer the same image.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% counts_view %> COPY GRANTS AS
 SELECT
     TO_DATE(P.SCORED_AT) AS DAY,
@@ -161,12 +162,17 @@ SELECT
     LEAST(FLOOR(P.P_POSITIVE * 10), 9)::INTEGER AS TENTH,
     P.TRIAGE,
     P.IN_TRAINING,
+    P.COUNTED,
     COUNT(*) AS IMAGES,
     AVG(P.P_POSITIVE) AS MEAN_PROBABILITY
 FROM (
     SELECT
         A.*, C.LABEL AS CATALOG_LABEL,
-        COALESCE(C.SPLIT IN ('train', 'validation'), FALSE) AND COALESCE(A.SCORED_AT >= C.SPLIT_AT, TRUE) AS IN_TRAINING
+        COALESCE(C.SPLIT IN ('train', 'validation'), FALSE) AND COALESCE(A.SCORED_AT >= C.SPLIT_AT, TRUE) AS IN_TRAINING,
+        ROW_NUMBER() OVER (
+            PARTITION BY A.IMAGE_ID, A.MODEL_NAME, A.MODEL_VERSION, TO_DATE(A.SCORED_AT)
+            ORDER BY A.P_POSITIVE IS NULL, A.SCORED_AT, A.SCORING_ID
+        ) = 1 AS COUNTED
     FROM <% database %>.<% schema %>.<% predictions_table %> A
     LEFT JOIN <% database %>.<% schema %>.<% catalog_table %> C ON C.IMAGE_ID = A.IMAGE_ID
 ) P
@@ -174,10 +180,11 @@ LEFT JOIN (
     SELECT MODEL_NAME, MODEL_VERSION, MAX(NEGATIVE_LABEL) AS NEGATIVE_LABEL
     FROM <% database %>.<% schema %>.<% baseline_table %> GROUP BY 1, 2
 ) N ON N.MODEL_NAME = P.MODEL_NAME AND N.MODEL_VERSION = P.MODEL_VERSION
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13;
 
--- One row for each day and version. STABILITY_INDEX (PSI) compares the day's probabilities with those on validation
--- images: below 0.1 small, above 0.25 large; half an image is added to each of the ten bins, so that none is empty.
+-- One row for each day and version; an image counts once, however many paths answered it.
+-- STABILITY_INDEX (PSI) compares the day's probabilities with those on validation images: below 0.1 small, above
+-- 0.25 large; half an image is added to each of the ten bins, so that none is empty.
 -- An image unlike those of training has a probability and no label. It counts as not refused, and only in SHARE_UNLIKE
 -- and, where the truth is known, in UNLIKE_WITH_TRUTH instead of in ACCURACY. WITH_TRUTH, UNLIKE_WITH_TRUTH, ACCURACY,
 -- SENSITIVITY and SPECIFICITY leave out images of training, whose TRUTH above is null.
@@ -199,6 +206,7 @@ WITH DAYS AS (
         SUM(IFF(STATUS = 'ok' AND TRULY_POSITIVE AND POSITIVE, IMAGES, 0)) AS FOUND,
         SUM(IFF(STATUS = 'ok' AND NOT TRULY_POSITIVE AND NOT POSITIVE, IMAGES, 0)) AS CLEARED
     FROM <% database %>.<% schema %>.<% counts_view %>
+    WHERE COUNTED
     GROUP BY 1, 2, 3
 ),
 TENTHS AS (
@@ -208,7 +216,7 @@ TENTHS AS (
         ON B.MODEL_NAME = D.MODEL_NAME AND B.MODEL_VERSION = D.MODEL_VERSION
     LEFT JOIN <% database %>.<% schema %>.<% counts_view %> C
         ON C.DAY = D.DAY AND C.MODEL_NAME = D.MODEL_NAME AND C.MODEL_VERSION = D.MODEL_VERSION
-        AND C.TENTH = B.TENTH AND C.STATUS = 'ok'
+        AND C.TENTH = B.TENTH AND C.STATUS = 'ok' AND C.COUNTED
     WHERE D.SCORED > 0
     GROUP BY D.DAY, D.MODEL_NAME, D.MODEL_VERSION, B.TENTH, B.IMAGES
 ),
@@ -241,8 +249,9 @@ SELECT
 FROM DAYS D
 LEFT JOIN DRIFT R ON R.DAY = D.DAY AND R.MODEL_NAME = D.MODEL_NAME AND R.MODEL_VERSION = D.MODEL_VERSION;
 
--- One row for each day, version and signal, with a sentence. Days with fewer than 30 images are left out. UNLIKE has its
--- own limit, because the gate is made to stop 1% of X-rays like those of training.
+-- One row for each day, version and signal, with a sentence. Days with fewer than 30 images are left out, and for the
+-- stability index those with fewer than 100: at 30 it is above 0.25 by chance on every second day. UNLIKE has its own
+-- limit, because the gate is made to stop 1% of X-rays like those of training.
 CREATE OR REPLACE VIEW <% database %>.<% schema %>.<% drift_view %> COPY GRANTS AS
 SELECT
     DAY, MODEL_NAME, MODEL_VERSION,
@@ -251,7 +260,7 @@ SELECT
         '% refused' AS DETAIL,
     'DRIFT' AS SIGNAL
 FROM <% database %>.<% schema %>.<% monitoring_view %>
-WHERE IMAGES >= 30 AND (STABILITY_INDEX > 0.25 OR SHARE_REFUSED > 0.10)
+WHERE IMAGES >= 100 AND STABILITY_INDEX > 0.25 OR IMAGES >= 30 AND SHARE_REFUSED > 0.10
 UNION ALL
 SELECT
     DAY, MODEL_NAME, MODEL_VERSION,

@@ -15,7 +15,6 @@ from cxr.serving import monitoring
 
 WINDOWS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "a year"}
 POSITIVE = "Any class but the negative one of the version that answered"
-FEW = 30  # answers; below that many a day's drift is noise
 DRIFT_LEVELS = ((monitoring.LARGE, "large"), (monitoring.SMALL, "moderate"), (0.0, "small"))
 
 
@@ -162,11 +161,11 @@ def _positive_rate(counts: pd.DataFrame) -> None:
 
 def _drift(daily: pd.DataFrame) -> None:
     st.header("Drift of the probabilities")
-    known = daily[daily["STABILITY_INDEX"].notna() & (daily["IMAGES"] >= FEW)]
+    known = daily[daily["STABILITY_INDEX"].notna() & (daily["IMAGES"] >= monitoring.FEWEST)]
     if known.empty:
         st.info(
-            f"Drift is shown for days with at least {FEW} answers of a version whose probabilities on validation "
-            "images are stored. `notebooks/04_register.ipynb` stores them.",
+            f"Drift is shown for days with at least {monitoring.FEWEST} images of a version whose probabilities on "
+            "validation images are stored. `notebooks/04_register.ipynb` stores them.",
             icon=":material/timeline:",
         )
         return

@@ -21,14 +21,14 @@ def history(session, account):
     today = dt.datetime.combine(dt.date.today(), dt.time(1))
     rows = []
     for ago, (low, high) in ((3, (0.0, 0.5)), (2, (0.0, 0.5)), (1, (0.5, 1.0))):
-        for number, p in enumerate(rng.uniform(low, high, 60)):
+        for number, p in enumerate(rng.uniform(low, high, 120)):
             answer = {"P_POSITIVE": p, "LABEL": "PNEUMONIA" if p >= 0.4 else "NORMAL", "STATUS": "ok"}
-            if number < 3:
+            if number < 6:
                 answer = {"P_POSITIVE": None, "LABEL": None, "STATUS": "blank: only 2 grey levels"}
             rows.append(answer | {"IMAGE_ID": f"{ago}-{number}", "SCORED_AT": today - dt.timedelta(days=ago)})
     frame = pd.DataFrame(rows).assign(MODEL_NAME=account.model_name, MODEL_VERSION="V_OLD", PATH_TAKEN="WAREHOUSE")
     append(session, table, frame)
-    monitoring.write_baseline(Project(session, account), "V_OLD", rng.uniform(0.0, 0.5, 60), "NORMAL")
+    monitoring.write_baseline(Project(session, account), "V_OLD", rng.uniform(0.0, 0.5, 120), "NORMAL")
     yield frame
     session.sql(f"DELETE FROM {table}").collect()
 
@@ -36,13 +36,13 @@ def history(session, account):
 def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
     app = open_app("monitoring")
     assert not app.exception
-    assert metric(app, "Images") == "180"
+    assert metric(app, "Images") == "360"
     assert metric(app, "Rejected") == "5%"
     called = (history["LABEL"] == "PNEUMONIA").sum() / (history["STATUS"] == "ok").sum()
     assert metric(app, "Predicted positive") == f"{called:.0%}"
     assert metric(app, "On the latest day").endswith("large")
     refused = app.dataframe[0].value.set_index("Reason")["Images"].to_dict()
-    assert refused["blank"] == 9
+    assert refused["blank"] == 18
     assert refused["unreadable"] == 1, "the file that was rejected when cataloged"
 
 
@@ -55,7 +55,7 @@ def test_images_unlike_training_are_told_apart_from_rejected_ones(open_app, hist
     app = open_app("monitoring")
     assert not app.exception
     shown = {name: metric(app, name) for name in ("Images", "Rejected", "Unlike training", "Uncertain")}
-    assert shown == {"Images": "200", "Rejected": "4%", "Unlike training": "5%", "Uncertain": "50%"}
+    assert shown == {"Images": "380", "Rejected": "5%", "Unlike training": "3%", "Uncertain": "50%"}
     assert "unlike_training" not in app.dataframe[0].value["Reason"].tolist()
 
 
@@ -68,7 +68,7 @@ def answers(account, version, ago, scores):
 
 def test_a_day_with_few_answers_says_nothing_of_drift(open_app, history, session, account):
     before = metric(open_app("monitoring"), "On the latest day")
-    append(session, account.qualified(account.predictions_table), answers(account, "V_OLD", 0, np.full(29, 0.05)))
+    append(session, account.qualified(account.predictions_table), answers(account, "V_OLD", 0, np.full(99, 0.05)))
     streamlit.cache_data.clear()
     assert metric(open_app("monitoring"), "On the latest day") == before
 
@@ -78,12 +78,12 @@ def test_one_version_is_shown_without_the_others(open_app, history, session, acc
 
     open_app("monitoring")
     (version,) = app_account.versions()
-    scores = np.linspace(0, 1, 40)
+    scores = np.linspace(0, 1, 100)
     append(session, account.qualified(account.predictions_table), answers(account, version, 4, scores))
     streamlit.cache_data.clear()
     app = open_app("monitoring", of=version)
     assert not app.exception
-    assert metric(app, "Images") == "40"
+    assert metric(app, "Images") == "100"
     before = read_baseline(Project(session, account), version)
     index = stability_index(before, monitoring.histogram(scores))
     assert metric(app, "On the latest day").startswith(f"{index:.2f}, ")

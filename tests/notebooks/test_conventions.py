@@ -121,3 +121,11 @@ def test_test_patients_are_looked_at_once_and_after_everything_was_chosen():
             used = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
             assert "test" not in used, cell.metadata.name
     assert not any("choose_operating_point(" in cell.source for cell in cells[names.index("evaluate_test") :])
+
+
+def test_the_changed_copies_that_are_measured_are_not_those_that_chose():
+    """Measured on the copies that chose epoch and threshold, the metrics for other hospitals would be too good."""
+    cells = {cell.metadata.name: cell for cell in code(nbformat.read(NOTEBOOKS[2], as_version=4))}
+    tree = ast.parse(cells["evaluate_validation"].source)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert "held_back" in used and not used & {"tuning_logits", "shifted"}

@@ -246,11 +246,11 @@ def test_the_alert_reads_real_predictions_and_writes_a_row_on_drift(place):
 
     def answer(scores: list[float | None], days_ago: int = 1, status: str = "ok") -> None:
         rows = ", ".join(
-            f"('M', 'V1', 'BATCH', {'NULL' if score is None else score}, '{'blank' if score is None else status}', "
-            f"DATEADD('day', -{days_ago}, SYSDATE()))"
+            f"(UUID_STRING(), 'M', 'V1', 'BATCH', {'NULL' if score is None else score}, "
+            f"'{'blank' if score is None else status}', DATEADD('day', -{days_ago}, SYSDATE()))"
             for score in scores
         )
-        columns = "MODEL_NAME, MODEL_VERSION, PATH_TAKEN, P_POSITIVE, STATUS, SCORED_AT"
+        columns = "IMAGE_ID, MODEL_NAME, MODEL_VERSION, PATH_TAKEN, P_POSITIVE, STATUS, SCORED_AT"
         project.session.sql(f"INSERT INTO {predictions} ({columns}) VALUES {rows}").collect()
 
     def raised() -> list[str]:
@@ -261,8 +261,8 @@ def test_the_alert_reads_real_predictions_and_writes_a_row_on_drift(place):
 
     even = [tenth / 10 + 0.05 for tenth in range(10)]
     assert raised() == []  # no answers at all
-    answer([0.95] * 20)
-    assert raised() == []  # too few to tell
+    answer([0.95] * 99)
+    assert raised() == []  # too few to tell drift from chance
     project.session.sql(f"DELETE FROM {predictions}").collect()
     answer(even * 5)
     answer([0.95] * 50, days_ago=3)
@@ -270,9 +270,9 @@ def test_the_alert_reads_real_predictions_and_writes_a_row_on_drift(place):
     answer([None] * 8)
     assert raised() == ["58 images, stability index 0, 14% refused"]
     project.session.sql(f"DELETE FROM {predictions}").collect()
-    answer([0.95] * 40)
+    answer([0.95] * 100)
     (said,) = raised()
-    assert said.startswith("40 images, stability index 3.") and said.endswith("0% refused")
+    assert said.startswith("100 images, stability index 4.") and said.endswith("0% refused")
     project.session.sql(f"DELETE FROM {predictions}").collect()
     answer(even * 9)
     answer(even, status="unlike_training: 3 times as far")

@@ -74,7 +74,7 @@ def _add_triage(project: Project) -> list[str]:
 def _has_old_views(project: Project) -> bool:
     """Whether the views are missing or lack a column of today's, as where an upgrade was interrupted before them."""
     names = project.settings
-    for view, column in ((names.counts_view, "IN_TRAINING"), (names.drift_view, "SIGNAL")):
+    for view, column in ((names.counts_view, "COUNTED"), (names.drift_view, "SIGNAL")):
         found = project.session.sql(f"SHOW VIEWS LIKE '{view}' IN SCHEMA {names.database}.{names.schema}").collect()
         if not found or column not in project.session.table(project.qualified(view)).columns:
             return True

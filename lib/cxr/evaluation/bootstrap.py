@@ -123,5 +123,7 @@ def interval_of(values: np.ndarray) -> tuple[float, float]:
     """The 2.5 and 97.5 percentiles of the values [R], without NaN; NaN if all are NaN."""
     if np.isnan(values).all():
         return np.nan, np.nan
-    low, high = np.nanpercentile(values, (2.5, 97.5)).tolist()
+    # Between a finite and an infinite value nothing can be interpolated.
+    method = "nearest" if np.isinf(values).any() else "linear"
+    low, high = np.nanpercentile(values, (2.5, 97.5), method=method).tolist()
     return low, high

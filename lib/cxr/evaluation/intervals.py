@@ -8,20 +8,24 @@ FEW = 100  # patients with or without the outcome, below which little can be sai
 
 
 def with_interval(value: float, interval: tuple[float, float]) -> dict:
-    """A metric for JSON: `value` and `interval`, with None instead of NaN."""
+    """A metric for JSON: `value` and `interval`, with None instead of NaN and of infinite ones."""
 
     def or_none(number: float) -> float | None:
-        return None if np.isnan(number) else float(number)
+        return float(number) if np.isfinite(number) else None
 
     return {"value": or_none(value), "interval": [or_none(end) for end in interval]}
 
 
 def words_of(metric: dict, undefined: str = "undefined") -> str:
-    """`0.912 (0.870 to 0.951)`, of what :func:`with_interval` gives; in earlier versions some had no interval."""
-    value, interval = metric["value"], metric.get("interval") or ()
-    if None in (value, *interval):
+    """`0.912 (0.870 to 0.951)`, of what :func:`with_interval` gives; in earlier versions some had no interval.
+
+    An end that is None is unbounded; if both are, or the value, the metric is undefined.
+    """
+    value, interval = metric["value"], metric.get("interval")
+    if value is None or interval and set(interval) == {None}:
         return undefined
-    return f"{value:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    ends = ["unbounded" if end is None else f"{end:.3f}" for end in interval or ()]
+    return f"{value:.3f}" + (f" ({' to '.join(ends)})" if ends else "")
 
 
 def cautions(report: dict) -> Iterator[str]:

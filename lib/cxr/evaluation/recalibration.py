@@ -16,7 +16,8 @@ def calibration_figures(labels: np.ndarray, probabilities: np.ndarray, patients:
     """Calibration in the large, slope and Brier score, each with its 95% interval over patients; None where undefined.
 
     `intercept`: what has to be added to the log-odds so that their mean is right; 0 is ideal, below 0 the probabilities
-    are too high. `slope`: of the outcome on the log-odds (Cox 1958); 1 is ideal, below 1 they are too extreme.
+    are too high. `slope`: of the outcome on the log-odds (Cox 1958); 1 is ideal, below 1 they are too extreme. It is
+    infinite in a resample that the log-odds separate, so the upper end may be None: unbounded.
 
     Args:
         labels: [N], 1 for positive.
@@ -40,7 +41,8 @@ def fit_line(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logistic regression of the truth on log-odds under each row of `weights` [R, N]: (intercepts, slopes), [R] each.
 
-    By Newton's method. NaN where there is no finite answer: one class alone, or perfect separation by the log-odds.
+    By Newton's method. NaN where there is no answer: one class alone, or equal log-odds. Where the log-odds separate
+    the classes, the likelihood rises without end: the slope is infinite, and the intercept beside it NaN.
 
     Args:
         slope: fit it too; else it is 1.
@@ -63,8 +65,20 @@ def fit_line(
     found = np.maximum(np.abs(steps[0]), np.abs(steps[1])) < 1e-6
     found &= (np.abs(steep) < _STEEPEST) & (np.abs(shift) < _STEEPEST)
     positives = weights @ truth
-    found &= (positives > 0) & (positives < weights.sum(1))
-    return np.where(found, shift, np.nan), np.where(found, steep, np.nan)
+    both = (positives > 0) & (positives < weights.sum(1))
+    shift, steep = (np.where(found & both, line, np.nan) for line in (shift, steep))
+    if slope:
+        up, down = (both & _separated(truth, line, weights) for line in (odds, -odds))
+        steep[up & ~down], steep[down & ~up] = np.inf, -np.inf
+    return shift, steep
+
+
+def _separated(truth: np.ndarray, odds: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Whether no drawn negative has higher log-odds than a drawn positive, bool [R]."""
+    drawn, positive = weights > 0, np.asarray(truth, dtype=bool)
+    lowest = np.where(drawn & positive, odds, np.inf).min(1)
+    highest = np.where(drawn & ~positive, odds, -np.inf).max(1)
+    return lowest >= highest
 
 
 def reliability_bins(labels: np.ndarray, probabilities: np.ndarray) -> list[dict]:

@@ -267,19 +267,20 @@ def zone_table(measured: dict) -> pd.DataFrame:
 def at_prevalences(measured: dict, prevalences: Sequence[float] = PREVALENCES) -> pd.DataFrame:
     """NPV of ruling out, PPV of ruling in, and images left to a reader, at other prevalences.
 
-    By Bayes' rule from the fractions of :func:`measure_zones`, which do not depend on the prevalence. NaN if a zone has
-    no image.
+    By Bayes' rule from the fractions of :func:`measure_zones`, which do not depend on the prevalence. NaN if a zone or
+    a class has no image. Images that the gate stopped are left to a reader too.
     """
     share = np.asarray(prevalences, dtype=float)
-    parts = {
-        name: (share * (zone["of_positive"] or 0), (1 - share) * (zone["of_negative"] or 0))
+    fractions = {
+        name: [np.nan if zone[of] is None else zone[of] for of in ("of_positive", "of_negative")]
         for name, zone in measured.items()
     }
+    parts = {name: (share * ill, (1 - share) * well) for name, (ill, well) in fractions.items()}
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = {
             "NPV of rule out": parts[RULE_OUT][1] / sum(parts[RULE_OUT]),
             "PPV of rule in": parts[RULE_IN][0] / sum(parts[RULE_IN]),
-            "for a reader": sum(parts[UNCERTAIN]),
+            "for a reader": 1 - sum(parts[RULE_OUT]) - sum(parts[RULE_IN]),
         }
     return pd.DataFrame(columns, index=pd.Index(share, name="prevalence"))
 

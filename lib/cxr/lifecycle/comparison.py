@@ -1,11 +1,11 @@
 """Compare two versions on the candidate's test images, which neither of them was trained on."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
 from snowflake.ml.model import Model, ModelVersion
 
 from cxr.account.project import Project
@@ -24,14 +24,15 @@ from cxr.serving.scoring import ROWS_PER_CALL, score
 MIN_COMPARED = 4  # test images that both versions have scored
 BYTES_PER_CALL = 2**27  # of files that are in memory at once; one more file may come on top
 MAX_RESCORED = 1000  # test images that the present version scores again for the comparison
-FEW = 0.02  # of the images; as many may be uncertain or unlike training, whatever the present version says
+FEW = 0.02  # of the images; a share whose lower bound is not above it may more than double
 
 
 @dataclass(frozen=True)
 class Comparison:
     """`difference` of a metric, candidate minus present, with its 95% interval; `worse`: the interval is below zero.
 
-    For a share of images without a decision, less is better: `worse` means that it more than doubled.
+    For a share of images without a decision, less is better: `worse` means that it more than doubled,
+    and that its 97.5% lower bound (over patients) is above `FEW`.
     """
 
     metric: str
@@ -78,7 +79,15 @@ def compare(
     found = paired_bootstrap(truth > 0, *scores, patients)
     comparisons = [Comparison("AUROC", found["difference"], tuple(found["interval"]), found["worse"])]
     if len(labels) > 2 and set(labels) == set(before) and _all_known(both, "PROBABILITIES_OLD"):
-        comparisons.append(_compare_macro(both, truth, labels, patients))
+        missing_classes = [label for number, label in enumerate(labels) if number not in truth]
+        if not missing_classes:
+            comparisons.append(_compare_macro(both, truth, labels, patients))
+        elif not across_labels:
+            return (
+                f"no test image among those compared is of {', '.join(missing_classes)}, so the macro AUROC cannot be "
+                "compared: ingest labelled images, or compare only positive against negative with "
+                "promote(..., across_labels=True)"
+            )
     return comparisons + _compare_shares(both, patients)
 
 
@@ -94,14 +103,17 @@ def _compare_shares(both: pd.DataFrame, patients: np.ndarray) -> list[Comparison
     for name, value in (("share uncertain", UNCERTAIN), ("share unlike training", runs.UNLIKE)):
         new, old = ((both[f"TRIAGE_{which}"] == value).to_numpy(dtype=float) for which in ("NEW", "OLD"))
 
-        def difference(weights: np.ndarray, new=new, old=old) -> np.ndarray:
-            return weights @ (new - old) / weights.sum(axis=1)
-
-        # Of few images, one or two more say nothing: the exact lower bound must be above what is always allowed.
-        least = beta.ppf(0.025, new.sum(), len(new) - new.sum() + 1) if new.any() else 0.0
+        # Of few patients, one or two more say nothing: the lower bound must be above what is always allowed.
+        least, _ = bootstrap_of(_share_of(new), patients)
         doubled = bool(new.sum() > 2 * old.sum() and least > FEW)
-        found.append(Comparison(name, float((new - old).mean()), bootstrap_of(difference, patients), doubled, False))
+        interval = bootstrap_of(_share_of(new - old), patients)
+        found.append(Comparison(name, float((new - old).mean()), interval, doubled, False))
     return found
+
+
+def _share_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The mean of the values [N] under each row of weights [R, N]."""
+    return lambda weights: weights @ values / weights.sum(axis=1)
 
 
 def _compare_macro(both: pd.DataFrame, truth: np.ndarray, labels: tuple[str, ...], patients: np.ndarray) -> Comparison:

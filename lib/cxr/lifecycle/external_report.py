@@ -256,10 +256,11 @@ perceptual hash apart. Patients who were forgotten or deleted from the catalog c
 - **Truth** is the label of the folder or table, as it was given. The intervals do not cover errors in it, or the \
 selection of the images.
 - **Intervals** are 95% percentile intervals over {RESAMPLES:,} bootstrap resamples of patients (seed {SEED}): all \
-images of a patient are drawn together. Resamples without a class are left out of figures that need both. Resampled \
-values of the ECE are shifted to lie around the measured value, because resampling inflates it. The band of the ROC \
-curve is pointwise, over {RESAMPLES // 4:,} resamples. An interval without width means that every resample agrees, \
-not that the value is certain. No interval is corrected for multiple comparisons.
+images of a patient are drawn together. Resamples without a class are left out of figures that need both. Where the \
+log-odds of a resample separate the classes, its calibration slope is infinite; if many do, the interval is unbounded \
+above. Resampled values of the ECE are shifted to lie around the measured value, because resampling inflates it. The \
+band of the ROC curve is pointwise, over {RESAMPLES // 4:,} resamples. An interval without width means that every \
+resample agrees, not that the value is certain. No interval is corrected for multiple comparisons.
 - **Images that the version did not answer** are left out and counted above; they are neither right nor wrong.
 - Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {versions}. `evaluation.json` has all numbers."""
 

@@ -63,6 +63,7 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
             "cautions": list(cautions(test)),
         },
         "elsewhere": _elsewhere(evaluation.get("validation_shifted")),
+        "elsewhere_patients": _elsewhere_patients(evaluation.get("validation_shifted")),
         "triage": _triage_in_words(config, test.get("triage")),
         "limits": _limits(config),
         "licence": LICENCE.format(images=f" ({facts['licence']})" if (facts := _facts(config)).get("licence") else ""),
@@ -79,6 +80,13 @@ def make_card(run: str, config: ModelConfig, evaluation: dict, lineage: dict[str
 def _elsewhere(shifted: dict | None) -> dict:
     """Metrics on the changed validation images; empty for a run without them."""
     return {name: shifted["metrics"][name] for name in HEADLINE if name in shifted["metrics"]} if shifted else {}
+
+
+def _elsewhere_patients(shifted: dict | None) -> str:
+    """Runs of before have no `held_back`: they measured the copies that chose."""
+    if shifted and shifted.get("held_back"):
+        return "of patients who chose nothing"
+    return "of patients who also chose epoch and threshold, so too good"
 
 
 def _facts(config: ModelConfig) -> dict:
@@ -121,7 +129,7 @@ def to_markdown(card: dict) -> str:
 
 **Data.** {_data_in_words(card["data"])}. Split {card["split"]}.
 
-{_elsewhere_in_words(card.get("elsewhere", {}))}**Held-out patients of the same source** (too good for other sources): \
+{_elsewhere_in_words(card)}**Held-out patients of the same source** (too good for other sources): \
 {quality["on"]} ({quality["interval"]}):
 
 | metric | value |
@@ -142,13 +150,14 @@ def to_markdown(card: dict) -> str:
 """
 
 
-def _elsewhere_in_words(metrics: dict) -> str:
-    if not metrics:
+def _elsewhere_in_words(card: dict) -> str:
+    if not (metrics := card["elsewhere"]):
         return ""
     figures = ", ".join(f"{name} {words_of(metric)}" for name, metric in metrics.items())
     return (
         "**Elsewhere** expect less. On validation images changed in exposure, position and sharpness, as another "
-        f"hospital's might be: {figures}. `python3 ci evaluate --data DIR` measures it on your own images.\n\n"
+        f"hospital's might be ({card['elsewhere_patients']}): {figures}. `python3 ci evaluate --data DIR` measures it "
+        "on your own images.\n\n"
     )
 
 

@@ -48,12 +48,13 @@ def promote(project: Project, candidate: ModelVersion, across_labels: bool = Fal
     Worse, on the candidate's test images: the 95% interval of the difference in AUROC is below zero (paired bootstrap
     over patients), or the difference itself is below -0.01. If both versions have the same three or more classes, the
     same holds for the macro AUROC. Nor may the share of images that are uncertain, or unlike those of training, more
-    than double; up to 2% of them, or what chance explains, is always allowed.
+    than double if its 97.5% lower bound, by resampling patients, is above 2%.
 
     The former production version gets the alias PREVIOUS, for :func:`roll_back`.
 
     Args:
-        across_labels: also compare versions with different classes, by the AUROC of positive against negative only.
+        across_labels: also compare versions with different classes, or with a class that no test image has, by the
+            AUROC of positive against negative only.
     """
     model = open_registry(project).get_model(project.settings.model_name)
     present, name = repair(project, model), candidate.version_name

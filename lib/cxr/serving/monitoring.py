@@ -12,8 +12,9 @@ from cxr.account.tables import merge
 
 BINS = 10  # of the probability; the views call such a bin TENTH
 _NO_NUMBERS = ("DAY", "MODEL_NAME", "MODEL_VERSION", "PATH_TAKEN", "STATUS", "LABEL", "TRUTH", "POSITIVE",
-               "TRULY_POSITIVE", "TRIAGE", "IN_TRAINING")  # fmt: skip
+               "TRULY_POSITIVE", "TRIAGE", "IN_TRAINING", "COUNTED")  # fmt: skip
 SMALL, LARGE = 0.10, 0.25  # usual limits of the population stability index
+FEWEST = 100  # images; on a day with fewer, the index may be large by chance
 
 
 def counts(project: Project, days: int) -> pd.DataFrame:
@@ -21,6 +22,7 @@ def counts(project: Project, days: int) -> pd.DataFrame:
 
     POSITIVE and TRULY_POSITIVE: whether LABEL and TRUTH are another class than the version's negative one.
     IN_TRAINING: whether the images were in the split train or validation when they were scored; TRUTH is null for them.
+    COUNTED: one answer of each image, day and version; :func:`daily` leaves out those of further paths.
     """
     return _recent(project, project.settings.counts_view, days)
 

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_curve
 from tests.trained import probability
 
+from cxr.evaluation.intervals import words_of
 from cxr.evaluation.recalibration import calibration_figures, fit_line, other_thresholds, reliability_bins
 
 
@@ -46,6 +47,22 @@ def test_what_has_no_finite_answer_is_undefined():
     assert apart["slope"]["value"] is None, "the classes are parted wholly"
     alone = calibration_figures(np.ones(20), scores, np.arange(20).astype(str))
     assert alone["intercept"] == {"value": None, "interval": [None, None]} and alone["brier"]["value"] is not None
+
+
+def test_resamples_that_part_the_classes_make_the_slope_unbounded_above():
+    """Two images alone overlap: resamples without one of them have no finite slope, and are not left out."""
+    odds = np.linspace(-3, 3, 60)
+    truth = odds > 0
+    truth[[29, 30]] = True, False
+    found = calibration_figures(truth, probability(odds), np.arange(60).astype(str))["slope"]
+    low, high = found["interval"]
+    assert 1 < low < found["value"] and high is None
+    assert words_of(found) == f"{found['value']:.3f} ({low:.3f} to unbounded)"
+    _, (up, down) = fit_line(truth, odds, np.stack([odds != odds[29], odds == odds[29]]) * (odds != odds[30]))
+    assert up == np.inf and np.isnan(down), "one class alone"
+    _, (inverted,) = fit_line(odds < 0, odds, np.ones((1, 60)))
+    assert inverted == -np.inf
+    assert np.isnan(fit_line(truth, np.ones(60), np.ones((1, 60)))[1]).all(), "equal log-odds"
 
 
 def test_other_thresholds_are_those_of_the_curve(drawn):

@@ -143,6 +143,19 @@ def test_zones_of_no_answer_count_for_a_reader():
     assert triage.zone_table(measured).loc["rule in", "predictive value"] == "1.000"
 
 
+def test_images_that_the_gate_stopped_are_left_to_a_reader_at_every_prevalence():
+    truth = np.array([True] * 4 + [False] * 4)
+    zones = np.array([RULE_IN, RULE_IN, RULE_OUT, None, RULE_OUT, RULE_OUT, UNCERTAIN, UNCERTAIN], dtype=object)
+    table = triage.at_prevalences(triage.measure_zones(truth, zones), [0.0, 0.5, 1.0])
+    assert table["for a reader"].tolist() == pytest.approx([0.5, 0.375, 0.25])
+    assert table["for a reader"][0.5] == pytest.approx(triage.report(truth, zones)["for_a_reader"])
+
+
+def test_without_a_class_no_prevalence_has_a_predictive_value():
+    table = triage.at_prevalences(triage.measure_zones(np.array([False, False]), np.array([RULE_OUT, RULE_IN])), [0.1])
+    assert table.isna().all(axis=None)
+
+
 def test_risk_is_the_share_of_wrong_labels_among_the_surest():
     coverage, risk = triage.risk_coverage(np.array([1, 0, 1, 0]), np.array([0.99, 0.02, 0.4, 0.3]), 0.5)
     assert coverage.tolist() == [0.25, 0.5, 0.75, 1.0]

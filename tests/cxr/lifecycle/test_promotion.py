@@ -252,6 +252,19 @@ def test_versions_with_different_classes_are_compared_only_on_request(account, r
     assert found.metric == "AUROC" and found.difference == 0
 
 
+def test_a_class_without_a_test_image_is_a_reason_and_no_silent_pass(account, rows, monkeypatch):
+    """The macro AUROC is undefined then, and nothing is below an undefined number."""
+    classes = (*NORMAL_AND, "VIRUS")
+    texts = [json.dumps(dict.fromkeys(classes, 1 / 3))] * len(rows)
+    scored = rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)), PROBABILITIES=texts)
+    monkeypatch.setattr(comparison, "kept_scores", lambda project, version: scored)
+    monkeypatch.setattr(comparison, "read_labels", lambda project, version: classes)
+    found = comparison.compare(account, None, "V_NEW", "V_OLD")
+    assert "VIRUS" in found and "macro AUROC cannot be compared" in found
+    (found,) = comparison.compare(account, None, "V_NEW", "V_OLD", across_labels=True)
+    assert found.metric == "AUROC" and found.difference == 0
+
+
 def test_production_without_scores_of_these_images_scores_them(account, rows, first, log, model, monkeypatch):
     """As after training on other images: without a comparison, production could never be replaced."""
     promotion.promote(account, first[0])
@@ -303,21 +316,26 @@ def test_the_setting_least_auroc_raises_the_floor(account, first):
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "worse"),
+    ("now", "before", "images_of_a_patient", "worse"),
     [
-        ((6, 0), (3, 0), []),  # twice as many are allowed
-        ((7, 0), (3, 0), ["share uncertain"]),
-        ((0, 7), (0, 3), ["share unlike training"]),
-        ((2, 1), (0, 0), []),  # so few of 30 images may be chance
-        ((0, 6), (0, 0), ["share unlike training"]),
+        ((6, 0), (3, 0), 1, []),  # twice as many are allowed
+        ((7, 0), (3, 0), 1, ["share uncertain"]),
+        ((0, 7), (0, 3), 1, ["share unlike training"]),
+        ((2, 1), (0, 0), 1, []),  # so few of 30 images may be chance
+        ((0, 6), (0, 0), 1, ["share unlike training"]),
+        ((0, 6), (0, 0), 6, []),  # one patient of five
     ],
 )
-def test_neither_share_without_a_decision_may_double(account, rows, monkeypatch, now, before, worse):
+def test_neither_share_without_a_decision_may_double(
+    account, rows, monkeypatch, now, before, images_of_a_patient, worse
+):
     def scores(uncertain, unlike):
         zones = ["uncertain"] * uncertain + ["unlike"] * unlike
         zones += ["rule_in"] * (len(rows) - len(zones))
         return rows[["IMAGE_ID"]].assign(P_POSITIVE=np.linspace(0, 1, len(rows)), TRIAGE=zones)
 
+    patients = [f"p{number // images_of_a_patient}" for number in range(len(rows))]
+    monkeypatch.setattr(comparison, "read_catalog", lambda project: rows.assign(PATIENT_ID=patients))
     kept = {"V_NEW": scores(*now), "V_OLD": scores(*before)}
     monkeypatch.setattr(comparison, "kept_scores", lambda project, version: kept[version])
     monkeypatch.setattr(comparison, "read_labels", lambda project, version: NORMAL_AND)

@@ -250,13 +250,21 @@ def _ask_in_a_job(project: Project, version: ModelVersion, new: str, answers: st
 
 
 def _run_job(project: Project, version: ModelVersion, images: str, answers: str) -> None:
-    target = f"{project.artifacts_stage}/batch/{uuid.uuid4().hex}/"
+    name = uuid.uuid4().hex
+    target = f"{project.artifacts_stage}/batch/{name}/"
+    # Not a temporary table: whether an inference job sees those of the session that starts it is not documented.
+    asked = project.qualified(f"SCORING_{name.upper()}")
     try:
+        run_long(
+            project.session,
+            f"""CREATE TRANSIENT TABLE {asked} AS
+            SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({images})""",
+        )
         run_long(
             project.session,
             f"""EXECUTE INFERENCE JOB SERVICE IN COMPUTE POOL {project.settings.service_pool}
             WITH SPECIFICATION $${scoring.batch_specification(target)}$$
-            FROM (SELECT IMAGE_ID, '{project.images_stage}/' || RELATIVE_PATH AS IMAGE FROM ({images}))
+            FROM (SELECT IMAGE_ID, IMAGE FROM {asked})
             MODEL = {version.fully_qualified_model_name} VERSION = {version.version_name} FUNCTION = 'predict'
             ASYNC = FALSE REPLICAS = {project.settings.scoring_replicas}""",
         )
@@ -265,4 +273,5 @@ def _run_job(project: Project, version: ModelVersion, images: str, answers: str)
             "FILE_FORMAT = (TYPE = PARQUET) PATTERN = '.*[.]parquet'"
         ).collect()
     finally:
+        project.session.sql(f"DROP TABLE IF EXISTS {asked}").collect()
         project.session.sql(f"REMOVE {target}").collect()

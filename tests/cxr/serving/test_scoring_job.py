@@ -135,8 +135,9 @@ def test_many_images_are_scored_by_a_job_of_several_replicas_and_none_comes_here
     same = ["P_POSITIVE", "LABEL", "STATUS", "PROBABILITIES", "TRIAGE"]
     pd.testing.assert_frame_equal(said["BATCH"][same], said["WAREHOUSE"][same], atol=1e-6)
     assert not seen, "no image comes to the client"
-    running = project.session.sql(f"LIST {project.artifacts_stage}/batch/").collect()
-    assert not running, "the job's files are gone"
+    left = project.session.sql(f"LIST {project.artifacts_stage}/batch/").collect()
+    left += project.session.sql("SHOW TABLES LIKE 'SCORING%'").collect()
+    assert not left, "the job's files and its table are gone"
 
 
 def test_answers_of_earlier_versions_are_written_in_todays_names(empty):

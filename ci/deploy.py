@@ -16,7 +16,7 @@ from snowflake.snowpark import Session
 from snowflake.snowpark.exceptions import SnowparkClientException
 
 from cxr.account.scripts import read_sql_file, run
-from cxr.account.session import connect
+from cxr.account.session import connect, use_schema
 from cxr.settings import NAMES, Settings, load
 from environment import ROOT
 from ownership import ADMINISTRATOR, refusal
@@ -73,6 +73,10 @@ def deploy(arguments: argparse.Namespace) -> int:
     if reason := refusal(session, settings, [step.name for step in steps]):
         print(reason)
         return 1
+    if arguments.teardown and not use_schema(session, settings):
+        # As after a teardown that was interrupted. IF EXISTS may not hold for the schema or database around a name.
+        steps = [replace(step, statements=[text for text in step.statements if f" {schema}." not in text])
+                 for step in steps]  # fmt: skip
     return execute(session, steps)
 
 

@@ -78,6 +78,12 @@ def test_a_teardown_refuses_to_remove_other_schemas(sql, deploy, monkeypatch):
     assert "--teardown MEDICAL_IMAGES.TRIAL" in said
 
 
+def test_a_teardown_that_was_interrupted_can_go_on_without_the_database(deploy):
+    statements, _ = deploy(teardown="MEDICAL_IMAGES")
+    assert {"DROP DATABASE IF EXISTS MEDICAL_IMAGES", "DROP ROLE IF EXISTS CXR_ENGINEER"} <= set(statements)
+    assert not [text for text in statements if " MEDICAL_IMAGES.CHEST_XRAY." in text]
+
+
 def test_a_teardown_of_one_schema_leaves_all_else(sql, deploy, monkeypatch):
     sql("CREATE SCHEMA MEDICAL_IMAGES.TRIAL")
     monkeypatch.setenv("CXR_SCHEMA", "TRIAL")

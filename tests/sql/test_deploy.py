@@ -26,6 +26,7 @@ def deploy_here(tmp_path, monkeypatch, capsys):
     """Runs it in this process, for arguments that connect to no account. Returns (exit code, printed text)."""
     monkeypatch.syspath_prepend(str(ROOT / "ci"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cxr.account.session._active_session", lambda: None)  # those of other tests
     main = runpy.run_path(str(ROOT / "ci" / "__main__.py"), run_name="ci")["main"]
 
     def run(*arguments: str, **variables: str) -> tuple[int, str]:

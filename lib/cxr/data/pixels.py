@@ -197,7 +197,7 @@ def build(files: Sequence[Path], size: int, path: Path) -> None:
 @contextmanager
 def written_with_digest(path: Path) -> Iterator[BinaryIO]:
     """A temporary file that becomes `path` if the block ends without an error; its digest is written beside it then."""
-    with write_atomically(path) as out:
+    with write_atomically(path, durable=False) as out:
         yield out
     with path.open("rb") as file, write_atomically(_digest_file(path)) as digest:
         digest.write(hashlib.file_digest(file, "sha256").hexdigest().encode())

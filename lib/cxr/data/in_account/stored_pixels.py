@@ -136,5 +136,3 @@ def _copy_rows(project: Project, wanted: str, count: int, size: int, out: Binary
             f"{project.pixels} lacks {count - is_there.sum()} of {count} images that were just decoded: another "
             "session removed them. Run this again"
         )
-    if count:
-        stack.flush()

@@ -16,7 +16,7 @@ def write_atomically(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     The mode is 0600 (owner only), because most of these files are derived from patients' images.
 
     Args:
-        durable: wait until the disk has it. Without, a crash of the machine may leave a damaged file under the name: for
+        durable: wait until the disk has it. Else a crash of the machine may leave a damaged file under the name: for
             caches that are checked before they are used.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from local_account.engine import variant_functions
 from local_account.text.errors import unsupported
 
-CHUNK_BYTES = 4 << 20  # one part of a large answer; a client fetches some of them ahead, and holds each several times
+CHUNK_BYTES = 1 << 20  # one part of a large answer; a client fetches several ahead, and holds each several times
 CHUNK_ROWS = 100_000
 SUCCESS = "Statement executed successfully."
 EPOCH = dt.datetime(1970, 1, 1)

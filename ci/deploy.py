@@ -75,7 +75,7 @@ def deploy(arguments: argparse.Namespace) -> int:
         return 1
     if arguments.teardown and not use_schema(session, settings):
         # As after a teardown that was interrupted. IF EXISTS may not hold for the schema or database around a name.
-        steps = [replace(step, statements=[text for text in step.statements if f" {schema}." not in text])
+        steps = [replace(step, statements=[text for text in step.statements if f" {schema}" not in text])
                  for step in steps]  # fmt: skip
     return execute(session, steps)
 

@@ -226,8 +226,9 @@ def _curves(parts: dict[str, dict]) -> None:
     for name, part in parts.items():
         roc.append(pd.DataFrame(part["roc"]).assign(version=name))
         shares.append(pd.DataFrame(part["reliability"]["after_temperature"]).assign(version=name))
-        if at := part.get("metrics"):
-            here = {"false_positive_rate": 1 - at["specificity"]["value"], "sensitivity": at["sensitivity"]["value"]}
+        at = {metric: found["value"] for metric, found in part.get("metrics", {}).items()}
+        if None not in (at.get("specificity"), at.get("sensitivity")):  # undefined without images of a class
+            here = {"false_positive_rate": 1 - at["specificity"], "sensitivity": at["sensitivity"]}
             points.append(here | {"version": name})
     left, right = st.columns(2)
     with left:

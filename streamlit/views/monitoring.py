@@ -46,10 +46,11 @@ def main() -> None:
             icon=":material/info:",
         )
     else:
-        _volume(counts)
-        _positive_rate(counts)
+        once = counts[counts["COUNTED"].eq(True)] if "COUNTED" in counts else counts  # views of before an upgrade
+        _volume(once, counts)
+        _positive_rate(once)
         _drift(daily)
-        _truth(counts, daily)
+        _truth(once, daily)
     _rejected(counts, _rejected_files(days))
 
 
@@ -108,7 +109,8 @@ def _bars(rows: pd.DataFrame, colour: str, title: str) -> alt.Chart:
     )
 
 
-def _volume(counts: pd.DataFrame) -> None:
+def _volume(counts: pd.DataFrame, by_path: pd.DataFrame) -> None:
+    """`counts` has an image once a day and version; `by_path` once for each path that answered it."""
     answered = counts[counts["STATUS"] == "ok"]
     total, good = int(counts["IMAGES"].sum()), int(answered["IMAGES"].sum())
     unlike = int(counts.loc[counts["STATUS"] == app_labels.UNLIKE, "IMAGES"].sum())
@@ -119,7 +121,7 @@ def _volume(counts: pd.DataFrame) -> None:
         st.metric("Unlike training", _percent(unlike, total), help="They get a probability and no prediction")
         st.metric("Rejected", _percent(total - good - unlike, total))
     st.header("Volume")
-    st.altair_chart(_bars(counts, "PATH_TAKEN", "images a day"))
+    st.altair_chart(_bars(by_path, "PATH_TAKEN", "answers a day"))
 
 
 def _uncertain(answered: pd.DataFrame) -> tuple[int, int]:
@@ -185,7 +187,7 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
     st.header("Accuracy where the truth is known")
     known = counts[(counts["STATUS"] == "ok") & counts["TRUTH"].notna()]
     of_training = int(counts.loc[counts["IN_TRAINING"].eq(True), "IMAGES"].sum())
-    left_out = f"{of_training:,} answers on images of training (splits train and validation) are not counted. "
+    left_out = f"{of_training:,} images of training (splits train and validation) are not counted. "
     if known.empty:
         st.caption(
             (f"{left_out}None of the others" if of_training else "None of these images")
@@ -200,7 +202,7 @@ def _truth(counts: pd.DataFrame, daily: pd.DataFrame) -> None:
         st.metric("Sensitivity", _share(known[sick], known["POSITIVE"]), help=POSITIVE)
         st.metric("Specificity", _share(known[~sick], ~known["POSITIVE"]))
     st.caption(
-        f"{int(known['IMAGES'].sum()):,} answers on images whose label is in the catalog. {left_out}"
+        f"{int(known['IMAGES'].sum()):,} images whose label is in the catalog. {left_out}"
         f"{int(stopped['IMAGES'].sum()):,} more labelled images are not counted: they are unlike the training images, "
         "so the model gave no prediction."
     )

@@ -46,6 +46,16 @@ def test_volume_rate_drift_and_refusals_are_shown(open_app, history, words):
     assert refused["unreadable"] == 1, "the file that was rejected when cataloged"
 
 
+def test_an_image_that_several_paths_answered_counts_once(open_app, history, session, account):
+    """As the view MONITORING counts it. Large files are refused by all paths but one."""
+    refused = dict(PATH_TAKEN="REST", STATUS="too_large: for SQL", P_POSITIVE=None, LABEL=None)
+    append(session, account.qualified(account.predictions_table), history.assign(**refused))
+    streamlit.cache_data.clear()
+    app = open_app("monitoring")
+    assert not app.exception
+    assert (metric(app, "Images"), metric(app, "Rejected")) == ("360", "5%")
+
+
 def test_images_unlike_training_are_told_apart_from_rejected_ones(open_app, history, session, account, words):
     rows = answers(account, "V_OLD", 1, np.full(20, 0.6))
     rows["TRIAGE"] = ["uncertain"] * 5 + ["rule_in"] * 5 + [None] * 10
@@ -102,7 +112,7 @@ def test_where_the_truth_is_known_answers_are_right_or_wrong(open_app, history, 
     app = open_app("monitoring")
     assert not app.exception
     assert (metric(app, "Accuracy"), metric(app, "Sensitivity"), metric(app, "Specificity")) == ("50%", "100%", "0%")
-    assert "5 answers on images of training" in words(app)
+    assert "5 images of training" in words(app)
 
 
 def test_with_nothing_scored_the_page_says_what_to_do(open_app, session, account, words):

@@ -33,7 +33,7 @@ _ANSWERS_KEPT = 20
 class Study:
     """One image that a viewer has opened; `pixels` is uint8 [height, width], reduced to about half a screen.
 
-    `burned_in`: its header says that the picture contains text about the patient.
+    `burned_in`: its header says that the picture contains text about the patient. `cataloged`: it is from the stage.
     """
 
     image_id: str
@@ -43,6 +43,7 @@ class Study:
     width: int
     height: int
     burned_in: bool = False
+    cataloged: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ class Answer:
         return self.status.startswith(app_labels.UNLIKE)
 
 
-def open_study(data: bytes) -> Study:
+def open_study(data: bytes, cataloged: bool = False) -> Study:
     """Check a file before it is sent anywhere. Raises preprocessing.BadImage."""
     if len(data) > scoring.LARGEST_IN_SQL:
         raise preprocessing.BadImage("too_large", f"more than {scoring.LARGEST_IN_SQL // 2**20} MB")
     xray = preprocessing.decode(data, at_least=SHOWN_PIXELS)
     shown = Image.fromarray(xray.pixels)
     shown.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS), Image.Resampling.BILINEAR)
-    return Study(hashlib.sha256(data).hexdigest(), data, np.asarray(shown), **_facts(xray))
+    return Study(hashlib.sha256(data).hexdigest(), data, np.asarray(shown), **_facts(xray), cataloged=cataloged)
 
 
 def _facts(xray: preprocessing.XRay) -> dict:
@@ -98,7 +99,7 @@ def answer_for(study: Study, choice: Choice) -> Answer:
             kept.pop(oldest, None)
             requests.pop(oldest, None)
         kept[key] = _read(row, time.perf_counter() - start)
-        waiting[request] = (study.image_id, choice, kept[key])
+        waiting[request] = (study, choice, kept[key])
     return kept[key]
 
 
@@ -123,11 +124,11 @@ def record_answers() -> None:
     runs may do so at the same time: a request that is written twice adds no row.
     """
     waiting = st.session_state.get("unrecorded", {})
-    for request, (image_id, choice, answer) in list(waiting.items()):
+    for request, (study, choice, answer) in list(waiting.items()):
         row = {"P_POSITIVE": answer.probability, "LABEL": answer.label, "STATUS": answer.status}
         row["TRIAGE"] = answer.triage
         row["PROBABILITIES"] = json.dumps(answer.probabilities) if answer.probabilities else None
-        _record([image_id], pd.DataFrame([row]), choice, request)
+        _record([study.image_id], pd.DataFrame([row]), choice, request, study.cataloged)
         waiting.pop(request, None)
 
 

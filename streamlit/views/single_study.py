@@ -59,7 +59,7 @@ def main() -> None:
     if data is None:
         return
     try:
-        study = open_study(data)
+        study = open_study(data, cataloged=source == "stage")
     except preprocessing.BadImage as bad:
         st.error(
             f"{REASONS.get(bad.reason, 'The file cannot be used.')} It was not sent to the model. ({bad})",

@@ -67,6 +67,16 @@ def test_a_staged_image_shows_the_truth(open_app, session, account, words, split
     assert not app.exception
 
 
+def test_an_answer_about_a_staged_image_is_recorded_only_while_the_image_is_cataloged(open_app, xray, monkeypatch):
+    """A patient may be forgotten while the model is asked; an upload is in no catalog."""
+    cataloged = []
+    monkeypatch.setattr(serving_predictions, "write_predictions", lambda *given: cataloged.append(given[-1]))
+    app = open_app(source="stage", split="validation")
+    next(button for button in app.button if (button.key or "").startswith("open-")).click().run()
+    upload(open_app(), "xray.png", xray)
+    assert cataloged == [True, False]
+
+
 def test_a_staged_file_with_other_content_is_not_shown_as_the_cataloged_image(
     open_app, written_over, predictions, words
 ):

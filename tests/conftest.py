@@ -46,10 +46,15 @@ if WORKER:
     atexit.register(os._exit, 0)  # registered first, it runs last: taking down so many modules would take seconds
 
 
-def pytest_unconfigure() -> None:
+def pytest_sessionfinish(exitstatus: int) -> None:
     """Registered last, this runs first: connections that tests left open would wait for accounts that were killed."""
-    if WORKER:
-        atexit.register(os._exit, 0)
+    atexit.register(_leave, int(exitstatus))
+
+
+def _leave(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from snowflake.snowpark.session import _get_active_sessions, _remove_session
+from snowflake.snowpark.session import _active_sessions, _remove_session
 from xdist.scheduler import LoadFileScheduling
 
 LONGEST = (
@@ -67,7 +67,7 @@ def telemetry_asks_no_killed_server() -> None:
     if telemetry is None:
         return
     telemetry._conn = None
-    for session in list(_get_active_sessions(require_at_least_one=False)):
+    for session in list(_active_sessions):
         connection = session.connection
         try:
             socket.create_connection((connection.host, int(connection.port)), timeout=1).close()

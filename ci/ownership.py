@@ -12,16 +12,16 @@ ADMINISTRATOR = "ACCOUNTADMIN"
 
 def refusal(session: Session, settings: Settings, steps: Collection[str]) -> str:
     """Why these steps must not run, and what to do; empty if they may."""
-    mine = session.sql("SELECT CURRENT_ROLE()").collect()[0][0]
     if not {"account", "teardown", "schema"} & set(steps):
         return ""
+    mine = session.sql("SELECT CURRENT_ROLE()").collect()[0][0]
     try:
         session.sql(f"USE ROLE {ADMINISTRATOR}").collect()  # another role may not see what is not its own
     except SnowparkSQLException:
         return ""  # no statement of these steps can run either, and the first one says so
-    databases = session.sql("SHOW DATABASES").collect()
     if "schema" in steps:
         return ""  # it removes what is in this schema, and nothing else
+    databases = session.sql("SHOW DATABASES").collect()
     if "account" in steps:
         return _takes_over(settings, databases, mine)
     return _removes_too_much(session, settings, databases)
